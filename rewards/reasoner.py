@@ -1,0 +1,65 @@
+"""The Reasoner's reward: agree with the silver answer (Eq. 10, arXiv 2511.15661)."""
+
+import re
+from collections.abc import Sequence
+
+from rewards.equivalence import equivalent
+from rewards.parsing import extract_answer
+from rewards.presets import Preset
+from rewards.reward import Reward
+from rewards.voting import Vote
+
+
+def reasoner_rewards(
+    completions: Sequence[str],
+    *,
+    silver: Vote,
+    preset: Preset,
+    options: Sequence[str] | None = None,
+    tolerance: float | None = None,
+) -> list[Reward]:
+    r"""Rewards each completion: `accuracy_weight * accuracy + format_weight * format`.
+
+    Args:
+        completions: raw texts; the boxed answer is extracted here.
+        silver: the vote that gave the silver answer.
+        preset: the values to use.
+        options: texts of a multiple-choice question's options, A first.
+        tolerance: relative tolerance between numbers.
+
+    Returns:
+        One reward per completion, with the parts `parsed` (0 or 1), `accuracy` (1 for the silver answer;
+        with `soft`, the vote share of the answer to the power of `soft_exponent`) and `format` (1 for a
+        `<think>` block followed by the box and nothing else).
+    """
+    if preset.reasoner == "soft":
+        values = [(answer, share**preset.soft_exponent) for answer, share in silver.shares]
+    else:
+        values = [(silver.answer, 1.0)] if silver.answer is not None else []
+    rewards = []
+    for text in completions:
+        answer = extract_answer(text)
+        accuracy = 0.0
+        if answer is not None:
+            for known, value in values:
+                if equivalent(answer, known, options=options, tolerance=tolerance).equal:
+                    accuracy = value
+                    break
+        form = float(follows_format(text))
+        total = preset.accuracy_weight * accuracy + preset.format_weight * form
+        parts = {"parsed": float(answer is not None), "accuracy": accuracy, "format": form}
+        rewards.append(Reward(total=total, parts=parts))
+    return rewards
+
+
+def follows_format(text: str) -> bool:
+    r"""Says whether a completion is one `<think>` block, then one `\boxed{...}`, then nothing."""
+    stripped = text.strip()
+    if not stripped.startswith("<think>") or stripped.count("<think>") > 1 or stripped.count("</think>") != 1:
+        return False
+    tail = stripped.partition("</think>")[2].strip()
+    answer = extract_answer(tail)
+    return (
+        answer is not None
+        and re.fullmatch(r"\\boxed\s*\{\s*" + re.escape(answer) + r"\s*\}", tail) is not None
+    )
