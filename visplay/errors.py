@@ -1,0 +1,58 @@
+"""What can go wrong, as one tree of exceptions; every message names the key, the value and the mend.
+
+```
+VisplayError
+├── ConfigError              the configuration asks for something that cannot be
+├── ImageSourceError         the pictures are missing, unreadable or in another column
+├── RunError                 the run folder
+│   ├── RunLocked            another process is writing to it
+│   ├── RunMismatch          it was begun with another configuration
+│   └── CorruptArtifact      a stored artifact is not what was written
+├── EngineError              the rollout engine failed
+│   └── AdapterMismatch      it answered with another adapter version than the one asked for
+└── PreflightError           a check before the first step found that the run cannot work
+```
+
+Invariants of our own code are `assert`s, and a wrong argument in a call is a `ValueError`; neither is in
+this tree, which is for what a user can mend.
+"""
+
+
+class VisplayError(Exception):
+    """Base of every error that a user of visplay can mend."""
+
+
+class ConfigError(VisplayError):
+    """A configuration key is unknown, or its value cannot be used."""
+
+
+class ImageSourceError(VisplayError):
+    """The image source is missing, holds no readable picture, or changed since it was read."""
+
+
+class RunError(VisplayError):
+    """The run folder cannot be used as it is."""
+
+
+class RunLocked(RunError):
+    """Another process holds the run folder."""
+
+
+class RunMismatch(RunError):
+    """The run folder was begun with another configuration."""
+
+
+class CorruptArtifact(RunError):
+    """A stored artifact is incomplete, or is not what was written."""
+
+
+class EngineError(VisplayError):
+    """The rollout engine could not answer."""
+
+
+class AdapterMismatch(EngineError):
+    """A completion was made by another adapter version than the one asked for."""
+
+
+class PreflightError(VisplayError):
+    """A check before the first step found that the run cannot work."""
