@@ -4,7 +4,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rewards.equivalence import equivalent
+from rewards.canonical import Form, canonical, same
+from rewards.equivalence import Judge, Mathematics, compare, equivalent
+
+Equivalence = Callable[[str, str], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,7 +15,7 @@ class Vote:
     """How the sampled answers split.
 
     Attributes:
-        answer: the silver answer; None where no sample was parsed.
+        answer: the silver answer, in the spelling most samples used; None where no sample was parsed.
         confidence: c, its share of the samples; 0 where there is no silver answer.
         shares: (answer, share) of every distinct answer, largest first, ties by first vote.
         parsed: samples with an answer.
@@ -31,43 +34,89 @@ def vote(
     *,
     options: Sequence[str] | None = None,
     tolerance: float | None = None,
-    equivalence: Callable[[str, str], bool] | None = None,
+    equivalence: Equivalence | None = None,
     count_unparsed: bool = True,
+    judge: Judge | None = None,
+    mathematics: Mathematics | None = None,
 ) -> Vote:
     """Counts equivalent answers together; the largest class is the silver answer.
 
     `p(y) = count of equivalent answers / m` and `c = max p`, where m is every sample: an answer that could
     not be parsed counts in the denominator and for no answer. Ties go to the class whose first vote came
-    first. Classes do not hang on the order of the answers.
+    first; nothing else depends on the order. Equivalence is not transitive (`50` and `0.5` both equal
+    `50 %`), so classes grow around their most frequent form: forms are taken by falling count, and each
+    joins the first class whose leading form it equals.
 
     Args:
-        answers: extracted answers, None where a sample held none.
+        answers: extracted answers, None where a sample held none; a blank one counts as None.
         options: texts of a multiple-choice question's options, A first.
-        tolerance: relative tolerance between numbers.
+        tolerance: relative tolerance between numbers, >= 0.
         equivalence: decides in place of `equivalent` whether two distinct texts are one answer.
         count_unparsed: False drops unparsed samples from m, as the released code does in curation.
+        judge: see `equivalent`; asked only about leading forms that differ.
+        mathematics: see `equivalent`.
     """
-    parsed = [answer for answer in answers if answer is not None]
-    same = equivalence or (lambda a, b: equivalent(a, b, options=options, tolerance=tolerance).equal)
-    counts = Counter(parsed)
-    first = {text: place for place, text in reversed(list(enumerate(parsed)))}
-    classes: list[list[str]] = []
-    for text in sorted(counts, key=lambda text: (-counts[text], text)):
-        home = next((members for members in classes if same(members[0], text)), None)
-        if home is None:
-            classes.append([text])
-        else:
-            home.append(text)
+    labels = tuple(options) if options else ()
+    counts = Counter(answers)
+    forms: dict[tuple[str, str], Form] = {}
+    groups: dict[tuple[str, str], list[str]] = {}
+    for text in counts:
+        if text is None or (form := canonical(text, options=labels)).kind == "empty":
+            continue
+        name = (form.kind, form.key) if equivalence is None else ("", text)
+        forms[name] = form
+        groups.setdefault(name, []).append(text)
+
+    def same_answer(one: tuple[str, str], other: tuple[str, str]) -> bool:
+        if equivalence is not None:
+            return equivalence(one[1], other[1])
+        known = same(forms[one], forms[other], tolerance=tolerance)
+        if judge is not None and not known:
+            a, b = min(groups[one]), min(groups[other])
+            return equivalent(
+                a, b, options=labels, tolerance=tolerance, judge=judge, mathematics=mathematics
+            ).equal
+        if known is None:
+            return compare(forms[one], forms[other], tolerance=tolerance, mathematics=mathematics).equal
+        return known
+
+    first = {text: place for place, text in enumerate(counts)}
+    classes = list(groups.values())
+    if len(groups) > 1:
+        classes = _classes(groups, counts, same_answer)
     sizes = [
-        (sum(counts[t] for t in members), min(first[t] for t in members), members[0]) for members in classes
+        (sum(counts[text] for text in group), min(first[text] for text in group), group) for group in classes
     ]
     sizes.sort(key=lambda entry: (-entry[0], entry[1]))
-    samples = len(answers) if count_unparsed else len(parsed)
-    shares = tuple((text, size / samples) for size, _, text in sizes)
-    return Vote(
-        answer=shares[0][0] if shares else None,
-        confidence=shares[0][1] if shares else 0.0,
-        shares=shares,
-        parsed=len(parsed),
-        samples=samples,
-    )
+    parsed = sum(size for size, _, _ in sizes)
+    samples = len(answers) if count_unparsed else parsed
+    shares = tuple((_spelling(group, counts), size / samples) for size, _, group in sizes)
+    answer, confidence = shares[0] if shares else (None, 0.0)
+    return Vote(answer=answer, confidence=confidence, shares=shares, parsed=parsed, samples=samples)
+
+
+def _classes(
+    groups: dict[tuple[str, str], list[str]],
+    counts: Counter[str | None],
+    same_answer: Callable[[tuple[str, str], tuple[str, str]], bool],
+) -> list[list[str]]:
+    """Joins groups of one form each into classes around the most frequent forms."""
+    size = {name: sum(counts[text] for text in texts) for name, texts in groups.items()}
+    classes: list[list[str]] = []
+    leaders: list[tuple[str, str]] = []
+    for name in sorted(groups, key=lambda name: (-size[name], name)):
+        for members, leader in zip(classes, leaders, strict=True):
+            if same_answer(leader, name):
+                members.extend(groups[name])
+                break
+        else:
+            classes.append(list(groups[name]))
+            leaders.append(name)
+    return classes
+
+
+def _spelling(group: list[str], counts: Counter[str | None]) -> str:
+    """Returns the most frequent text of a class; ties go to the shortest, then the alphabet's first."""
+    if len(group) == 1:
+        return group[0]
+    return min(group, key=lambda text: (-counts[text], len(text), text))

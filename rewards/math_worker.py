@@ -1,0 +1,168 @@
+"""A persistent process that decides mathematical equality with math-verify, under a hard deadline.
+
+math-verify's own time-out is an alarm signal, which threads cannot use, and sympy can be made to run for
+ever. So the process is killed when it misses the deadline and a fresh one takes its place.
+"""
+
+import functools
+import json
+import os
+import selectors
+import subprocess
+import sys
+import threading
+import time
+import warnings
+import weakref
+from collections import OrderedDict
+from pathlib import Path
+from typing import IO, TypeVar
+
+_PROGRAM = Path(__file__).with_name("math_process.py")
+_REMEMBERED = 65_536
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+class MathWorker:
+    """Decides pairs of LaTeX texts; starts its process when first asked, stops it by its handle.
+
+    Safe to call from many threads (one pair at a time) and after a fork (the child starts its own process).
+
+    Args:
+        deadline: seconds allowed for one pair, > 0.
+        start_deadline: seconds allowed for the process to start, > 0.
+        memory_bytes: limit of the process's address space.
+    """
+
+    def __init__(
+        self, *, deadline: float = 1.0, start_deadline: float = 60.0, memory_bytes: int = 2 * 1024**3
+    ) -> None:
+        self.deadline = deadline
+        self.start_deadline = start_deadline
+        self.memory_bytes = memory_bytes
+        self.starts = 0
+        self._lock = threading.Lock()
+        self._owner = os.getpid()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._finalizer: weakref.finalize[..., MathWorker] | None = None
+        self._ready = False
+        self._usable = True
+        self._known: OrderedDict[tuple[str, str], bool | None] = OrderedDict()
+        self._stuck: OrderedDict[str, None] = OrderedDict()
+
+    def __call__(self, first: str, second: str) -> bool | None:
+        """Says whether two LaTeX texts are equal; None if that could not be decided in time.
+
+        Symmetric. Verdicts are remembered, and a text that hung its parser is not tried again.
+        """
+        pair = (first, second) if first <= second else (second, first)
+        if os.getpid() != self._owner:
+            self._forget_parent()
+        with self._lock:
+            if pair in self._known:
+                self._known.move_to_end(pair)
+                return self._known[pair]
+            if not self._usable or first in self._stuck or second in self._stuck:
+                return None
+            verdict = self._ask(pair)
+            _remember(self._known, pair, verdict)
+            return verdict
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running worker, None where there is none."""
+        return self._process.pid if self._process else None
+
+    def stop(self) -> None:
+        """Ends the process, if there is one; the next question starts another."""
+        if self._finalizer:
+            self._finalizer()
+        self._process = self._finalizer = None
+        self._ready = False
+
+    def _ask(self, pair: tuple[str, str]) -> bool | None:
+        if self._process is None:
+            self._start()
+        if not self._ready and self._read(self.start_deadline) != "r":
+            self.stop()
+            self._usable = False
+            warnings.warn("math-verify could not be started; answers are compared as text only", stacklevel=4)
+            return None
+        self._ready = True
+        ends = time.monotonic() + self.deadline
+        stage = ""
+        try:
+            assert self._process is not None and self._process.stdin is not None
+            self._process.stdin.write(json.dumps(pair).encode() + b"\n")
+            self._process.stdin.flush()
+            while (letter := self._read(ends - time.monotonic())) in ("a", "b"):
+                stage = letter
+        except BrokenPipeError:
+            letter = ""
+        if letter in ("=", "!"):
+            return letter == "="
+        if stage != "b":
+            _remember(self._stuck, pair[1] if stage else pair[0], None)
+        # Start the next one at once: it loads while the caller goes on.
+        self.stop()
+        self._start()
+        return None
+
+    def _start(self) -> None:
+        # The search path is handed over, the environment is not: the process has no use for its secrets.
+        search_path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", str(_PROGRAM), str(self.memory_bytes), str(self.deadline)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={"PYTHONPATH": search_path, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+            bufsize=0,
+            start_new_session=True,
+        )
+        self._finalizer = weakref.finalize(self, _end, self._process)
+        self._ready = False
+        self.starts += 1
+
+    def _read(self, seconds: float) -> str:
+        """Returns the next letter, or an empty string at the deadline and at the process's end."""
+        assert self._process is not None and self._process.stdout is not None
+        if not _readable(self._process.stdout, seconds):
+            return ""
+        return self._process.stdout.read(2).decode(errors="replace").strip()
+
+    def _forget_parent(self) -> None:
+        # After a fork the pipe belongs to the parent: leave its process alone.
+        if self._finalizer:
+            self._finalizer.detach()
+        self._process = self._finalizer = None
+        self._ready = False
+        self._owner = os.getpid()
+        self._lock = threading.Lock()
+
+
+@functools.cache
+def shared_worker() -> MathWorker:
+    """Returns the one worker of this process, made on first use and stopped when the interpreter ends."""
+    return MathWorker()
+
+
+def _readable(stream: IO[bytes], seconds: float) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        return bool(selector.select(max(0.0, seconds)))
+
+
+def _remember(table: OrderedDict[_K, _V], key: _K, value: _V) -> None:
+    table[key] = value
+    if len(table) > _REMEMBERED:
+        table.popitem(last=False)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    for stream in (process.stdin, process.stdout):
+        if stream:
+            stream.close()
+    process.wait()
