@@ -1,0 +1,1 @@
+"""Measuring the Reasoner: benchmarks, scoring, intervals and paired comparisons."""

@@ -1,0 +1,213 @@
+"""Intervals and paired tests for accuracies; rows that share a picture or a problem are a cluster.
+
+Resampling draws whole clusters with replacement (Cameron, Gelbach, Miller 2008, doi:10.1162/rest.90.3.414)
+and takes percentiles.
+"""
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from math import comb
+from typing import Any, Literal
+
+import numpy as np
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
+
+RESAMPLES = 2000
+POWER = 0.8
+_MOST_DRAWS = 4_000_000  # at once; bounds the memory of a resampling to some tens of megabytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A share of `n` rows with its interval; all of `value`, `low`, `high` in [0, 1]."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedDifference:
+    """Accuracy after minus accuracy before, on the same rows.
+
+    Attributes:
+        difference: in [-1, 1].
+        low: lower end of the 95 % bootstrap interval.
+        high: upper end of it.
+        n: rows.
+        gained: rows that were wrong before and are right after.
+        lost: rows that were right before and are wrong after.
+        p_value: exact two-sided McNemar test of gained against lost; it takes rows as independent.
+        verdict: "better" or "worse" where both the interval excludes 0 and `p_value` < 0.05.
+        minimum_detectable: the true difference that rows like these show as such four times in five.
+    """
+
+    difference: float
+    low: float
+    high: float
+    n: int
+    gained: int
+    lost: int
+    p_value: float
+    verdict: Literal["better", "worse", "can't tell"]
+    minimum_detectable: float
+
+
+def accuracy_interval(
+    correct: Sequence[bool | int],
+    *,
+    clusters: Sequence[Hashable] | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Estimate:
+    """Accuracy with an interval: Wilson's for independent rows, a cluster bootstrap otherwise.
+
+    Args:
+        correct: [rows] right or wrong.
+        clusters: [rows] what a row shares with others, e.g. its picture; None for independent rows.
+        level: coverage, in (0, 1).
+        seed: of the resampling.
+
+    Where resampling shows no spread at all (every cluster has the same accuracy), the interval is Wilson's
+    for as many rows as there are clusters: wide, but not of width zero.
+
+    Raises:
+        ValueError: no rows, or not one cluster per row.
+    """
+    right = _as_array(correct, name="correct")
+    value = float(right.mean())
+    count = len(right)
+    if clusters is not None:
+        sums, sizes = _cluster_sums(right, clusters)
+        shares = _bootstrap(sums, sizes, seed=seed)
+        if np.ptp(shares) > 0:
+            low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2])
+            return Estimate(value=value, low=float(low), high=float(high), n=len(right))
+        count = len(sums)
+    low, high = proportion_confint(value * count, count, alpha=1 - level, method="wilson")
+    return Estimate(value=value, low=float(low), high=float(high), n=len(right))
+
+
+def paired_difference(
+    before: Sequence[bool | int],
+    after: Sequence[bool | int],
+    *,
+    clusters: Sequence[Hashable] | None = None,
+    seed: int = 0,
+) -> PairedDifference:
+    """Compare two checkpoints on the same rows.
+
+    A percentile interval is too narrow where only a handful of rows changed: four gained and none lost
+    among a hundred exclude 0, though a coin does as much one time in eight. So a verdict needs the exact
+    test as well as the interval.
+
+    Args:
+        before: [rows] right or wrong.
+        after: [rows] right or wrong, in the same order.
+        clusters: [rows] what a row shares with others; None for independent rows.
+        seed: of the resampling.
+
+    Raises:
+        ValueError: no rows, or lengths that differ.
+    """
+    first, second = _as_array(before, name="before"), _as_array(after, name="after")
+    if len(first) != len(second):
+        raise ValueError(f"before and after must hold the same rows, got {len(first)} and {len(second)}")
+    change = second - first
+    sums, sizes = _cluster_sums(change, range(len(change)) if clusters is None else clusters)
+    shares = _bootstrap(sums, sizes, seed=seed)
+    low, high = (float(end) for end in np.quantile(shares, [0.025, 0.975]))
+    gained, lost = int((change > 0).sum()), int((change < 0).sum())
+    p_value = float(mcnemar([[0, lost], [gained, 0]], exact=True).pvalue)
+    verdict: Literal["better", "worse", "can't tell"] = "can't tell"
+    if p_value < 0.05 and (low > 0 or high < 0):
+        verdict = "better" if low > 0 else "worse"
+    # Without a single changed row there is no spread to see: then as if one row had changed.
+    spread = max(float(shares.std(ddof=1)), 1 / len(change))
+    reach = float(stats.norm.ppf(0.975) + stats.norm.ppf(POWER))
+    return PairedDifference(
+        difference=float(change.mean()), low=low, high=high, n=len(change), gained=gained, lost=lost,
+        p_value=p_value, verdict=verdict, minimum_detectable=reach * spread,
+    )  # fmt: skip
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment: compare each with 0.05 to bound the chance of any false alarm."""
+    if not p_values:
+        return []
+    return [float(p) for p in multipletests(list(p_values), method="holm")[1]]
+
+
+def maj_at_k(
+    answers: Sequence[Hashable | None], correct: Sequence[bool | int], *, k: int | None = None
+) -> bool:
+    """Whether the majority of the first `k` answers to one question is right.
+
+    Args:
+        answers: [samples] one label per sample, the same for equivalent answers; None for unparsed ones,
+            which vote for nothing. Ties go to the answer whose first vote came first.
+        correct: [samples] whether each answer is right.
+        k: how many samples vote, 1..samples; None for all.
+    """
+    if len(answers) != len(correct):
+        raise ValueError(f"answers and correct must be as long, got {len(answers)} and {len(correct)}")
+    count = len(answers) if k is None else k
+    if not 1 <= count <= len(answers):
+        raise ValueError(f"k must be in 1..{len(answers)} (the samples), got {count}")
+    votes: dict[Hashable, int] = {}
+    for answer in answers[:count]:
+        if answer is not None:
+            votes[answer] = votes.get(answer, 0) + 1
+    if not votes:
+        return False
+    majority = max(votes, key=votes.__getitem__)  # the first of equals, and dicts keep the order of votes
+    return bool(correct[list(answers).index(majority)])
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """Chance that one of `k` samples is right, estimated from `c` right ones of `n`.
+
+    1 - C(n - c, k) / C(n, k): Eq. 1 of Chen et al. 2021, arXiv 2107.03374; unbiased.
+    """
+    if not (0 <= c <= n and 1 <= k <= n):
+        raise ValueError(f"pass_at_k needs 0 <= c <= n and 1 <= k <= n, got n={n}, c={c}, k={k}")
+    return 1 - comb(n - c, k) / comb(n, k)
+
+
+def _as_array(values: Sequence[bool | int], *, name: str) -> Any:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or len(array) == 0:
+        raise ValueError(f"{name} must hold at least one row, got {len(array)}")
+    if not np.isin(array, (0, 1)).all():
+        raise ValueError(f"{name} must hold 0 or 1 only")
+    return array
+
+
+def _cluster_sums(values: Any, clusters: Sequence[Hashable]) -> tuple[Any, Any]:
+    """Sum of `values` and number of rows in each cluster, both [clusters], in order of appearance."""
+    if len(values) != len(clusters):
+        raise ValueError(
+            f"clusters must name one cluster per row, got {len(clusters)} for {len(values)} rows"
+        )
+    number: dict[Hashable, int] = {}
+    index = np.array([number.setdefault(cluster, len(number)) for cluster in clusters])
+    return np.bincount(index, weights=values), np.bincount(index).astype(np.float64)
+
+
+def _bootstrap(sums: Any, sizes: Any, *, seed: int) -> Any:
+    """Shares [RESAMPLES] of as many clusters as there are, drawn with replacement."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for rows in _batches(RESAMPLES, max(1, _MOST_DRAWS // len(sums))):
+        drawn = rng.integers(0, len(sums), size=(rows, len(sums)), dtype=np.int32)
+        parts.append(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
+    return np.concatenate(parts)
+
+
+def _batches(total: int, size: int) -> Iterator[int]:
+    for start in range(0, total, size):
+        yield min(size, total - start)
