@@ -58,6 +58,7 @@ _FUNCTIONS = "sin cos tan cot sec csc arcsin arccos arctan log exp sqrt lim inft
 _MATH_WORDS = frozenset(_FUNCTIONS.split())
 _ARTICLES = re.compile(r"(?:the|a|an)\s+(?=\S)")
 _PUNCTUATION = re.compile(r"[\s\-_,;:!?.\"'()\[\]{}*]+")
+_CLOSING = " .,;!?\u3002\uff61"
 _BARE_COMMA = re.compile(r"(?<!\d),|,(?!\d{3}(?!\d))")
 
 
@@ -147,7 +148,7 @@ def _unquoted(text: str) -> str:
     """Strips closing punctuation and matched delimiters from the ends."""
     for _ in range(8):
         before = text
-        text = text.rstrip(" .,;!?").lstrip(" :") if not text.endswith("\\") else text.strip()
+        text = text.rstrip(_CLOSING).lstrip(" :") if not text.endswith("\\") else text.strip()
         for opener, closer in _DELIMITERS:
             inner = text[len(opener) : -len(closer)]
             if len(text) > len(opener) + len(closer) and text.startswith(opener) and text.endswith(closer):

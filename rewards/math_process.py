@@ -13,26 +13,11 @@ import os
 import sys
 from typing import Any
 
-_FORBIDDEN = (
-    "subprocess.",
-    "os.system",
-    "os.exec",
-    "os.posix_spawn",
-    "os.spawn",
-    "os.fork",
-    "socket.",
-    "shutil.",
+_FORBIDDEN_EVENTS = (
+    "subprocess. os.system os.exec os.posix_spawn os.spawn os.fork socket. shutil. os.remove os.rename "
+    "os.rmdir os.mkdir os.link os.symlink os.truncate os.chmod"
 )
-_FORBIDDEN += (
-    "os.remove",
-    "os.rename",
-    "os.rmdir",
-    "os.mkdir",
-    "os.link",
-    "os.symlink",
-    "os.truncate",
-    "os.chmod",
-)
+_FORBIDDEN = tuple(_FORBIDDEN_EVENTS.split())
 _WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _WATCHDOG_DEADLINES = 10.0
 
@@ -54,8 +39,8 @@ def main(memory_bytes: int, deadline: float) -> None:
         try:
             first, second = json.loads(line)
             equal = _compare(first, second, report=_report)
-        except (Exception, RecursionError, MemoryError):
-            # The one broad catch: sympy raises anything on hostile text, and all of it means "not shown equal".
+        except Exception:
+            # The one broad catch: sympy raises anything on hostile text; all of it means "not shown equal".
             equal = False
         faulthandler.cancel_dump_traceback_later()
         _report("=" if equal else "!")

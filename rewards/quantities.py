@@ -74,6 +74,7 @@ _EXPONENT = re.compile(
 )
 _POWER_OF_TEN = re.compile(r"10\s*\^\s*(?:\{([+-]?\d{1,4})\}|([+-]?\d{1,4}))")
 _LABEL = re.compile(r"[^\W\d_]+(?:[ -][^\W\d_]+){0,2}")
+_WORD_RUN = re.compile(r"[A-Za-z]+(?:[ -][A-Za-z]+)*")
 _HAN = re.compile("[" + "".join(_HAN_DIGITS) + "".join(_HAN_SCALES) + "]{1,9}")
 _CURRENCY = re.compile(r"([+-]?)\s*(us\$|[$€£¥])\s*(?=[\d.+-])", re.IGNORECASE)
 
@@ -224,9 +225,10 @@ def _read_han(text: str) -> tuple[Fraction, int | None, int] | None:
 
 def _read_words(text: str) -> tuple[Fraction, int | None, int] | None:
     """Reads number words from the front: `twenty-one dogs`, `half a dozen`, `two thirds`."""
-    words = [(word.group().casefold(), word.end()) for word in re.finditer(r"[A-Za-z]+", text)]
-    if not words or text[: len(words[0][0])].casefold() != words[0][0]:
+    run = _WORD_RUN.match(text)
+    if run is None:
         return None
+    words = [(word.group().casefold(), word.end()) for word in re.finditer(r"[A-Za-z]+", run.group())]
     joined = " ".join(word for word, _ in words)
     for phrase, value in (("half a dozen", 6), ("a dozen", 12), ("one dozen", 12), ("dozen", 12)):
         if joined == phrase or joined.startswith(phrase + " "):
@@ -237,7 +239,7 @@ def _read_words(text: str) -> tuple[Fraction, int | None, int] | None:
         return Fraction(1, _PARTS[words[1][0]]), None, words[1][1]
     total = current = used = 0
     for index, (word, end) in enumerate(words):
-        if word in _WORDS:
+        if word in _WORDS and _may_follow(current, _WORDS[word]):
             current += _WORDS[word]
         elif word == "hundred" and current:
             current *= 100
@@ -250,6 +252,12 @@ def _read_words(text: str) -> tuple[Fraction, int | None, int] | None:
         if word != "and":
             used = end
     return (Fraction(total + current), None, used) if used else None
+
+
+def _may_follow(current: int, value: int) -> bool:
+    """Whether `value` extends a number said so far: `twenty one`, `hundred five`, but not `two three`."""
+    units = current % 100
+    return units == 0 or (units >= 20 and units % 10 == 0 and 0 < value < 10)
 
 
 def _unit(tail: str) -> str | None:
