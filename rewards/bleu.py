@@ -5,6 +5,8 @@ An n-gram that occurs c times in a question is written as c features (n-gram, 1)
 clipped matches of two questions are then the number of features they share: a product of 0/1 matrices.
 """
 
+import itertools
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -51,6 +53,35 @@ def bleu_distances(questions: Sequence[str]) -> Matrix:
     return distances
 
 
+def grouped_bleu_distances(groups: Sequence[Sequence[str]]) -> Matrix:
+    """Returns `bleu_distances` of every group at once, [groups, size, size], for many small groups.
+
+    Args:
+        groups: texts; a group smaller than the largest is padded with points at distance 1 from all.
+    """
+    sizes = np.array([len(group) for group in groups], np.int64)
+    widest = int(sizes.max(initial=0))
+    distances = np.ones((len(groups), widest, widest))
+    distances[:, np.arange(widest), np.arange(widest)] = 0.0
+    owner = np.repeat(np.arange(len(groups)), sizes)
+    place = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    lengths, features = question_features([text for group in groups for text in group], owner)
+    matches = np.zeros((_ORDERS, len(groups), widest, widest), np.float32)
+    for order, matrix in enumerate(features):
+        products = (matrix @ matrix.T).tocoo()
+        row, column = products.coords
+        matches[order, owner[row], place[row], place[column]] = products.data
+    hypothesis, first, second = np.nonzero(np.triu(matches[0], k=1))
+    length = np.zeros((len(groups), widest), np.int64)
+    length[owner, place] = lengths
+    h, r = length[hypothesis, first], length[hypothesis, second]
+    found = matches[:, hypothesis, first, second]
+    log_score = sum(_log_precision(found[order], h, order) for order in range(_ORDERS))
+    distance = 1.0 - np.exp(log_score / _ORDERS) * _brevity(h, r)
+    distances[hypothesis, first, second] = distances[hypothesis, second, first] = distance
+    return distances
+
+
 def question_features(
     questions: Sequence[str], groups: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], list[sparse.csr_array]]:
@@ -60,10 +91,10 @@ def question_features(
         questions: n texts.
         groups: [n], non-negative; questions of different groups share no feature.
     """
-    vocabulary: dict[str, int] = {}
+    vocabulary: defaultdict[str, int] = defaultdict(itertools.count().__next__)
     split = [question.split() for question in questions]
     lengths = np.array([len(tokens) for tokens in split], np.int64)
-    tokens = np.array([vocabulary.setdefault(t, len(vocabulary)) for ts in split for t in ts], np.int64)
+    tokens = np.array(list(map(vocabulary.__getitem__, itertools.chain.from_iterable(split))), np.int64)
     rows = np.repeat(np.arange(len(questions)), lengths)
     left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(tokens))
     start = tokens + len(vocabulary) * groups[rows]
@@ -95,15 +126,18 @@ def _ngrams(
 
 def _indicator(ids: NDArray[np.int64], rows: NDArray[np.int64], count: int) -> sparse.csr_array:
     """Returns the 0/1 matrix of (n-gram, occurrence) features, [count, features]."""
-    by_row = np.lexsort((rows, ids)) if len(ids) else np.zeros(0, np.int64)
-    ids, rows = ids[by_row], rows[by_row]
+    by_ngram = np.argsort(ids, kind="stable")  # rows stay in order within an n-gram
+    ids, rows = ids[by_ngram], rows[by_ngram]
     new_run = np.ones(len(ids), bool)
     new_run[1:] = (ids[1:] != ids[:-1]) | (rows[1:] != rows[:-1])
-    run_start = np.maximum.accumulate(np.where(new_run, np.arange(len(ids)), 0))
-    occurrence = np.arange(len(ids)) - run_start
-    columns = np.unique(ids * (occurrence.max(initial=0) + 1) + occurrence, return_inverse=True)[1]
+    places = np.arange(len(ids))
+    occurrence = places - np.maximum.accumulate(np.where(new_run, places, 0))
+    again = np.flatnonzero(occurrence)
+    width = ids.max(initial=-1) + 1
+    repeats, columns_again = np.unique(ids[again] + width * occurrence[again], return_inverse=True)
+    ids[again] = width + columns_again
     ones = np.ones(len(ids), np.float32)
-    return sparse.csr_array((ones, (rows, columns)), shape=(count, columns.max(initial=-1) + 1))
+    return sparse.csr_array((ones, (rows, ids)), shape=(count, width + len(repeats)))
 
 
 def _split_by_frequency(matrix: sparse.csr_array) -> tuple[NDArray[np.float32], sparse.csr_array]:

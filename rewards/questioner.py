@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rewards.diversity import cluster_shares, distinct_shares
+from rewards.diversity import grouped_cluster_shares
 from rewards.parsing import ParseFailure, Question
 from rewards.presets import Preset
 from rewards.reward import Reward
@@ -61,11 +61,15 @@ def questioner_rewards(
 
 
 def _redundancy(texts: Sequence[Sequence[str]], preset: Preset) -> list[list[float]]:
-    shares = distinct_shares if preset.merge_duplicates else cluster_shares
-    if preset.redundancy_scope == "image":
-        return [shares(group, threshold=preset.redundancy_threshold).tolist() for group in texts]
-    flat = shares([text for group in texts for text in group], threshold=preset.redundancy_threshold)
-    return [part.tolist() for part in np.split(flat, np.cumsum([len(group) for group in texts])[:-1])]
+    batch = preset.redundancy_scope == "batch"
+    scopes = [[text for group in texts for text in group]] if batch else texts
+    shares = grouped_cluster_shares(
+        scopes, threshold=preset.redundancy_threshold, merge_duplicates=preset.merge_duplicates
+    )
+    if not batch:
+        return [part.tolist() for part in shares]
+    ends = np.cumsum([len(group) for group in texts])
+    return [part.tolist() for part in np.split(shares[0], ends[:-1])]
 
 
 def _difficulty(confidence: float, ballot: Vote | None, preset: Preset) -> float:
