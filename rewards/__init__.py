@@ -1,32 +1,58 @@
-"""Rewards as pure functions: text -> question, answer, vote, reward. No torch, no files, no network."""
+"""Rewards as pure functions: text -> question, answer, vote, reward. No torch, no files, no network.
 
-from rewards.bleu import bleu_distances
-from rewards.diversity import cluster_shares
+The one exception is mathematics: `equivalent` starts a worker process the first time that two answers can
+only be told apart by a computer algebra system, and stops it when the interpreter ends.
+"""
+
+from rewards.bleu import bleu_distances, bleu_scores
+from rewards.diversity import (
+    cluster_shares,
+    embedding_distances,
+    grouped_cluster_shares,
+    remember,
+    remembered_similarity,
+)
 from rewards.equivalence import Verdict, equivalent
+from rewards.grounding import blind_agreement, is_grounded, probed_groups
+from rewards.math_worker import MathWorker
 from rewards.parsing import ParseFailure, Question, extract_answer, parse_question
 from rewards.presets import Preset, preset
 from rewards.questioner import questioner_rewards
+from rewards.quotas import quota_excess
 from rewards.reasoner import reasoner_rewards
-from rewards.reward import Reward
-from rewards.uncertainty import in_informative_band, uncertainty
+from rewards.reward import Reward, Term
+from rewards.uncertainty import answer_entropy, entropy_difficulty, in_informative_band, uncertainty
 from rewards.voting import Vote, vote
 
 __all__ = [
+    "MathWorker",
     "ParseFailure",
     "Preset",
     "Question",
     "Reward",
+    "Term",
     "Verdict",
     "Vote",
+    "answer_entropy",
     "bleu_distances",
+    "bleu_scores",
+    "blind_agreement",
     "cluster_shares",
+    "embedding_distances",
+    "entropy_difficulty",
     "equivalent",
     "extract_answer",
+    "grouped_cluster_shares",
     "in_informative_band",
+    "is_grounded",
     "parse_question",
     "preset",
+    "probed_groups",
     "questioner_rewards",
+    "quota_excess",
     "reasoner_rewards",
+    "remember",
+    "remembered_similarity",
     "uncertainty",
     "vote",
 ]

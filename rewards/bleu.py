@@ -1,19 +1,17 @@
 """Sentence BLEU between many questions at once, equal to nltk's with smoothing method 1.
 
 BLEU: Papineni et al. 2002. Smoothing method 1: Chen and Cherry 2014, a precision of 0/d becomes 0.1/d.
-An n-gram that occurs c times in a question is written as c features (n-gram, 1) .. (n-gram, c); the
-clipped matches of two questions are then the number of features they share: a product of 0/1 matrices.
+The clipped n-gram matches of all pairs are a product of 0/1 matrices; see `rewards.ngrams`.
 """
 
-import itertools
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-_ORDERS = 4
+from rewards.ngrams import ORDERS, ngram_features
+
 _SMOOTHING = 0.1
 _BLOCK_ROWS = 512
 _DENSE_FROM = 64
@@ -32,25 +30,33 @@ def bleu_distances(questions: Sequence[str]) -> Matrix:
         questions: n texts.
     """
     count = len(questions)
-    lengths, features = question_features(questions, np.zeros(count, np.int64))
+    lengths, features = ngram_features(questions, np.zeros(count, np.int64))
     shared = [_split_by_frequency(matrix) for matrix in features]
     distances = np.zeros((count, count))
     for start in range(0, count, _BLOCK_ROWS):
-        stop = min(start + _BLOCK_ROWS, count)
-        log_score = np.zeros((stop - start, count - start))
-        for order, (dense, rest) in enumerate(shared):
-            matches = dense[start:stop] @ dense[start:].T
-            products = (rest[start:stop] @ rest[start:].T).tocoo()
-            matches[products.row, products.col] += products.data
-            log_score += _log_precision(matches, lengths[start:stop, None], order)
-            if order == 0:
-                unrelated = matches == 0
-        block = 1.0 - np.exp(log_score / _ORDERS) * _brevity(lengths[start:stop, None], lengths[None, start:])
-        block[unrelated] = 1.0
-        block[np.tril_indices(stop - start)] = 0.0
-        distances[start:stop, start:] = block
-        distances[start:, start:stop] += block.T
+        rows, columns = slice(start, min(start + _BLOCK_ROWS, count)), slice(start, count)
+        block = 1.0 - _scores(shared, lengths, rows, columns)
+        block[np.tril_indices(len(block))] = 0.0
+        distances[rows, columns] = block
+        distances[columns, rows] += block.T
     return distances
+
+
+def bleu_scores(hypotheses: Sequence[str], references: Sequence[str]) -> Matrix:
+    """Returns BLEU-4 of every hypothesis against every reference, [hypotheses, references].
+
+    Args:
+        hypotheses: texts.
+        references: other texts.
+    """
+    count, total = len(hypotheses), len(hypotheses) + len(references)
+    lengths, features = ngram_features([*hypotheses, *references], np.zeros(total, np.int64))
+    shared = [_split_by_frequency(matrix) for matrix in features]
+    scores = np.zeros((count, total - count))
+    for start in range(0, count, _BLOCK_ROWS):
+        rows = slice(start, min(start + _BLOCK_ROWS, count))
+        scores[rows] = _scores(shared, lengths, rows, slice(count, total))
+    return scores
 
 
 def grouped_bleu_distances(groups: Sequence[Sequence[str]]) -> Matrix:
@@ -65,8 +71,8 @@ def grouped_bleu_distances(groups: Sequence[Sequence[str]]) -> Matrix:
     distances[:, np.arange(widest), np.arange(widest)] = 0.0
     owner = np.repeat(np.arange(len(groups)), sizes)
     place = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    lengths, features = question_features([text for group in groups for text in group], owner)
-    matches = np.zeros((_ORDERS, len(groups), widest, widest), np.float32)
+    lengths, features = ngram_features([text for group in groups for text in group], owner)
+    matches = np.zeros((ORDERS, len(groups), widest, widest), np.float32)
     for order, matrix in enumerate(features):
         products = (matrix @ matrix.T).tocoo()
         row, column = products.coords
@@ -76,68 +82,33 @@ def grouped_bleu_distances(groups: Sequence[Sequence[str]]) -> Matrix:
     length[owner, place] = lengths
     h, r = length[hypothesis, first], length[hypothesis, second]
     found = matches[:, hypothesis, first, second]
-    log_score = sum(_log_precision(found[order], h, order) for order in range(_ORDERS))
-    distance = 1.0 - np.exp(log_score / _ORDERS) * _brevity(h, r)
+    log_score = sum(_log_precision(found[order], h, order) for order in range(ORDERS))
+    distance = 1.0 - np.exp(log_score / ORDERS) * _brevity(h, r)
     distances[hypothesis, first, second] = distances[hypothesis, second, first] = distance
     return distances
 
 
-def question_features(
-    questions: Sequence[str], groups: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], list[sparse.csr_array]]:
-    """Returns lengths in tokens, [n], and for each n-gram order a 0/1 matrix, [n, features].
-
-    Args:
-        questions: n texts.
-        groups: [n], non-negative; questions of different groups share no feature.
-    """
-    vocabulary: defaultdict[str, int] = defaultdict(itertools.count().__next__)
-    split = [question.split() for question in questions]
-    lengths = np.array([len(tokens) for tokens in split], np.int64)
-    tokens = np.array(list(map(vocabulary.__getitem__, itertools.chain.from_iterable(split))), np.int64)
-    rows = np.repeat(np.arange(len(questions)), lengths)
-    left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(tokens))
-    start = tokens + len(vocabulary) * groups[rows]
-    matrices = [
-        _indicator(ids, rows_of_order, len(questions))
-        for ids, rows_of_order in _ngrams(start, tokens, rows, left, size=len(vocabulary))
-    ]
-    return lengths, matrices
-
-
-def _ngrams(
-    ids: NDArray[np.int64],
-    tokens: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    left: NDArray[np.int64],
-    *,
-    size: int,
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yields, for orders 1 to 4, an id for each n-gram occurrence and the row it stands in."""
-    positions = np.arange(len(tokens))
-    for order in range(_ORDERS):
-        keep = left[positions] > order
-        positions, ids = positions[keep], ids[keep]
-        if order:
-            ids = ids * size + tokens[positions + order]
-        ids = np.unique(ids, return_inverse=True)[1]
-        yield ids, rows[positions]
-
-
-def _indicator(ids: NDArray[np.int64], rows: NDArray[np.int64], count: int) -> sparse.csr_array:
-    """Returns the 0/1 matrix of (n-gram, occurrence) features, [count, features]."""
-    by_ngram = np.argsort(ids, kind="stable")  # rows stay in order within an n-gram
-    ids, rows = ids[by_ngram], rows[by_ngram]
-    new_run = np.ones(len(ids), bool)
-    new_run[1:] = (ids[1:] != ids[:-1]) | (rows[1:] != rows[:-1])
-    places = np.arange(len(ids))
-    occurrence = places - np.maximum.accumulate(np.where(new_run, places, 0))
-    again = np.flatnonzero(occurrence)
-    width = ids.max(initial=-1) + 1
-    repeats, columns_again = np.unique(ids[again] + width * occurrence[again], return_inverse=True)
-    ids[again] = width + columns_again
-    ones = np.ones(len(ids), np.float32)
-    return sparse.csr_array((ones, (rows, ids)), shape=(count, width + len(repeats)))
+def _scores(
+    shared: Sequence[tuple[NDArray[np.float32], sparse.csr_array]],
+    lengths: NDArray[np.int64],
+    rows: slice,
+    columns: slice,
+) -> Matrix:
+    """Returns BLEU of the questions in `rows` against those in `columns`."""
+    hypothesis, reference = lengths[rows, None], lengths[None, columns]
+    log_score = np.zeros((len(hypothesis), reference.shape[1]))
+    unrelated = np.zeros(log_score.shape, bool)
+    for order, (dense, rest) in enumerate(shared):
+        matches = dense[rows] @ dense[columns].T
+        products = (rest[rows] @ rest[columns].T).tocoo()
+        row, column = products.coords
+        matches[row, column] += products.data
+        log_score += _log_precision(matches, hypothesis, order)
+        if order == 0:
+            unrelated = matches == 0
+    scores = np.exp(log_score / ORDERS) * _brevity(hypothesis, reference)
+    scores[unrelated] = 0.0
+    return scores
 
 
 def _split_by_frequency(matrix: sparse.csr_array) -> tuple[NDArray[np.float32], sparse.csr_array]:

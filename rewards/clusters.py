@@ -53,7 +53,7 @@ def linked_sizes(
     """
     near = (distances < threshold) & (weights[:, :, None] > 0) & (weights[:, None, :] > 0)
     links = near.astype(np.float64)
-    sizes = np.einsum("sij,sj->si", links, weights)
+    sizes: NDArray[np.float64] = (links @ weights[:, :, None])[:, :, 0]
     for index in np.flatnonzero((((links @ links) > 0) != near).any(axis=(1, 2))):
         used = np.flatnonzero(weights[index])
         labels = average_linkage(distances[index][np.ix_(used, used)], threshold=threshold)

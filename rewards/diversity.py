@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rewards.bleu import bleu_distances, grouped_bleu_distances
+from rewards.bleu import bleu_distances, bleu_scores, grouped_bleu_distances
 from rewards.clusters import average_linkage, linked_sizes
 
 Distances = Callable[[Sequence[str]], NDArray[np.float64]]
@@ -74,3 +74,62 @@ def grouped_cluster_shares(
             labels = average_linkage(distances(texts), threshold=threshold)
             sizes.append(np.bincount(labels, count)[labels])
     return [size[place] / max(1, len(place)) for size, place in zip(sizes, places, strict=True)]
+
+
+def embedding_distances(embed: Callable[[Sequence[str]], NDArray[np.float64]]) -> Distances:
+    """Makes a distance out of a sentence encoder: `1 - cosine similarity`, so paraphrases come out near.
+
+    Sentence-BERT (arXiv 1908.10084). BLEU sees words, not meaning: it tells `What colour is the car?` from
+    `Which hue does the car have?`. Such distances are smaller than BLEU's; lower the threshold with them.
+
+    Args:
+        embed: n texts to vectors, [n, width]; for example `SentenceTransformer(path).encode`.
+    """
+
+    def distances(questions: Sequence[str]) -> NDArray[np.float64]:
+        if not questions:
+            return np.zeros((0, 0))
+        vectors = np.asarray(embed(questions), np.float64)
+        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        found: NDArray[np.float64] = np.clip(1.0 - vectors @ vectors.T, 0.0, 2.0)
+        np.fill_diagonal(found, 0.0)
+        return found
+
+    return distances
+
+
+def remembered_similarity(
+    questions: Sequence[str],
+    memory: Sequence[str],
+    *,
+    threshold: float = 0.5,
+    distances: Distances = bleu_distances,
+) -> NDArray[np.float64]:
+    """Returns how like the nearest remembered question each one is, [n]; 0 if none is within the threshold.
+
+    Redundancy inside a group cannot see that today's group repeats yesterday's. Keeping earlier outputs and
+    scoring novelty against them is novelty search with an archive (Lehman and Stanley 2011).
+
+    Args:
+        questions: n texts; an empty one is like nothing.
+        memory: earlier questions; see `remember`.
+        threshold: distances from here on count as different, > 0.
+        distances: as for `cluster_shares`.
+    """
+    if not questions or not memory:
+        return np.zeros(len(questions))
+    if distances is bleu_distances:
+        similarity = bleu_scores(questions, memory)
+    else:
+        similarity = 1.0 - distances([*questions, *memory])[: len(questions), len(questions) :]
+    known = {" ".join(text.split()) for text in memory}
+    plain = [" ".join(text.split()) for text in questions]
+    nearest = np.where([text in known for text in plain], 1.0, similarity.max(axis=1))
+    return np.where((1.0 - nearest < threshold) & [bool(text) for text in plain], nearest, 0.0)
+
+
+def remember(memory: Sequence[str], questions: Sequence[str], *, size: int) -> tuple[str, ...]:
+    """Returns the memory with new questions added: the `size` newest distinct ones, oldest first."""
+    newest = dict.fromkeys(reversed([*memory, *questions]))
+    newest.pop("", None)
+    return tuple(reversed(list(newest)[:size]))

@@ -1,8 +1,33 @@
 """Named sets of reward values: what the paper says, what its code does, what its peers do."""
 
 import difflib
-from dataclasses import dataclass, fields, replace
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
+
+_CHOICES = {
+    "difficulty": ("uncertainty", "minority", "entropy"),
+    "redundancy_scope": ("image", "batch"),
+    "reasoner": ("vote", "soft"),
+}
+_TINY = 1e-9
+_RANGES = {
+    "entropy_width": (_TINY, math.inf),
+    "redundancy_weight": (0.0, math.inf),
+    "redundancy_threshold": (_TINY, math.inf),
+    "soft_exponent": (_TINY, 1.0),
+    "low": (0.0, 1.0),
+    "high": (0.0, 1.0),
+    "samples": (1, math.inf),
+    "curation_samples": (1, math.inf),
+    "memory_weight": (0.0, math.inf),
+    "memory_size": (0, math.inf),
+    "quota_weight": (0.0, math.inf),
+    "groundedness_weight": (0.0, math.inf),
+    "groundedness_fraction": (0.0, 1.0),
+    "groundedness_limit": (0.0, 1.0),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +55,13 @@ class Preset:
         samples: m, answers per question in the questioner phase.
         curation_samples: answers per question in curation.
         curation_counts_unparsed: whether an unparsed answer counts in curation's denominator.
+        memory_weight: weight of the likeness to remembered questions, >= 0; 0 is off.
+        memory_size: how many questions are remembered.
+        quota_weight: weight of the penalty for types above their quota, >= 0; 0 is off.
+        type_quotas: largest share of the batch by type; a type that is not named has no quota.
+        groundedness_weight: weight of the share of blind answers that agree, >= 0; 0 is off.
+        groundedness_fraction: the fraction of images whose questions are also asked blind, in [0, 1].
+        groundedness_limit: curation rejects a question whose blind agreement reaches this; None is off.
     """
 
     name: str
@@ -51,6 +83,26 @@ class Preset:
     samples: int = 10
     curation_samples: int = 10
     curation_counts_unparsed: bool = True
+    memory_weight: float = 0.0
+    memory_size: int = 4096
+    quota_weight: float = 0.0
+    type_quotas: Mapping[str, float] = field(default_factory=dict)
+    groundedness_weight: float = 0.0
+    groundedness_fraction: float = 0.25
+    groundedness_limit: float | None = None
+
+    def __post_init__(self) -> None:
+        for key, allowed in _CHOICES.items():
+            if getattr(self, key) not in allowed:
+                raise ValueError(
+                    f"rewards.{key} must be one of {', '.join(allowed)}, got {getattr(self, key)!r}"
+                )
+        for key, (low, high) in _RANGES.items():
+            value = getattr(self, key)
+            if value is not None and not low <= value <= high:
+                raise ValueError(f"rewards.{key} must be in [{low}, {high}], got {value}")
+        if self.low > self.high:
+            raise ValueError(f"rewards.low must be <= rewards.high, got {self.low} and {self.high}")
 
 
 _PRESETS = {
@@ -89,7 +141,7 @@ def preset(name: str, **overrides: Any) -> Preset:
         raise ValueError(
             f"rewards.preset must be one of {', '.join(_PRESETS)}, got {name!r}{_nearest(name, _PRESETS)}"
         )
-    known = [field.name for field in fields(Preset) if field.name != "name"]
+    known = [value.name for value in fields(Preset) if value.name != "name"]
     for key in overrides:
         if key not in known:
             raise ValueError(f"rewards.{key} is not a value of a preset{_nearest(key, known)}")

@@ -1,15 +1,19 @@
 """The Questioner's reward: pay for questions the Reasoner is unsure of, charge for repeating oneself."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
-import numpy as np
-
-from rewards.diversity import grouped_cluster_shares
+from rewards.bleu import bleu_distances
+from rewards.diversity import Distances, grouped_cluster_shares, remembered_similarity
+from rewards.grounding import blind_agreement
 from rewards.parsing import ParseFailure, Question
 from rewards.presets import Preset
-from rewards.reward import Reward
+from rewards.quotas import quota_excess
+from rewards.reward import Reward, Term
 from rewards.uncertainty import answer_entropy, entropy_difficulty, minority_share, uncertainty
 from rewards.voting import Vote
+
+_T = TypeVar("_T")
 
 
 def questioner_rewards(
@@ -18,58 +22,95 @@ def questioner_rewards(
     *,
     preset: Preset,
     votes: Sequence[Sequence[Vote | None]] | None = None,
+    blind: Sequence[Sequence[Vote | None]] | None = None,
+    memory: Sequence[str] = (),
+    distances: Distances = bleu_distances,
+    terms: Sequence[Term] = (),
 ) -> list[list[Reward]]:
-    """Rewards each question: `max(floor, valid ? difficulty : invalid_reward - penalties)`.
+    """Rewards each question: `max(floor, gain - penalties)`.
 
-    With the preset `paper` this is Eq. 8 of arXiv 2511.15661: `valid * max(0, r_unc - r_div)`.
+    The gain is the difficulty plus the terms, or `invalid_reward` for a completion that holds no valid
+    question. With the preset `paper` this is Eq. 8 of arXiv 2511.15661, `valid * max(0, r_unc - r_div)`.
 
     Args:
         groups: for each image, its group of parsed completions.
         confidences: for each question, the vote's confidence in [0, 1]; not read for a ParseFailure.
         preset: the values to use.
-        votes: the votes themselves, same shape; needed by the difficulty `entropy`.
+        votes: the votes themselves, same shape; needed by the difficulty `entropy` and by groundedness.
+        blind: votes with the image greyed out, same shape; None where a question was not probed.
+        memory: earlier questions, for `memory_weight`; see `rewards.remember`.
+        distances: between questions; see `rewards.embedding_distances` for another.
+        terms: rewards of one's own, added where the question is valid.
 
     Returns:
-        Rewards in the shape of `groups`, with the parts `validity` (0 or 1), `uncertainty` (the difficulty,
-        0 if invalid) and `redundancy` (the penalty, lambda included).
+        Rewards in the shape of `groups`. The parts: `validity` (0 or 1), `uncertainty` (the difficulty),
+        `redundancy` (the penalty, lambda included), those of `memory`, `quota` and `groundedness` that are
+        switched on (penalties, weights included), and each term by its name (weight included).
 
     Raises:
         ValueError: shapes differ, or votes are needed and absent.
     """
-    sizes, given = [len(group) for group in groups], [len(row) for row in confidences]
-    if sizes != given:
-        raise ValueError(f"confidences must have the shape of groups, {sizes}, got {given}")
-    if preset.difficulty == "entropy" and votes is None:
-        raise ValueError("rewards.difficulty 'entropy' needs the votes of every question")
-    texts = [[item.question if isinstance(item, Question) else "" for item in group] for group in groups]
-    shares = _redundancy(texts, preset)
+    _check_shapes(groups, confidences=confidences, votes=votes, blind=blind)
+    if votes is None and (
+        preset.difficulty == "entropy" or (preset.groundedness_weight and blind is not None)
+    ):
+        raise ValueError("rewards.difficulty 'entropy' and rewards.groundedness_weight need the votes")
+    penalties = _penalties(groups, votes, blind, memory, distances, preset)
     rewards: list[list[Reward]] = []
-    for row, group in enumerate(groups):
+    for row, (group, confidence) in enumerate(zip(groups, confidences, strict=True)):
+        extra = {term.name: term.values(group, confidence) for term in terms}
+        ballots = votes[row] if votes is not None else [None] * len(group)
         rewarded = []
         for column, item in enumerate(group):
             valid = isinstance(item, Question)
-            ballot = votes[row][column] if votes is not None else None
-            difficulty = _difficulty(confidences[row][column], ballot, preset) if valid else 0.0
-            redundancy = preset.redundancy_weight * shares[row][column]
-            total = (difficulty if valid else preset.invalid_reward) - redundancy
+            difficulty = _difficulty(confidence[column], ballots[column], preset) if valid else 0.0
+            charged = {name: values[row][column] for name, values in penalties.items()}
+            added = {name: values[column] if valid else 0.0 for name, values in extra.items()}
+            gain = difficulty + sum(added.values()) if valid else preset.invalid_reward
+            total = gain - sum(charged.values())
             if preset.floor is not None:
                 total = max(preset.floor, total)
-            parts = {"validity": float(valid), "uncertainty": difficulty, "redundancy": redundancy}
+            parts = {"validity": float(valid), "uncertainty": difficulty, **charged, **added}
             rewarded.append(Reward(total=total, parts=parts))
         rewards.append(rewarded)
     return rewards
 
 
-def _redundancy(texts: Sequence[Sequence[str]], preset: Preset) -> list[list[float]]:
+def _penalties(
+    groups: Sequence[Sequence[Question | ParseFailure]],
+    votes: Sequence[Sequence[Vote | None]] | None,
+    blind: Sequence[Sequence[Vote | None]] | None,
+    memory: Sequence[str],
+    distances: Distances,
+    preset: Preset,
+) -> dict[str, list[list[float]]]:
+    """Returns each penalty that is switched on, weight included, in the shape of the groups."""
+    texts = [[item.question if isinstance(item, Question) else "" for item in group] for group in groups]
+    sizes = [len(group) for group in groups]
+    flat = [text for group in texts for text in group]
+    threshold = preset.redundancy_threshold
     batch = preset.redundancy_scope == "batch"
-    scopes = [[text for group in texts for text in group]] if batch else texts
     shares = grouped_cluster_shares(
-        scopes, threshold=preset.redundancy_threshold, merge_duplicates=preset.merge_duplicates
+        [flat] if batch else texts,
+        threshold=threshold,
+        distances=distances,
+        merge_duplicates=preset.merge_duplicates,
     )
-    if not batch:
-        return [part.tolist() for part in shares]
-    ends = np.cumsum([len(group) for group in texts])
-    return [part.tolist() for part in np.split(shares[0], ends[:-1])]
+    shares_in_order = [share for part in shares for share in part.tolist()]
+    found = {"redundancy": [preset.redundancy_weight * share for share in shares_in_order]}
+    if preset.memory_weight:
+        likeness = remembered_similarity(flat, memory, threshold=threshold, distances=distances)
+        found["memory"] = [preset.memory_weight * value for value in likeness.tolist()]
+    if preset.quota_weight:
+        types = [item.type if isinstance(item, Question) else None for group in groups for item in group]
+        found["quota"] = [preset.quota_weight * e for e in quota_excess(types, preset.type_quotas)]
+    if preset.groundedness_weight and votes is not None and blind is not None:
+        pairs = zip((v for row in votes for v in row), (b for row in blind for b in row), strict=True)
+        found["groundedness"] = [
+            preset.groundedness_weight * blind_agreement(seen, unseen) if seen and unseen else 0.0
+            for seen, unseen in pairs
+        ]
+    return {name: _regrouped(values, sizes) for name, values in found.items()}
 
 
 def _difficulty(confidence: float, ballot: Vote | None, preset: Preset) -> float:
@@ -81,3 +122,19 @@ def _difficulty(confidence: float, ballot: Vote | None, preset: Preset) -> float
         return 0.0
     entropy = answer_entropy([share for _, share in ballot.shares])
     return entropy_difficulty(entropy, target=preset.entropy_target, width=preset.entropy_width)
+
+
+def _regrouped(values: Sequence[_T], sizes: Sequence[int]) -> list[list[_T]]:
+    remaining = iter(values)
+    return [[next(remaining) for _ in range(size)] for size in sizes]
+
+
+def _check_shapes(
+    groups: Sequence[Sequence[Question | ParseFailure]], **others: Sequence[Sequence[object]] | None
+) -> None:
+    sizes = [len(group) for group in groups]
+    for name, rows in others.items():
+        if rows is not None and sizes != [len(row) for row in rows]:
+            raise ValueError(
+                f"{name} must have the shape of groups, {sizes}, got {[len(row) for row in rows]}"
+            )

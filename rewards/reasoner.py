@@ -3,10 +3,10 @@
 import re
 from collections.abc import Sequence
 
-from rewards.equivalence import equivalent
+from rewards.equivalence import Judge, equivalent
 from rewards.parsing import extract_answer
 from rewards.presets import Preset
-from rewards.reward import Reward
+from rewards.reward import Reward, Term
 from rewards.voting import Vote
 
 
@@ -17,8 +17,10 @@ def reasoner_rewards(
     preset: Preset,
     options: Sequence[str] | None = None,
     tolerance: float | None = None,
+    judge: Judge | None = None,
+    terms: Sequence[Term] = (),
 ) -> list[Reward]:
-    r"""Rewards each completion: `accuracy_weight * accuracy + format_weight * format`.
+    r"""Rewards each completion: `accuracy_weight * accuracy + format_weight * format + terms`.
 
     Args:
         completions: raw texts; the boxed answer is extracted here.
@@ -26,29 +28,34 @@ def reasoner_rewards(
         preset: the values to use.
         options: texts of a multiple-choice question's options, A first.
         tolerance: relative tolerance between numbers.
+        judge: see `equivalent`.
+        terms: rewards of one's own, added to every completion's.
 
     Returns:
-        One reward per completion, with the parts `parsed` (0 or 1), `accuracy` (1 for the silver answer;
-        with `soft`, the vote share of the answer to the power of `soft_exponent`) and `format` (1 for a
-        `<think>` block followed by the box and nothing else).
+        One reward per completion, with the parts `parsed` (0 or 1), `accuracy`, `format` (1 for a `<think>`
+        block followed by the box and nothing else) and each term by its name (weight included). Accuracy is
+        1 for the silver answer, else 0; with `soft` it is the answer's vote share to the power of
+        `soft_exponent` (EvoLMM, arXiv 2511.16672), 0 for an answer that got no vote.
     """
     if preset.reasoner == "soft":
         values = [(answer, share**preset.soft_exponent) for answer, share in silver.shares]
     else:
         values = [(silver.answer, 1.0)] if silver.answer is not None else []
+    extra = {term.name: term.values(completions, silver) for term in terms}
     rewards = []
-    for text in completions:
+    for place, text in enumerate(completions):
         answer = extract_answer(text)
         accuracy = 0.0
         if answer is not None:
             for known, value in values:
-                if equivalent(answer, known, options=options, tolerance=tolerance).equal:
+                if equivalent(answer, known, options=options, tolerance=tolerance, judge=judge).equal:
                     accuracy = value
                     break
         form = float(follows_format(text))
         total = preset.accuracy_weight * accuracy + preset.format_weight * form
-        parts = {"parsed": float(answer is not None), "accuracy": accuracy, "format": form}
-        rewards.append(Reward(total=total, parts=parts))
+        added = {name: values[place] for name, values in extra.items()}
+        parts = {"parsed": float(answer is not None), "accuracy": accuracy, "format": form, **added}
+        rewards.append(Reward(total=total + sum(added.values()), parts=parts))
     return rewards
 
 

@@ -1,7 +1,8 @@
-"""The one value that every reward function gives: a total and the parts it was made of."""
+"""What every reward function gives, and how a function of one's own joins in."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,3 +17,31 @@ class Reward:
 
     total: float
     parts: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Term:
+    """A reward of one's own, added to the built-in ones.
+
+    Attributes:
+        name: under which its values appear in `Reward.parts`.
+        weight: multiplies its values; a negative one makes a penalty.
+        function: for the Questioner `(group, confidences) -> values`, called once per image with its
+            `Question | ParseFailure` list; for the Reasoner `(completions, silver) -> values`. One value
+            per member, in order.
+    """
+
+    name: str
+    weight: float
+    function: Callable[..., Sequence[float]]
+
+    def values(self, members: Sequence[Any], context: Any) -> list[float]:
+        """Calls the function and returns its weighted values.
+
+        Raises:
+            ValueError: the function did not give one value per member.
+        """
+        values = [self.weight * float(value) for value in self.function(members, context)]
+        if len(values) != len(members):
+            raise ValueError(f"{self.name} must give one value per member, {len(members)}, got {len(values)}")
+        return values
