@@ -1,0 +1,123 @@
+"""What every rollout engine takes and gives: prompts in, completions with token ids and log-probs out.
+
+The loop talks to this protocol only; which backend answers is a line of the configuration.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from PIL import Image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterVersion:
+    """One published state of a LoRA adapter.
+
+    Attributes:
+        name: whose weights these are, e.g. `shared`, `questioner` or `reasoner`.
+        version: rises by one with every publication; never reused within a run.
+        path: PEFT directory (`adapter_config.json`, `adapter_model.safetensors`),
+            or None for the base VLM without an adapter.
+    """
+
+    name: str
+    version: int
+    path: Path | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """One chat prompt with its images.
+
+    Attributes:
+        messages: chat messages as transformers' chat templates take them; each image stands as
+            a `{"type": "image"}` block, in the order of `images`.
+        images: decoded RGB pictures.
+        key: a stable name of the prompt for logs, routing and caches.
+    """
+
+    messages: tuple[dict[str, Any], ...]
+    images: tuple[Image.Image, ...] = ()
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How to draw completions.
+
+    Attributes:
+        n: completions per prompt, >= 1.
+        temperature: >= 0; 0 is greedy decoding.
+        top_p: in (0, 1]; 1 switches nucleus truncation off.
+        top_k: 0 switches top-k truncation off.
+        max_tokens: length limit of a completion, in tokens.
+        seed: of this call; the same call with the same seed gives the same completions.
+    """
+
+    n: int = 1
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    max_tokens: int = 1024
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.n < 1:
+            raise ValueError(f"sampling.n must be >= 1, got {self.n}")
+        if self.temperature < 0:
+            raise ValueError(f"sampling.temperature must be >= 0, got {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"sampling.top_p must be in (0, 1], got {self.top_p}")
+        if self.top_k < 0:
+            raise ValueError(f"sampling.top_k must be >= 0 (0 is off), got {self.top_k}")
+        if self.max_tokens < 1:
+            raise ValueError(f"sampling.max_tokens must be >= 1, got {self.max_tokens}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """One sampled answer to one prompt.
+
+    Attributes:
+        text: decoded completion without special tokens.
+        prompt_ids: [prompt tokens] expanded as the processor expands them (image tokens included).
+        token_ids: [tokens] sampled ids; ends with the end token when `finish_reason` is "stop";
+            never empty.
+        logprobs: [tokens] log-probability of each sampled token under the temperature-scaled,
+            untruncated distribution of `adapter`.
+        finish_reason: "stop" at an end token, "length" where `max_tokens` cut it off.
+        adapter: the version that made it, as the engine reports it.
+    """
+
+    text: str
+    prompt_ids: tuple[int, ...]
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finish_reason: Literal["stop", "length"]
+    adapter: AdapterVersion
+
+
+class RolloutEngine(Protocol):
+    """A source of completions."""
+
+    def generate(
+        self, prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling
+    ) -> list[list[Completion]]:
+        """Draw `sampling.n` completions for each prompt.
+
+        Returns [prompts][n] completions, in the order of the prompts, each made by `adapter`.
+        """
+        ...
+
+    def publish(self, adapter: AdapterVersion) -> None:
+        """Load `adapter`, so that `generate` can be asked for it; unused older ones may be dropped."""
+        ...
+
+    def close(self) -> None:
+        """Give back processes and memory."""
+        ...

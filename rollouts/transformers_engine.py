@@ -1,0 +1,220 @@
+"""Rollouts with transformers' own `generate`: no extra install, on a CPU or a GPU."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import LogitsProcessor, LogitsProcessorList, TopKLogitsWarper, TopPLogitsWarper
+
+from rollouts.engine import AdapterVersion, Completion, Prompt, Sampling
+
+
+class TransformersEngine:
+    """Draws completions from a VLM of its own, with adapters swapped by version.
+
+    A prompt and its image are processed once, whatever the number of samples: the cache of the prefill
+    is repeated, not the prefill.
+
+    Args:
+        model: the base VLM, in evaluation mode, for this engine alone.
+        processor: its processor, with a chat template.
+        batch_size: sequences decoded side by side.
+        max_adapters: versions kept loaded; publishing one more drops the least recently used.
+    """
+
+    def __init__(self, model: Any, processor: Any, *, batch_size: int = 512, max_adapters: int = 3) -> None:
+        self._model = model.eval()
+        self._processor = processor
+        self._batch_size = batch_size
+        self._max_adapters = max_adapters
+        self._loaded: dict[str, AdapterVersion] = {}
+        self._banned = _placeholder_ids(model.config, processor.tokenizer)
+        self._end_ids = _end_ids(model)
+
+    def publish(self, adapter: AdapterVersion) -> None:
+        """Load a version under a name of its own; weights are read from safetensors."""
+        name = _peft_name(adapter)
+        if adapter.path is None or name in self._loaded:
+            return
+        if isinstance(self._model, PeftModel):
+            self._model.load_adapter(str(adapter.path), adapter_name=name)
+        else:
+            self._model = PeftModel.from_pretrained(self._model, str(adapter.path), adapter_name=name)
+        self._model.eval()
+        self._loaded[name] = adapter
+        for old in list(self._loaded)[: -self._max_adapters]:
+            self._model.delete_adapter(old)
+            del self._loaded[old]
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self._model = None
+
+    def generate(
+        self, prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling
+    ) -> list[list[Completion]]:
+        """See `RolloutEngine.generate`.
+
+        Raises:
+            KeyError: `adapter` was never published, or has been dropped since.
+        """
+        results: list[list[Completion]] = []
+        per_batch = max(1, self._batch_size // sampling.n)
+        # Like lengths together, so that little is padded; the order is restored at the end.
+        order = sorted(range(len(prompts)), key=lambda i: _text_length(prompts[i]))
+        with torch.inference_mode(), torch.random.fork_rng():
+            torch.manual_seed(sampling.seed)
+            served = self._activate(adapter)
+            for batch in _batches([prompts[i] for i in order], per_batch):
+                results += self._generate_batch(batch, sampling=sampling, served=served)
+        ordered: list[list[Completion]] = [[] for _ in prompts]
+        for i, group in zip(order, results, strict=True):
+            ordered[i] = group
+        return ordered
+
+    def _activate(self, adapter: AdapterVersion) -> AdapterVersion:
+        """Switch to a version and return the one that the model now really has active."""
+        if adapter.path is None:
+            if isinstance(self._model, PeftModel):
+                self._model.base_model.disable_adapter_layers()
+            return adapter
+        name = _peft_name(adapter)
+        if name not in self._loaded:
+            raise KeyError(f"adapter {adapter} is not loaded; publish it first. Loaded: {list(self._loaded)}")
+        self._model.base_model.enable_adapter_layers()
+        self._model.set_adapter(name)
+        self._loaded[name] = self._loaded.pop(name)  # now the most recently used
+        return self._loaded[self._model.active_adapter]
+
+    def _generate_batch(
+        self, prompts: Sequence[Prompt], *, sampling: Sampling, served: AdapterVersion
+    ) -> list[list[Completion]]:
+        inputs = self._encode(prompts)
+        prompt_ids = [
+            tuple(ids[mask.bool()].tolist())
+            for ids, mask in zip(inputs["input_ids"], inputs["attention_mask"], strict=True)
+        ]
+        sampler = _Sampler(sampling, banned=self._banned)
+        options = {
+            "max_new_tokens": sampling.max_tokens,
+            "do_sample": sampling.temperature > 0,
+            "temperature": None, "top_k": 0 if sampling.temperature > 0 else None, "top_p": None,
+            "logits_processor": LogitsProcessorList([sampler]),
+            "eos_token_id": self._end_ids,
+            "pad_token_id": self._processor.tokenizer.pad_token_id,
+        }  # fmt: skip
+        if sampling.n > 1:
+            # All but the last prompt token are run once a prompt; generate() goes on from the repeated cache.
+            head = {k: v[:, :-1] if k in _TOKEN_KEYS else v for k, v in inputs.items()}
+            cache = self._model(**head, use_cache=True, logits_to_keep=1).past_key_values
+            cache.batch_repeat_interleave(sampling.n)
+            inputs = {
+                k: v.repeat_interleave(sampling.n, dim=0) for k, v in inputs.items() if k in _TOKEN_KEYS
+            } | {"past_key_values": cache}
+        output = self._model.generate(**inputs, **options)
+        new_ids = output[:, inputs["input_ids"].shape[1] :]
+        logprobs = sampler.finish(new_ids)
+        completions = [
+            self._completion(ids, logps, prompt_ids=prompt_ids[row // sampling.n], served=served)
+            for row, (ids, logps) in enumerate(zip(new_ids.tolist(), logprobs.tolist(), strict=True))
+        ]
+        return list(_batches(completions, sampling.n))
+
+    def _encode(self, prompts: Sequence[Prompt]) -> dict[str, torch.Tensor]:
+        texts = [
+            self._processor.apply_chat_template(list(p.messages), add_generation_prompt=True, tokenize=False)
+            for p in prompts
+        ]
+        images = [list(p.images) for p in prompts]
+        encoded = self._processor(
+            text=texts,
+            images=images if any(images) else None,
+            padding=True,
+            padding_side="left",
+            return_tensors="pt",
+        )
+        return dict(encoded.to(self._model.device))
+
+    def _completion(
+        self, ids: list[int], logprobs: list[float], *, prompt_ids: tuple[int, ...], served: AdapterVersion
+    ) -> Completion:
+        ends = [i for i, token in enumerate(ids) if token in self._end_ids]
+        length = ends[0] + 1 if ends else len(ids)
+        return Completion(
+            text=self._processor.tokenizer.decode(ids[:length], skip_special_tokens=True),
+            prompt_ids=prompt_ids,
+            token_ids=tuple(ids[:length]),
+            logprobs=tuple(logprobs[:length]),
+            finish_reason="stop" if ends else "length",
+            adapter=served,
+        )
+
+
+_TOKEN_KEYS = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
+
+
+class _Sampler(LogitsProcessor):  # type: ignore[misc]
+    """Shapes the distribution that `generate` samples from, and records log-probs of what it chose.
+
+    Log-probs are those of the temperature-scaled logits over the whole vocabulary, before truncation and
+    bans: that is the distribution which the trainer computes, so the importance ratio is one.
+    """
+
+    def __init__(self, sampling: Sampling, *, banned: list[int]) -> None:
+        self._temperature = sampling.temperature or 1.0
+        self._banned = banned
+        self._warpers: list[Any] = []
+        if sampling.top_k:
+            self._warpers.append(TopKLogitsWarper(sampling.top_k))
+        if sampling.top_p < 1:
+            self._warpers.append(TopPLogitsWarper(sampling.top_p))
+        self._last: torch.Tensor | None = None
+        self._chosen: list[torch.Tensor] = []
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Record the choice made last time, then shape `scores` [rows, vocabulary]."""
+        if self._last is not None:
+            self._chosen.append(self._last.gather(1, input_ids[:, -1:]))
+        scores = scores.float() / self._temperature
+        self._last = torch.log_softmax(scores, dim=-1)
+        if self._banned:
+            scores = scores.index_fill(1, torch.tensor(self._banned, device=scores.device), float("-inf"))
+        for warp in self._warpers:
+            scores = warp(input_ids, scores)
+        return scores
+
+    def finish(self, new_ids: torch.Tensor) -> torch.Tensor:
+        """Log-probs [rows, tokens] of all the tokens chosen."""
+        assert self._last is not None
+        self._chosen.append(self._last.gather(1, new_ids[:, -1:]))
+        logprobs = torch.cat(self._chosen, dim=1)
+        assert logprobs.shape == new_ids.shape, (logprobs.shape, new_ids.shape)
+        return logprobs
+
+
+def _placeholder_ids(config: Any, tokenizer: Any) -> list[int]:
+    """Tokens that stand for images or videos: sampled as text, they would break the next forward."""
+    names = ("image_token_id", "video_token_id", "image_token_index")
+    ids = {getattr(config, name, None) for name in names}
+    return sorted(i for i in ids if isinstance(i, int) and 0 <= i < len(tokenizer))
+
+
+def _end_ids(model: Any) -> list[int]:
+    end = model.generation_config.eos_token_id
+    return [end] if isinstance(end, int) else list(end)
+
+
+def _peft_name(adapter: AdapterVersion) -> str:
+    return f"{adapter.name}-{adapter.version}"  # PEFT allows no dots in adapter names
+
+
+def _text_length(prompt: Prompt) -> int:
+    return sum(len(str(message["content"])) for message in prompt.messages)
+
+
+def _batches(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

@@ -1,0 +1,233 @@
+"""The configuration of a run: a YAML file, overridden by `key.sub=value`, checked strictly.
+
+Defaults are the values of arXiv 2511.15661 and, where the paper leaves one open, of its released code.
+A YAML file says only what differs.
+"""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+import rewards
+from visplay.errors import ConfigError
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Model(Section):
+    """The base VLM."""
+
+    path: str = Field(
+        "pocket", description="A hub id, a local folder, or `pocket` for the VLM in the package."
+    )
+    revision: str | None = Field(None, description="Branch, tag or commit on the hub.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Weights' type.")
+    device: str = Field("auto", description="`cpu`, `cuda`, `cuda:1`; `auto` takes a GPU where there is one.")
+    trust_remote_code: bool = Field(False, description="Run the code that the model's repository carries.")
+
+
+class Lora(Section):
+    """The adapter that is trained."""
+
+    rank: int = Field(16, ge=1, description="Rank of the update.")
+    alpha: int = Field(32, ge=1, description="The update is scaled by alpha / rank.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on the adapter's input while training.")
+    targets: list[str] = Field(
+        [], description="Module names; empty: all linear layers of the language model."
+    )
+
+
+class Engine(Section):
+    """What generates the rollouts."""
+
+    backend: Literal["transformers"] = Field("transformers", description="Which engine answers.")
+    batch_size: int = Field(512, ge=1, description="Sequences decoded side by side.")
+
+
+class Images(Section):
+    """The unlabelled pictures."""
+
+    source: Path = Field(description="A folder of pictures, a parquet file or a datasets folder.")
+    column: str = Field("image", description="The image column of a parquet file or dataset.")
+    limit: int | None = Field(None, ge=1, description="Use the first so many pictures only.")
+
+
+class Votes(Section):
+    """How the frozen Reasoner answers when it votes; `samples` (m) is a value of the rewards."""
+
+    temperature: float = Field(1.0, gt=0, description="Sampling temperature of a vote.")
+    top_k: int = Field(40, ge=0, description="Truncation of a vote; 0 is off.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Nucleus truncation of a vote; 1 is off.")
+
+
+class Optimizer(Section):
+    """GRPO (arXiv 2402.03300) with AdamW; the same in both phases."""
+
+    learning_rate: float = Field(
+        1e-5, gt=0, description="Constant; 1e-6 is the paper's for full fine-tuning."
+    )
+    weight_decay: float = Field(1e-2, ge=0, description="AdamW's.")
+    clip_low: float = Field(0.2, ge=0, description="The ratio is clipped below at 1 - clip_low.")
+    clip_high: float = Field(0.3, ge=0, description="The ratio is clipped above at 1 + clip_high.")
+    kl: float = Field(
+        1e-2, ge=0, description="Weight of the KL divergence to the policy at the phase's start."
+    )
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradient clipping.")
+    micro_batch_size: int = Field(8, ge=1, description="Completions per forward and backward pass.")
+
+
+class Phase(Section):
+    """What the two trained phases share."""
+
+    steps: int = Field(20, ge=0, description="Optimizer steps; 0 leaves the role untrained.")
+    prompts_per_step: int = Field(8, ge=1, description="Prompts per optimizer step.")
+    group_size: int = Field(8, ge=2, description="G: completions per prompt.")
+    temperature: float = Field(1.0, gt=0, description="Sampling temperature of the rollouts.")
+    max_tokens: int = Field(4096, ge=1, description="Length limit of a completion, in tokens.")
+
+
+class QuestionerPhase(Phase):
+    """The Questioner's phase."""
+
+    types: list[str] = Field(
+        ["multiple choice", "numerical", "yes/no", "short answer"],
+        min_length=1,
+        description="Question types the Questioner may choose from.",
+    )
+    max_tokens: int = Field(1024, ge=1, description="Length limit of a question with its tags, in tokens.")
+
+
+class Curation(Section):
+    """From questions to silver examples."""
+
+    questions_per_image: int = Field(8, ge=1, description="N: questions per picture.")
+    images: int | None = Field(
+        None, ge=1, description="Ask about so many pictures (drawn by seed); all if absent."
+    )
+    budget: int = Field(2048, ge=1, description="Keep at most so many silver examples (drawn by seed).")
+
+
+class Evaluation(Section):
+    """Accuracy before the first and after every iteration."""
+
+    benchmarks: list[str] = Field(["pocket-dusk"], description="Benchmark ids, see `visplay benchmarks`.")
+    limit: int = Field(1000, ge=1, description="Questions per benchmark, drawn by `seed`.")
+    split: Literal["held-out", "development"] = Field("held-out", description="Pocket scenes to ask about.")
+    maj_k: int = Field(8, ge=1, description="Samples for majority voting.")
+    maj_limit: int = Field(1000, ge=0, description="Questions that get the majority vote; 0 is off.")
+    seed: int = Field(0, ge=0, description="Draws subsets and, on pocket, the scenes.")
+
+
+class Rewards(BaseModel):
+    """A preset and the values that differ from it, e.g. `rewards.samples=5`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    preset: str = Field("paper", description="paper, official, rzero or soft.")
+
+    def resolve(self) -> rewards.Preset:
+        """The values to use.
+
+        Raises:
+            ValueError: an unknown preset or value.
+        """
+        return rewards.preset(self.preset, **(self.model_extra or {}))
+
+
+class Config(Section):
+    """A whole run."""
+
+    name: str = Field("run", pattern=r"^[\w.-]+$", description="The run's folder is `output/name`.")
+    output: Path = Field(Path("runs"), description="Where runs lie.")
+    seed: int = Field(0, ge=0, description="Of everything that is drawn.")
+    threads: int | None = Field(None, ge=1, description="CPU threads; absent: torch's choice.")
+    iterations: int = Field(3, ge=1, description="Self-play iterations.")
+    adapters: Literal["shared", "per_role"] = Field(
+        "shared", description="One LoRA for both roles, or one each on the same base."
+    )
+    control: Literal["none", "random_reward"] = Field(
+        "none", description="`random_reward`: the same loop, its rewards drawn by lot."
+    )
+    model: Model = Model()
+    lora: Lora = Lora()
+    engine: Engine = Engine()
+    images: Images
+    rewards: Rewards = Rewards()
+    votes: Votes = Votes()
+    questioner: QuestionerPhase = QuestionerPhase()
+    curation: Curation = Curation()
+    reasoner: Phase = Phase()
+    optimizer: Optimizer = Optimizer()
+    evaluation: Evaluation = Evaluation()
+
+    @property
+    def folder(self) -> Path:
+        """The run directory."""
+        return self.output / self.name
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file, apply `key.sub=value` overrides and check the result.
+
+    Raises:
+        ConfigError: a missing file, broken YAML, or a key or value that is not allowed; it names the key.
+    """
+    if not path.is_file():
+        raise ConfigError(f"there is no configuration file {path}")
+    for override in overrides:
+        if "=" not in override:
+            raise ConfigError(f"an override must look like key.sub=value, got {override!r}")
+    try:
+        merged = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides)))
+        data = OmegaConf.to_container(merged)
+    except (OmegaConfBaseException, ValueError, OSError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path} must hold keys and values")
+    return check_config(data)
+
+
+def check_config(data: dict[Any, Any]) -> Config:
+    """Make a Config of plain data.
+
+    Raises:
+        ConfigError: naming every wrong key with the nearest right one, and every wrong value.
+    """
+    try:
+        config = Config.model_validate(data)
+        config.rewards.resolve()
+    except ValidationError as error:
+        raise ConfigError("\n".join(_complaint(detail) for detail in error.errors())) from error
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return config
+
+
+def dump_config(config: Config) -> str:
+    """The resolved configuration as YAML; reading it back gives the same configuration."""
+    return OmegaConf.to_yaml(OmegaConf.create(config.model_dump(mode="json")))
+
+
+def _complaint(detail: Any) -> str:
+    key = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] != "extra_forbidden":
+        return f"{key}: {detail['msg'].lower()}, got {detail['input']!r}"
+    known = _known_keys(detail["loc"][:-1])
+    near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+    return f"{key}: no such key; {hint}"
+
+
+def _known_keys(path: Sequence[int | str]) -> list[str]:
+    section: Any = Config
+    for part in path:
+        section = section.model_fields[str(part)].annotation
+    return list(section.model_fields)

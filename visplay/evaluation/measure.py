@@ -1,0 +1,145 @@
+"""Measure the Reasoner: greedy accuracy, majority vote, blind control, paired against the base."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+import rewards
+from rollouts.engine import AdapterVersion, Sampling
+from visplay.evaluation.benchmarks import Item, load_benchmark
+from visplay.evaluation.statistics import accuracy_interval, paired_difference
+from visplay.phases import Table, sample
+from visplay.roles import reasoner_prompt
+from visplay.run import write_text
+
+MID_GREY = (128, 128, 128)  # an all-black picture counts as padding in some architectures
+
+
+def evaluate(
+    table: Table, *, adapter: AdapterVersion, folder: Path, base: Path | None
+) -> dict[str, dict[str, Any]]:
+    """Ask every benchmark of the configuration; writes `samples.parquet` and `summary.json` to `folder`.
+
+    Args:
+        table: engine and configuration.
+        adapter: the Reasoner to measure.
+        folder: where to write.
+        base: the folder of the untrained model's evaluation, for the paired test.
+
+    Returns:
+        The summary by benchmark, computed from the stored samples.
+    """
+    config = table.config.evaluation
+    rows: list[dict[str, Any]] = []
+    with table.display.bar("evaluation", total=len(config.benchmarks)) as advance:
+        for name in config.benchmarks:
+            items = load_benchmark(name, limit=config.limit, seed=config.seed, split=config.split)
+            rows += [{"benchmark": name} | row for row in _ask(table, items, adapter=adapter)]
+            advance(name)
+    pq.write_table(pa.Table.from_pylist(rows), folder / "samples.parquet")
+    base_rows = pq.read_table(base / "samples.parquet").to_pylist() if base else None
+    summary = summarise(rows, base_rows=base_rows, k=config.maj_k)
+    write_text(folder / "summary.json", json.dumps({"benchmarks": summary}, indent=2))
+    return summary
+
+
+def _ask(table: Table, items: Sequence[Item], *, adapter: AdapterVersion) -> list[dict[str, Any]]:
+    config = table.config.evaluation
+    greedy = Sampling(temperature=0, max_tokens=table.config.reasoner.max_tokens)
+    voting = Sampling(
+        n=config.maj_k, temperature=table.config.votes.temperature, top_k=table.config.votes.top_k,
+        top_p=table.config.votes.top_p, max_tokens=table.config.reasoner.max_tokens, seed=config.seed,
+    )  # fmt: skip
+    with table.watch("pictures"):
+        pictures = [item.image() for item in items]
+    prompts = [reasoner_prompt(p, i.question, key=i.key) for p, i in zip(pictures, items, strict=True)]
+    blanks = [
+        reasoner_prompt(Image.new("RGB", p.size, MID_GREY), i.question, key=i.key)
+        for p, i in zip(pictures, items, strict=True)
+    ]
+    answers = [group[0] for group in sample(table, prompts, adapter=adapter, sampling=greedy)]
+    blind = [group[0] for group in sample(table, blanks, adapter=adapter, sampling=greedy)]
+    votes: list[rewards.Vote | None] = [None] * len(items)
+    if config.maj_limit:
+        voted = sample(table, prompts[: config.maj_limit], adapter=adapter, sampling=voting)
+        for i, group in enumerate(voted):
+            votes[i] = rewards.vote([rewards.extract_answer(completion.text) for completion in group])
+    rows = []
+    with table.watch("scoring"):
+        for item, answer, unseeing, vote in zip(items, answers, blind, votes, strict=True):
+            boxed = rewards.extract_answer(answer.text)
+            truncated = answer.finish_reason == "length"
+            rows.append(
+                {
+                    "key": item.key, "kind": item.kind, "cluster": item.cluster, "question": item.question,
+                    "gold": item.answer, "output": answer.text, "answer": boxed,
+                    "status": "truncated" if truncated else "ok" if boxed is not None else "unparsed",
+                    "tokens": len(answer.token_ids), "correct": _right(boxed, item.answer),
+                    "blind_output": unseeing.text,
+                    "blind_correct": _right(rewards.extract_answer(unseeing.text), item.answer),
+                    "majority": vote.answer if vote else None,
+                    "majority_confidence": vote.confidence if vote else None,
+                    "majority_correct": _right(vote.answer, item.answer) if vote else None,
+                }
+            )  # fmt: skip
+    return rows
+
+
+def summarise(
+    rows: Sequence[dict[str, Any]], *, base_rows: Sequence[dict[str, Any]] | None, k: int
+) -> dict[str, dict[str, Any]]:
+    """Every figure of an evaluation from its stored samples, by benchmark."""
+    by_name: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        by_name[row["benchmark"]].append(row)
+    before = {(row["benchmark"], row["key"]): row for row in base_rows or ()}
+    return {
+        name: _summary(own, [before[name, row["key"]] for row in own] if before else None, k=k)
+        for name, own in by_name.items()
+    }
+
+
+def _summary(
+    rows: Sequence[dict[str, Any]], base: Sequence[dict[str, Any]] | None, *, k: int
+) -> dict[str, Any]:
+    clusters = [row["cluster"] for row in rows]
+    shared = clusters if len(set(clusters)) < len(clusters) else None  # a picture with several questions
+    correct = [row["correct"] for row in rows]
+    parsed = [row for row in rows if row["status"] == "ok"]
+    voted = [row for row in rows if row["majority_correct"] is not None]
+    kinds: dict[str, list[bool]] = defaultdict(list)
+    for row in rows:
+        kinds[row["kind"]].append(row["correct"])
+    difference = (
+        paired_difference([row["correct"] for row in base], correct, clusters=shared) if base else None
+    )
+    return {
+        "n": len(rows),
+        "accuracy": asdict(accuracy_interval(correct, clusters=shared)),
+        f"maj@{k}": _voted_accuracy(voted, shared=shared is not None),
+        "blind": asdict(accuracy_interval([row["blind_correct"] for row in rows], clusters=shared)),
+        "parse_rate": sum(row["answer"] is not None for row in rows) / len(rows),
+        "truncation_rate": sum(row["status"] == "truncated" for row in rows) / len(rows),
+        "accuracy_given_parsed": sum(row["correct"] for row in parsed) / max(1, len(parsed)),
+        "mean_tokens": sum(row["tokens"] for row in rows) / len(rows),
+        "kinds": {kind: asdict(accuracy_interval(values)) for kind, values in sorted(kinds.items())},
+        "paired": asdict(difference) if difference else None,
+    }
+
+
+def _voted_accuracy(rows: Sequence[dict[str, Any]], *, shared: bool) -> dict[str, Any] | None:
+    if not rows:
+        return None
+    clusters = [row["cluster"] for row in rows] if shared else None
+    return asdict(accuracy_interval([row["majority_correct"] for row in rows], clusters=clusters))
+
+
+def _right(answer: str | None, gold: str) -> bool:
+    return answer is not None and rewards.equivalent(answer, gold).equal

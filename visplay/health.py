@@ -1,0 +1,77 @@
+"""Is the method still healthy? Label quality, answerability and diversity of what was asked."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import rewards
+from visplay.evaluation.statistics import accuracy_interval
+
+BINS = 10  # of confidence
+
+
+def question_health(candidates: Sequence[dict[str, Any]], *, has_truth: bool) -> dict[str, Any]:
+    """Figures over the candidates of one curation.
+
+    Args:
+        candidates: rows of `candidates.parquet`.
+        has_truth: whether `truth` was looked up; without it the figures that need it are None.
+
+    Returns:
+        Counts of questions asked, valid, answerable (the truth has an answer), distinct and kept; reject
+        reasons; the histogram of confidence; the *true* accuracy of silver answers, kept and rejected apart;
+        calibration: accuracy by bin of confidence. An unanswerable question's silver answer is wrong.
+    """
+    valid = [row for row in candidates if row["valid"]]
+    voted = [row for row in valid if row["silver_answer"] is not None]
+    once = [row for row in voted if row["reject_reason"] != "asked before"]
+    histogram = Counter(_bin(row["confidence"]) for row in once)
+    return {
+        "questions": len(candidates),
+        "valid": len(valid),
+        "answerable": sum(row["truth"] is not None for row in valid) if has_truth else None,
+        "distinct": len({row["question"] for row in valid}),
+        "kept": sum(row["kept"] for row in candidates),
+        "types": dict(sorted(Counter(row["type"] for row in valid).items())),
+        "low_confidence": sum(row["confidence"] < 0.25 for row in once) / max(1, len(once)),
+        "rejects": dict(
+            sorted(Counter(r["reject_reason"] for r in candidates if r["reject_reason"]).items())
+        ),
+        "confidence_histogram": [[i / BINS, histogram[i]] for i in range(BINS)],
+        "silver_accuracy": _silver_accuracy(once) if has_truth else None,
+        "calibration": _calibration(once) if has_truth else None,
+    }
+
+
+def is_right(row: dict[str, Any]) -> bool:
+    """Whether a candidate's silver answer is the true one."""
+    if row["truth"] is None or row["silver_answer"] is None:
+        return False
+    return rewards.equivalent(row["silver_answer"], row["truth"]).equal
+
+
+def _silver_accuracy(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    groups = {"kept": [r for r in rows if r["kept"]], "rejected": [r for r in rows if not r["kept"]]}
+    return {
+        name: asdict(accuracy_interval([is_right(r) for r in group])) if group else None
+        for name, group in groups.items()
+    }
+
+
+def _calibration(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    bins: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        bins.setdefault(_bin(row["confidence"]), []).append(row)
+    return [
+        {
+            "confidence": sum(r["confidence"] for r in group) / len(group),
+            "n": len(group),
+            "accuracy": sum(is_right(r) for r in group) / len(group),
+        }
+        for _, group in sorted(bins.items())
+    ]
+
+
+def _bin(confidence: float) -> int:
+    return min(BINS - 1, int(confidence * BINS + 1e-9))

@@ -1,0 +1,346 @@
+"""The three phases of one self-play iteration (Algorithm 1 of arXiv 2511.15661)."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import rewards
+from rewards import ParseFailure, Question, Reward, Vote
+from rollouts.engine import AdapterVersion, Completion, Prompt, RolloutEngine, Sampling
+from visplay import grpo
+from visplay.config import Config
+from visplay.errors import AdapterMismatch
+from visplay.images import ImageSet
+from visplay.pocket.truth import Truth
+from visplay.policy import Policy
+from visplay.progress import Display, Stopwatch
+from visplay.roles import questioner_prompt, reasoner_prompt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """What the players sit at: everything that stays the same through a run."""
+
+    config: Config
+    preset: rewards.Preset
+    policy: Policy
+    engine: RolloutEngine
+    images: ImageSet
+    truth: Truth | None
+    watch: Stopwatch
+    display: Display
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SilverExample:
+    """A picture, a question about it and the vote that answered it."""
+
+    image_key: str
+    question: str
+    vote: Vote
+
+
+def questioner_phase(
+    table: Table, *, questioner: AdapterVersion, reasoner: AdapterVersion, folder: Path, seed: int
+) -> tuple[AdapterVersion, list[dict[str, float]]]:
+    """Teach the Questioner to ask diverse questions that the frozen Reasoner is unsure about (Eqs. 5-8).
+
+    Writes `rollouts.parquet` to `folder`; returns the new version and the metrics of each step.
+    """
+    config = table.config.questioner
+    keys = _draw([r.key for r in table.images.records], config.steps * config.prompts_per_step, seed=seed)
+    pictures = {key: table.images.load(key) for key in set(keys)}
+    prompts = [questioner_prompt(pictures[key], types=config.types, key=key) for key in keys]
+    records: list[dict[str, Any]] = []
+
+    def rollout(rows: Sequence[int], version: AdapterVersion, step: int) -> list[grpo.Group]:
+        asked = sample(
+            table, [prompts[row] for row in rows], adapter=version,
+            sampling=_sampling(config, seed=_mix(seed, "ask", step)),
+        )  # fmt: skip
+        with table.watch("rewards"):
+            groups = [[rewards.parse_question(c.text, types=config.types) for c in group] for group in asked]
+        votes = take_votes(
+            table,
+            [(prompts[row].key, item) for row, group in zip(rows, groups, strict=True) for item in group],
+            reasoner=reasoner, phase="questioner", seed=_mix(seed, "vote", step),
+        )  # fmt: skip
+        with table.watch("rewards"):
+            ballots = [votes[i : i + config.group_size] for i in range(0, len(votes), config.group_size)]
+            confidences = [[v.confidence if v else 0.0 for v in group] for group in ballots]
+            rewarded = rewards.questioner_rewards(groups, confidences, preset=table.preset, votes=ballots)
+            if table.config.control == "random_reward":
+                rewarded = [
+                    _by_lot(group, seed=_mix(seed, "lot", step, i)) for i, group in enumerate(rewarded)
+                ]
+            for row, *group in zip(rows, asked, groups, ballots, rewarded, strict=True):
+                for completion, item, vote, reward in zip(*group, strict=True):
+                    records.append(
+                        {"step": step, "image_key": prompts[row].key, "completion": completion.text}
+                        | _question_record(table, prompts[row].key, item, vote)
+                        | {"reward": reward.total}
+                        | {f"reward_{name}": part for name, part in reward.parts.items()}
+                    )
+        return [grpo.Group(completions=c, rewards=r) for c, r in zip(asked, rewarded, strict=True)]
+
+    with table.display.bar("questioner", total=config.steps) as advance:
+        trained, history = _train(
+            table, start=questioner, prompts=prompts, rollout=rollout, phase=config, folder=folder, seed=seed,
+            on_step=lambda row: advance(f"reward {row['reward']:.3f}"),
+        )  # fmt: skip
+    _write_table(folder / "rollouts.parquet", records)
+    return trained, history
+
+
+def curation(
+    table: Table, *, questioner: AdapterVersion, reasoner: AdapterVersion, folder: Path, seed: int
+) -> list[dict[str, Any]]:
+    """Ask about all pictures, let the Reasoner vote, keep the questions of moderate confidence (Eq. 9).
+
+    Writes all candidates, the rejected ones with their reason, to `candidates.parquet` and returns them.
+    """
+    config = table.config.curation
+    keys = [record.key for record in table.images.records]
+    if config.images is not None:
+        keys = sorted(_draw(keys, min(config.images, len(keys)), seed=_mix(seed, "pictures")))
+    candidates: list[dict[str, Any]] = []
+    chunk = 64  # pictures at a time: what is held in memory, and how often the bar moves
+    with table.display.bar("curation", total=-(-len(keys) // chunk)) as advance:
+        for start in range(0, len(keys), chunk):
+            candidates += _ask_and_vote(
+                table, keys[start : start + chunk], questioner=questioner, reasoner=reasoner,
+                seed=_mix(seed, "chunk", start),
+            )  # fmt: skip
+            advance(f"kept {sum(c['reject_reason'] == '' for c in candidates)} of {len(candidates)}")
+    within = [i for i, candidate in enumerate(candidates) if candidate["reject_reason"] == ""]
+    kept = set(_draw(within, min(config.budget, len(within)), seed=_mix(seed, "budget")))
+    for i in within:
+        if i not in kept:
+            candidates[i]["reject_reason"] = "over budget"
+    for i, candidate in enumerate(candidates):
+        candidate["kept"] = i in kept
+    _write_table(folder / "candidates.parquet", candidates)
+    return candidates
+
+
+def read_silver(folder: Path) -> list[SilverExample]:
+    """The examples that a curation kept, from its `candidates.parquet`."""
+    return [
+        SilverExample(
+            image_key=row["image_key"],
+            question=row["question"],
+            vote=Vote(
+                answer=row["silver_answer"], confidence=row["confidence"], parsed=row["parsed"],
+                samples=row["samples"], shares=tuple(zip(row["answers"], row["shares"], strict=True)),
+            ),
+        )
+        for row in pq.read_table(folder / "candidates.parquet").to_pylist()
+        if row["kept"]
+    ]  # fmt: skip
+
+
+def reasoner_phase(
+    table: Table, *, reasoner: AdapterVersion, silver: Sequence[SilverExample], folder: Path, seed: int
+) -> tuple[AdapterVersion, list[dict[str, float]]]:
+    """Teach the Reasoner to agree with the silver answers (Eq. 10).
+
+    Writes `rollouts.parquet` to `folder`; returns the new version and the metrics of each step.
+    """
+    config = table.config.reasoner
+    drawn = _draw(list(silver), config.steps * config.prompts_per_step, seed=seed)
+    pictures = {key: table.images.load(key) for key in {example.image_key for example in drawn}}
+    prompts = [
+        reasoner_prompt(pictures[example.image_key], example.question, key=example.image_key)
+        for example in drawn
+    ]
+    records: list[dict[str, Any]] = []
+
+    def rollout(rows: Sequence[int], version: AdapterVersion, step: int) -> list[grpo.Group]:
+        answered = sample(
+            table, [prompts[row] for row in rows], adapter=version,
+            sampling=_sampling(config, seed=_mix(seed, "answer", step)),
+        )  # fmt: skip
+        groups = []
+        with table.watch("rewards"):
+            for i, (row, completions) in enumerate(zip(rows, answered, strict=True)):
+                texts = [completion.text for completion in completions]
+                rewarded = rewards.reasoner_rewards(texts, silver=drawn[row].vote, preset=table.preset)
+                if table.config.control == "random_reward":
+                    rewarded = _by_lot(rewarded, seed=_mix(seed, "lot", step, i))
+                groups.append(grpo.Group(completions=completions, rewards=rewarded))
+                records.extend(
+                    {
+                        "step": step, "image_key": drawn[row].image_key, "question": drawn[row].question,
+                        "completion": text, "silver_answer": drawn[row].vote.answer, "reward": reward.total,
+                    }
+                    for text, reward in zip(texts, rewarded, strict=True)
+                )  # fmt: skip
+        return groups
+
+    with table.display.bar("reasoner", total=config.steps) as advance:
+        trained, history = _train(
+            table, start=reasoner, prompts=prompts, rollout=rollout, phase=config, folder=folder, seed=seed,
+            on_step=lambda row: advance(f"reward {row['reward']:.3f}"),
+        )  # fmt: skip
+    _write_table(folder / "rollouts.parquet", records)
+    return trained, history
+
+
+def sample(
+    table: Table, prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling
+) -> list[list[Completion]]:
+    """Completions [prompts][n] of one version.
+
+    Raises:
+        AdapterMismatch: the engine answered with other weights than it was asked for.
+    """
+    with table.watch("generation"):
+        groups = table.engine.generate(prompts, adapter=adapter, sampling=sampling)
+    for group in groups:
+        for completion in group:
+            if completion.adapter != adapter:
+                raise AdapterMismatch(f"asked {adapter} for a completion and got one of {completion.adapter}")
+    return groups
+
+
+def take_votes(
+    table: Table,
+    items: Sequence[tuple[str, Question | ParseFailure]],
+    *,
+    reasoner: AdapterVersion,
+    phase: Literal["questioner", "curation"],
+    seed: int,
+) -> list[Vote | None]:
+    """Let the Reasoner answer each (image key, question) m times; None for what is not a question.
+
+    A question that is asked twice of the same picture is answered once.
+    """
+    config, preset = table.config, table.preset
+    distinct = list(dict.fromkeys((key, item.question) for key, item in items if isinstance(item, Question)))
+    in_curation = phase == "curation"
+    sampling = Sampling(
+        n=preset.curation_samples if in_curation else preset.samples,
+        temperature=config.votes.temperature, top_k=config.votes.top_k, top_p=config.votes.top_p,
+        max_tokens=config.reasoner.max_tokens, seed=seed,
+    )  # fmt: skip
+    with table.watch("pictures"):
+        pictures = {key: table.images.load(key) for key, _ in distinct}
+        prompts = [reasoner_prompt(pictures[key], question, key=key) for key, question in distinct]
+    answers = sample(table, prompts, adapter=reasoner, sampling=sampling)
+    with table.watch("rewards"):
+        votes = {
+            asked: rewards.vote(
+                [rewards.extract_answer(completion.text) for completion in group],
+                count_unparsed=preset.curation_counts_unparsed or not in_curation,
+            )
+            for asked, group in zip(distinct, answers, strict=True)
+        }
+    return [votes[key, item.question] if isinstance(item, Question) else None for key, item in items]
+
+
+def _ask_and_vote(
+    table: Table, keys: Sequence[str], *, questioner: AdapterVersion, reasoner: AdapterVersion, seed: int
+) -> list[dict[str, Any]]:
+    """N questions about each picture, answered m times each, as candidate records with a reject reason."""
+    config = table.config
+    sampling = Sampling(
+        n=config.curation.questions_per_image, temperature=config.questioner.temperature,
+        max_tokens=config.questioner.max_tokens, seed=_mix(seed, "ask"),
+    )  # fmt: skip
+    with table.watch("pictures"):
+        prompts = [
+            questioner_prompt(table.images.load(k), types=config.questioner.types, key=k) for k in keys
+        ]
+    asked = sample(table, prompts, adapter=questioner, sampling=sampling)
+    items = [
+        (key, rewards.parse_question(completion.text, types=config.questioner.types))
+        for key, group in zip(keys, asked, strict=True)
+        for completion in group
+    ]
+    votes = take_votes(table, items, reasoner=reasoner, phase="curation", seed=_mix(seed, "vote"))
+    candidates, seen = [], set()
+    for (key, item), vote in zip(items, votes, strict=True):
+        reason = _reject_reason(item, vote, preset=table.preset)
+        if isinstance(item, Question):
+            reason = "asked before" if (key, item.question) in seen else reason
+            seen.add((key, item.question))
+        record = {"image_key": key} | _question_record(table, key, item, vote)
+        candidates.append(record | {"reject_reason": reason})
+    return candidates
+
+
+def _reject_reason(item: Question | ParseFailure, vote: Vote | None, *, preset: rewards.Preset) -> str:
+    if isinstance(item, ParseFailure) or vote is None:
+        return "not a well-formed question"
+    if vote.answer is None:
+        return "no answer could be parsed"
+    if vote.confidence < preset.low:
+        return "confidence too low"
+    return "confidence too high" if vote.confidence > preset.high else ""
+
+
+def _question_record(
+    table: Table, key: str, item: Question | ParseFailure, vote: Vote | None
+) -> dict[str, Any]:
+    """A question, its vote and, on pocket pictures, the truth, as one row of a table."""
+    valid = isinstance(item, Question)
+    return {
+        "valid": valid,
+        "failure": "" if isinstance(item, Question) else item.reason,
+        "type": item.type if isinstance(item, Question) else "",
+        "question": item.question if isinstance(item, Question) else "",
+        "answers": [answer for answer, _ in vote.shares] if vote else [],
+        "shares": [share for _, share in vote.shares] if vote else [],
+        "silver_answer": vote.answer if vote else None,
+        "confidence": vote.confidence if vote else 0.0,
+        "parsed": vote.parsed if vote else 0,
+        "samples": vote.samples if vote else 0,
+        "truth": table.truth.answer(key, item.question)
+        if table.truth and isinstance(item, Question)
+        else None,
+    }
+
+
+def _train(
+    table: Table, *, start: AdapterVersion, prompts: Sequence[Prompt], rollout: grpo.Rollout, phase: Any,
+    folder: Path, seed: int, on_step: Any,
+) -> tuple[AdapterVersion, list[dict[str, float]]]:  # fmt: skip
+    with table.watch("optimisation"):
+        return grpo.train(
+            policy=table.policy, start=start, engine=table.engine, prompts=prompts, rollout=rollout, phase=phase,
+            optimizer=table.config.optimizer, scratch=folder / "versions", seed=seed, on_step=on_step,
+        )  # fmt: skip
+
+
+def _by_lot(group: Sequence[Reward], *, seed: int) -> list[Reward]:
+    """The control: rewards of 0 or 1 drawn by lot, the real parts kept for the record."""
+    lot = random.Random(seed)
+    return [Reward(total=float(lot.random() < 0.5), parts=reward.parts) for reward in group]
+
+
+def _sampling(phase: Any, *, seed: int) -> Sampling:
+    """Untruncated: the log-probs feed the importance correction."""
+    return Sampling(n=phase.group_size, temperature=phase.temperature, max_tokens=phase.max_tokens, seed=seed)
+
+
+def _draw(items: Sequence[Any], count: int, *, seed: int) -> list[Any]:
+    """`count` items in random order; each once before any comes twice."""
+    lot = random.Random(seed)
+    drawn: list[Any] = []
+    while items and len(drawn) < count:
+        drawn += lot.sample(list(items), min(len(items), count - len(drawn)))
+    return drawn
+
+
+def _mix(seed: int, *parts: str | int) -> int:
+    """A seed of its own for each purpose, the same in every process."""
+    return random.Random(f"{seed}:{':'.join(map(str, parts))}").getrandbits(31)
+
+
+def _write_table(path: Path, records: list[dict[str, Any]]) -> None:
+    pq.write_table(pa.Table.from_pylist(records), path)

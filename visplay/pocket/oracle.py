@@ -1,0 +1,190 @@
+"""The grammar of the pocket world's questions, and an oracle that answers any question in it.
+
+Each form of words stands once, in FORMS: the sampler fills it in and the oracle reads it back, so the
+oracle also answers questions that the sampler would never have drawn.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from visplay.pocket.scenes import COLORS, PLACES, SHAPES, Scene, Thing
+
+Kind = Literal["count", "sum", "exists", "absent", "more", "color", "shape", "where", "color-at", "shape-at"]
+# {a} and {b} are things in the singular, {as} and {bs} in the plural: "circle", "red shapes", "red circle".
+FORMS: dict[Kind, tuple[str, ...]] = {
+    "count": ("how many {as} are there", "how many {as} are in the image"),
+    "sum": ("how many shapes are {color} or {other}",),
+    "exists": (
+        "is there a {a}", "is there a {a} in the image", "does the image contain a {a}", "is a {a} present",
+    ),
+    "absent": (
+        "is there not a {a}", "is there not a {a} in the image", "does the image not contain a {a}",
+        "is no {a} present",
+    ),
+    "more": ("are there more {as} than {bs}",),
+    "color": ("what color is the {a}", "what is the color of the {a}"),
+    "shape": (
+        "what is the {a}", "what shape is the {a}", "what shape is in the image", "what shape is present",
+        "what shape does the image contain",
+    ),
+    "where": ("where is the {a}",),
+    "color-at": ("what color is the shape in the {place}",),
+    "shape-at": ("what shape is in the {place}",),
+}  # fmt: skip
+QUESTION_TYPES: dict[Kind, str] = {
+    "count": "numerical", "sum": "numerical", "exists": "yes/no", "absent": "yes/no", "more": "yes/no",
+    "color": "short answer", "shape": "short answer", "where": "short answer", "color-at": "short answer",
+    "shape-at": "short answer",
+}  # fmt: skip
+
+_COLOR = "|".join(COLORS)
+_SHAPE = "|".join((*SHAPES, "shape"))
+_PLACE = "|".join(sorted(PLACES, key=len, reverse=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pattern:
+    """A description of things; None stands for any."""
+
+    color: str | None = None
+    shape: str | None = None
+
+    def matches(self, thing: Thing) -> bool:
+        """Whether the thing has this colour and this shape."""
+        return self.color in (None, thing.color) and self.shape in (None, thing.shape)
+
+    def noun(self, *, plural: bool = False) -> str:
+        """The pattern in words: `red circle`, `shapes`."""
+        words = f"{self.color or ''} {self.shape or 'shape'}".strip()
+        return words + "s" if plural else words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """A question that has been read; `patterns` and `place` as far as its kind has them."""
+
+    kind: Kind
+    patterns: tuple[Pattern, ...] = ()
+    place: int | None = None
+
+
+def _compile(form: str) -> re.Pattern[str]:
+    fields = {
+        "a": rf"(?:(?P<a_color>{_COLOR}) )?(?P<a_shape>{_SHAPE})",
+        "as": rf"(?:(?P<a_color>{_COLOR}) )?(?P<a_shape>{_SHAPE})s",
+        "bs": rf"(?:(?P<b_color>{_COLOR}) )?(?P<b_shape>{_SHAPE})s",
+        "color": rf"(?P<a_color>{_COLOR})",
+        "other": rf"(?P<b_color>{_COLOR})",
+        "place": rf"(?P<place>{_PLACE})",
+    }
+    return re.compile(form.format(**fields))
+
+
+_READERS: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
+    (kind, _compile(form)) for kind, forms in FORMS.items() for form in forms
+)
+
+
+def parse_query(question: str) -> Query | None:
+    """Read a question in the grammar, whatever its case, spacing and final mark; None if it is not one."""
+    words = " ".join(question.lower().split()).rstrip("?. ")
+    for kind, reader in _READERS:
+        match = reader.fullmatch(words)
+        if match is None:
+            continue
+        found = match.groupdict()
+        patterns = tuple(
+            Pattern(color=found.get(f"{x}_color"), shape=_specific(found.get(f"{x}_shape")))
+            for x in "ab"
+            if found.get(f"{x}_color") or found.get(f"{x}_shape")
+        )
+        place = PLACES.index(found["place"]) if found.get("place") else None
+        return Query(kind=kind, patterns=patterns, place=place)
+    return None
+
+
+def _specific(shape: str | None) -> str | None:
+    return None if shape == "shape" else shape
+
+
+def oracle(scene: Scene, question: str) -> str | None:
+    """The true answer, or None where it is not a question of this world or the scene does not settle it.
+
+    "What color is the circle?" is settled only where there is exactly one circle.
+    """
+    query = parse_query(question)
+    return None if query is None else answer_query(scene, query)
+
+
+def answer_query(scene: Scene, query: Query) -> str | None:
+    """The true answer to a query that has been read; None where the scene does not settle it."""
+    matching = [[thing for thing in scene.things if p.matches(thing)] for p in query.patterns]
+    match query.kind:
+        case "count":
+            return str(len(matching[0]))
+        case "sum":
+            same = query.patterns[0] == query.patterns[1]
+            return None if same else str(len(matching[0]) + len(matching[1]))
+        case "exists" | "absent":
+            return "yes" if bool(matching[0]) == (query.kind == "exists") else "no"
+        case "more":
+            same = query.patterns[0] == query.patterns[1]
+            return None if same else ("yes" if len(matching[0]) > len(matching[1]) else "no")
+        case "color-at" | "shape-at":
+            here = [thing for thing in scene.things if thing.place == query.place]
+            return (here[0].color if query.kind == "color-at" else here[0].shape) if here else None
+    found = matching[0] if query.patterns else list(scene.things)
+    if len(found) != 1:
+        return None
+    thing = found[0]
+    return {"color": thing.color, "shape": thing.shape, "where": PLACES[thing.place]}[query.kind]
+
+
+def sample_question(rng: np.random.Generator, scene: Scene, *, kind: Kind) -> str | None:
+    """Draw a question of a kind that this scene settles; None where a few tries find none."""
+    for _ in range(8):
+        form = FORMS[kind][rng.integers(len(FORMS[kind]))]
+        question = form.format(**_draw_fields(rng, scene))
+        query = parse_query(question)
+        if query is not None and not _gives_itself_away(query) and answer_query(scene, query) is not None:
+            return question[0].upper() + question[1:] + "?"
+    return None
+
+
+def _gives_itself_away(query: Query) -> bool:
+    """`What color is the red circle?` answers itself, and a scene always contains `a shape`."""
+    pattern = query.patterns[0] if query.patterns else Pattern()
+    match query.kind:
+        case "color":
+            return pattern.color is not None
+        case "shape":
+            return pattern.shape is not None
+        case "exists" | "absent":
+            return pattern == Pattern()
+        case "more":
+            return Pattern() in query.patterns
+    return False
+
+
+def _draw_fields(rng: np.random.Generator, scene: Scene) -> dict[str, str]:
+    """Words for every field of every form; mostly of what the scene shows, so that counts are seldom 0."""
+    a, b = (_draw_pattern(rng, scene) for _ in range(2))
+    color, other = (_draw_pattern(rng, scene, mask=0).color or "red" for _ in range(2))
+    place = PLACES[int(rng.choice([thing.place for thing in scene.things]))]
+    return {
+        "a": a.noun(), "as": a.noun(plural=True), "bs": b.noun(plural=True), "color": color, "other": other,
+        "place": place,
+    }  # fmt: skip
+
+
+def _draw_pattern(rng: np.random.Generator, scene: Scene, *, mask: int | None = None) -> Pattern:
+    """A colour (mask 0), a shape (1), both (2) or neither (3)."""
+    mask = int(rng.choice(4, p=[0.38, 0.32, 0.22, 0.08])) if mask is None else mask
+    color, shape = rng.choice(list(COLORS)), rng.choice(SHAPES)
+    if rng.random() < 0.75:
+        thing = scene.things[rng.integers(len(scene.things))]
+        color, shape = thing.color, thing.shape
+    return Pattern(color=str(color) if mask in (0, 2) else None, shape=str(shape) if mask in (1, 2) else None)

@@ -1,0 +1,53 @@
+"""The truth about pocket pictures, for telemetry only: no phase and no reward ever sees it."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from visplay.pocket.oracle import oracle
+from visplay.pocket.scenes import Scene, StyleName, render, sample_scenes
+from visplay.run import write_text
+
+SCENES = "scenes.jsonl"
+
+
+class Truth:
+    """Answers questions about pictures that `write_pictures` wrote, known by the hash of their bytes."""
+
+    def __init__(self, scenes: dict[str, Scene]) -> None:
+        self._scenes = scenes
+
+    def answer(self, image_key: str, question: str) -> str | None:
+        """The true answer; None where the picture does not settle the question or it is none of the world's."""
+        scene = self._scenes.get(image_key)
+        return None if scene is None else oracle(scene, question)
+
+
+def read_truth(source: Path) -> Truth | None:
+    """The truth beside a folder of pictures, or None: real photographs have none."""
+    path = source / SCENES
+    if not path.is_file():
+        return None
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return Truth({row["sha256"]: Scene.from_json(row["scene"]) for row in rows})
+
+
+def write_pictures(
+    folder: Path,
+    *,
+    count: int,
+    seed: int,
+    style: StyleName,
+    on_picture: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Write `count` PNGs, and beside them what they show; the same arguments write the same bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for scene in sample_scenes(count, split="play", seed=seed, style=style):
+        path = folder / f"{scene.index:06d}.png"
+        render(scene).save(path)
+        key = hashlib.sha256(path.read_bytes()).hexdigest()
+        rows.append(json.dumps({"file": path.name, "sha256": key, "scene": scene.to_json()}))
+        on_picture("")
+    write_text(folder / SCENES, "\n".join(rows) + "\n")

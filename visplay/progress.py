@@ -1,0 +1,90 @@
+"""What a person sees while a run goes on, and how long each kind of work took."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+Advance = Callable[[str], None]
+
+
+class Stopwatch:
+    """Seconds by kind of work. Spans may nest; the inner one's time is not the outer one's."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._kinds: list[str] = []
+        self._since = time.perf_counter()
+
+    @contextmanager
+    def __call__(self, kind: str) -> Iterator[None]:
+        """Count the time of this block as `kind`."""
+        self._note()
+        self._kinds.append(kind)
+        try:
+            yield
+        finally:
+            self._note()
+            self._kinds.pop()
+
+    def take(self) -> dict[str, float]:
+        """The seconds since the last call, by kind; time outside any span is `other`."""
+        self._note()
+        taken, self.seconds = dict(self.seconds), defaultdict(float)
+        return taken
+
+    def _note(self) -> None:
+        now = time.perf_counter()
+        self.seconds[self._kinds[-1] if self._kinds else "other"] += now - self._since
+        self._since = now
+
+
+class Display:
+    """A live bar on a terminal; one plain line now and then where there is none."""
+
+    def __init__(self, console: Console | None = None, *, every_seconds: float = 15.0) -> None:
+        self.console = console or Console(stderr=True)
+        self._every = every_seconds
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self.console.print(text, markup=False, highlight=False)
+
+    @contextmanager
+    def bar(self, title: str, *, total: int) -> Iterator[Advance]:
+        """Yields `advance(note)`, to be called once per finished unit of work, `total` times in all."""
+        if not self.console.is_terminal:
+            yield self._plain(title, total)
+            return
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+            TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+        )  # fmt: skip
+        with Progress(*columns, console=self.console, transient=True) as progress:
+            task = progress.add_task(title, total=total, note="")
+            yield lambda note: progress.update(task, advance=1, note=note)
+
+    def _plain(self, title: str, total: int) -> Advance:
+        start = last = time.monotonic()
+        done = 0
+
+        def advance(note: str) -> None:
+            nonlocal done, last
+            done += 1
+            now = time.monotonic()
+            if done == total or now - last >= self._every:
+                rate = done / max(now - start, 1e-9)
+                self.say(f"{title} {done}/{total} {note} {rate:.2f}/s {(total - done) / rate:.0f} s left")
+                last = now
+
+        return advance

@@ -1,0 +1,191 @@
+"""The self-play loop: Algorithm 1 of VisPlay (arXiv 2511.15661), one step of the run after the other.
+
+Every step leaves an artifact in the run directory and is skipped when the run has it, so the loop reads
+the same for a fresh run and for one that goes on after a kill.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import set_seed
+
+from rollouts.engine import AdapterVersion, RolloutEngine
+from rollouts.transformers_engine import TransformersEngine
+from visplay.config import Config
+from visplay.errors import PreflightError
+from visplay.evaluation.measure import evaluate
+from visplay.health import question_health
+from visplay.images import read_images
+from visplay.phases import SilverExample, Table, curation, questioner_phase, read_silver, reasoner_phase
+from visplay.pocket.truth import read_truth
+from visplay.policy import Policy, adapter_folder, load_base
+from visplay.progress import Display, Stopwatch
+from visplay.run import Run, append_jsonl, write_text
+
+Adapters = dict[str, AdapterVersion]  # by role; with shared adapters both roles name the same version
+
+
+def selfplay(config: Config, *, display: Display) -> Path:
+    """Run, or go on with, self-play; returns the run directory."""
+    with Run(config.folder).opened(config) as run:
+        table = lay_table(config, display=display, folder=run.folder)
+        adapters = initial_adapters(table, run)
+        measure(table, run, 0, adapters)
+        for iteration in range(1, config.iterations + 1):
+            adapters = train_questioner(table, run, iteration, adapters)
+            silver = curate(table, run, iteration, adapters)
+            adapters = train_reasoner(table, run, iteration, adapters, silver)
+            measure(table, run, iteration, adapters)
+        table.engine.close()
+    return run.folder
+
+
+def lay_table(config: Config, *, display: Display, folder: Path) -> Table:
+    """Load pictures, base VLM and engine."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    set_seed(config.seed)
+    images = read_images(config.images.source, column=config.images.column, limit=config.images.limit)
+    images.write_manifest(folder)
+    display.say(f"{len(images)} pictures from {config.images.source}, {len(images.skipped)} skipped")
+    model, processor = load_base(config.model)
+    return Table(
+        config=config,
+        preset=config.rewards.resolve(),
+        policy=Policy(model, processor, lora=config.lora),
+        engine=start_engine(config),
+        images=images,
+        truth=read_truth(config.images.source),
+        watch=Stopwatch(),
+        display=display,
+    )
+
+
+def start_engine(config: Config) -> RolloutEngine:
+    """The engine that the configuration names, with a base VLM of its own."""
+    model, processor = load_base(config.model)
+    return TransformersEngine(model, processor, batch_size=config.engine.batch_size)
+
+
+def initial_adapters(table: Table, run: Run) -> Adapters:
+    """One adapter for both roles, or one each; as created, they change nothing."""
+    names = ["shared"] if table.config.adapters == "shared" else ["questioner", "reasoner"]
+
+    def create(folder: Path) -> list[dict[str, Any]]:
+        for i, name in enumerate(names):
+            fresh = adapter_folder(folder, name, 0)
+            table.policy.create_adapter(fresh, seed=table.config.seed + i)
+        return []
+
+    folder = _step(table, run, "iteration-0/adapters", create)
+    adapters = {name: adapter_folder(folder, name, 0) for name in names}
+    for adapter in adapters.values():
+        table.engine.publish(adapter)
+    return {role: adapters.get(role, adapters.get("shared")) for role in ("questioner", "reasoner")}  # type: ignore[misc]
+
+
+def train_questioner(table: Table, run: Run, iteration: int, adapters: Adapters) -> Adapters:
+    """Phase 1: the Questioner against the Reasoner as it stands now."""
+
+    def work(folder: Path) -> list[dict[str, Any]]:
+        trained, history = questioner_phase(
+            table, questioner=adapters["questioner"], reasoner=adapters["reasoner"], folder=folder,
+            seed=_seed(table, iteration, "questioner"),
+        )  # fmt: skip
+        _keep_adapter(trained, folder)
+        return [{"iteration": iteration, "phase": "questioner", **row} for row in history]
+
+    if table.config.questioner.steps == 0:
+        return adapters
+    folder = _step(table, run, f"iteration-{iteration}/questioner", work)
+    return _with_trained(table, adapters, "questioner", folder)
+
+
+def curate(table: Table, run: Run, iteration: int, adapters: Adapters) -> list[SilverExample]:
+    """Phase 2: questions over all pictures, votes, and the informative ones kept.
+
+    With shared adapters it is the one current adapter that asks and answers.
+    """
+
+    def work(folder: Path) -> list[dict[str, Any]]:
+        candidates = curation(
+            table, questioner=adapters["questioner"], reasoner=adapters["reasoner"], folder=folder,
+            seed=_seed(table, iteration, "curation"),
+        )  # fmt: skip
+        health = question_health(candidates, has_truth=table.truth is not None)
+        write_text(folder / "summary.json", json.dumps(health, indent=2))
+        return [{"iteration": iteration, "phase": "curation", **health}]
+
+    folder = _step(table, run, f"iteration-{iteration}/curation", work)
+    return read_silver(folder)
+
+
+def train_reasoner(
+    table: Table, run: Run, iteration: int, adapters: Adapters, silver: list[SilverExample]
+) -> Adapters:
+    """Phase 3: the Reasoner learns to agree with the silver answers."""
+    if len(silver) < table.config.reasoner.prompts_per_step:
+        raise PreflightError(
+            f"iteration {iteration} kept {len(silver)} silver examples and one step needs "
+            f"{table.config.reasoner.prompts_per_step}; ask about more images, ask more questions of each, or "
+            "widen rewards.low and rewards.high"
+        )
+
+    def work(folder: Path) -> list[dict[str, Any]]:
+        trained, history = reasoner_phase(
+            table, reasoner=adapters["reasoner"], silver=silver, folder=folder,
+            seed=_seed(table, iteration, "reasoner"),
+        )  # fmt: skip
+        _keep_adapter(trained, folder)
+        return [{"iteration": iteration, "phase": "reasoner", **row} for row in history]
+
+    if table.config.reasoner.steps == 0:
+        return adapters
+    folder = _step(table, run, f"iteration-{iteration}/reasoner", work)
+    return _with_trained(table, adapters, "reasoner", folder)
+
+
+def measure(table: Table, run: Run, iteration: int, adapters: Adapters) -> None:
+    """Phase 4: held-out accuracy, beside the untrained model's from the first iteration on."""
+
+    def work(folder: Path) -> list[dict[str, Any]]:
+        base = run.folder / "iteration-0" / "evaluation" if iteration else None
+        summary = evaluate(table, adapter=adapters["reasoner"], folder=folder, base=base)
+        return [{"iteration": iteration, "phase": "evaluation", "benchmarks": summary}]
+
+    _step(table, run, f"iteration-{iteration}/evaluation", work)
+
+
+def _step(table: Table, run: Run, name: str, work: Callable[[Path], list[dict[str, Any]]]) -> Path:
+    """Do a step of the run unless it is done; returns its folder."""
+    if not run.has(name):
+        with run.step(name) as scratch:
+            rows = work(scratch)
+            write_text(scratch / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        append_jsonl(run.folder / "timings.jsonl", {"step": name, "seconds": table.watch.take()})
+    run.collect_metrics()
+    return run.folder / name
+
+
+def _keep_adapter(trained: AdapterVersion, folder: Path) -> None:
+    """Of all versions that the phase published, keep the last in the step's artifact."""
+    assert trained.path is not None
+    shutil.move(trained.path, folder / "adapter")
+    shutil.rmtree(folder / "versions")
+    write_text(folder / "adapter.json", json.dumps({"name": trained.name, "version": trained.version + 1}))
+
+
+def _with_trained(table: Table, adapters: Adapters, role: str, folder: Path) -> Adapters:
+    """Publish a phase's result and put it in place of the version it was trained from."""
+    note = json.loads((folder / "adapter.json").read_text())
+    trained = AdapterVersion(name=note["name"], version=note["version"], path=folder / "adapter")
+    table.engine.publish(trained)
+    return {r: trained if r == role or trained.name == "shared" else adapters[r] for r in adapters}
+
+
+def _seed(table: Table, iteration: int, phase: str) -> int:
+    return table.config.seed * 1000 + iteration * 10 + ["questioner", "curation", "reasoner"].index(phase)
