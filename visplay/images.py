@@ -118,6 +118,29 @@ def read_images(source: str | Path, *, column: str = "image", limit: int | None 
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"images.limit must be >= 1 (or null for all), got {limit}")
+    names, read = _entries(source, column)
+    return _survey(names, read, limit=limit, shown=str(source))
+
+
+def reopen_images(source: str | Path, *, manifest: Path, column: str = "image") -> ImageSet:
+    """Take up the pictures that a written manifest lists, without decoding them all again.
+
+    Args:
+        source: what `read_images` read.
+        manifest: the `manifest.parquet` that was written then.
+        column: what `read_images` was given.
+
+    Raises:
+        ImageSourceError: there is no such source or column any more.
+    """
+    _, read = _entries(source, column)
+    records = tuple(ImageRecord(**row) for row in pq.read_table(manifest).to_pylist())
+    source_of = {record.key: record.source for record in records}
+    return ImageSet(records=records, skipped=(), _read=read, _source_of=source_of)
+
+
+def _entries(source: str | Path, column: str) -> tuple[Iterable[str], ReadBytes]:
+    """The names of a source's entries, in order, and what reads one."""
     path = Path(source).expanduser()
     if not path.exists():
         raise ImageSourceError(
@@ -129,14 +152,11 @@ def read_images(source: str | Path, *, column: str = "image", limit: int | None 
             f"images.source {str(source)!r} is a single {path.suffix or 'nameless'} file; give the folder it"
             " lies in, or a .parquet file"
         )
-    names: Iterable[str]
     if path.is_file():
-        names, read = _parquet_rows(path, column)
-    elif (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
-        names, read = _dataset_rows(path, column)
-    else:
-        names, read = _folder_files(path)
-    return _survey(names, read, limit=limit, shown=str(source))
+        return _parquet_rows(path, column)
+    if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
+        return _dataset_rows(path, column)
+    return _folder_files(path)
 
 
 def _survey(names: Iterable[str], read: ReadBytes, *, limit: int | None, shown: str) -> ImageSet:

@@ -14,7 +14,7 @@ import skimage
 from PIL import Image
 
 from visplay.errors import ConfigError, ImageSourceError
-from visplay.images import ImageSet, read_images
+from visplay.images import ImageSet, read_images, reopen_images
 
 
 def encoded(picture: Image.Image, format: str = "PNG", **options: object) -> bytes:
@@ -221,6 +221,9 @@ def test_manifest_holds_records_and_reasons(tmp_path: Path) -> None:
     [line] = (tmp_path / "run" / "skipped.jsonl").read_text().splitlines()
     assert json.loads(line)["source"] == "b.png"
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["manifest.parquet", "skipped.jsonl"]
+    again = reopen_images(tmp_path / "in", manifest=tmp_path / "run" / "manifest.parquet")
+    assert again.records == images.records
+    assert load_only(again).getpixel((0, 0)) == (1, 1, 1)
 
 
 def test_the_photographs_of_scikit_image_are_all_read() -> None:

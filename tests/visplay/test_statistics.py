@@ -55,6 +55,12 @@ def test_clusters_without_spread_do_not_give_an_interval_of_width_zero() -> None
     assert lone.low < 0.1 and lone.high > 0.9
 
 
+def test_shares_are_of_the_rows_drawn_not_of_all_rows() -> None:
+    # Two pictures, one row right and three rows wrong: drawing one of them twice gives 1 or 0.
+    estimate = accuracy_interval([1, 0, 0, 0], clusters=["a", "b", "b", "b"])
+    assert (estimate.value, estimate.low, estimate.high) == (0.25, 0.0, 1.0)
+
+
 def test_same_seed_same_interval() -> None:
     correct, clusters = [1, 0, 1, 1, 0, 1], [0, 0, 1, 1, 2, 2]
     assert accuracy_interval(correct, clusters=clusters) == accuracy_interval(correct, clusters=clusters)
