@@ -219,7 +219,7 @@ def _typed(clean: str, *, lettered: bool, nested: bool = False) -> Form:
     if quantity := parse_quantity(value_text):
         rounded = f"|{quantity.decimals}" if (quantity.decimals or 0) > 2 else ""
         key = f"{quantity.value}|{quantity.unit}{rounded}"
-        return Form(kind="number", key=key, quantity=quantity, latex=value_text)
+        return Form(kind="number", key=key, quantity=quantity, latex=quantity.latex)
     if (place := parse_ordinal(folded)) is not None:
         return Form(kind="ordinal", key=str(place))
     if match := _CLOCK.fullmatch(clean):

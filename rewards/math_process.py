@@ -49,13 +49,12 @@ def main(memory_bytes: int, deadline: float) -> None:
 def _compare(first: str, second: str, *, report: Any) -> bool:
     from math_verify import verify
 
-    left = _parse(first)
+    left, x = _parse(first), _number(first)
     report("a")
-    right = _parse(second)
+    right, y = _parse(second), _number(second)
     report("b")
     if not left or not right:
         return False
-    x, y = _number(first), _number(second)
     if x is not None and y is not None and abs(x - y) > 1e-5 * max(1.0, abs(x), abs(y)):
         return False
     # verify is not symmetric: an equation or interval may be unfolded on one side only.
@@ -74,9 +73,10 @@ def _parse(text: str) -> Any:
 
 @functools.lru_cache(maxsize=1024)
 def _number(text: str) -> float | None:
-    expression = _parse(text)[0]
-    if not getattr(expression, "is_number", False):
+    parsed = _parse(text)
+    if not parsed or not getattr(parsed[0], "is_number", False):
         return None
+    expression = parsed[0]
     value = expression.evalf(15)
     return float(value) if value.is_Float or value.is_Integer or value.is_Rational else None
 

@@ -82,7 +82,8 @@ class MathWorker:
         self._ready = False
 
     def _ask(self, pair: tuple[str, str]) -> bool | None:
-        if self._process is None:
+        if self._process is None or self._process.poll() is not None:
+            self.stop()
             self._start()
         if not self._ready and self._read(self.start_deadline) != "r":
             self.stop()

@@ -1,6 +1,7 @@
 """Numbers as people write them: digits, words, fractions, percent, units -> an exact value and its unit."""
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -92,6 +93,16 @@ class Quantity:
     value: Fraction
     unit: str
     decimals: int | None
+
+    @property
+    def latex(self) -> str:
+        """The value in digits, without its unit."""
+        if not self.decimals:
+            return str(self.value)
+        digits = str(abs(self.value.numerator) * 10**self.decimals // self.value.denominator)
+        digits = digits.rjust(self.decimals + 1, "0")
+        sign = "-" if self.value < 0 else ""
+        return f"{sign}{digits[: -self.decimals]}.{digits[-self.decimals :]}"
 
 
 def parse_quantity(text: str) -> Quantity | None:
@@ -270,7 +281,8 @@ def _unit(tail: str) -> str | None:
         if candidate in _UNITS:
             return candidate
     first = tail[0]
-    stands_apart = first.isspace() or first == "-" or not first.isascii()
+    # `3个` needs no space; `3D` and `2π` are no number of things
+    stands_apart = first.isspace() or first == "-" or unicodedata.category(first) == "Lo"
     if not stands_apart or not _LABEL.fullmatch(name.replace("-", " ")):
         return None
     words = name.split("-")

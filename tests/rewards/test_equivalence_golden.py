@@ -12,7 +12,7 @@ TABLE = Path(__file__).parents[1] / "golden" / "answer_pairs.tsv"
 def rows():
     table = []
     for number, line in enumerate(TABLE.read_text(encoding="utf-8").splitlines()[1:], start=2):
-        policy, a, b, equal, options, tolerance = (line.split("\t") + ["", ""])[:6]
+        policy, a, b, equal, options, tolerance = [*line.split("\t"), "", ""][:6]
         row = pytest.param(
             a,
             b,

@@ -1,0 +1,187 @@
+"""What a model may write by accident or by training: every text gets a verdict, soon, and nothing runs."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import rewards.math_process
+from rewards import MathWorker, equivalent, extract_answer, parse_question, vote
+from rewards.math_worker import shared_worker
+
+MEGABYTE = 1_000_000
+SECONDS = 2.0
+
+
+def run_command(path):
+    return f"__import__('os').system('touch {path}')"
+
+
+HOSTILE = {
+    "tower": "9^{9^{9^9}}",
+    "tower without braces": "9^9^9^9",
+    "python tower": "9**9**9**9",
+    "nested brackets to powers": "((9^{99})^{99})^{99}",
+    "big exponent": "2^{99999999}",
+    "factorial": "1000000!",
+    "factorials": "((99!)!)!",
+    "choose": r"\binom{10^9}{10^8}",
+    "product": r"\prod_{n=1}^{10^9} n",
+    "sum": r"\sum_{n=1}^{10^{9}} \frac{1}{n}",
+    "integral": r"\int_0^\infty e^{-x^2} \sin(x^x) dx",
+    "million digits": "7" * MEGABYTE,
+    "million digits in a fraction": r"\frac{" + "7" * MEGABYTE + "}{3}",
+    "exponent notation": "1e999999999",
+    "sixty digits over sixty": "9" * 60 + "/" + "7" * 60,
+    "deep braces": "{" * 50_000 + "1" + "}" * 50_000,
+    "deep brackets": "(" * 90 + "1" + ")" * 90,
+    "deep fractions": r"\frac{1}{" * 20 + "2" + "}" * 20,
+    "deep text": r"\text{" * 30 + "a" + "}" * 30,
+    "open boxes": r"\boxed{" * 100_000,
+    "regex bomb a": "a" * 50_000 + "!",
+    "regex bomb spaces": "answer is" + " " * 100_000 + "x",
+    "regex bomb commas": "1," * 90 + "!",
+    "regex bomb words": "and " * 49 + "x",
+    "regex bomb thousand groups": "1,000" + ",000" * 45 + ",00",
+    "regex bomb carets": "^" * 200,
+    "regex bomb parentheses": ")^" * 95 + "x",
+    "many stars": "*" * 150,
+    "control characters": "\x00\x07\x1b[2J\x7f" * 20,
+    "zero width": "\u200b\u200d\ufeff" * 50,
+    "expanding letters": "\ufdfa" * 190,
+    "surrogate": "\ud800 7",
+    "right to left": "\u202e7",
+    "import": "__import__('os').system('true')",
+    "lambda": "(lambda: 1)()",
+    "eval": "eval('1+1')",
+    "attribute": "x.__class__.__mro__",
+    "latex input": r"\input{/etc/passwd}",
+    "megabyte of text": "lorem ipsum " * (MEGABYTE // 12),
+    "megabyte of tags": "<question>" * (MEGABYTE // 10),
+    "megabyte of spaces": " " * MEGABYTE,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def warm():
+    """The worker's start, about a second, is paid once per process and not by an answer."""
+    assert equivalent(r"\sqrt{4}", "2").equal
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+@pytest.mark.parametrize("other", ["7", r"\sqrt{2}", "red", "itself and one letter"])
+def test_a_verdict_in_time(text, other):
+    other = text + "x" if other.startswith("itself") else other
+    start = time.monotonic()
+    verdict = equivalent(text, other)
+    backwards = equivalent(other, text)
+    taken = time.monotonic() - start
+    assert verdict == backwards
+    assert not verdict.equal or text.replace("\u202e", "") == other or verdict.stage in ("yes_no", "letter")
+    assert taken < SECONDS, f"{taken:.1f} s"
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_reading_is_linear(text):
+    start = time.monotonic()
+    extract_answer(text)
+    extract_answer("\\boxed{" + text)
+    parse_question(text, types=["t"])
+    equivalent(text, text, options=[text, "b", "c"])
+    assert time.monotonic() - start < SECONDS
+
+
+def test_a_vote_over_all_of_them_is_quick():
+    start = time.monotonic()
+    found = vote([*HOSTILE.values(), "7", "7", "7", None])
+    assert found.samples == len(HOSTILE) + 4
+    assert ("7", pytest.approx(4 / found.samples)) == found.shares[0]  # the right-to-left 7 is a 7
+    assert time.monotonic() - start < 5 * SECONDS
+
+
+COMMANDS = [
+    "__import__('os').system('touch {path}')",
+    "open('{path}', 'w').write('x')",
+    "[c for c in ().__class__.__base__.__subclasses__()][0].__init__.__globals__ or open('{path}','w')",
+    "exec(\"open('{path}','w')\")",
+    r"\immediate\write18{{touch {path}}}",
+    "sympify(\"__import__('os').system('touch {path}')\")",
+    "1+1;__import__('pathlib').Path('{path}').touch()",
+    "$(touch {path})",
+    "`touch {path}`",
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_nothing_is_executed(command, tmp_path):
+    canary = tmp_path / "ran"
+    text = command.format(path=canary)
+    equivalent(text, "2")
+    equivalent("$" + text + "$", r"\sqrt{4}")
+    vote([text, text + " ", "2", r"\boxed{" + text + "}"])
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_nothing_is_executed_even_past_the_filter(command, tmp_path):
+    canary = tmp_path / "ran"
+    shared_worker()(command.format(path=canary), "2")
+    assert not canary.exists()
+
+
+def test_the_worker_forbids_files_and_programs(tmp_path):
+    """The guard itself, asked in a process set up as the worker is."""
+    canary = tmp_path / "ran"
+    program = f"""
+import os, sys
+sys.path.insert(0, {str(Path(rewards.math_process.__file__).parents[1])!r})
+from rewards import math_process
+math_process._limit(2 * 1024**3)
+sys.addaudithook(math_process._forbid)
+refused = 0
+for attempt in (
+    lambda: os.system("touch {canary}"),
+    lambda: open({str(canary)!r}, "w"),
+    lambda: os.open({str(canary)!r}, os.O_CREAT | os.O_WRONLY),
+    lambda: __import__("subprocess").run(["touch", {str(canary)!r}]),
+    lambda: os.fork(),
+    lambda: __import__("socket").create_connection(("127.0.0.1", 9)),
+):
+    try:
+        attempt()
+    except PermissionError:
+        refused += 1
+print(refused, open(os.devnull).read() == "")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["6", "True"], done.stderr
+    assert not canary.exists()
+
+
+def test_memory_is_bounded():
+    program = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from rewards import math_process
+math_process._limit(1024**3)
+try:
+    bytearray(1024**3)
+except MemoryError:
+    print("bounded")
+"""
+    root = Path(rewards.math_process.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", program, root], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "bounded", done.stderr
+
+
+def test_a_worker_out_of_memory_answers_no_and_goes_on():
+    """The worker needs some 200 MiB for itself; here it has little more."""
+    worker = MathWorker(memory_bytes=400 * 1024**2)
+    try:
+        assert worker("1/2", "0.5") is True
+        assert not worker("2^{(2^{33})}", "1")
+        assert worker(r"\sqrt{9}", "3") is True, "the worker, or its successor, still answers"
+    finally:
+        worker.stop()

@@ -1,0 +1,173 @@
+"""What must hold for any input, found by search."""
+
+import math
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rewards import (
+    ParseFailure,
+    Question,
+    equivalent,
+    extract_answer,
+    parse_question,
+    preset,
+    questioner_rewards,
+    reasoner_rewards,
+    uncertainty,
+    vote,
+)
+
+settings.register_profile(
+    "rewards", deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("rewards")
+
+WORDS = st.sampled_from(["what", "is", "the", "color", "of", "car", "这是", "什么", "색", "?", "how", "many"])
+TEXTS = st.lists(WORDS, min_size=1, max_size=9).map(" ".join)
+ITEMS = st.one_of(
+    TEXTS.map(lambda text: Question(type="t", question=text, answer="a")),
+    TEXTS.map(lambda text: Question(type="t", question=text, answer="a")),
+    st.just(ParseFailure(reason="missing_type")),
+)
+SHARES = st.integers(0, 10).map(lambda count: count / 10)
+GROUP = st.lists(st.tuples(ITEMS, SHARES), min_size=1, max_size=8)
+ORDERLY = st.sampled_from(["paper", "rzero"])
+ANSWERS = st.one_of(
+    st.none(),
+    st.sampled_from(
+        ["7", "7.0", "seven", "8", "50%", "0.5", "1/2", "50", "red", "Red.", "B", "b", "yes", "5 cm"]
+    ),
+    st.sampled_from(
+        ["5", "5 m", "1, 2", "2, 1", "(1, 2)", "0.333", "1/3", "no", "three dogs", "3", "", "{}"]
+    ),
+)
+FRAGMENTS = st.sampled_from(
+    [
+        "<type>",
+        "</type>",
+        "<question>",
+        "</question>",
+        "<answer>",
+        "</answer>",
+        "\\boxed{",
+        "}",
+        "{",
+        "x",
+        "\\",
+    ]
+)
+MODEL_TEXT = st.one_of(st.text(), st.lists(FRAGMENTS, max_size=16).map("".join))
+
+
+def unsure(first, second):
+    """In place of the worker: these properties are about the rest."""
+    return None
+
+
+def totals(group, name):
+    items, confidences = zip(*group, strict=True)
+    return [r.total for r in questioner_rewards([items], [confidences], preset=preset(name))[0]]
+
+
+@given(MODEL_TEXT)
+def test_parsing_never_raises(text):
+    assert isinstance(parse_question(text, types=["t", "x"]), Question | ParseFailure)
+    answer = extract_answer(text)
+    assert answer is None or (answer and answer in text)
+
+
+@given(TEXTS, TEXTS, st.text(alphabet="abc {}", max_size=9))
+def test_a_question_survives_the_way_there_and_back(question, answer, around):
+    text = f"{around}<type>t</type>{around}<question>{question}</question><answer>{answer}</answer>"
+    assert parse_question(text, types=["t"]) == Question(type="t", question=question, answer=answer)
+
+
+@given(GROUP)
+def test_questioner_rewards_stay_in_their_ranges(group):
+    ranges = {"paper": (0.0, 1.0), "rzero": (0.0, 1.0), "official": (-2.0, 0.5)}
+    for name, (low, high) in ranges.items():
+        for total, (item, _) in zip(totals(group, name), group, strict=True):
+            assert low <= total <= high
+            if isinstance(item, ParseFailure):
+                assert total == 0.0 if name != "official" else total < -1.0
+
+
+@given(GROUP, ORDERLY, st.randoms())
+def test_a_permuted_group_has_permuted_rewards(group, name, random):
+    order = list(range(len(group)))
+    random.shuffle(order)
+    before, after = totals(group, name), totals([group[place] for place in order], name)
+    assert all(math.isclose(after[new], before[old], abs_tol=1e-12) for new, old in enumerate(order))
+
+
+@given(GROUP, ORDERLY, st.data())
+def test_a_duplicate_never_raises_its_reward(group, name, data):
+    place = data.draw(st.integers(0, len(group) - 1))
+    before = totals(group, name)[place]
+    after = totals([*group, group[place]], name)
+    assert after[place] <= before + 1e-12
+    assert math.isclose(after[place], after[-1], abs_tol=1e-12)
+
+
+@given(SHARES)
+def test_uncertainty_is_symmetric_and_in_range(confidence):
+    assert 0.0 <= uncertainty(confidence) <= 1.0
+    assert math.isclose(uncertainty(confidence), uncertainty(1.0 - confidence), abs_tol=1e-12)
+
+
+@given(st.lists(ANSWERS, max_size=12), st.randoms())
+def test_a_vote_is_the_same_in_any_order(answers, random):
+    shuffled = list(answers)
+    random.shuffle(shuffled)
+    one, other = vote(answers, mathematics=unsure), vote(shuffled, mathematics=unsure)
+    assert set(one.shares) == set(other.shares)
+    assert (one.confidence, one.parsed, one.samples) == (other.confidence, other.parsed, other.samples)
+    leaders = {answer for answer, share in one.shares if share == one.confidence}
+    assert {one.answer, other.answer} <= (leaders or {None})
+
+
+@given(st.lists(ANSWERS, max_size=12))
+def test_shares_of_a_vote_add_up(answers):
+    found = vote(answers, mathematics=unsure)
+    assert math.isclose(
+        sum(share for _, share in found.shares) * max(1, found.samples), found.parsed, abs_tol=1e-9
+    )
+    assert 0.0 <= found.confidence <= 1.0
+    assert (found.answer is None) == (found.parsed == 0)
+
+
+@given(
+    st.one_of(st.text(max_size=30), ANSWERS.filter(bool)),
+    st.one_of(st.text(max_size=30), ANSWERS.filter(bool)),
+)
+def test_equivalence_is_symmetric_reflexive_and_never_raises(a, b):
+    assert equivalent(a, b, mathematics=unsure) == equivalent(b, a, mathematics=unsure)
+    itself = equivalent(a, a, mathematics=unsure)
+    assert itself.equal or itself.stage == "empty"
+    options = (a, b, "red")
+    assert equivalent(a, b, options=options, mathematics=unsure) == equivalent(
+        b, a, options=options, mathematics=unsure
+    )
+
+
+@given(
+    st.lists(MODEL_TEXT, max_size=6),
+    st.lists(ANSWERS, max_size=6),
+    st.sampled_from(["paper", "official", "soft"]),
+)
+def test_reasoner_rewards_stay_in_their_range(completions, answers, name):
+    silver = vote(answers, mathematics=unsure)
+    for reward in reasoner_rewards(completions, silver=silver, preset=preset(name)):
+        assert 0.0 <= reward.total <= 1.0
+        assert reward.parts["accuracy"] == 0.0 or reward.parts["parsed"] == 1.0
+
+
+@given(st.lists(ANSWERS, min_size=1, max_size=10))
+def test_the_silver_answer_is_rewarded_most(answers):
+    silver = vote(answers, mathematics=unsure)
+    completions = ["\\boxed{" + (answer or "") + "}" for answer in answers]
+    rewards = [r.total for r in reasoner_rewards(completions, silver=silver, preset=preset("soft"))]
+    if silver.answer is not None:
+        said = reasoner_rewards(["\\boxed{" + silver.answer + "}"], silver=silver, preset=preset("soft"))
+        assert said[0].total == max([*rewards, said[0].total])

@@ -1,0 +1,135 @@
+import itertools
+
+import pytest
+
+from rewards import Vote, equivalent, in_informative_band, uncertainty, vote
+from rewards.uncertainty import answer_entropy, entropy_difficulty, minority_share
+
+
+def no_mathematics(first, second):
+    raise AssertionError(f"the fast path should have decided {first!r} and {second!r}")
+
+
+def test_majority_confidence_and_shares():
+    found = vote(["7", "8", "7.0", "seven", None, "8", "red", "7", "x", "7"])
+    assert found.answer == "7"
+    assert found.confidence == pytest.approx(0.5)
+    assert found.shares == (("7", 0.5), ("8", 0.2), ("red", 0.1), ("x", 0.1))
+    assert (found.parsed, found.samples) == (9, 10)
+
+
+def test_unparsed_samples_count_in_the_denominator_unless_told_otherwise():
+    answers = ["B", "B", None, None, None, "A"]
+    assert vote(answers).confidence == pytest.approx(2 / 6)
+    dropped = vote(answers, count_unparsed=False)
+    assert (dropped.confidence, dropped.samples) == (pytest.approx(2 / 3), 3)
+
+
+def test_no_parsed_answer_gives_no_silver_answer():
+    empty = Vote(answer=None, confidence=0.0, shares=(), parsed=0, samples=3)
+    assert vote([None, None, " "]) == empty
+    assert vote([]).confidence == 0.0
+
+
+def test_a_tie_goes_to_the_answer_whose_first_vote_came_first():
+    assert vote(["red", "blue", "blue", "red"]).answer == "red"
+    assert vote(["blue", "red", "blue", "red"]).answer == "blue"
+
+
+def test_the_order_of_the_answers_changes_nothing_else():
+    answers = ["50%", "50", "0.5", "50%", None]
+    found = {vote(list(order)).shares for order in itertools.permutations(answers)}
+    assert found == {(("50%", 0.8),)}
+
+
+def test_letters_and_option_texts_are_one_answer():
+    found = vote(["B", "dog", "(b)", "A"], options=["cat", "dog"])
+    assert found.confidence == pytest.approx(0.75)
+
+
+def test_tolerance_joins_near_numbers_around_the_most_frequent_one():
+    found = vote(["100", "100", "104", "96", "108"], tolerance=0.05)
+    assert found.shares == (("100", 0.8), ("108", 0.2))
+
+
+def test_an_equivalence_of_ones_own_replaces_the_built_in_one():
+    by_length = vote(["a", "b", "cc"], equivalence=lambda a, b: len(a) == len(b))
+    assert by_length.shares == (("a", pytest.approx(2 / 3)), ("cc", pytest.approx(1 / 3)))
+
+
+def test_plain_answers_never_reach_the_mathematics_stage():
+    vote(["7", "red", "yes", "B", "1/2", "3 dogs", "1, 2", "x", None, "first"], mathematics=no_mathematics)
+
+
+def test_each_open_pair_of_forms_is_asked_once():
+    asked = []
+
+    def record(first, second):
+        asked.append((first, second))
+        return False
+
+    vote([r"\sqrt{2}", r"$\sqrt{2}$", "2", "2.0", "two", "red", r"\sqrt 2"] * 5, mathematics=record)
+    # the leading form is 2; then \sqrt{2}, and `\sqrt 2`, which is written differently, against both
+    assert asked == [("2", r"\sqrt{2}"), ("2", r"\sqrt 2"), (r"\sqrt 2", r"\sqrt{2}")]
+
+
+def test_the_judge_is_asked_last_in_a_fixed_order_and_may_fail():
+    asked = []
+
+    def judge(first, second):
+        asked.append((first, second))
+        return True
+
+    assert equivalent("feline", "cat", judge=judge).stage == "judge"
+    assert equivalent("cat", "feline", judge=judge).equal
+    assert asked == [("cat", "feline")] * 2
+    assert not equivalent("7", "8", judge=judge).equal, "numbers need no judge"
+    failed = equivalent("cat", "feline", judge=lambda a, b: None)
+    assert (failed.equal, failed.stage) == (False, "judge_error")
+    assert vote(["cat", "feline", "dog"], judge=lambda a, b: {a, b} == {"cat", "feline"}).confidence > 0.6
+
+
+def test_nothing_is_equivalent_to_an_unparsed_answer():
+    assert not equivalent(None, None).equal
+    assert not equivalent(None, "7").equal
+
+
+def test_a_negative_tolerance_is_an_error():
+    with pytest.raises(ValueError, match="tolerance must be >= 0, got -1"):
+        equivalent("1", "2", tolerance=-1)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "expected"), [(0.0, 0.0), (0.25, 0.5), (0.5, 1.0), (0.6, 0.8), (0.75, 0.5), (1.0, 0.0)]
+)
+def test_uncertainty_is_a_tent(confidence, expected):
+    assert uncertainty(confidence) == pytest.approx(expected, abs=1e-12)
+    assert minority_share(confidence) == pytest.approx(expected / 2, abs=1e-12)
+
+
+def test_the_band_includes_its_bounds():
+    assert [in_informative_band(c, 0.25, 0.75) for c in (0.24, 0.25, 0.5, 0.75, 0.76)] == [
+        False,
+        True,
+        True,
+        True,
+        False,
+    ]
+
+
+def test_a_confidence_outside_0_to_1_is_an_error():
+    with pytest.raises(ValueError, match=r"confidence must be in \[0, 1\], got 1.1"):
+        uncertainty(1.1)
+
+
+def test_entropy_counts_parsed_answers_in_nats():
+    assert answer_entropy([0.5, 0.5]) == pytest.approx(0.6931471805599453)
+    assert answer_entropy([0.4, 0.4]) == pytest.approx(0.6931471805599453)
+    assert answer_entropy([1.0]) == 0.0
+    assert answer_entropy([]) == 0.0
+
+
+def test_entropy_difficulty_is_a_bell():
+    assert entropy_difficulty(0.9, target=0.9, width=0.35) == 1.0
+    assert entropy_difficulty(0.55, target=0.9, width=0.35) == pytest.approx(0.6065306597126334)
+    assert entropy_difficulty(1.25, target=0.9, width=0.35) == pytest.approx(0.6065306597126334)
