@@ -96,31 +96,55 @@ class TransformersEngine:
             tuple(ids[mask.bool()].tolist())
             for ids, mask in zip(inputs["input_ids"], inputs["attention_mask"], strict=True)
         ]
-        sampler = _Sampler(sampling, banned=self._banned)
-        options = {
-            "max_new_tokens": sampling.max_tokens,
-            "do_sample": sampling.temperature > 0,
-            "temperature": None, "top_k": 0 if sampling.temperature > 0 else None, "top_p": None,
-            "logits_processor": LogitsProcessorList([sampler]),
-            "eos_token_id": self._end_ids,
-            "pad_token_id": self._processor.tokenizer.pad_token_id,
-        }  # fmt: skip
-        if sampling.n > 1:
-            # All but the last prompt token are run once a prompt; generate() goes on from the repeated cache.
-            head = {k: v[:, :-1] if k in _TOKEN_KEYS else v for k, v in inputs.items()}
-            cache = self._model(**head, use_cache=True, logits_to_keep=1).past_key_values
-            cache.batch_repeat_interleave(sampling.n)
-            inputs = {
-                k: v.repeat_interleave(sampling.n, dim=0) for k, v in inputs.items() if k in _TOKEN_KEYS
-            } | {"past_key_values": cache}
-        output = self._model.generate(**inputs, **options)
-        new_ids = output[:, inputs["input_ids"].shape[1] :]
-        logprobs = sampler.finish(new_ids)
+        rows = self._decode(inputs, sampling=sampling)
         completions = [
             self._completion(ids, logps, prompt_ids=prompt_ids[row // sampling.n], served=served)
-            for row, (ids, logps) in enumerate(zip(new_ids.tolist(), logprobs.tolist(), strict=True))
+            for row, (ids, logps) in enumerate(rows)
         ]
         return list(_batches(completions, sampling.n))
+
+    def _decode(self, inputs: dict[str, Any], *, sampling: Sampling) -> list[tuple[list[int], list[float]]]:
+        """Token ids and log-probs of every row, [prompts * n], by `generate()` a few tokens at a time.
+
+        Rows that have ended leave between the stages, so short answers do not wait for the longest.
+        """
+        options: dict[str, Any] = {
+            "do_sample": sampling.temperature > 0,
+            "temperature": None, "top_k": 0 if sampling.temperature > 0 else None, "top_p": None,
+            "eos_token_id": self._end_ids,
+            "pad_token_id": self._processor.tokenizer.pad_token_id,
+            "return_dict_in_generate": True,
+        }  # fmt: skip
+        if sampling.n > 1:
+            # All but the last prompt token are run once a prompt, then the cache is repeated. It is generate()
+            # that fills it too, so that both agree on the positions.
+            head = {k: v[:, :-1] if k in _TOKEN_KEYS else v for k, v in inputs.items()}
+            cache = self._model.generate(**head, **options, max_new_tokens=1).past_key_values
+            cache.batch_repeat_interleave(sampling.n)
+            repeated = {k: v.repeat_interleave(sampling.n, dim=0) for k, v in inputs.items() if k in _TOKEN_KEYS}
+            inputs = repeated | {"past_key_values": cache}
+        done: list[tuple[list[int], list[float]]] = [([], []) for _ in inputs["input_ids"]]
+        alive = list(range(len(done)))
+        for start in range(0, sampling.max_tokens, STAGE):
+            sampler = _Sampler(sampling, banned=self._banned)
+            stage = self._model.generate(
+                **inputs, **options, logits_processor=LogitsProcessorList([sampler]),
+                max_new_tokens=min(STAGE, sampling.max_tokens - start),
+            )  # fmt: skip
+            new_ids = stage.sequences[:, inputs["input_ids"].shape[1] :]
+            going_on = []
+            for i, (ids, logps) in enumerate(
+                zip(new_ids.tolist(), sampler.finish(new_ids).tolist(), strict=True)
+            ):
+                done[alive[i]][0].extend(ids)
+                done[alive[i]][1].extend(logps)
+                if not set(ids) & set(self._end_ids):
+                    going_on.append(i)
+            if not going_on:
+                break
+            alive = [alive[i] for i in going_on]
+            inputs = _narrow(stage, inputs, torch.tensor(going_on, device=new_ids.device))
+        return done
 
     def _encode(self, prompts: Sequence[Prompt]) -> dict[str, torch.Tensor]:
         texts = [
@@ -152,6 +176,7 @@ class TransformersEngine:
         )
 
 
+STAGE = 16  # tokens decoded before rows that have ended are dropped
 _TOKEN_KEYS = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
 
 
@@ -192,6 +217,19 @@ class _Sampler(LogitsProcessor):  # type: ignore[misc]
         logprobs = torch.cat(self._chosen, dim=1)
         assert logprobs.shape == new_ids.shape, (logprobs.shape, new_ids.shape)
         return logprobs
+
+
+def _narrow(stage: Any, inputs: dict[str, Any], keep: torch.Tensor) -> dict[str, Any]:
+    """The inputs of the next stage: rows `keep`, one more column per new token, and the cache so far."""
+    new_tokens = stage.sequences.shape[1] - inputs["input_ids"].shape[1]
+    narrowed: dict[str, Any] = {"input_ids": stage.sequences[keep], "past_key_values": stage.past_key_values}
+    narrowed["past_key_values"].batch_select_indices(keep)
+    for name in _TOKEN_KEYS[1:]:
+        if name in inputs:
+            rows = inputs[name][keep]
+            new = rows.new_full((len(rows), new_tokens), 1 if name == "attention_mask" else 0)
+            narrowed[name] = torch.cat([rows, new], dim=1)
+    return narrowed
 
 
 def _placeholder_ids(config: Any, tokenizer: Any) -> list[int]:
