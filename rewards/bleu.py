@@ -74,7 +74,7 @@ def grouped_bleu_distances(groups: Sequence[Sequence[str]]) -> Matrix:
     lengths, features = ngram_features([text for group in groups for text in group], owner)
     matches = np.zeros((ORDERS, len(groups), widest, widest), np.float32)
     for order, matrix in enumerate(features):
-        products = (matrix @ matrix.T).tocoo()
+        products = (matrix.T.tocsr() @ matrix).tocoo()
         row, column = products.coords
         matches[order, owner[row], place[row], place[column]] = products.data
     hypothesis, first, second = np.nonzero(np.triu(matches[0], k=1))
@@ -112,11 +112,14 @@ def _scores(
 
 
 def _split_by_frequency(matrix: sparse.csr_array) -> tuple[NDArray[np.float32], sparse.csr_array]:
-    """Parts the features into frequent ones (dense, for BLAS) and the rest; those of one question go."""
-    frequency = np.bincount(matrix.indices, minlength=matrix.shape[1])
-    frequent = frequency > max(_DENSE_FROM, matrix.shape[0] // _DENSE_FROM)
-    by_column = matrix.tocsc()
-    return by_column[:, frequent].toarray(), by_column[:, (frequency > 1) & ~frequent].tocsr()
+    """Parts the features into frequent ones (dense, for BLAS) and the rest, both [n, features].
+
+    Features of one question only are dropped: nothing can match them.
+    """
+    frequency = np.diff(matrix.indptr)
+    frequent = frequency > max(_DENSE_FROM, matrix.shape[1] // _DENSE_FROM)
+    dense: NDArray[np.float32] = matrix[frequent].toarray().T
+    return np.ascontiguousarray(dense), matrix[(frequency > 1) & ~frequent].T.tocsr()
 
 
 def _log_precision(matches: NDArray[np.float32], lengths: NDArray[np.int64], order: int) -> Matrix:

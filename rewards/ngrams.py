@@ -6,7 +6,7 @@ of features that two questions share is then BLEU's clipped count of matches.
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,60 +14,74 @@ from scipy import sparse
 
 ORDERS = 4
 
+Integers = NDArray[np.int64]
 
-def ngram_features(
-    questions: Sequence[str], groups: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], list[sparse.csr_array]]:
-    """Returns lengths in tokens, [n], and for each n-gram order a 0/1 matrix, [n, features].
+
+def ngram_features(questions: Sequence[str], groups: Integers) -> tuple[Integers, list[sparse.csr_array]]:
+    """Returns lengths in tokens, [n], and for each n-gram order a 0/1 matrix, [features, n].
 
     Args:
-        questions: n texts.
+        questions: n texts, split at white space.
         groups: [n], non-negative; questions of different groups share no feature.
     """
     vocabulary: defaultdict[str, int] = defaultdict(itertools.count().__next__)
     split = [question.split() for question in questions]
-    lengths = np.array([len(tokens) for tokens in split], np.int64)
+    lengths = np.array([len(words) for words in split], np.int64)
     tokens = np.array(list(map(vocabulary.__getitem__, itertools.chain.from_iterable(split))), np.int64)
     rows = np.repeat(np.arange(len(questions)), lengths)
     left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(tokens))
-    start = tokens + len(vocabulary) * groups[rows]
-    matrices = [
-        _indicator(ids, rows_of_order, len(questions))
-        for ids, rows_of_order in _ngrams(start, tokens, rows, left, size=len(vocabulary))
-    ]
+    positions = np.arange(len(tokens))
+    keys = tokens + len(vocabulary) * groups[rows]
+    shared = np.ones(len(tokens), bool)
+    matrices = []
+    for order in range(ORDERS):
+        if order:
+            # An n-gram that two questions share begins with a shorter one that they share.
+            keep = shared & (left[positions] > order)
+            positions = positions[keep]
+            keys = keys[keep] * len(vocabulary) + tokens[positions + order]
+        # The keys are numbered anew at each order, so that the next order's fit into 64 bits.
+        keys, shared, matrix = _indicator(keys, rows[positions], len(questions))
+        matrices.append(matrix)
     return lengths, matrices
 
 
-def _ngrams(
-    ids: NDArray[np.int64],
-    tokens: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    left: NDArray[np.int64],
-    *,
-    size: int,
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yields, for orders 1 to 4, an id for each n-gram occurrence and the row it stands in."""
-    positions = np.arange(len(tokens))
-    for order in range(ORDERS):
-        keep = left[positions] > order
-        positions, ids = positions[keep], ids[keep]
-        if order:
-            ids = ids * size + tokens[positions + order]
-        ids = np.unique(ids, return_inverse=True)[1]
-        yield ids, rows[positions]
+def _indicator(
+    keys: Integers, rows: Integers, count: int
+) -> tuple[Integers, NDArray[np.bool_], sparse.csr_array]:
+    """Returns the keys numbered from 0, which stand in several rows, and the matrix of (key, occurrence).
 
+    Args:
+        keys: one per n-gram occurrence, in the order of the rows.
+        rows: which question it stands in, ascending.
+        count: number of questions.
 
-def _indicator(ids: NDArray[np.int64], rows: NDArray[np.int64], count: int) -> sparse.csr_array:
-    """Returns the 0/1 matrix of (n-gram, occurrence) features, [count, features]."""
-    by_ngram = np.argsort(ids, kind="stable")  # rows stay in order within an n-gram
-    ids, rows = ids[by_ngram], rows[by_ngram]
-    new_run = np.ones(len(ids), bool)
-    new_run[1:] = (ids[1:] != ids[:-1]) | (rows[1:] != rows[:-1])
-    places = np.arange(len(ids))
-    occurrence = places - np.maximum.accumulate(np.where(new_run, places, 0))
-    again = np.flatnonzero(occurrence)
-    width = ids.max(initial=-1) + 1
-    repeats, columns_again = np.unique(ids[again] + width * occurrence[again], return_inverse=True)
-    ids[again] = width + columns_again
-    ones = np.ones(len(ids), np.float32)
-    return sparse.csr_array((ones, (rows, ids)), shape=(count, width + len(repeats)))
+    Returns:
+        [keys], [keys] and 0/1 [features, count].
+    """
+    by_key = np.argsort(keys, kind="stable")  # rows stay ascending within a key
+    sorted_keys, sorted_rows = keys[by_key], rows[by_key]
+    new_key = np.ones(len(keys), bool)
+    new_key[1:] = sorted_keys[1:] != sorted_keys[:-1]
+    new_run = new_key.copy()
+    new_run[1:] |= sorted_rows[1:] != sorted_rows[:-1]
+    numbers = np.cumsum(new_key) - 1
+    renumbered = np.empty_like(keys)
+    renumbered[by_key] = numbers
+    first = np.flatnonzero(new_run)
+    again = np.flatnonzero(~new_run)
+    occurrence = again - first[np.cumsum(new_run)[again] - 1]
+    width = int(new_key.sum())
+    repeats = numbers[again] + width * occurrence
+    by_repeat = np.argsort(repeats, kind="stable")
+    new_repeat = np.unique(repeats, return_counts=True)[1]
+    frequency = np.bincount(numbers[first], minlength=width)
+    sizes = np.concatenate([frequency, new_repeat])
+    indices = np.concatenate([sorted_rows[first], sorted_rows[again[by_repeat]]])
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    ones = np.ones(len(indices), np.float32)
+    return (
+        renumbered,
+        frequency[renumbered] > 1,
+        sparse.csr_array((ones, indices, starts), shape=(len(sizes), count)),
+    )
