@@ -1,0 +1,222 @@
+"""The curves of a report as plotly's JSON; colours are names that the page looks up in its own palette."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from visplay.report.reading import Story
+from visplay.report.wording import estimate, is_synthetic, majority_key, quantity, share
+
+# Shown in this order; a metric that no row has is left out.
+TRAINING = {
+    "reward": "Reward",
+    "reward_std": "Spread of reward within a group",
+    "completions/mean_length": "Completion length (tokens)",
+    "entropy": "Entropy (nats per token)",
+    "kl": "KL divergence to the phase's start",
+    "sampling/importance_sampling_ratio/mean": "Importance ratio, engine to trainer",
+}
+PHASES = {"questioner": "Questioner", "reasoner": "Reasoner"}
+COLORS = ("series-1", "series-2", "series-3", "series-4", "series-5")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One chart and the same figures as a table.
+
+    Attributes:
+        title: what it shows.
+        note: how to read it.
+        spec: plotly's `data` and `layout`.
+        columns: of the table.
+        rows: of the table, worded.
+    """
+
+    title: str
+    note: str
+    spec: dict[str, Any]
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+
+
+def accuracy_figures(story: Story) -> list[Figure]:
+    """Accuracy by iteration, one chart for each benchmark."""
+    names = list(dict.fromkeys(name for summary in story.evaluations.values() for name in summary))
+    return [_accuracy(story, name) for name in names]
+
+
+def label_figures(story: Story) -> list[Figure]:
+    """Silver accuracy, calibration and confidence, by iteration."""
+    made = [_silver(story), _calibration(story), _confidence(story)]
+    return [figure for figure in made if figure is not None]
+
+
+def training_figures(story: Story) -> list[Figure]:
+    """One chart for each training metric, with a line for each phase."""
+    return [
+        _training(story, key, title)
+        for key, title in TRAINING.items()
+        if any(_number(row.get(key)) is not None for row in story.metrics if row.get("phase") in PHASES)
+    ]
+
+
+def _accuracy(story: Story, name: str) -> Figure:
+    measured = {i: summary[name] for i, summary in sorted(story.evaluations.items()) if name in summary}
+    majority = next((key for figures in measured.values() if (key := majority_key(figures))), "maj@k")
+    series = {"accuracy": "one greedy answer", majority: majority, "blind": "blind (picture greyed out)"}
+    data, rows = [], []
+    for color, (key, label) in zip(COLORS, series.items(), strict=False):
+        points = {i: figures[key] for i, figures in measured.items() if figures.get(key)}
+        if points:
+            data.append(_with_interval(points, label, color=color, dashed=key == "blind"))
+    for i, figures in measured.items():
+        rows.append((_iteration(i), *(estimate(figures.get(key)) for key in series)))
+    return Figure(
+        title=name + (" (synthetic)" if is_synthetic(name) else ""),
+        note="Bars are 95 % intervals. The blind answers show how much can be guessed without looking.",
+        spec={"data": data, "layout": _layout("iteration", "accuracy, %", whole_x=True)},
+        columns=("iteration", *series.values()),
+        rows=rows,
+    )
+
+
+def _silver(story: Story) -> Figure | None:
+    known = {i: c["silver_accuracy"] for i, c in story.curations.items() if c.get("silver_accuracy")}
+    if not known:
+        return None
+    labels = {"kept": "kept for training", "rejected": "rejected"}
+    data = [
+        _with_interval(points, label, color=color)
+        for color, (key, label) in zip(COLORS, labels.items(), strict=False)
+        if (points := {i: groups[key] for i, groups in known.items() if groups.get(key)})
+    ]
+    return Figure(
+        title="Silver answers that are true",
+        note="The majority answer against the oracle's; an unanswerable question counts as wrong.",
+        spec={"data": data, "layout": _layout("iteration", "true, %", whole_x=True)},
+        columns=("iteration", *labels.values()),
+        rows=[(_iteration(i), *(estimate(g.get(key)) for key in labels)) for i, g in known.items()],
+    )
+
+
+def _calibration(story: Story) -> Figure | None:
+    known = {i: c["calibration"] for i, c in story.curations.items() if c.get("calibration")}
+    if not known:
+        return None
+    data: list[dict[str, Any]] = [
+        {
+            "type": "scatter", "mode": "lines+markers", "name": f"iteration {i}", "line": {"color": color},
+            "x": [100 * cell["confidence"] for cell in cells],
+            "y": [100 * cell["accuracy"] for cell in cells],
+            "text": [f"n = {cell['n']}" for cell in cells], "marker": {"size": 7},
+        }
+        for color, (i, cells) in zip(_cycle(len(known)), known.items(), strict=True)
+    ]  # fmt: skip
+    ideal = {"color": "muted", "dash": "dot", "width": 1.5}
+    data.append({"type": "scatter", "mode": "lines", "name": "as sure as right", "x": [0, 100], "y": [0, 100],
+                 "line": ideal, "hoverinfo": "skip"})  # fmt: skip
+    layout = _layout("confidence, %", "true, %")
+    layout["xaxis"]["range"] = layout["yaxis"]["range"] = [-3, 103]
+    return Figure(
+        title="Is confidence deserved?",
+        note="Below the dotted line the votes agree more often than they are right.",
+        spec={"data": data, "layout": layout},
+        columns=("iteration", "confidence", "true", "questions"),
+        rows=[
+            (_iteration(i), share(cell["confidence"]), share(cell["accuracy"]), quantity(cell["n"]))
+            for i, cells in known.items()
+            for cell in cells
+        ],
+    )
+
+
+def _confidence(story: Story) -> Figure | None:
+    known = {
+        i: c["confidence_histogram"] for i, c in story.curations.items() if c.get("confidence_histogram")
+    }
+    if not known:
+        return None
+    data = []
+    for color, (i, cells) in zip(_cycle(len(known)), known.items(), strict=True):
+        total = sum(count for _, count in cells) or 1
+        data.append(
+            {"type": "bar", "name": f"iteration {i}", "marker": {"color": color},
+             "x": [f"{100 * start:.0f}" for start, _ in cells], "y": [100 * n / total for _, n in cells]}
+        )  # fmt: skip
+    layout = _layout("confidence from, %", "of the questions, %")
+    layout["xaxis"]["type"] = "category"
+    layout |= {"barmode": "group", "bargap": 0.25}
+    return Figure(
+        title="How sure the votes are",
+        note="The method needs a middle: what is always or never agreed on teaches nothing.",
+        spec={"data": data, "layout": layout},
+        columns=("iteration", "confidence from", "questions"),
+        rows=[(_iteration(i), share(start), quantity(n)) for i, cells in known.items() for start, n in cells],
+    )
+
+
+def _training(story: Story, key: str, title: str) -> Figure:
+    data, rows = [], []
+    for color, (phase, label) in zip(COLORS, PHASES.items(), strict=False):
+        steps = [
+            row for row in story.metrics if row.get("phase") == phase and _number(row.get(key)) is not None
+        ]
+        if not steps:
+            continue
+        data.append(
+            {"type": "scatter", "mode": "lines" if len(steps) > 1 else "markers", "name": label,
+             "line": {"color": color, "width": 2}, "marker": {"color": color},
+             "x": list(range(1, len(steps) + 1)), "y": [row[key] for row in steps],
+             "text": [f"iteration {row.get('iteration')}, step {row.get('step')}" for row in steps]}
+        )  # fmt: skip
+        for row in steps:
+            rows.append(
+                (label, quantity(row.get("iteration")), quantity(row.get("step")), quantity(row[key]))
+            )
+    return Figure(
+        title=title,
+        note="",
+        spec={"data": data, "layout": _layout("optimizer step, iterations one after the other", "")},
+        columns=("phase", "iteration", "step", "value"),
+        rows=rows,
+    )
+
+
+def _with_interval(points: dict[int, Any], label: str, *, color: str, dashed: bool = False) -> dict[str, Any]:
+    """Shares by iteration with their intervals, in percent."""
+    values = list(points.values())
+    return {
+        "type": "scatter", "mode": "lines+markers", "name": label,
+        "x": list(points), "y": [100 * p["value"] for p in values],
+        "line": {"color": color, "width": 2} | ({"dash": "dash"} if dashed else {}),
+        "marker": {"size": 8, "color": color},
+        "error_y": {
+            "type": "data", "symmetric": False, "color": color, "thickness": 1.5, "width": 4,
+            "array": [100 * (p["high"] - p["value"]) for p in values],
+            "arrayminus": [100 * (p["value"] - p["low"]) for p in values],
+        },
+        "hovertemplate": "%{y:.1f} %",
+    }  # fmt: skip
+
+
+def _layout(x_title: str, y_title: str, *, whole_x: bool = False) -> dict[str, Any]:
+    x_axis: dict[str, Any] = {"title": {"text": x_title}, "fixedrange": True}
+    if whole_x:
+        x_axis |= {"dtick": 1, "tick0": 0}
+    y_axis = {"title": {"text": y_title}, "fixedrange": True}
+    return {"xaxis": x_axis, "yaxis": y_axis}
+
+
+def _iteration(number: int) -> str:
+    return "base" if number == 0 else str(number)
+
+
+def _cycle(count: int) -> list[str]:
+    return [COLORS[i % len(COLORS)] for i in range(count)]
+
+
+def _number(value: Any) -> float | None:
+    """The value if it can be drawn: a metric may be missing, NaN or infinite."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if value == value and abs(value) != float("inf") else None
