@@ -87,9 +87,8 @@ def main() -> None:
     for group in groups:
         vote(group)
     ours = time.perf_counter() - start
-    print(
-        f"  ours {ours:.1f} s, {ours / len(groups) * 1e3:.2f} ms a vote; worker starts: {shared_worker().starts}"
-    )
+    starts = shared_worker().starts
+    print(f"  ours {ours:.1f} s, {ours / len(groups) * 1e3:.2f} ms a vote; worker starts: {starts}")
     start = time.perf_counter()
     for group in groups:
         vote(group)

@@ -1,7 +1,7 @@
 """The program that runs inside the mathematics worker; started by its path, never imported by the package.
 
-It reads one JSON pair of LaTeX texts per line and answers with single letters: `a` once the first text is
-parsed, `b` once the second is, then `=` or `!`. So whoever kills it knows which text it was stuck on.
+It reads one JSON list of LaTeX texts per line. For one text it answers with its value, `?` if it has none and
+`!` if it is no mathematics; for two texts with `=` or `!`.
 Here, and only here, does model text reach a parser that builds Python objects. The process may not write
 files, start programs or open sockets, and its memory is bounded.
 """
@@ -11,6 +11,7 @@ import functools
 import json
 import os
 import sys
+import zlib
 from typing import Any
 
 _FORBIDDEN_EVENTS = (
@@ -31,34 +32,45 @@ def main(memory_bytes: int, deadline: float) -> None:
             process, it ends itself.
     """
     _limit(memory_bytes)
-    _compare(r"\frac{1}{2}", "0.5", report=lambda letter: None)
+    _equal(r"\frac{1}{2}", "0.5")
+    _value(r"\sqrt{x}")
     sys.addaudithook(_forbid)
-    _report("r")
+    _report("ready")
     for line in sys.stdin:
         faulthandler.dump_traceback_later(_WATCHDOG_DEADLINES * deadline, exit=True, file=sys.stderr)
         try:
-            first, second = json.loads(line)
-            equal = _compare(first, second, report=_report)
+            texts = json.loads(line)
+            answer = _value(*texts) if len(texts) == 1 else "=" if _equal(*texts) else "!"
         except Exception:
             # The one broad catch: sympy raises anything on hostile text; all of it means "not shown equal".
-            equal = False
+            answer = "!"
         faulthandler.cancel_dump_traceback_later()
-        _report("=" if equal else "!")
+        _report(answer)
 
 
-def _compare(first: str, second: str, *, report: Any) -> bool:
+def _equal(first: str, second: str) -> bool:
     from math_verify import verify
 
-    left, x = _parse(first), _number(first)
-    report("a")
-    right, y = _parse(second), _number(second)
-    report("b")
-    if not left or not right:
-        return False
-    if x is not None and y is not None and abs(x - y) > 1e-5 * max(1.0, abs(x), abs(y)):
-        return False
+    left, right = _parse(first), _parse(second)
     # verify is not symmetric: an equation or interval may be unfolded on one side only.
     return bool(verify(left, right, timeout_seconds=None) or verify(right, left, timeout_seconds=None))
+
+
+def _value(text: str) -> str:
+    """Evaluates an expression, its variables at fixed points that depend on their names only.
+
+    Two expressions that differ there are not equal, which is cheaper to see than to prove.
+    """
+    import sympy
+
+    parsed = _parse(text)
+    if not parsed:
+        return "!"
+    if not isinstance(parsed[0], sympy.Expr):
+        return "?"
+    points = {symbol: 1.1 + zlib.crc32(symbol.name.encode()) % 997 / 613 for symbol in parsed[0].free_symbols}
+    value = parsed[0].evalf(15, subs=points)
+    return repr(float(value)) if value.is_Float or value.is_Rational else "?"
 
 
 @functools.lru_cache(maxsize=1024)
@@ -69,16 +81,6 @@ def _parse(text: str) -> Any:
     boxed = "\\boxed{" + text + "}"
     config = [LatexExtractionConfig()]
     return parse(boxed, extraction_config=config, fallback_mode="no_fallback", parsing_timeout=None)
-
-
-@functools.lru_cache(maxsize=1024)
-def _number(text: str) -> float | None:
-    parsed = _parse(text)
-    if not parsed or not getattr(parsed[0], "is_number", False):
-        return None
-    expression = parsed[0]
-    value = expression.evalf(15)
-    return float(value) if value.is_Float or value.is_Integer or value.is_Rational else None
 
 
 def _limit(memory_bytes: int) -> None:
@@ -97,8 +99,8 @@ def _forbid(event: str, args: tuple[Any, ...]) -> None:
         raise PermissionError(f"{event} is not allowed in the mathematics worker")
 
 
-def _report(letter: str) -> None:
-    sys.stdout.write(letter + "\n")
+def _report(answer: str) -> None:
+    sys.stdout.write(answer + "\n")
     sys.stdout.flush()
 
 

@@ -7,11 +7,11 @@ ever. So the process is killed when it misses the deadline and a fresh one takes
 import functools
 import json
 import os
+import re
 import selectors
 import subprocess
 import sys
 import threading
-import time
 import warnings
 import weakref
 from collections import OrderedDict
@@ -20,6 +20,9 @@ from typing import IO, TypeVar
 
 _PROGRAM = Path(__file__).with_name("math_process.py")
 _REMEMBERED = 65_536
+_LONGEST_LINE = 64  # the process writes each line at once, and shorter than a pipe's atomic write
+_APART = 1e-5
+_PLAIN = re.compile(r"-?\d{1,15}(?:\.\d{1,15})?(?:/\d{1,15})?")
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
@@ -48,26 +51,21 @@ class MathWorker:
         self._finalizer: weakref.finalize[..., MathWorker] | None = None
         self._ready = False
         self._usable = True
-        self._known: OrderedDict[tuple[str, str], bool | None] = OrderedDict()
-        self._stuck: OrderedDict[str, None] = OrderedDict()
+        self._verdicts: OrderedDict[tuple[str, str], bool | None] = OrderedDict()
+        self._values: OrderedDict[str, str] = OrderedDict()
 
     def __call__(self, first: str, second: str) -> bool | None:
         """Says whether two LaTeX texts are equal; None if that could not be decided in time.
 
-        Symmetric. Verdicts are remembered, and a text that hung its parser is not tried again.
+        Symmetric. Verdicts and values are remembered, and a text that hung the process is not tried again.
         """
         pair = (first, second) if first <= second else (second, first)
         if os.getpid() != self._owner:
             self._forget_parent()
         with self._lock:
-            if pair in self._known:
-                self._known.move_to_end(pair)
-                return self._known[pair]
-            if not self._usable or first in self._stuck or second in self._stuck:
-                return None
-            verdict = self._ask(pair)
-            _remember(self._known, pair, verdict)
-            return verdict
+            if pair not in self._verdicts:
+                _remember(self._verdicts, pair, self._decide(*pair))
+            return self._verdicts[pair]
 
     @property
     def pid(self) -> int | None:
@@ -81,34 +79,53 @@ class MathWorker:
         self._process = self._finalizer = None
         self._ready = False
 
-    def _ask(self, pair: tuple[str, str]) -> bool | None:
+    def _decide(self, first: str, second: str) -> bool | None:
+        values = [self._value(first), self._value(second)]
+        if "" in values:
+            return None
+        if "!" in values:
+            return False
+        if "?" not in values:
+            x, y = (float(value) for value in values)
+            if abs(x - y) > _APART * max(1.0, abs(x), abs(y)):
+                return False
+        answer = self._ask(first, second)
+        return answer == "=" if answer else None
+
+    def _value(self, text: str) -> str:
+        """Returns a number's text, `?` for mathematics without a value, `!` for none, empty for a hang."""
+        if _PLAIN.fullmatch(text):
+            whole, _, under = text.partition("/")
+            return repr(float(whole) / float(under or 1)) if float(under or 1) else "!"
+        if text not in self._values:
+            _remember(self._values, text, self._ask(text))
+        return self._values[text]
+
+    def _ask(self, *texts: str) -> str:
+        """Returns the process's answer, or an empty string if there was none in time."""
+        if not self._usable:
+            return ""
         if self._process is None or self._process.poll() is not None:
             self.stop()
             self._start()
-        if not self._ready and self._read(self.start_deadline) != "r":
+        if not self._ready and self._read(self.start_deadline) != "ready":
             self.stop()
             self._usable = False
-            warnings.warn("math-verify could not be started; answers are compared as text only", stacklevel=4)
-            return None
+            warnings.warn("math-verify could not be started; answers are compared as text only", stacklevel=6)
+            return ""
         self._ready = True
-        ends = time.monotonic() + self.deadline
-        stage = ""
         try:
             assert self._process is not None and self._process.stdin is not None
-            self._process.stdin.write(json.dumps(pair).encode() + b"\n")
+            self._process.stdin.write(json.dumps(texts).encode() + b"\n")
             self._process.stdin.flush()
-            while (letter := self._read(ends - time.monotonic())) in ("a", "b"):
-                stage = letter
+            answer = self._read(self.deadline)
         except BrokenPipeError:
-            letter = ""
-        if letter in ("=", "!"):
-            return letter == "="
-        if stage != "b":
-            _remember(self._stuck, pair[1] if stage else pair[0], None)
-        # Start the next one at once: it loads while the caller goes on.
-        self.stop()
-        self._start()
-        return None
+            answer = ""
+        if not answer:
+            # Start the next one at once: it loads while the caller goes on.
+            self.stop()
+            self._start()
+        return answer
 
     def _start(self) -> None:
         # The search path is handed over, the environment is not: the process has no use for its secrets.
@@ -127,11 +144,11 @@ class MathWorker:
         self.starts += 1
 
     def _read(self, seconds: float) -> str:
-        """Returns the next letter, or an empty string at the deadline and at the process's end."""
+        """Returns the next line, or an empty string at the deadline and at the process's end."""
         assert self._process is not None and self._process.stdout is not None
         if not _readable(self._process.stdout, seconds):
             return ""
-        return self._process.stdout.read(2).decode(errors="replace").strip()
+        return self._process.stdout.read(_LONGEST_LINE).decode(errors="replace").strip()
 
     def _forget_parent(self) -> None:
         # After a fork the pipe belongs to the parent: leave its process alone.

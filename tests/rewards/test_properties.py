@@ -19,7 +19,7 @@ from rewards import (
 )
 
 settings.register_profile(
-    "rewards", deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow]
+    "rewards", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("rewards")
 
