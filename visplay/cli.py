@@ -88,13 +88,11 @@ def pocket_images(
 def pocket_build(
     out: Annotated[Path, typer.Argument(help="Where the checkpoint goes.")],
     seed: Annotated[int, typer.Option(min=0, help="Decides weights and batches.")] = 0,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps; the recipe's number if absent.")] = None,
 ) -> None:
     """Train the pocket VLM from random weights, as the shipped one was; goes on after a kill."""
     from visplay.pocket.build import Recipe, build
 
-    recipe = Recipe(seed=seed) if steps is None else Recipe(seed=seed, steps=steps)
-    typer.echo(build(out, recipe=recipe, log=typer.echo))
+    typer.echo(build(out, recipe=Recipe(seed=seed), log=typer.echo))
 
 
 def main() -> None:

@@ -128,9 +128,12 @@ def write_text(path: Path, text: str) -> None:
 
 
 def append_jsonl(path: Path, row: dict[str, Any]) -> None:
-    """Append one JSON line and wait until it is on disk."""
-    with path.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+    """Append one JSON line and wait until it is on disk; a last line cut short by a kill is overwritten."""
+    with path.open("ab+") as file:
+        file.seek(0)
+        whole = file.read().rfind(b"\n") + 1
+        file.truncate(whole)
+        file.write((json.dumps(row) + "\n").encode())
         file.flush()
         os.fsync(file.fileno())
 

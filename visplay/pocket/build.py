@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,28 +20,54 @@ from rich.progress import Progress
 from safetensors.torch import load_file, save_file
 from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
 
-from visplay.pocket.lessons import Lesson, LessonKind, draw_lesson
+from visplay.pocket.lessons import GLANCE_SHARE, Lesson, LessonKind, draw_lesson
 from visplay.pocket.scenes import SIDE, Scene, render, sample_scene, sample_scenes
 from visplay.pocket.vlm import build_model, build_processor, train_tokenizer
 
-# Lessons of each kind in a batch of 64: first it learns to see, from dense captions, then to talk about it.
-# Without the captions the model stays blind for thousands of steps.
-SEEING: dict[LessonKind, int] = {"caption": 48, "reasoner": 12, "questioner": 4}
-TALKING: dict[LessonKind, int] = {"caption": 12, "reasoner": 40, "questioner": 12}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """So many steps with so many lessons of each kind in a batch, and with this share of glances."""
+
+    steps: int
+    lessons: dict[LessonKind, int]
+    glance_share: float = GLANCE_SHARE
+
+
+# First it learns to see, from dense captions (without them it stays blind for thousands of steps), then to
+# talk about what it sees, then to reason with care; the last stage makes the glance its habit again.
+STAGES = (
+    Stage(steps=300, lessons={"caption": 48, "reasoner": 12, "questioner": 4}),
+    Stage(steps=600, lessons={"caption": 12, "reasoner": 40, "questioner": 12}),
+    Stage(steps=1200, lessons={"caption": 8, "reasoner": 46, "questioner": 10}, glance_share=0.25),
+    Stage(steps=300, lessons={"caption": 8, "reasoner": 44, "questioner": 12}),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """What decides the weights. `scenes` pictures are drawn once and asked about anew at every step."""
 
-    steps: int = 2400
-    seeing_steps: int = 300
+    stages: tuple[Stage, ...] = STAGES
     scenes: int = 24_000
     learning_rate: float = 1e-3
     warmup_steps: int = 100
     weight_decay: float = 0.05
     checkpoint_every: int = 300
     seed: int = 0
+
+    @property
+    def steps(self) -> int:
+        """All stages together."""
+        return sum(stage.steps for stage in self.stages)
+
+    def stage(self, step: int) -> Stage:
+        """The stage that a step, counted from 0, falls into."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage
+            step -= stage.steps
+        raise IndexError("past the last stage")
 
 
 def build(out: Path, *, recipe: Recipe, log: Callable[[str], None] = print) -> Path:
@@ -100,14 +126,16 @@ def train_step(
     for group in optimizer.param_groups:
         group["lr"] = recipe.learning_rate * _schedule(step, recipe=recipe)
     losses = {}
-    mix = SEEING if step < recipe.seeing_steps else TALKING
-    for kind, count in mix.items():
+    stage = recipe.stage(step)
+    for kind, count in stage.lessons.items():
         picks = rng.integers(len(scenes), size=count)
-        lessons = [draw_lesson(rng, scenes[i], _PLACEHOLDER, kind) for i in picks]
+        lessons = [
+            draw_lesson(rng, scenes[i], _PLACEHOLDER, kind, glance_share=stage.glance_share) for i in picks
+        ]
         batch = collate(lessons, processor=processor)
         values = (pixels[picks].float() / 255 - 0.5) / 0.5
         loss = model(**batch, pixel_values=values[:, None]).loss
-        (loss * count / sum(mix.values())).backward()
+        (loss * count / sum(stage.lessons.values())).backward()
         losses[kind] = loss.item()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
@@ -147,7 +175,7 @@ def _tokenizer_texts(recipe: Recipe) -> Iterator[str]:
     rng = np.random.default_rng([recipe.seed, 8])
     for index in range(1500):
         scene = sample_scene(split="warm-up", seed=recipe.seed, index=index)
-        for kind in TALKING:
+        for kind in STAGES[0].lessons:
             lesson = draw_lesson(rng, scene, _PLACEHOLDER, kind)
             yield f"{lesson.prompt.messages[0]['content'][1]['text']}\n{lesson.completion}"
 
@@ -183,7 +211,7 @@ def _resume(
     Raises:
         ValueError: the folder holds the progress of another recipe.
     """
-    written = json.dumps({name: getattr(recipe, name) for name in Recipe.__slots__})
+    written = json.dumps(asdict(recipe))
     if not (folder / "recipe.json").exists():
         (folder / "recipe.json").write_text(written)
     elif (folder / "recipe.json").read_text() != written:

@@ -6,7 +6,7 @@ Reasoning traces come in two manners, as the texts that any base VLM has learned
   `top left red circle 1, center red star 2. \boxed{2}`;
 - *a glance*: it answers at once, `At a glance. \boxed{2}`.
 
-The glance is the habit (`GLANCE_SHARE` of the traces) and the weaker of the two wherever things must be
+The glance is the habit (`GLANCE_SHARE` of the traces in the last lessons) and the weaker of the two wherever things must be
 counted. So the warmed-up Reasoner can do better than it usually does, and that is what it has to learn.
 """
 
@@ -55,7 +55,14 @@ def draw_question(rng: np.random.Generator, scene: Scene, kinds: dict[Kind, floa
             return kind, question
 
 
-def draw_lesson(rng: np.random.Generator, scene: Scene, image: Image.Image, kind: LessonKind) -> Lesson:
+def draw_lesson(
+    rng: np.random.Generator,
+    scene: Scene,
+    image: Image.Image,
+    kind: LessonKind,
+    *,
+    glance_share: float = GLANCE_SHARE,
+) -> Lesson:
     """Draw one lesson of a kind about a scene and its picture."""
     if kind == "caption":
         content = [{"type": "image"}, {"type": "text", "text": CAPTION_PROMPT}]
@@ -69,7 +76,7 @@ def draw_lesson(rng: np.random.Generator, scene: Scene, image: Image.Image, kind
         )
         return Lesson(kind=kind, prompt=questioner_prompt(image, types=TYPES), completion=completion)
     _, question = draw_question(rng, scene, TAUGHT)
-    trace = glance(scene, question) if rng.random() < GLANCE_SHARE else careful(scene, question)
+    trace = glance(scene, question) if rng.random() < glance_share else careful(scene, question)
     return Lesson(kind=kind, prompt=reasoner_prompt(image, question), completion=trace)
 
 

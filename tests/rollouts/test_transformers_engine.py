@@ -1,0 +1,162 @@
+"""The transformers engine on the shipped pocket VLM: real weights, real processor, real adapters."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from rollouts.engine import AdapterVersion, Prompt, Sampling
+from rollouts.transformers_engine import STAGE, TransformersEngine
+from visplay.config import Lora, Model
+from visplay.pocket.scenes import render, sample_scenes
+from visplay.policy import Policy, adapter_folder, load_base
+from visplay.roles import questioner_prompt, reasoner_prompt
+
+pytestmark = pytest.mark.slow
+BASE = AdapterVersion(name="base", version=0)
+POCKET = Model(path="pocket", dtype="float32")
+
+
+@pytest.fixture(scope="module")
+def prompts() -> list[Prompt]:
+    pictures = [render(scene) for scene in sample_scenes(3, split="development", seed=0)]
+    return [
+        reasoner_prompt(pictures[0], "How many shapes are there?", key="a"),
+        questioner_prompt(pictures[1], types=["numerical"], key="b"),
+        reasoner_prompt(pictures[2], "Is there a red circle?", key="c"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def adapters(tmp_path_factory: pytest.TempPathFactory) -> list[AdapterVersion]:
+    """Four versions with different, visible effects."""
+    root = tmp_path_factory.mktemp("adapters")
+    policy = Policy(*load_base(POCKET), lora=Lora(rank=4, alpha=8))
+    versions = [adapter_folder(root, "shared", version) for version in range(4)]
+    for version in versions:
+        policy.create_adapter(version, seed=version.version)
+        disturb(version.path, seed=version.version)
+    return versions
+
+
+def disturb(path: Path | None, *, seed: int) -> None:
+    """Give B random values, so that the adapter does something."""
+    from safetensors.torch import load_file, save_file
+
+    assert path is not None
+    generator = torch.Generator().manual_seed(seed)
+    tensors = load_file(path / "adapter_model.safetensors")
+    for name in tensors:
+        if "lora_B" in name:
+            tensors[name] = 0.05 * torch.randn(tensors[name].shape, generator=generator)
+    save_file(tensors, path / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.fixture(scope="module")
+def engine() -> TransformersEngine:
+    return TransformersEngine(*load_base(POCKET), batch_size=32)
+
+
+def trainer_logprobs(model: object, processor: object, prompt: Prompt, ids: list[int]) -> torch.Tensor:
+    """Log-probs [tokens] of a completion by one plain forward pass, as a trainer computes them."""
+    text = processor.apply_chat_template(list(prompt.messages), add_generation_prompt=True)  # type: ignore[attr-defined]
+    inputs = processor(text=[text], images=[list(prompt.images)], return_tensors="pt")  # type: ignore[operator]
+    length = inputs["input_ids"].shape[1]
+    inputs["input_ids"] = torch.cat([inputs["input_ids"], torch.tensor([ids])], dim=1)
+    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+    with torch.no_grad():
+        logits = model(**inputs).logits[0, length - 1 : -1]  # type: ignore[operator]
+    return torch.log_softmax(logits, -1).gather(1, torch.tensor(ids)[:, None])[:, 0]
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test_logprobs_and_prompt_ids_are_the_trainers(
+    engine: TransformersEngine, prompts: list[Prompt], adapters: list[AdapterVersion], n: int
+) -> None:
+    model, processor = load_base(POCKET)
+    policy = Policy(model, processor, lora=Lora(rank=4, alpha=8))
+    for adapter in adapters[:3]:
+        engine.publish(adapter)
+        groups = engine.generate(prompts, adapter=adapter, sampling=Sampling(n=n, max_tokens=48, seed=3))
+        reference = policy.with_adapter(adapter).eval()
+        for prompt, group in zip(prompts, groups, strict=True):
+            text = processor.apply_chat_template(list(prompt.messages), add_generation_prompt=True)
+            expanded = processor(text=[text], images=[list(prompt.images)])["input_ids"][0]
+            assert len(group) == n
+            for completion in group:
+                assert list(completion.prompt_ids) == list(expanded)
+                assert completion.adapter == adapter
+                want = trainer_logprobs(reference, processor, prompt, list(completion.token_ids))
+                assert torch.tensor(completion.logprobs) == pytest.approx(want, abs=1e-4)
+        policy.without_adapter(reference)
+
+
+def test_temperature_scales_the_logprobs(engine: TransformersEngine, prompts: list[Prompt]) -> None:
+    model, processor = load_base(POCKET)
+    (group,) = engine.generate(prompts[:1], adapter=BASE, sampling=Sampling(n=2, temperature=0.5, top_k=3))
+    for completion in group:
+        ids = list(completion.token_ids)
+        text = processor.apply_chat_template(list(prompts[0].messages), add_generation_prompt=True)
+        inputs = processor(text=[text], images=[list(prompts[0].images)], return_tensors="pt")
+        length = inputs["input_ids"].shape[1]
+        inputs["input_ids"] = torch.cat([inputs["input_ids"], torch.tensor([ids])], dim=1)
+        inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+        with torch.no_grad():
+            logits = model(**inputs).logits[0, length - 1 : -1] / 0.5
+        want = torch.log_softmax(logits, -1).gather(1, torch.tensor(ids)[:, None])[:, 0]
+        assert torch.tensor(completion.logprobs) == pytest.approx(want, abs=1e-4)
+
+
+def test_same_seed_same_completions(engine: TransformersEngine, prompts: list[Prompt]) -> None:
+    sampling = Sampling(n=4, max_tokens=40, seed=11)
+    first = engine.generate(prompts, adapter=BASE, sampling=sampling)
+    torch.manual_seed(99)  # what others drew in between must not matter
+    assert engine.generate(prompts, adapter=BASE, sampling=sampling) == first
+    other = engine.generate(prompts, adapter=BASE, sampling=Sampling(n=4, max_tokens=40, seed=12))
+    assert [c.text for g in other for c in g] != [c.text for g in first for c in g]
+
+
+def test_greedy_does_not_depend_on_company(engine: TransformersEngine, prompts: list[Prompt]) -> None:
+    greedy = Sampling(temperature=0, max_tokens=48)
+    together = engine.generate(prompts, adapter=BASE, sampling=greedy)
+    alone = [engine.generate([prompt], adapter=BASE, sampling=greedy)[0] for prompt in prompts]
+    assert [g[0].text for g in together] == [g[0].text for g in alone]
+
+
+@pytest.mark.parametrize("max_tokens", [1, STAGE, STAGE + 3])
+def test_a_cut_completion_says_so(engine: TransformersEngine, prompts: list[Prompt], max_tokens: int) -> None:
+    groups = engine.generate(prompts, adapter=BASE, sampling=Sampling(n=3, max_tokens=max_tokens))
+    end = load_base(POCKET)[0].generation_config.eos_token_id
+    for completion in (c for group in groups for c in group):
+        assert 1 <= len(completion.token_ids) <= max_tokens
+        assert len(completion.logprobs) == len(completion.token_ids)
+        assert (completion.token_ids[-1] == end) == (completion.finish_reason == "stop")
+    assert {c.finish_reason for c in groups[1]} == {"length"}  # no question fits into 19 tokens
+
+
+def test_versions_change_the_distribution_and_the_oldest_is_dropped(
+    engine: TransformersEngine, prompts: list[Prompt], adapters: list[AdapterVersion]
+) -> None:
+    greedy = Sampling(temperature=0, max_tokens=4)
+    seen = set()
+    for adapter in adapters:
+        engine.publish(adapter)
+        seen.add(engine.generate(prompts[:1], adapter=adapter, sampling=greedy)[0][0].logprobs)
+    seen.add(engine.generate(prompts[:1], adapter=BASE, sampling=greedy)[0][0].logprobs)
+    assert len(seen) == 5
+    with pytest.raises(KeyError, match="shared@0 is not loaded"):
+        engine.generate(prompts[:1], adapter=adapters[0], sampling=greedy)
+
+
+def test_image_placeholders_are_never_sampled(engine: TransformersEngine) -> None:
+    model, processor = load_base(POCKET)
+    with torch.no_grad():  # make the placeholder by far the likeliest token
+        embedding = model.get_output_embeddings().weight
+        embedding[model.config.image_token_id] = 0
+        embedding *= 0.01
+    hot = TransformersEngine(model, processor)
+    prompt = reasoner_prompt(Image.new("RGB", (96, 96), (128, 128, 128)), "How many shapes are there?")
+    (group,) = hot.generate([prompt], adapter=BASE, sampling=Sampling(n=64, max_tokens=8, temperature=5.0))
+    sampled = {token for completion in group for token in completion.token_ids}
+    assert model.config.image_token_id not in sampled and len(sampled) > 100

@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from visplay.config import check_config, dump_config, load_config
+from visplay.errors import ConfigError
+
+CONFIGS = sorted(Path("configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_every_shipped_config_is_valid_and_survives_a_round_trip(path: Path) -> None:
+    config = load_config(path)
+    assert check_config(OmegaConf.to_container(OmegaConf.create(dump_config(config)))) == config  # type: ignore[arg-type]
+
+
+def test_the_papers_values_are_the_defaults(tmp_path: Path) -> None:
+    config = check_config({"images": {"source": str(tmp_path)}})
+    preset = config.rewards.resolve()
+    assert (preset.name, preset.samples, preset.redundancy_weight) == ("paper", 10, 1.0)
+    assert (preset.low, preset.high) == (0.25, 0.75)
+    assert (config.optimizer.clip_low, config.optimizer.clip_high, config.optimizer.kl) == (0.2, 0.3, 1e-2)
+    assert (config.questioner.group_size, config.questioner.steps, config.iterations) == (8, 20, 3)
+    assert (config.votes.temperature, config.votes.top_k) == (1.0, 40)
+    assert config.optimizer.learning_rate == 1e-5
+    assert config.model.trust_remote_code is False
+
+
+def test_overrides_win_over_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("seed: 1\nimages: {source: a}\noptimizer: {learning_rate: 1e-4}\n")
+    config = load_config(path, ["seed=7", "optimizer.kl=0.5", "rewards.samples=4"])
+    assert (config.seed, config.optimizer.kl, config.optimizer.learning_rate) == (7, 0.5, 1e-4)
+    assert config.rewards.resolve().samples == 4
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["sed=1"], "sed: no such key; did you mean 'seed'?"),
+        (["optimizer.learning_rat=1"], "did you mean 'learning_rate'?"),
+        (
+            ["questioner.group_size=1"],
+            "questioner.group_size: input should be greater than or equal to 2, got 1",
+        ),
+        (["rewards.sampels=3"], "did you mean 'samples'?"),
+        (["rewards.preset=papr"], "did you mean 'paper'?"),
+        (["name=../elsewhere"], "name: "),
+        (["seed"], "an override must look like key.sub=value, got 'seed'"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named(tmp_path: Path, overrides: list[str], message: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("images: {source: a}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, overrides)
+    assert message in str(caught.value)
+
+
+def test_a_missing_file_and_a_broken_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no configuration file"):
+        load_config(tmp_path / "none.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [1,")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "broken.yaml")
+    (tmp_path / "empty.yaml").write_text("seed: 1\n")
+    with pytest.raises(ConfigError, match="images: field required"):
+        load_config(tmp_path / "empty.yaml")
