@@ -211,7 +211,11 @@ def test_samples_show_votes_outcome_and_truth(run: Path) -> None:
 
 def test_synthetic_results_say_so(run: Path) -> None:
     _, tags = page_of(run)
-    assert "Synthetic." in tags.text and "pocket-dusk (synthetic)" in tags.text
+    assert "Synthetic. Pictures and questions belong to the pocket world" in tags.text
+    assert "pocket-dusk (synthetic)" in tags.text
+    (run / "iteration-1/curation/summary.json").unlink()  # no known truth: pictures of another sort
+    _, tags = page_of(run)
+    assert "Synthetic. The pocket model has been taught on drawn shapes only." in tags.text
 
 
 def test_a_run_that_has_only_begun_renders(tmp_path: Path) -> None:

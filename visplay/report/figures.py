@@ -74,7 +74,7 @@ def _accuracy(story: Story, name: str) -> Figure:
     return Figure(
         title=name + (" (synthetic)" if is_synthetic(name) else ""),
         note="Bars are 95 % intervals. The blind answers show how much can be guessed without looking.",
-        spec={"data": data, "layout": _layout("iteration", "accuracy, %", whole_x=True)},
+        spec={"data": data, "layout": _layout("iteration", "accuracy, %", by_iteration=True)},
         columns=("iteration", *series.values()),
         rows=rows,
     )
@@ -93,7 +93,7 @@ def _silver(story: Story) -> Figure | None:
     return Figure(
         title="Silver answers that are true",
         note="The majority answer against the oracle's; an unanswerable question counts as wrong.",
-        spec={"data": data, "layout": _layout("iteration", "true, %", whole_x=True)},
+        spec={"data": data, "layout": _layout("iteration", "true, %", by_iteration=True)},
         columns=("iteration", *labels.values()),
         rows=[(_iteration(i), *(estimate(g.get(key)) for key in labels)) for i, g in known.items()],
     )
@@ -187,7 +187,7 @@ def _with_interval(points: dict[int, Any], label: str, *, color: str, dashed: bo
     values = list(points.values())
     return {
         "type": "scatter", "mode": "lines+markers", "name": label,
-        "x": list(points), "y": [100 * p["value"] for p in values],
+        "x": [_iteration(i) for i in points], "y": [100 * p["value"] for p in values],
         "line": {"color": color, "width": 2} | ({"dash": "dash"} if dashed else {}),
         "marker": {"size": 8, "color": color},
         "error_y": {
@@ -199,10 +199,10 @@ def _with_interval(points: dict[int, Any], label: str, *, color: str, dashed: bo
     }  # fmt: skip
 
 
-def _layout(x_title: str, y_title: str, *, whole_x: bool = False) -> dict[str, Any]:
+def _layout(x_title: str, y_title: str, *, by_iteration: bool = False) -> dict[str, Any]:
     x_axis: dict[str, Any] = {"title": {"text": x_title}, "fixedrange": True}
-    if whole_x:
-        x_axis |= {"dtick": 1, "tick0": 0}
+    if by_iteration:
+        x_axis["type"] = "category"
     y_axis = {"title": {"text": y_title}, "fixedrange": True}
     return {"xaxis": x_axis, "yaxis": y_axis}
 

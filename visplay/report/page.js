@@ -17,22 +17,25 @@ function drawCharts() {
   const palette = getComputedStyle(document.documentElement);
   const color = (name) => palette.getPropertyValue("--" + name).trim();
   const axis = { gridcolor: color("line"), linecolor: color("line"), zerolinecolor: color("line"), automargin: true };
+  const titled = (given) => ({ ...given, title: { ...given.title, font: { size: 12.5, color: color("quiet") } } });
   for (const place of document.querySelectorAll(".chart")) {
     const spec = inPalette(figures[place.dataset.figure], palette);
     const layout = {
       ...spec.layout,
-      xaxis: { ...axis, ...spec.layout.xaxis },
-      yaxis: { ...axis, ...spec.layout.yaxis },
+      xaxis: titled({ ...axis, ...spec.layout.xaxis }),
+      yaxis: titled({ ...axis, ...spec.layout.yaxis }),
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif", size: 12.5, color: color("ink") },
       hoverlabel: { bgcolor: color("panel"), bordercolor: color("line"), font: { color: color("ink") } },
       legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, showlegend: true,
       margin: { l: 48, r: 12, t: 8, b: 44 }, dragmode: false, hovermode: "closest", height: 300,
     };
-    Plotly.react(place, spec.data, layout, { displayModeBar: false, responsive: true });
+    Plotly.react(place, spec.data, layout, { displayModeBar: false });
   }
 }
 drawCharts();
+const fit = new ResizeObserver((entries) => entries.forEach((entry) => Plotly.Plots.resize(entry.target)));
+document.querySelectorAll(".chart").forEach((place) => fit.observe(place));
 dark.addEventListener("change", drawCharts);
 
 // The browser of questions.

@@ -64,7 +64,6 @@ def render_page(story: Story, *, load_image: LoadImage | None) -> str:
         story=story,
         facts=_facts(story),
         headlines=wording.headlines(story.evaluations),
-        synthetic=story.has_truth or _model_path(story) == "pocket",
         figures=figures,
         specs={f"{part}-{i}": f.spec for part, some in figures.items() for i, f in enumerate(some)},
         shown=shown,
