@@ -310,3 +310,10 @@ def test_one_answer_per_vote_is_counted_too(run: Path) -> None:
         ("2", 0.5, True), ("3", 0.25, False), (None, 0.25, False),
     ]  # fmt: skip
     assert item.votes == 4
+
+
+def test_the_page_holds_a_bounded_number_of_pictures(run: Path) -> None:
+    rows = [candidate(f"{i % 60:064x}", f"question {i}") for i in range(120)]
+    write_rows(run / "iteration-1/curation/candidates.parquet", rows)
+    shown = choose_questions(read_story(run))
+    assert [len(s.asked) for s in shown] == [2] * 48
