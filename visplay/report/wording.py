@@ -1,6 +1,5 @@
 """Figures in words: no sentence claims more than the interval beside it carries."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -155,8 +154,3 @@ def ratio(part: Any, whole: Any) -> str:
     if not _is_number(part) or not _is_number(whole):
         return UNKNOWN
     return f"{quantity(part)} ({share(part / whole)})" if whole else quantity(part)
-
-
-def listed(items: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
