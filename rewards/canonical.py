@@ -164,10 +164,10 @@ def _cached(text: str, options: tuple[str, ...]) -> Form:
 
 
 def _form(text: str, options: tuple[str, ...]) -> Form:
-    if len(text) > _LONGEST_TYPED:
-        key = " ".join(text.casefold().split())
+    clean = plain(text) if len(text) <= _LONGEST_TYPED else text
+    if len(clean) > _LONGEST_TYPED:
+        key = " ".join(clean.casefold().split())
         return Form(kind="text" if key else "empty", key=key)
-    clean = plain(text)
     if not options:
         return _typed(clean, lettered=True)
     letter = _chosen(clean, options)

@@ -6,7 +6,8 @@ from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from sklearn.cluster import AgglomerativeClustering
 
 from rewards import bleu_distances, bleu_scores, cluster_shares, grouped_cluster_shares
-from rewards.clusters import average_linkage
+from rewards.bleu import grouped_bleu_distances
+from rewards.clusters import average_linkage, linked_sizes
 
 METHOD_1 = SmoothingFunction().method1
 SENTENCES = """what is the color of a the the cat dog how many are there 这是 什么 颜色 的
@@ -60,6 +61,13 @@ def test_groups_at_once_equal_groups_one_by_one():
     together = grouped_cluster_shares(groups)
     for group, shares in zip(groups, together, strict=True):
         np.testing.assert_allclose(shares, sklearn_shares(nltk_distances(group)), rtol=0, atol=1e-9)
+
+
+def test_distances_of_groups_at_once_keep_their_direction():
+    rng = random.Random(11)
+    groups = [random_questions(rng, 6) for _ in range(20)]
+    for group, distances in zip(groups, grouped_bleu_distances(groups), strict=True):
+        np.testing.assert_allclose(distances, bleu_distances(group), rtol=0, atol=1e-12)
 
 
 def test_linkage_equals_sklearn_on_matrices_full_of_ties():
@@ -116,6 +124,9 @@ def test_a_threshold_is_not_reached_by_equality():
     distances = np.array([[0.0, 0.5], [0.5, 0.0]])
     assert len(set(average_linkage(distances, threshold=0.5))) == 2
     assert len(set(average_linkage(distances, threshold=0.5 + 1e-9))) == 1
+    weights = np.ones((1, 2))
+    assert linked_sizes(distances[None], weights, threshold=0.5).tolist() == [[1, 1]]
+    assert linked_sizes(distances[None], weights, threshold=0.5 + 1e-9).tolist() == [[2, 2]]
 
 
 def test_no_questions():

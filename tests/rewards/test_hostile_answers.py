@@ -176,6 +176,7 @@ except MemoryError:
     assert done.stdout.strip() == "bounded", done.stderr
 
 
+@pytest.mark.slow
 def test_a_worker_out_of_memory_answers_no_and_goes_on():
     """The worker needs some 200 MiB for itself; here it has little more."""
     worker = MathWorker(memory_bytes=400 * 1024**2)

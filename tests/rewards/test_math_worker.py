@@ -69,6 +69,7 @@ def test_verdicts_are_remembered_and_symmetric(worker):
     assert worker.pid is None and pid is not None, "answered from memory"
 
 
+@pytest.mark.slow
 def test_threads_share_one_worker(worker):
     verdicts = {}
 
@@ -92,6 +93,7 @@ def test_a_worker_that_cannot_start_leaves_text_comparison():
     assert worker.starts == 1
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced(worker):
     assert worker("1/2", "0.5") is True
     killed = worker.pid
@@ -117,6 +119,7 @@ print(shared_worker().starts)
     assert done.stdout.strip() == "0", done.stderr
 
 
+@pytest.mark.slow
 def test_the_worker_ends_with_the_interpreter():
     program = r"""
 import rewards
@@ -129,6 +132,7 @@ print(shared_worker().pid)
     assert not alive(int(done.stdout))
 
 
+@pytest.mark.slow
 def test_the_worker_ends_when_its_parent_is_killed():
     program = r"""
 import os, signal, rewards
@@ -145,6 +149,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert not alive(pid)
 
 
+@pytest.mark.slow
 def test_after_a_fork_the_child_has_a_worker_of_its_own():
     program = r"""
 import os, rewards

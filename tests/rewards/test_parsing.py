@@ -27,6 +27,7 @@ def test_text_around_the_blocks_and_white_space_inside_are_allowed():
         (GOOD + GOOD, "repeated_type"),
         (GOOD + "<question>And?</question>", "repeated_question"),
         (GOOD + "</answer>", "repeated_answer"),
+        ("<question>" + GOOD, "repeated_question"),
         ("<question>Q</question><type>counting</type><answer>3</answer>", "wrong_order"),
         ("<type>counting</type><answer>3</answer><question>Q</question>", "wrong_order"),
         ("<type>counting<question></type>Q</question><answer>3</answer>", "wrong_order"),

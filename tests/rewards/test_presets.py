@@ -100,6 +100,7 @@ COMPLETIONS = [
     r"<think>a</think><think>b</think>\boxed{4}",
     "4",
     r"\boxed{9}",
+    r"<think>a<think>b</think>\boxed{9}",
 ]
 SILVER = vote(["4", "4", "4", "5", None])
 
@@ -107,17 +108,17 @@ SILVER = vote(["4", "4", "4", "5", None])
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("paper", [1, 1, 0, 0, 1, 0, 0]),
-        ("official", [1.0, 0.9, 0.1, 0.0, 0.9, 0.0, 0.0]),
-        ("rzero", [1, 1, 0, 0, 1, 0, 0]),
-        ("soft", [0.6**0.7, 0.6**0.7, 0.2**0.7, 0.2**0.7, 0.6**0.7, 0, 0]),
+        ("paper", [1, 1, 0, 0, 1, 0, 0, 0]),
+        ("official", [1.0, 0.9, 0.1, 0.0, 0.9, 0.0, 0.0, 0.0]),
+        ("rzero", [1, 1, 0, 0, 1, 0, 0, 0]),
+        ("soft", [0.6**0.7, 0.6**0.7, 0.2**0.7, 0.2**0.7, 0.6**0.7, 0, 0, 0]),
     ],
 )
 def test_reasoner_by_hand(name, expected):
     rewards = reasoner_rewards(COMPLETIONS, silver=SILVER, preset=preset(name))
     assert [reward.total for reward in rewards] == pytest.approx(expected, abs=1e-9)
-    assert [reward.parts["parsed"] for reward in rewards] == [1, 1, 1, 1, 1, 0, 1]
-    assert [reward.parts["format"] for reward in rewards] == [1, 0, 1, 0, 0, 0, 0]
+    assert [reward.parts["parsed"] for reward in rewards] == [1, 1, 1, 1, 1, 0, 1, 1]
+    assert [reward.parts["format"] for reward in rewards] == [1, 0, 1, 0, 0, 0, 0, 0]
 
 
 def test_without_a_silver_answer_nothing_agrees():
