@@ -48,12 +48,12 @@ def spelled(rng: random.Random, kind: str, truth: int) -> str:
     return rng.choice((phrase, phrase, phrase.capitalize(), phrase + "."))
 
 
-def answers(rng: random.Random) -> list[str | None]:
+def answers(rng: random.Random, largest: int) -> list[str | None]:
     kind, truth = rng.choice(("number", "letter", "phrase")), rng.randint(1, 60)
     drawn: list[str | None] = []
     for _ in range(10):
         if rng.random() < 0.1:
-            drawn.append(rng.choice(LATEX) % (rng.randint(1, 9), rng.randint(2, 9)))
+            drawn.append(rng.choice(LATEX) % (rng.randint(1, largest), rng.randint(2, largest)))
         else:
             drawn.append(spelled(rng, kind, truth) if rng.random() > 0.03 else None)
     return drawn
@@ -76,9 +76,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--questions", type=int, default=10_000)
     parser.add_argument("--sample", type=int, default=40, help="questions that math-verify is timed on")
+    parser.add_argument("--largest", type=int, default=9, help="number in LaTeX; more repeat less often")
     arguments = parser.parse_args()
     rng = random.Random(0)
-    groups = [answers(rng) for _ in range(arguments.questions)]
+    groups = [answers(rng, arguments.largest) for _ in range(arguments.questions)]
     latex = sum("\\" in text for group in groups for text in group if text and "text{" not in text)
     share = latex / len(groups) / 10
     print(f"{len(groups)} questions x 10 answers, {share:.0%} of the answers mathematical LaTeX")

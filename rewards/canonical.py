@@ -36,7 +36,7 @@ _REWRITES = [
     (re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degree"), "°"),
     (re.compile(r"\\[!,;: ]|~|\\quad|\\qquad"), " "),
     (re.compile(r"\\([%$&#])"), r"\1"),
-    (re.compile(r"\*\*|__|`"), ""),
+    (re.compile(r"\*\*|`"), ""),
 ]
 _DELIMITERS = [("\\(", "\\)"), ("\\[", "\\]"), ("$$", "$$"), ("$", "$"), ('"', '"'), ("'", "'"), ("*", "*")]
 _PREAMBLE = re.compile(
@@ -52,13 +52,16 @@ _YES_NO = re.compile(
     r"(yes|no|true|false)(?:[,.;:!-]+\s+\D.*|[,.;:!]*|\s+(?:it|there|they|he|she|this|that|these|those|the|we|you|i)\b.*)"
 )
 _CLOCK = re.compile(r"(\d{1,2}):([0-5]\d)\s*(am|pm|a\.m\.?|p\.m\.?)?", re.IGNORECASE)
-_MATH_SIGN = re.compile(r"\\[a-zA-Z]|[\^=<>≤≥√π\u00d7÷∞*/|+]|\d[a-zA-Z(]|[a-zA-Z0-9)]\s*-\s*[a-zA-Z0-9(]")
+_MATH_SIGN = re.compile(
+    r"\\[a-zA-Z]|[\^=<>≤≥√π\u00d7÷∞*/|+]|[0-9a-zA-Z)]!|\d[a-zA-Z(]|[a-zA-Z0-9)]\s*-\s*[a-zA-Z0-9(]"
+)
 _LONG_WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}")
 _FUNCTIONS = "sin cos tan cot sec csc arcsin arccos arctan log exp sqrt lim infty infinity and mod"
 _MATH_WORDS = frozenset(_FUNCTIONS.split())
 _ARTICLES = re.compile(r"(?:the|a|an)\s+(?=\S)")
 _PUNCTUATION = re.compile(r"[\s\-_,;:!?.\"'()\[\]{}*]+")
-_CLOSING = " .,;!?\u3002\uff61"
+_EXCLAIMED = re.compile(r"([^\W\d_]{2})!{1,9}$")  # after a word; `5!` and `n!` are factorials
+_CLOSING = " .,;?\u3002\uff61"
 _BARE_COMMA = re.compile(r"(?<!\d),|,(?!\d{3}(?!\d))")
 
 
@@ -148,6 +151,7 @@ def _unquoted(text: str) -> str:
     """Strips closing punctuation and matched delimiters from the ends."""
     for _ in range(8):
         before = text
+        text = _EXCLAIMED.sub(r"\1", text)
         text = text.rstrip(_CLOSING).lstrip(" :") if not text.endswith("\\") else text.strip()
         for opener, closer in _DELIMITERS:
             inner = text[len(opener) : -len(closer)]

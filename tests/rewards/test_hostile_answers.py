@@ -9,6 +9,7 @@ import pytest
 
 import rewards.math_process
 from rewards import MathWorker, equivalent, extract_answer, parse_question, vote
+from rewards.equivalence import safe_to_parse
 from rewards.math_worker import shared_worker
 
 MEGABYTE = 1_000_000
@@ -91,6 +92,45 @@ def test_reading_is_linear(text):
     parse_question(text, types=["t"])
     equivalent(text, text, options=[text, "b", "c"])
     assert time.monotonic() - start < SECONDS
+
+
+def never(first, second):
+    raise AssertionError(f"{first!r} and {second!r} should not have reached the worker")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "9^{9^{9^9}}",
+        "9^9^9+1",
+        "2^{99999999}",
+        "x^{12345}",
+        "7" * 25 + "x",
+        "(" * 13 + "x+1" + ")" * 13,
+        "1000000!",
+        r"\input{x}",
+        r"\sum_{n=1}^{9} n",
+        "x__y+1",
+        "x+1;'a'",
+        "+".join(["x"] * 100) + "+1",
+    ],
+)
+def test_dangerous_mathematics_is_refused_unseen(text):
+    verdict = equivalent(text, r"\sqrt{2}", mathematics=never)
+    assert (verdict.equal, verdict.stage) in {(False, "refused"), (False, "text")}
+    assert equivalent(text, text, mathematics=never).equal
+
+
+def test_the_limits_of_what_may_be_parsed():
+    assert safe_to_parse("(" * 12 + "x" + ")" * 12)
+    assert not safe_to_parse("(" * 13 + "x" + ")" * 13)
+    assert safe_to_parse("x^{999}")
+    assert not safe_to_parse("x^{1000}")
+    assert safe_to_parse("7" * 24)
+    assert not safe_to_parse("7" * 25)
+    assert not safe_to_parse("2^{3^{4}}")
+    assert safe_to_parse("x" * 200)
+    assert not safe_to_parse("x" * 201)
 
 
 def test_a_vote_over_all_of_them_is_quick():
