@@ -286,8 +286,10 @@ def _split_items(text: str, *, thousands: bool) -> list[str]:
 
 
 def _same_list(a: Form, b: Form, tolerance: float | None) -> bool | None:
-    unordered = a.bracket in ("", "{}") and b.bracket in ("", "{}")
-    if not unordered and a.bracket != b.bracket and {a.bracket, b.bracket} not in ({"", "()"}, {"", "[]"}):
+    brackets = {a.bracket, b.bracket}
+    # A bare list has no order of its own, so that it equals a tuple or list of the same items in any order.
+    unordered = "" in brackets or brackets == {"{}"}
+    if len(brackets) > 1 and brackets not in ({"", "{}"}, {"", "()"}, {"", "[]"}):
         return False
     if len(a.items) != len(b.items):
         return False

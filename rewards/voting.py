@@ -58,14 +58,16 @@ def vote(
     """
     labels = tuple(options) if options else ()
     counts = Counter(answers)
-    forms: dict[tuple[str, str], Form] = {}
     groups: dict[tuple[str, str], list[str]] = {}
     for text in counts:
         if text is None or (form := canonical(text, options=labels)).kind == "empty":
             continue
         name = (form.kind, form.key) if equivalence is None else ("", text)
-        forms[name] = form
         groups.setdefault(name, []).append(text)
+
+    first = {text: place for place, text in enumerate(counts)}
+    classes = list(groups.values())
+    forms: dict[tuple[str, str], Form] = {}
 
     def same_answer(one: tuple[str, str], other: tuple[str, str]) -> bool:
         if equivalence is not None:
@@ -80,9 +82,9 @@ def vote(
             return compare(forms[one], forms[other], tolerance=tolerance, mathematics=mathematics).equal
         return known
 
-    first = {text: place for place, text in enumerate(counts)}
-    classes = list(groups.values())
     if len(groups) > 1:
+        # Texts of one form may still reach the mathematics stage in different spellings: take a fixed one.
+        forms = {name: canonical(min(texts), options=labels) for name, texts in groups.items()}
         classes = _classes(groups, counts, same_answer)
     sizes = [
         (sum(counts[text] for text in group), min(first[text] for text in group), group) for group in classes
