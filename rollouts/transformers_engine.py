@@ -25,7 +25,7 @@ class TransformersEngine:
     """
 
     def __init__(self, model: Any, processor: Any, *, batch_size: int = 512, max_adapters: int = 3) -> None:
-        self._model = model.eval()
+        self._model: Any = model.eval()
         self._processor = processor
         self._batch_size = batch_size
         self._max_adapters = max_adapters
@@ -38,7 +38,7 @@ class TransformersEngine:
         name = _peft_name(adapter)
         if adapter.path is None or name in self._loaded:
             return
-        if isinstance(self._model, PeftModel):
+        if self._loaded:
             self._model.load_adapter(str(adapter.path), adapter_name=name)
         else:
             self._model = PeftModel.from_pretrained(self._model, str(adapter.path), adapter_name=name)
@@ -77,7 +77,7 @@ class TransformersEngine:
     def _activate(self, adapter: AdapterVersion) -> AdapterVersion:
         """Switch to a version and return the one that the model now really has active."""
         if adapter.path is None:
-            if isinstance(self._model, PeftModel):
+            if self._loaded:
                 self._model.base_model.disable_adapter_layers()
             return adapter
         name = _peft_name(adapter)
@@ -116,13 +116,14 @@ class TransformersEngine:
             "return_dict_in_generate": True,
         }  # fmt: skip
         if sampling.n > 1:
-            # All but the last prompt token are run once a prompt, then the cache is repeated. It is generate()
-            # that fills it too, so that both agree on the positions.
+            # All but the last prompt token are run once a prompt, then the cache is repeated. It is
+            # generate() that fills it too, so that both agree on the positions.
             head = {k: v[:, :-1] if k in _TOKEN_KEYS else v for k, v in inputs.items()}
             cache = self._model.generate(**head, **options, max_new_tokens=1).past_key_values
             cache.batch_repeat_interleave(sampling.n)
-            repeated = {k: v.repeat_interleave(sampling.n, dim=0) for k, v in inputs.items() if k in _TOKEN_KEYS}
-            inputs = repeated | {"past_key_values": cache}
+            tokens = {k: v for k, v in inputs.items() if k in _TOKEN_KEYS}
+            inputs = {k: v.repeat_interleave(sampling.n, dim=0) for k, v in tokens.items()}
+            inputs["past_key_values"] = cache
         done: list[tuple[list[int], list[float]]] = [([], []) for _ in inputs["input_ids"]]
         alive = list(range(len(done)))
         for start in range(0, sampling.max_tokens, STAGE):
@@ -180,7 +181,7 @@ STAGE = 16  # tokens decoded before rows that have ended are dropped
 _TOKEN_KEYS = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
 
 
-class _Sampler(LogitsProcessor):  # type: ignore[misc]
+class _Sampler(LogitsProcessor):
     """Shapes the distribution that `generate` samples from, and records log-probs of what it chose.
 
     Log-probs are those of the temperature-scaled logits over the whole vocabulary, before truncation and

@@ -14,7 +14,8 @@ import torch
 from datasets import Dataset
 from datasets import Image as ImageFeature
 from transformers import TrainerCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
 
 from rewards import Reward
 from rollouts.engine import AdapterVersion, Completion, Prompt, RolloutEngine
@@ -110,11 +111,13 @@ def train(
     return published.version, history
 
 
-class _EngineGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
+class _EngineGRPOTrainer(GRPOTrainer):
     """GRPOTrainer that samples from our engine as it would from vLLM, importance correction included.
 
     The three private names below are TRL 1.16's; `tests/visplay/test_grpo.py` holds them to it.
     """
+
+    vllm_generation: Any
 
     def publish_through(self, published: "_Published") -> None:
         """Call `published.sync_weights()` once before the rollouts of each step."""
@@ -141,7 +144,7 @@ class _Published:
         self._engine.publish(self.version)
 
 
-class _Reporter(TrainerCallback):  # type: ignore[misc]
+class _Reporter(TrainerCallback):
     """Collects what TRL logs at each step, times aside, so that equal runs give equal numbers."""
 
     def __init__(self, history: list[dict[str, float]], on_step: Callable[[dict[str, float]], None]) -> None:
@@ -157,8 +160,8 @@ class _Reporter(TrainerCallback):  # type: ignore[misc]
         self._on_step(row)
 
 
-def _reward(prompts: Any, completions: Any, reward: list[float], **_: Any) -> list[float]:
-    return reward
+def _reward(prompts: Any, completions: Any, reward: list[float], **_: Any) -> list[float | None]:
+    return list(reward)
 
 
 _reward.__name__ = "reward"

@@ -312,8 +312,9 @@ def _train(
 ) -> tuple[AdapterVersion, list[dict[str, float]]]:  # fmt: skip
     with table.watch("optimisation"):
         return grpo.train(
-            policy=table.policy, start=start, engine=table.engine, prompts=prompts, rollout=rollout, phase=phase,
-            optimizer=table.config.optimizer, scratch=folder / "versions", seed=seed, on_step=on_step,
+            policy=table.policy, start=start, engine=table.engine, prompts=prompts, rollout=rollout,
+            phase=phase, optimizer=table.config.optimizer, scratch=folder / "versions", seed=seed,
+            on_step=on_step,
         )  # fmt: skip
 
 

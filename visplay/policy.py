@@ -73,7 +73,8 @@ def load_base(config: Model) -> tuple[Any, Any]:
         )
     except (OSError, ValueError) as error:
         raise ConfigError(f"model.path: no VLM could be loaded from {config.path!r}: {error}") from error
-    return model.to(_device(config.device)), processor
+    weights: Any = model
+    return weights.to(_device(config.device)), processor
 
 
 def language_model_linears(model: Any) -> str:

@@ -131,8 +131,8 @@ def train_reasoner(
     if len(silver) < table.config.reasoner.prompts_per_step:
         raise PreflightError(
             f"iteration {iteration} kept {len(silver)} silver examples and one step needs "
-            f"{table.config.reasoner.prompts_per_step}; ask about more images, ask more questions of each, or "
-            "widen rewards.low and rewards.high"
+            f"{table.config.reasoner.prompts_per_step}; ask about more images, ask more questions of each, "
+            "or widen rewards.low and rewards.high"
         )
 
     def work(folder: Path) -> list[dict[str, Any]]:

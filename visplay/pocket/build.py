@@ -35,11 +35,10 @@ class Stage:
 
 
 # First it learns to see, from dense captions (without them it stays blind for thousands of steps), then to
-# talk about what it sees, then to reason with care; the last stage makes the glance its habit again.
+# reason with care about what it sees; the last stage makes the glance its habit.
 STAGES = (
-    Stage(steps=300, lessons={"caption": 48, "reasoner": 12, "questioner": 4}),
-    Stage(steps=600, lessons={"caption": 12, "reasoner": 40, "questioner": 12}),
-    Stage(steps=1200, lessons={"caption": 8, "reasoner": 46, "questioner": 10}, glance_share=0.25),
+    Stage(steps=300, lessons={"caption": 48, "reasoner": 12, "questioner": 4}, glance_share=0.2),
+    Stage(steps=1000, lessons={"caption": 8, "reasoner": 46, "questioner": 10}, glance_share=0.2),
     Stage(steps=300, lessons={"caption": 8, "reasoner": 44, "questioner": 12}),
 )
 
@@ -53,7 +52,7 @@ class Recipe:
     learning_rate: float = 1e-3
     warmup_steps: int = 100
     weight_decay: float = 0.05
-    checkpoint_every: int = 300
+    checkpoint_every: int = 200
     seed: int = 0
 
     @property
@@ -125,7 +124,7 @@ def train_step(
     rng = np.random.default_rng([recipe.seed, 7, step])
     for group in optimizer.param_groups:
         group["lr"] = recipe.learning_rate * _schedule(step, recipe=recipe)
-    losses = {}
+    losses: dict[str, float] = {}
     stage = recipe.stage(step)
     for kind, count in stage.lessons.items():
         picks = rng.integers(len(scenes), size=count)

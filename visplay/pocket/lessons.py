@@ -2,12 +2,13 @@ r"""What the pocket VLM is taught before self-play: to see, to ask, and to reaso
 
 Reasoning traces come in two manners, as the texts that any base VLM has learned from do:
 
-- *careful*: it finds the things in scan order and counts as it goes,
-  `top left red circle 1, center red star 2. \boxed{2}`;
+- *careful*: it goes through the things in scan order and keeps a tally,
+  `top left red circle 1, top blue star 1, center red star 2. \boxed{2}`;
 - *a glance*: it answers at once, `At a glance. \boxed{2}`.
 
-The glance is the habit (`GLANCE_SHARE` of the traces in the last lessons) and the weaker of the two wherever things must be
-counted. So the warmed-up Reasoner can do better than it usually does, and that is what it has to learn.
+The glance is the habit (`GLANCE_SHARE` of the traces in the last lessons) and the weaker of the two wherever
+things must be counted. So the warmed-up Reasoner can do better than it usually does, and that is what it has
+to learn.
 """
 
 from dataclasses import dataclass
@@ -17,7 +18,15 @@ import numpy as np
 from PIL import Image
 
 from rollouts.engine import Prompt
-from visplay.pocket.oracle import QUESTION_TYPES, Kind, Query, answer_query, parse_query, sample_question
+from visplay.pocket.oracle import (
+    QUESTION_TYPES,
+    Kind,
+    Pattern,
+    Query,
+    answer_query,
+    parse_query,
+    sample_question,
+)
 from visplay.pocket.scenes import PLACES, Scene, Thing
 from visplay.roles import questioner_prompt, reasoner_prompt
 
@@ -92,20 +101,34 @@ def glance(scene: Scene, question: str) -> str:
 
 
 def careful(scene: Scene, question: str) -> str:
-    """Find the things that the question is about, count them as they are found, then answer."""
+    """Go through the things in scan order, keep a tally for each pattern, then answer.
+
+    Every word depends on what was last looked at and on what the question says: no step has to search. A
+    question about one thing is answered as soon as that thing is reached.
+    """
     query = _query(question)
     if query.place is not None:
-        found = [_sight(thing) for thing in scene.things if thing.place == query.place]
-    elif query.kind == "more":
-        found = [
-            f"{_sight(thing)} {number}"
-            for pattern in query.patterns
-            for number, thing in enumerate(filter(pattern.matches, scene.things), start=1)
-        ]
+        seen = [_sight(thing) for thing in scene.things if thing.place == query.place]
+    elif query.kind in ("color", "shape", "where"):
+        patterns = query.patterns or (Pattern(),)
+        reached = next(i for i, thing in enumerate(scene.things) if patterns[0].matches(thing))
+        seen = [_sight(thing) for thing in scene.things[: reached + 1]]
     else:
-        things = [t for t in scene.things if not query.patterns or any(p.matches(t) for p in query.patterns)]
-        found = [f"{_sight(thing)} {number}" for number, thing in enumerate(things, start=1)]
-    return f"{', '.join(found) or 'none'}. \\boxed{{{answer_query(scene, query)}}}"
+        seen = _tallies(scene, query)
+    return f"{', '.join(seen)}. \\boxed{{{answer_query(scene, query)}}}"
+
+
+def _tallies(scene: Scene, query: Query) -> list[str]:
+    """Each thing with the counts so far: one for all patterns of a sum, one each for a comparison."""
+    groups = [(p,) for p in query.patterns] if query.kind == "more" else [query.patterns]
+    counts = [0] * len(groups)
+    lines = []
+    for thing in scene.things:
+        counts = [
+            count + any(p.matches(thing) for p in group) for count, group in zip(counts, groups, strict=True)
+        ]
+        lines.append(f"{_sight(thing)} {' '.join(map(str, counts))}")
+    return lines
 
 
 def is_glance(completion: str) -> bool:

@@ -68,13 +68,13 @@ class Scene:
 def sample_scene(*, split: Split, seed: int, index: int, style: StyleName = "clean") -> Scene:
     """Draw scene number `index` of a stream; the same arguments give the same scene.
 
-    A scene has one to nine things in two to four colours and two or three shapes, so that counts are
+    A scene has one to six things in two to four colours and two or three shapes, so that counts are
     seldom 0 or 1.
     """
     rng = _generator(split, seed, index, 0)
     colors = rng.choice(list(COLORS), size=rng.integers(2, 5), replace=False)
     shapes = rng.choice(SHAPES, size=rng.integers(2, 4), replace=False)
-    places = sorted(rng.choice(9, size=rng.integers(1, 10), replace=False))
+    places = sorted(rng.choice(9, size=rng.integers(1, 7), replace=False))
     things = tuple(
         Thing(shape=str(rng.choice(shapes)), color=str(rng.choice(colors)), place=int(place))
         for place in places

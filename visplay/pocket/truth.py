@@ -19,7 +19,7 @@ class Truth:
         self._scenes = scenes
 
     def answer(self, image_key: str, question: str) -> str | None:
-        """The true answer; None where the picture does not settle the question or it is none of the world's."""
+        """The true answer; None where the picture does not settle it or the oracle cannot read it."""
         scene = self._scenes.get(image_key)
         return None if scene is None else oracle(scene, question)
 

@@ -66,7 +66,7 @@ def build_processor(tokenizer: PreTrainedTokenizerFast) -> Idefics3Processor:
 
 def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Idefics3ForConditionalGeneration:
     """The untrained pocket VLM in float32, its weights drawn from `seed`."""
-    pad, end, image = (tokenizer.convert_tokens_to_ids(token) for token in (PAD, END, IMAGE))
+    pad, end, image = (tokenizer.vocab[token] for token in (PAD, END, IMAGE))
     config = Idefics3Config(
         image_token_id=image,
         pad_token_id=pad,

@@ -1,0 +1,117 @@
+"""The bridge to TRL: what we rely on of TRL 1.16, and that an update does what it should."""
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+import trl.trainer.grpo_trainer as trl_grpo
+from safetensors.torch import load_file
+
+from rewards import Reward
+from rollouts.engine import AdapterVersion, Prompt, Sampling
+from rollouts.transformers_engine import TransformersEngine
+from visplay import grpo
+from visplay.config import Lora, Model, Optimizer, Phase
+from visplay.errors import PreflightError
+from visplay.pocket.lessons import is_glance
+from visplay.pocket.scenes import render, sample_scenes
+from visplay.policy import Policy, adapter_folder, load_base
+from visplay.roles import reasoner_prompt
+
+
+def test_the_private_names_are_still_trls() -> None:
+    source = inspect.getsource(trl_grpo.GRPOTrainer)
+    for text in (
+        "if self.use_vllm and self.state.global_step != self._last_loaded_step:",
+        "self.vllm_generation.sync_weights()",
+        "output = self.rollout_func(prompts, self)",
+        "if self.use_vllm and self.vllm_importance_sampling_correction:",
+        'model.add_adapter("ref", default_config)',
+    ):
+        assert text in source, text
+
+
+pocket = Model(path="pocket", dtype="float32")
+slow = pytest.mark.slow
+
+
+def prompts(count: int) -> list[Prompt]:
+    pictures = [render(scene) for scene in sample_scenes(count, split="development", seed=4)]
+    return [
+        reasoner_prompt(picture, "How many shapes are there?", key=str(i))
+        for i, picture in enumerate(pictures)
+    ]
+
+
+def train_glances(folder: Path, *, steps: int, kl: float = 0.0, seed: int = 0) -> tuple:  # type: ignore[type-arg]
+    """Reward answers that are given at a glance, which greedy decoding could do or not."""
+    policy = Policy(*load_base(pocket), lora=Lora(rank=8, alpha=16))
+    engine = TransformersEngine(*load_base(pocket))
+    start = adapter_folder(folder, "shared", 0)
+    policy.create_adapter(start, seed=seed)
+    engine.publish(start)
+    phase = Phase(steps=steps, prompts_per_step=4, group_size=8, max_tokens=48)
+    asked = prompts(steps * 4)
+    versions: list[AdapterVersion] = []
+
+    def rollout(rows: Sequence[int], version: AdapterVersion, step: int) -> list[grpo.Group]:
+        versions.append(version)
+        sampling = Sampling(n=8, max_tokens=48, seed=step)
+        groups = engine.generate([asked[row] for row in rows], adapter=version, sampling=sampling)
+        return [
+            grpo.Group(completions=g, rewards=[Reward(total=float(is_glance(c.text)), parts={}) for c in g])
+            for g in groups
+        ]
+
+    rows: list[dict[str, float]] = []
+    trained, history = grpo.train(
+        policy=policy, start=start, engine=engine, prompts=asked, rollout=rollout, phase=phase,
+        optimizer=Optimizer(learning_rate=2e-3, kl=kl, micro_batch_size=16), scratch=folder / "versions",
+        seed=seed, on_step=rows.append,
+    )  # fmt: skip
+    assert rows == history
+    return policy, start, trained, history, versions
+
+
+@slow
+def test_rewarded_behaviour_becomes_likelier_and_the_ratio_is_one(tmp_path: Path) -> None:
+    policy, start, trained, history, versions = train_glances(tmp_path, steps=8)
+    assert [row["step"] for row in history] == list(range(1, 9))
+    assert [v.version for v in versions] == list(range(1, 9)) and trained.version == 9
+    early = sum(row["reward"] for row in history[:2]) / 2
+    late = sum(row["reward"] for row in history[-2:]) / 2
+    assert late > early + 0.1, [row["reward"] for row in history]
+    for row in history:  # engine and trainer see the same distribution at every step
+        assert row["sampling/importance_sampling_ratio/min"] == pytest.approx(1, abs=1e-3)
+        assert row["sampling/importance_sampling_ratio/max"] == pytest.approx(1, abs=1e-3)
+    before, after = (load_file(v.path / "adapter_model.safetensors") for v in (start, trained))
+    assert before.keys() == after.keys() and not any("ref" in name for name in after)
+    assert any(not torch.equal(before[name], after[name]) for name in after)
+    assert all("text_model" in name for name in after)  # the vision tower is left alone
+    assert type(policy.model).__name__ == "Idefics3ForConditionalGeneration"  # the bare base again
+
+
+@slow
+def test_the_kl_term_is_to_the_start_of_the_phase(tmp_path: Path) -> None:
+    *_, history, _ = train_glances(tmp_path, steps=3, kl=0.1)
+    assert history[0]["kl"] == pytest.approx(0, abs=1e-6)
+    assert history[-1]["kl"] > 1e-5
+
+
+@slow
+def test_the_same_seed_trains_the_same_adapter(tmp_path: Path) -> None:
+    results = [train_glances(tmp_path / name, steps=2) for name in "ab"]
+    assert results[0][3] == results[1][3]
+    first, second = (load_file(r[2].path / "adapter_model.safetensors") for r in results)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_too_few_prompts_are_an_error_before_training(tmp_path: Path) -> None:
+    with pytest.raises(PreflightError, match="draws 8 different prompts and there are only 3"):
+        grpo.train(
+            policy=None, start=AdapterVersion(name="shared", version=0), engine=None, prompts=prompts(3),  # type: ignore[arg-type]
+            rollout=lambda *_: [], phase=Phase(), optimizer=Optimizer(), scratch=tmp_path, seed=0,
+            on_step=lambda _: None,
+        )  # fmt: skip
