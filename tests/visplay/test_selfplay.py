@@ -1,0 +1,195 @@
+"""The whole loop for real: pocket VLM, TRL, pictures from a folder; killed, resumed, repeated, controlled."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from safetensors.torch import load_file
+
+from visplay.config import Config, check_config
+from visplay.errors import PreflightError
+from visplay.pocket.truth import write_pictures
+from visplay.progress import Display
+from visplay.run import read_jsonl
+from visplay.selfplay import selfplay
+
+pytestmark = pytest.mark.slow
+SMALL = {
+    "iterations": 1,
+    "model": {"path": "pocket", "dtype": "float32"},
+    "rewards": {"samples": 4, "curation_samples": 4, "low": 0.25, "high": 1.0},
+    "questioner": {
+        "types": ["numerical", "yes/no", "short answer"], "steps": 2, "prompts_per_step": 2, "group_size": 4,
+        "max_tokens": 48,
+    },
+    "curation": {"questions_per_image": 2, "budget": 64},
+    "reasoner": {"steps": 2, "prompts_per_step": 4, "group_size": 4, "max_tokens": 72},
+    "optimizer": {"learning_rate": 1e-3, "micro_batch_size": 8},
+    "evaluation": {
+        "benchmarks": ["pocket-dusk", "easy-vqa"], "limit": 24, "maj_limit": 8, "split": "development",
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    write_pictures(folder, count=16, seed=3, style="dusk")
+    (folder / "broken.png").write_bytes(b"not a picture")
+    return folder
+
+
+def config(pictures: Path, output: Path, **values: object) -> Config:
+    return check_config({**SMALL, "images": {"source": str(pictures)}, "output": str(output), **values})
+
+
+@pytest.fixture(scope="module")
+def finished(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return selfplay(config(pictures, tmp_path_factory.mktemp("finished")), display=Display())
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_run_leaves_everything_that_happened(finished: Path) -> None:
+    steps = [entry["step"] for entry in read_jsonl(finished / "journal.jsonl")]
+    assert steps == [
+        "iteration-0/adapters", "iteration-0/evaluation", "iteration-1/questioner", "iteration-1/curation",
+        "iteration-1/reasoner", "iteration-1/evaluation",
+    ]  # fmt: skip
+    metrics = read_jsonl(finished / "metrics.jsonl")
+    assert [row["phase"] for row in metrics] == [
+        "evaluation", "questioner", "questioner", "curation", "reasoner", "reasoner", "evaluation",
+    ]  # fmt: skip
+    for row in metrics:
+        if row["phase"] in ("questioner", "reasoner"):
+            assert row["sampling/importance_sampling_ratio/min"] == pytest.approx(1, abs=1e-3)
+            assert row["sampling/importance_sampling_ratio/max"] == pytest.approx(1, abs=1e-3)
+    (skipped,) = read_jsonl(finished / "skipped.jsonl")
+    assert skipped["source"] == "broken.png"
+    assert pq.read_table(finished / "manifest.parquet").num_rows == 16
+    asked = pq.read_table(finished / "iteration-1/questioner/rollouts.parquet").to_pylist()
+    assert len(asked) == 2 * 2 * 4
+    for row in asked:  # Eq. 8 from the stored parts
+        difficulty = 1 - abs(2 * row["confidence"] - 1) if row["valid"] else 0.0
+        assert row["reward"] == pytest.approx(max(0.0, difficulty - row["reward_redundancy"]) * row["valid"])
+    versions = {row["step"] for row in asked}
+    assert versions == {0, 1}
+    answered = pq.read_table(finished / "iteration-1/reasoner/rollouts.parquet").to_pylist()
+    assert len(answered) == 2 * 4 * 4 and {row["reward"] for row in answered} <= {0.0, 1.0}
+
+
+def test_evaluation_figures_follow_from_the_stored_samples(finished: Path) -> None:
+    folder = finished / "iteration-1/evaluation"
+    rows = pq.read_table(folder / "samples.parquet").to_pylist()
+    summary = json.loads((folder / "summary.json").read_text())["benchmarks"]
+    for name in ("pocket-dusk", "easy-vqa"):
+        own = [row for row in rows if row["benchmark"] == name]
+        assert len(own) == 24 == summary[name]["n"]
+        assert summary[name]["accuracy"]["value"] == pytest.approx(sum(r["correct"] for r in own) / 24)
+        assert sum(row["majority_correct"] is not None for row in own) == 8
+    base = pq.read_table(finished / "iteration-0/evaluation/samples.parquet").to_pylist()
+    dusk = [(b, r) for b, r in zip(base, rows, strict=True) if r["benchmark"] == "pocket-dusk"]
+    paired = summary["pocket-dusk"]["paired"]
+    assert paired["gained"] == sum(r["correct"] and not b["correct"] for b, r in dusk)
+    assert paired["lost"] == sum(b["correct"] and not r["correct"] for b, r in dusk)
+
+
+def test_the_same_seed_gives_the_same_metrics_file(finished: Path, pictures: Path, tmp_path: Path) -> None:
+    again = selfplay(config(pictures, tmp_path), display=Display())
+    assert digest(again / "metrics.jsonl") == digest(finished / "metrics.jsonl")
+    adapters = [
+        load_file(r / "iteration-1/reasoner/adapter/adapter_model.safetensors") for r in (finished, again)
+    ]
+    assert all((adapters[0][name] == adapters[1][name]).all() for name in adapters[0])
+
+
+def test_a_finished_run_does_nothing_when_started_again(finished: Path, pictures: Path) -> None:
+    before = digest(finished / "metrics.jsonl")
+    started = time.monotonic()
+    selfplay(config(pictures, finished.parent), display=Display())
+    assert digest(finished / "metrics.jsonl") == before
+    assert len(read_jsonl(finished / "journal.jsonl")) == 6 and time.monotonic() - started < 60
+
+
+def test_killed_and_started_again_it_ends_as_if_nothing_had_happened(
+    finished: Path, pictures: Path, tmp_path: Path
+) -> None:
+    settings = config(pictures, tmp_path)
+    file = tmp_path / "config.yaml"
+    file.write_text(json.dumps(settings.model_dump(mode="json")))  # JSON is YAML
+    command = [sys.executable, "-m", "visplay.cli", "train", str(file)]
+    for step in ("iteration-1/questioner", "iteration-1/reasoner"):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            wait_for(settings.folder / f"{step}.partial", process)
+        finally:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+        assert not (settings.folder / step).exists()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "pocket-dusk" in done.stdout
+    assert digest(settings.folder / "metrics.jsonl") == digest(finished / "metrics.jsonl")
+    assert (settings.folder / "report.html").stat().st_size > 100_000
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes], seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < deadline, f"{path} never came"
+        time.sleep(0.05)
+
+
+def test_two_adapters_and_random_rewards(pictures: Path, tmp_path: Path) -> None:
+    small = {**SMALL["evaluation"], "benchmarks": ["pocket-clean"], "limit": 4, "maj_limit": 0}  # type: ignore[dict-item]
+    run = selfplay(
+        config(pictures, tmp_path, adapters="per_role", control="random_reward", evaluation=small),
+        display=Display(),
+    )
+    noted = {
+        role: json.loads((run / f"iteration-1/{role}/adapter.json").read_text())["name"]
+        for role in ("questioner", "reasoner")
+    }
+    assert noted == {"questioner": "questioner", "reasoner": "reasoner"}
+    answered = pq.read_table(run / "iteration-1/reasoner/rollouts.parquet").to_pylist()
+    agreed = [f"\\boxed{{{row['silver_answer']}}}" in row["completion"] for row in answered]
+    assert agreed != [row["reward"] == 1.0 for row in answered]  # the lot does not know the silver answer
+
+
+def test_too_few_silver_examples_are_an_error_that_says_what_to_do(pictures: Path, tmp_path: Path) -> None:
+    untrained = {**SMALL["questioner"], "steps": 0}  # type: ignore[dict-item]
+    few = {"questions_per_image": 1, "images": 2}
+    settings = config(pictures, tmp_path, curation=few, questioner=untrained)
+    with pytest.raises(PreflightError, match="silver examples and one step needs 4; ask about more images"):
+        selfplay(settings, display=Display())
+
+
+def test_photographs_go_all_the_way(tmp_path: Path) -> None:
+    """The pocket VLM knows nothing of photographs; what is shown is that they pass through every phase."""
+    import skimage
+
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    for name in ("astronaut.png", "coffee.png", "chelsea.png", "camera.png", "rocket.jpg", "horse.png"):
+        shutil.copy(Path(skimage.__file__).parent / "data" / name, photographs / name)
+    Image.open(photographs / "coffee.png").convert("CMYK").save(photographs / "cmyk.jpg")
+    run = selfplay(
+        config(
+            photographs, tmp_path, rewards={"samples": 4, "curation_samples": 4, "low": 0.0, "high": 1.0},
+            evaluation={**SMALL["evaluation"], "limit": 4, "maj_limit": 0},  # type: ignore[dict-item]
+        ),
+        display=Display(),
+    )  # fmt: skip
+    health = json.loads((run / "iteration-1/curation/summary.json").read_text())
+    assert health["questions"] == 14 and health["valid"] > 0
+    assert health["silver_accuracy"] is None  # nobody knows the truth about a photograph
