@@ -5,6 +5,7 @@ A YAML file says only what differs.
 """
 
 import difflib
+import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -125,6 +126,7 @@ class Evaluation(Section):
     split: Literal["held-out", "development"] = Field("held-out", description="Pocket scenes to ask about.")
     maj_k: int = Field(8, ge=1, description="Samples for majority voting.")
     maj_limit: int = Field(1000, ge=0, description="Questions that get the majority vote; 0 is off.")
+    blind_limit: int = Field(1000, ge=0, description="Questions asked again with a grey picture; 0 is off.")
     seed: int = Field(0, ge=0, description="Draws subsets and, on pocket, the scenes.")
 
 
@@ -133,6 +135,8 @@ class Rewards(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
     preset: str = Field("paper", description="paper, official, rzero or soft.")
+    questioner_terms: dict[str, float] = Field({}, description="Own rewards, `module:function: weight`.")
+    reasoner_terms: dict[str, float] = Field({}, description="The same for the Reasoner.")
 
     def resolve(self) -> rewards.Preset:
         """The values to use.
@@ -141,6 +145,25 @@ class Rewards(BaseModel):
             ValueError: an unknown preset or value.
         """
         return rewards.preset(self.preset, **(self.model_extra or {}))
+
+    def terms(self, role: Literal["questioner", "reasoner"]) -> list[rewards.Term]:
+        """The rewards of one's own, imported by name.
+
+        Raises:
+            ConfigError: a name that cannot be imported.
+        """
+        named = self.questioner_terms if role == "questioner" else self.reasoner_terms
+        terms = []
+        for name, weight in named.items():
+            try:
+                function = pkgutil.resolve_name(name)
+            except (ImportError, AttributeError, ValueError) as error:
+                raise ConfigError(
+                    f"rewards.{role}_terms: {name!r} cannot be imported ({error}); write module:function, "
+                    "and start visplay where the module can be found, or set PYTHONPATH"
+                ) from error
+            terms.append(rewards.Term(name=name.rpartition(":")[2], weight=weight, function=function))
+        return terms
 
 
 class Config(Section):
@@ -205,6 +228,7 @@ def check_config(data: dict[Any, Any]) -> Config:
     try:
         config = Config.model_validate(data)
         config.rewards.resolve()
+        config.rewards.terms("questioner"), config.rewards.terms("reasoner")
     except ValidationError as error:
         raise ConfigError("\n".join(_complaint(detail) for detail in error.errors())) from error
     except ValueError as error:

@@ -4,36 +4,18 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 import rewards
 from rewards import ParseFailure, Question, Reward, Vote
-from rollouts.engine import AdapterVersion, Completion, Prompt, RolloutEngine, Sampling
+from rollouts.engine import AdapterVersion, Prompt, Sampling
 from visplay import grpo
-from visplay.config import Config
-from visplay.errors import AdapterMismatch
-from visplay.images import ImageSet
-from visplay.pocket.truth import Truth
-from visplay.policy import Policy
-from visplay.progress import Display, Stopwatch
 from visplay.roles import questioner_prompt, reasoner_prompt
+from visplay.table import Table, mix_seed, sample, take_votes, write_table
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """What the players sit at: everything that stays the same through a run."""
-
-    config: Config
-    preset: rewards.Preset
-    policy: Policy
-    engine: RolloutEngine
-    images: ImageSet
-    truth: Truth | None
-    watch: Stopwatch
-    display: Display
+Group = Sequence[Question | ParseFailure]  # what was asked about one picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,43 +28,60 @@ class SilverExample:
 
 
 def questioner_phase(
-    table: Table, *, questioner: AdapterVersion, reasoner: AdapterVersion, folder: Path, seed: int
+    table: Table,
+    *,
+    questioner: AdapterVersion,
+    reasoner: AdapterVersion,
+    folder: Path,
+    seed: int,
+    memory: Sequence[str] = (),
 ) -> tuple[AdapterVersion, list[dict[str, float]]]:
     """Teach the Questioner to ask diverse questions that the frozen Reasoner is unsure about (Eqs. 5-8).
 
+    `memory` holds questions of earlier iterations, for `rewards.memory_weight`.
     Writes `rollouts.parquet` to `folder`; returns the new version and the metrics of each step.
     """
-    config = table.config.questioner
+    config, preset = table.config.questioner, table.preset
+    terms = table.config.rewards.terms("questioner")
     keys = _draw([r.key for r in table.images.records], config.steps * config.prompts_per_step, seed=seed)
     pictures = {key: table.images.load(key) for key in set(keys)}
     prompts = [questioner_prompt(pictures[key], types=config.types, key=key) for key in keys]
     records: list[dict[str, Any]] = []
 
     def rollout(rows: Sequence[int], version: AdapterVersion, step: int) -> list[grpo.Group]:
+        nonlocal memory
         asked = sample(
             table, [prompts[row] for row in rows], adapter=version,
-            sampling=_sampling(config, seed=_mix(seed, "ask", step)),
+            sampling=_sampling(config, seed=mix_seed(seed, "ask", step)),
         )  # fmt: skip
         with table.watch("rewards"):
             groups = [[rewards.parse_question(c.text, types=config.types) for c in group] for group in asked]
-        votes = take_votes(
+        keys_drawn = [prompts[row].key for row in rows]
+        ballots = take_votes(
             table,
-            [(prompts[row].key, item) for row, group in zip(rows, groups, strict=True) for item in group],
-            reasoner=reasoner, phase="questioner", seed=_mix(seed, "vote", step),
-        )  # fmt: skip
+            keys_drawn,
+            groups,
+            reasoner=reasoner,
+            phase="questioner",
+            seed=mix_seed(seed, "vote", step),
+        )
+        blind = _probe_blind(table, keys_drawn, groups, reasoner=reasoner, seed=mix_seed(seed, "blind", step))
         with table.watch("rewards"):
-            ballots = [votes[i : i + config.group_size] for i in range(0, len(votes), config.group_size)]
             confidences = [[v.confidence if v else 0.0 for v in group] for group in ballots]
-            rewarded = rewards.questioner_rewards(groups, confidences, preset=table.preset, votes=ballots)
+            rewarded = rewards.questioner_rewards(
+                groups, confidences, preset=preset, votes=ballots, blind=blind, memory=memory, terms=terms
+            )
+            questions = [item.question for group in groups for item in group if isinstance(item, Question)]
+            memory = rewards.remember(memory, questions, size=preset.memory_size)
             if table.config.control == "random_reward":
                 rewarded = [
-                    _by_lot(group, seed=_mix(seed, "lot", step, i)) for i, group in enumerate(rewarded)
+                    _by_lot(group, seed=mix_seed(seed, "lot", step, i)) for i, group in enumerate(rewarded)
                 ]
-            for row, *group in zip(rows, asked, groups, ballots, rewarded, strict=True):
+            for key, *group in zip(keys_drawn, asked, groups, ballots, rewarded, strict=True):
                 for completion, item, vote, reward in zip(*group, strict=True):
                     records.append(
-                        {"step": step, "image_key": prompts[row].key, "completion": completion.text}
-                        | _question_record(table, prompts[row].key, item, vote)
+                        {"step": step, "image_key": key, "completion": completion.text}
+                        | _question_record(table, key, item, vote)
                         | {"reward": reward.total}
                         | {f"reward_{name}": part for name, part in reward.parts.items()}
                     )
@@ -93,7 +92,7 @@ def questioner_phase(
             table, start=questioner, prompts=prompts, rollout=rollout, phase=config, folder=folder, seed=seed,
             on_step=lambda row: advance(f"reward {row['reward']:.3f}"),
         )  # fmt: skip
-    _write_table(folder / "rollouts.parquet", records)
+    write_table(folder / "rollouts.parquet", records)
     return trained, history
 
 
@@ -107,24 +106,24 @@ def curation(
     config = table.config.curation
     keys = [record.key for record in table.images.records]
     if config.images is not None:
-        keys = sorted(_draw(keys, min(config.images, len(keys)), seed=_mix(seed, "pictures")))
+        keys = sorted(_draw(keys, min(config.images, len(keys)), seed=mix_seed(seed, "pictures")))
     candidates: list[dict[str, Any]] = []
     chunk = 64  # pictures at a time: what is held in memory, and how often the bar moves
     with table.display.bar("curation", total=-(-len(keys) // chunk)) as advance:
         for start in range(0, len(keys), chunk):
             candidates += _ask_and_vote(
                 table, keys[start : start + chunk], questioner=questioner, reasoner=reasoner,
-                seed=_mix(seed, "chunk", start),
+                seed=mix_seed(seed, "chunk", start),
             )  # fmt: skip
             advance(f"kept {sum(c['reject_reason'] == '' for c in candidates)} of {len(candidates)}")
     within = [i for i, candidate in enumerate(candidates) if candidate["reject_reason"] == ""]
-    kept = set(_draw(within, min(config.budget, len(within)), seed=_mix(seed, "budget")))
+    kept = set(_draw(within, min(config.budget, len(within)), seed=mix_seed(seed, "budget")))
     for i in within:
         if i not in kept:
             candidates[i]["reject_reason"] = "over budget"
     for i, candidate in enumerate(candidates):
         candidate["kept"] = i in kept
-    _write_table(folder / "candidates.parquet", candidates)
+    write_table(folder / "candidates.parquet", candidates)
     return candidates
 
 
@@ -134,14 +133,18 @@ def read_silver(folder: Path) -> list[SilverExample]:
         SilverExample(
             image_key=row["image_key"],
             question=row["question"],
-            vote=Vote(
-                answer=row["silver_answer"], confidence=row["confidence"], parsed=row["parsed"],
-                samples=row["samples"], shares=tuple(zip(row["answers"], row["shares"], strict=True)),
-            ),
+            vote=_vote(row),
         )
         for row in pq.read_table(folder / "candidates.parquet").to_pylist()
         if row["kept"]
     ]  # fmt: skip
+
+
+def _vote(row: dict[str, Any]) -> Vote:
+    return Vote(
+        answer=row["silver_answer"], confidence=row["confidence"], parsed=row["parsed"],
+        samples=row["samples"], shares=tuple(zip(row["answers"], row["shares"], strict=True)),
+    )  # fmt: skip
 
 
 def reasoner_phase(
@@ -152,6 +155,7 @@ def reasoner_phase(
     Writes `rollouts.parquet` to `folder`; returns the new version and the metrics of each step.
     """
     config = table.config.reasoner
+    terms = table.config.rewards.terms("reasoner")
     drawn = _draw(list(silver), config.steps * config.prompts_per_step, seed=seed)
     pictures = {key: table.images.load(key) for key in {example.image_key for example in drawn}}
     prompts = [
@@ -163,15 +167,17 @@ def reasoner_phase(
     def rollout(rows: Sequence[int], version: AdapterVersion, step: int) -> list[grpo.Group]:
         answered = sample(
             table, [prompts[row] for row in rows], adapter=version,
-            sampling=_sampling(config, seed=_mix(seed, "answer", step)),
+            sampling=_sampling(config, seed=mix_seed(seed, "answer", step)),
         )  # fmt: skip
         groups = []
         with table.watch("rewards"):
             for i, (row, completions) in enumerate(zip(rows, answered, strict=True)):
                 texts = [completion.text for completion in completions]
-                rewarded = rewards.reasoner_rewards(texts, silver=drawn[row].vote, preset=table.preset)
+                rewarded = rewards.reasoner_rewards(
+                    texts, silver=drawn[row].vote, preset=table.preset, terms=terms
+                )
                 if table.config.control == "random_reward":
-                    rewarded = _by_lot(rewarded, seed=_mix(seed, "lot", step, i))
+                    rewarded = _by_lot(rewarded, seed=mix_seed(seed, "lot", step, i))
                 groups.append(grpo.Group(completions=completions, rewards=rewarded))
                 records.extend(
                     {
@@ -187,60 +193,8 @@ def reasoner_phase(
             table, start=reasoner, prompts=prompts, rollout=rollout, phase=config, folder=folder, seed=seed,
             on_step=lambda row: advance(f"reward {row['reward']:.3f}"),
         )  # fmt: skip
-    _write_table(folder / "rollouts.parquet", records)
+    write_table(folder / "rollouts.parquet", records)
     return trained, history
-
-
-def sample(
-    table: Table, prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling
-) -> list[list[Completion]]:
-    """Completions [prompts][n] of one version.
-
-    Raises:
-        AdapterMismatch: the engine answered with other weights than it was asked for.
-    """
-    with table.watch("generation"):
-        groups = table.engine.generate(prompts, adapter=adapter, sampling=sampling)
-    for group in groups:
-        for completion in group:
-            if completion.adapter != adapter:
-                raise AdapterMismatch(f"asked {adapter} for a completion and got one of {completion.adapter}")
-    return groups
-
-
-def take_votes(
-    table: Table,
-    items: Sequence[tuple[str, Question | ParseFailure]],
-    *,
-    reasoner: AdapterVersion,
-    phase: Literal["questioner", "curation"],
-    seed: int,
-) -> list[Vote | None]:
-    """Let the Reasoner answer each (image key, question) m times; None for what is not a question.
-
-    A question that is asked twice of the same picture is answered once.
-    """
-    config, preset = table.config, table.preset
-    distinct = list(dict.fromkeys((key, item.question) for key, item in items if isinstance(item, Question)))
-    in_curation = phase == "curation"
-    sampling = Sampling(
-        n=preset.curation_samples if in_curation else preset.samples,
-        temperature=config.votes.temperature, top_k=config.votes.top_k, top_p=config.votes.top_p,
-        max_tokens=config.reasoner.max_tokens, seed=seed,
-    )  # fmt: skip
-    with table.watch("pictures"):
-        pictures = {key: table.images.load(key) for key, _ in distinct}
-        prompts = [reasoner_prompt(pictures[key], question, key=key) for key, question in distinct]
-    answers = sample(table, prompts, adapter=reasoner, sampling=sampling)
-    with table.watch("rewards"):
-        votes = {
-            asked: rewards.vote(
-                [rewards.extract_answer(completion.text) for completion in group],
-                count_unparsed=preset.curation_counts_unparsed or not in_curation,
-            )
-            for asked, group in zip(distinct, answers, strict=True)
-        }
-    return [votes[key, item.question] if isinstance(item, Question) else None for key, item in items]
 
 
 def _ask_and_vote(
@@ -250,28 +204,67 @@ def _ask_and_vote(
     config = table.config
     sampling = Sampling(
         n=config.curation.questions_per_image, temperature=config.questioner.temperature,
-        max_tokens=config.questioner.max_tokens, seed=_mix(seed, "ask"),
+        max_tokens=config.questioner.max_tokens, seed=mix_seed(seed, "ask"),
     )  # fmt: skip
     with table.watch("pictures"):
         prompts = [
             questioner_prompt(table.images.load(k), types=config.questioner.types, key=k) for k in keys
         ]
     asked = sample(table, prompts, adapter=questioner, sampling=sampling)
-    items = [
-        (key, rewards.parse_question(completion.text, types=config.questioner.types))
-        for key, group in zip(keys, asked, strict=True)
-        for completion in group
+    groups = [
+        [rewards.parse_question(completion.text, types=config.questioner.types) for completion in group]
+        for group in asked
     ]
-    votes = take_votes(table, items, reasoner=reasoner, phase="curation", seed=_mix(seed, "vote"))
+    ballots = take_votes(
+        table, keys, groups, reasoner=reasoner, phase="curation", seed=mix_seed(seed, "vote")
+    )
     candidates, seen = [], set()
-    for (key, item), vote in zip(items, votes, strict=True):
-        reason = _reject_reason(item, vote, preset=table.preset)
-        if isinstance(item, Question):
-            reason = "asked before" if (key, item.question) in seen else reason
-            seen.add((key, item.question))
-        record = {"image_key": key} | _question_record(table, key, item, vote)
-        candidates.append(record | {"reject_reason": reason})
+    for key, *group in zip(keys, groups, ballots, strict=True):
+        for item, vote in zip(*group, strict=True):
+            reason = _reject_reason(item, vote, preset=table.preset)
+            if isinstance(item, Question):
+                reason = "asked before" if (key, item.question) in seen else reason
+                seen.add((key, item.question))
+            record = {"image_key": key} | _question_record(table, key, item, vote)
+            candidates.append(record | {"reject_reason": reason})
+    if table.preset.groundedness_limit is not None:
+        _reject_ungrounded(table, candidates, reasoner=reasoner, seed=mix_seed(seed, "blind"))
     return candidates
+
+
+def _probe_blind(
+    table: Table, keys: Sequence[str], groups: Sequence[Group], *, reasoner: AdapterVersion, seed: int
+) -> list[list[Vote | None]] | None:
+    """Votes with the pictures greyed out for a fraction of the groups; None where nothing asks for them."""
+    if not table.preset.groundedness_weight:
+        return None
+    fraction = table.preset.groundedness_fraction
+    probed = rewards.probed_groups(len(groups), fraction=fraction, seed=seed)
+    nothing = ParseFailure(reason="not probed")
+    asked = [group if yes else [nothing] * len(group) for group, yes in zip(groups, probed, strict=True)]
+    return take_votes(table, keys, asked, reasoner=reasoner, phase="questioner", seed=seed, blind=True)
+
+
+def _reject_ungrounded(
+    table: Table, candidates: list[dict[str, Any]], *, reasoner: AdapterVersion, seed: int
+) -> None:
+    """Of the candidates that would be kept, reject those that are answered the same without the picture."""
+    limit = table.preset.groundedness_limit
+    assert limit is not None
+    kept = [c for c in candidates if c["reject_reason"] == ""]
+    groups = [[Question(type=c["type"], question=c["question"], answer="")] for c in kept]
+    blind = take_votes(
+        table,
+        [c["image_key"] for c in kept],
+        groups,
+        reasoner=reasoner,
+        phase="curation",
+        seed=seed,
+        blind=True,
+    )
+    for candidate, (unseeing,) in zip(kept, blind, strict=True):
+        if unseeing is not None and not rewards.is_grounded(_vote(candidate), unseeing, limit=limit):
+            candidate["reject_reason"] = "answered the same without the picture"
 
 
 def _reject_reason(item: Question | ParseFailure, vote: Vote | None, *, preset: rewards.Preset) -> str:
@@ -336,12 +329,3 @@ def _draw(items: Sequence[Any], count: int, *, seed: int) -> list[Any]:
     while items and len(drawn) < count:
         drawn += lot.sample(list(items), min(len(items), count - len(drawn)))
     return drawn
-
-
-def _mix(seed: int, *parts: str | int) -> int:
-    """A seed of its own for each purpose, the same in every process."""
-    return random.Random(f"{seed}:{':'.join(map(str, parts))}").getrandbits(31)
-
-
-def _write_table(path: Path, records: list[dict[str, Any]]) -> None:
-    pq.write_table(pa.Table.from_pylist(records), path)

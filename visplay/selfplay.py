@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import torch
 from transformers import set_seed
 
@@ -20,11 +21,12 @@ from visplay.errors import PreflightError
 from visplay.evaluation.measure import evaluate
 from visplay.health import question_health
 from visplay.images import read_images
-from visplay.phases import SilverExample, Table, curation, questioner_phase, read_silver, reasoner_phase
+from visplay.phases import SilverExample, curation, questioner_phase, read_silver, reasoner_phase
 from visplay.pocket.truth import read_truth
 from visplay.policy import Policy, adapter_folder, load_base
 from visplay.progress import Display, Stopwatch
 from visplay.run import Run, append_jsonl, write_text
+from visplay.table import Table
 
 Adapters = dict[str, AdapterVersion]  # by role; with shared adapters both roles name the same version
 
@@ -94,7 +96,7 @@ def train_questioner(table: Table, run: Run, iteration: int, adapters: Adapters)
     def work(folder: Path) -> list[dict[str, Any]]:
         trained, history = questioner_phase(
             table, questioner=adapters["questioner"], reasoner=adapters["reasoner"], folder=folder,
-            seed=_seed(table, iteration, "questioner"),
+            seed=_seed(table, iteration, "questioner"), memory=_asked_before(run, iteration),
         )  # fmt: skip
         _keep_adapter(trained, folder)
         return [{"iteration": iteration, "phase": "questioner", **row} for row in history]
@@ -185,6 +187,12 @@ def _with_trained(table: Table, adapters: Adapters, role: str, folder: Path) -> 
     trained = AdapterVersion(name=note["name"], version=note["version"], path=folder / "adapter")
     table.engine.publish(trained)
     return {r: trained if r == role or trained.name == "shared" else adapters[r] for r in adapters}
+
+
+def _asked_before(run: Run, iteration: int) -> list[str]:
+    """The questions of all earlier Questioner phases, oldest first."""
+    files = [run.folder / f"iteration-{i}" / "questioner" / "rollouts.parquet" for i in range(1, iteration)]
+    return [q for file in files if file.exists() for q in pq.read_table(file)["question"].to_pylist() if q]
 
 
 def _seed(table: Table, iteration: int, phase: str) -> int:

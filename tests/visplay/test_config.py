@@ -45,6 +45,7 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
             "questioner.group_size: input should be greater than or equal to 2, got 1",
         ),
         (["rewards.sampels=3"], "did you mean 'samples'?"),
+        (["rewards.questioner_terms={nowhere:f: 1}"], "'nowhere:f' cannot be imported"),
         (["rewards.preset=papr"], "did you mean 'paper'?"),
         (["name=../elsewhere"], "name: "),
         (["seed"], "an override must look like key.sub=value, got 'seed'"),

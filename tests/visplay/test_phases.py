@@ -14,8 +14,9 @@ from visplay.config import Config, check_config
 from visplay.errors import AdapterMismatch
 from visplay.health import question_health
 from visplay.images import read_images
-from visplay.phases import Table, curation, read_silver, sample, take_votes
+from visplay.phases import curation, read_silver
 from visplay.progress import Display, Stopwatch
+from visplay.table import Table, sample, take_votes
 
 ADAPTER = AdapterVersion(name="shared", version=0)
 
@@ -41,7 +42,9 @@ def script(prompt: Prompt, adapter: AdapterVersion, sampling: Sampling) -> Seque
     return ["no box" if answer is None else f"so \\boxed{{{answer}}}" for answer in answers]
 
 
-def lay(tmp_path: Path, engine: object, **curation_values: object) -> Table:
+def lay(
+    tmp_path: Path, engine: object, rewards: dict[str, object] | None = None, **curation_values: object
+) -> Table:
     folder = tmp_path / "pictures"
     folder.mkdir(exist_ok=True)
     for shade in (10, 20, 30):
@@ -49,7 +52,7 @@ def lay(tmp_path: Path, engine: object, **curation_values: object) -> Table:
     config: Config = check_config(
         {
             "images": {"source": str(folder)},
-            "rewards": {"samples": 4, "curation_samples": 4},
+            "rewards": {"samples": 4, "curation_samples": 4, **(rewards or {})},
             "curation": {"questions_per_image": 4, **curation_values},
         }
     )
@@ -106,13 +109,24 @@ def test_health_of_a_curation(tmp_path: Path) -> None:
 def test_what_is_no_question_gets_no_votes(tmp_path: Path) -> None:
     table = lay(tmp_path, ScriptedEngine(script))
     key = table.images.records[0].key
-    items = [
-        (key, rewards.parse_question(text, types=["numerical"]))
-        for text in ("nonsense", ask("numerical", "hard"))
+    group = [
+        rewards.parse_question(text, types=["numerical"]) for text in ("nonsense", ask("numerical", "hard"))
     ]
-    nothing, hard = take_votes(table, items, reasoner=ADAPTER, phase="questioner", seed=0)
+    ((nothing, hard),) = take_votes(table, [key], [group], reasoner=ADAPTER, phase="questioner", seed=0)
     assert nothing is None
     assert hard is not None and hard.confidence == 0.25 and hard.answer == "1"  # the first of the tied
+
+
+def test_ungrounded_questions_are_rejected_where_the_config_says_so(tmp_path: Path) -> None:
+    """The script answers the same whatever the picture shows, so every question is answered blind alike."""
+    engine = ScriptedEngine(script)
+    table = lay(tmp_path, engine, rewards={"groundedness_limit": 0.5})
+    candidates = curation(table, questioner=ADAPTER, reasoner=ADAPTER, folder=tmp_path, seed=0)
+    assert [c["reject_reason"] for c in candidates if c["question"] == "fair"][::2] == [
+        "answered the same without the picture"
+    ] * 3
+    greyed = engine.calls[-1][0]
+    assert len(greyed) == 3 and all(p.images[0].getpixel((0, 0)) == (128, 128, 128) for p in greyed)
 
 
 class StaleEngine:

@@ -35,7 +35,8 @@ SMALL = {
     "reasoner": {"steps": 2, "prompts_per_step": 4, "group_size": 4, "max_tokens": 72},
     "optimizer": {"learning_rate": 1e-3, "micro_batch_size": 8},
     "evaluation": {
-        "benchmarks": ["pocket-dusk", "easy-vqa"], "limit": 24, "maj_limit": 8, "split": "development",
+        "benchmarks": ["pocket-dusk", "easy-vqa"], "limit": 24, "maj_limit": 8, "blind_limit": 8,
+        "split": "development",
     },
 }  # fmt: skip
 
@@ -98,6 +99,7 @@ def test_evaluation_figures_follow_from_the_stored_samples(finished: Path) -> No
         assert len(own) == 24 == summary[name]["n"]
         assert summary[name]["accuracy"]["value"] == pytest.approx(sum(r["correct"] for r in own) / 24)
         assert sum(row["majority_correct"] is not None for row in own) == 8
+        assert summary[name]["blind"]["n"] == summary[name]["maj@8"]["n"] == 8
     base = pq.read_table(finished / "iteration-0/evaluation/samples.parquet").to_pylist()
     dusk = [(b, r) for b, r in zip(base, rows, strict=True) if r["benchmark"] == "pocket-dusk"]
     paired = summary["pocket-dusk"]["paired"]

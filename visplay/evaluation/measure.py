@@ -9,17 +9,14 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 import rewards
 from rollouts.engine import AdapterVersion, Sampling
 from visplay.evaluation.benchmarks import Item, load_benchmark
 from visplay.evaluation.statistics import accuracy_interval, paired_difference
-from visplay.phases import Table, sample
 from visplay.roles import reasoner_prompt
 from visplay.run import write_text
-
-MID_GREY = (128, 128, 128)  # an all-black picture counts as padding in some architectures
+from visplay.table import Table, greyed_out, sample
 
 
 def evaluate(
@@ -61,11 +58,13 @@ def _ask(table: Table, items: Sequence[Item], *, adapter: AdapterVersion) -> lis
         pictures = [item.image() for item in items]
     prompts = [reasoner_prompt(p, i.question, key=i.key) for p, i in zip(pictures, items, strict=True)]
     blanks = [
-        reasoner_prompt(Image.new("RGB", p.size, MID_GREY), i.question, key=i.key)
-        for p, i in zip(pictures, items, strict=True)
+        reasoner_prompt(greyed_out(p), i.question, key=i.key)
+        for p, i in zip(pictures[: config.blind_limit], items, strict=False)
     ]
     answers = [group[0] for group in sample(table, prompts, adapter=adapter, sampling=greedy)]
-    blind = [group[0] for group in sample(table, blanks, adapter=adapter, sampling=greedy)]
+    blind: list[str | None] = [None] * len(items)
+    for i, group in enumerate(sample(table, blanks, adapter=adapter, sampling=greedy) if blanks else ()):
+        blind[i] = group[0].text
     votes: list[rewards.Vote | None] = [None] * len(items)
     if config.maj_limit:
         voted = sample(table, prompts[: config.maj_limit], adapter=adapter, sampling=voting)
@@ -82,8 +81,10 @@ def _ask(table: Table, items: Sequence[Item], *, adapter: AdapterVersion) -> lis
                     "gold": item.answer, "output": answer.text, "answer": boxed,
                     "status": "truncated" if truncated else "ok" if boxed is not None else "unparsed",
                     "tokens": len(answer.token_ids), "correct": _right(boxed, item.answer),
-                    "blind_output": unseeing.text,
-                    "blind_correct": _right(rewards.extract_answer(unseeing.text), item.answer),
+                    "blind_output": unseeing,
+                    "blind_correct": None
+                    if unseeing is None
+                    else _right(rewards.extract_answer(unseeing), item.answer),
                     "majority": vote.answer if vote else None,
                     "majority_confidence": vote.confidence if vote else None,
                     "majority_correct": _right(vote.answer, item.answer) if vote else None,
@@ -113,7 +114,6 @@ def _summary(
     shared = clusters if len(set(clusters)) < len(clusters) else None  # a picture with several questions
     correct = [row["correct"] for row in rows]
     parsed = [row for row in rows if row["status"] == "ok"]
-    voted = [row for row in rows if row["majority_correct"] is not None]
     kinds: dict[str, list[bool]] = defaultdict(list)
     for row in rows:
         kinds[row["kind"]].append(row["correct"])
@@ -123,8 +123,8 @@ def _summary(
     return {
         "n": len(rows),
         "accuracy": asdict(accuracy_interval(correct, clusters=shared)),
-        f"maj@{k}": _voted_accuracy(voted, shared=shared is not None),
-        "blind": asdict(accuracy_interval([row["blind_correct"] for row in rows], clusters=shared)),
+        f"maj@{k}": _accuracy_of(rows, "majority_correct", clustered=shared is not None),
+        "blind": _accuracy_of(rows, "blind_correct", clustered=shared is not None),
         "parse_rate": sum(row["answer"] is not None for row in rows) / len(rows),
         "truncation_rate": sum(row["status"] == "truncated" for row in rows) / len(rows),
         "accuracy_given_parsed": sum(row["correct"] for row in parsed) / max(1, len(parsed)),
@@ -134,11 +134,13 @@ def _summary(
     }
 
 
-def _voted_accuracy(rows: Sequence[dict[str, Any]], *, shared: bool) -> dict[str, Any] | None:
-    if not rows:
+def _accuracy_of(rows: Sequence[dict[str, Any]], column: str, *, clustered: bool) -> dict[str, Any] | None:
+    """Accuracy over the rows that have a value in `column`; None where none has."""
+    asked = [row for row in rows if row[column] is not None]
+    if not asked:
         return None
-    clusters = [row["cluster"] for row in rows] if shared else None
-    return asdict(accuracy_interval([row["majority_correct"] for row in rows], clusters=clusters))
+    clusters = [row["cluster"] for row in asked] if clustered else None
+    return asdict(accuracy_interval([row[column] for row in asked], clusters=clusters))
 
 
 def _right(answer: str | None, gold: str) -> bool:
