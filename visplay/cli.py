@@ -67,6 +67,14 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder, finished or
     typer.echo(write_report(run))
 
 
+@app.command()
+def keys() -> None:
+    """Print every configuration key with its default, as docs/configuration.md has them."""
+    from visplay.reference import config_reference
+
+    typer.echo(config_reference(), nl=False)
+
+
 @pocket_app.command("images")
 def pocket_images(
     folder: Annotated[Path, typer.Argument(help="Where to write; made if absent.")],
@@ -91,8 +99,10 @@ def pocket_build(
 ) -> None:
     """Train the pocket VLM from random weights, as the shipped one was; goes on after a kill."""
     from visplay.pocket.build import Recipe, build
+    from visplay.pocket.card import write_card
 
-    typer.echo(build(out, recipe=Recipe(seed=seed), log=typer.echo))
+    recipe = Recipe(seed=seed)
+    typer.echo(write_card(build(out, recipe=recipe, log=typer.echo), recipe=recipe))
 
 
 def main() -> None:

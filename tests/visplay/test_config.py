@@ -5,6 +5,7 @@ from omegaconf import OmegaConf
 
 from visplay.config import check_config, dump_config, load_config
 from visplay.errors import ConfigError
+from visplay.reference import config_reference
 
 CONFIGS = sorted(Path("configs").glob("*.yaml"))
 
@@ -68,3 +69,7 @@ def test_a_missing_file_and_a_broken_one(tmp_path: Path) -> None:
     (tmp_path / "empty.yaml").write_text("seed: 1\n")
     with pytest.raises(ConfigError, match="images: field required"):
         load_config(tmp_path / "empty.yaml")
+
+
+def test_the_reference_follows_the_code() -> None:
+    assert Path("docs/configuration.md").read_text() == config_reference(), "run: visplay keys"
