@@ -56,11 +56,7 @@ def _type(field: FieldInfo) -> str:
 def _name(annotation: Any) -> str:
     arguments = get_args(annotation)
     if not arguments:
-        return (
-            "none"
-            if annotation is type(None)
-            else {"str": "text"}.get(annotation.__name__, annotation.__name__)
-        )
+        return {type(None): "none", str: "text", Path: "path"}.get(annotation, annotation.__name__)
     if get_origin(annotation) in (list, dict):
         inner = ": ".join(map(_name, arguments))
         return f"{get_origin(annotation).__name__} of {inner}"
