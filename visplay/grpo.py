@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from datasets import Image as ImageFeature
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
@@ -102,6 +102,7 @@ def train(
         rollout_func=rollout_func,
         callbacks=[_Reporter(history, on_step)],
     )
+    trainer.remove_callback(PrinterCallback)  # our own display shows each step
     trainer.publish_through(published)
     trainer.train()
     if len(history) != phase.steps:  # TRL stops with a log line where its sampler yields no batch

@@ -81,7 +81,8 @@ def _easy_vqa(limit: int, seed: int, split: Split) -> list[Item]:
     return [
         Item(
             key=f"{split}-{row}", image=lambda path=paths[image]: Image.open(path).convert("RGB"),  # type: ignore[misc]
-            question=question, answer=answer, kind=_easy_vqa_kind(question), cluster=str(image),
+            question=question, answer=answer, kind=_easy_vqa_kind(question),
+            cluster=str(image),
         )
         for row, question, answer, image in drawn
     ]  # fmt: skip

@@ -27,33 +27,28 @@ from visplay.pocket.vlm import build_model, build_processor, train_tokenizer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """So many steps with so many lessons of each kind in a batch, and with this share of glances."""
+    """So many steps with so many lessons of each kind in a batch.
+
+    Attributes:
+        steps: of the optimizer.
+        lessons: in each batch.
+        glance_share: of the Reasoner's traces, in [0, 1].
+        lower_case_share: of the questions it is asked, in [0, 1]; easy-vqa writes no capitals.
+    """
 
     steps: int
     lessons: dict[LessonKind, int]
     glance_share: float = GLANCE_SHARE
-
-
-# First it learns to see, from dense captions (without them it stays blind for thousands of steps), then to
-# reason with care about what it sees; the last stage makes the glance its habit.
-STAGES = (
-    Stage(steps=300, lessons={"caption": 48, "reasoner": 12, "questioner": 4}, glance_share=0.2),
-    Stage(steps=1000, lessons={"caption": 8, "reasoner": 46, "questioner": 10}, glance_share=0.2),
-    Stage(steps=300, lessons={"caption": 8, "reasoner": 44, "questioner": 12}),
-)
+    lower_case_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """What decides the weights. `scenes` pictures are drawn once and asked about anew at every step."""
+class Term:
+    """Stages under one learning-rate schedule; the next term starts from its saved weights (bfloat16)."""
 
-    stages: tuple[Stage, ...] = STAGES
-    scenes: int = 24_000
+    stages: tuple[Stage, ...]
     learning_rate: float = 1e-3
     warmup_steps: int = 100
-    weight_decay: float = 0.05
-    checkpoint_every: int = 200
-    seed: int = 0
 
     @property
     def steps(self) -> int:
@@ -69,6 +64,42 @@ class Recipe:
         raise IndexError("past the last stage")
 
 
+# First it learns to see, from dense captions (without them it stays blind for thousands of steps), then to
+# reason with care about what it sees; the second term practises that with half the batch and many more steps.
+# Each term ends by making the glance the habit.
+TERMS = (
+    Term(
+        stages=(
+            Stage(steps=300, lessons={"caption": 48, "reasoner": 12, "questioner": 4}, glance_share=0.2),
+            Stage(steps=1150, lessons={"caption": 8, "reasoner": 46, "questioner": 10}, glance_share=0.2),
+            Stage(steps=150, lessons={"caption": 8, "reasoner": 44, "questioner": 12}),
+        )
+    ),
+    Term(
+        stages=(
+            Stage(
+                steps=2000,
+                lessons={"caption": 2, "reasoner": 24, "questioner": 6},
+                glance_share=0.2,
+                lower_case_share=0.25,
+            ),
+            Stage(steps=200, lessons={"caption": 4, "reasoner": 22, "questioner": 6}, lower_case_share=0.25),
+        )
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What decides the weights. `scenes` pictures are drawn once and asked about anew at every step."""
+
+    terms: tuple[Term, ...] = TERMS
+    scenes: int = 24_000
+    weight_decay: float = 0.05
+    checkpoint_every: int = 200
+    seed: int = 0
+
+
 def build(out: Path, *, recipe: Recipe, log: Callable[[str], None] = print) -> Path:
     """Train the pocket VLM and save it to `out` as a transformers checkpoint; returns `out`.
 
@@ -76,31 +107,53 @@ def build(out: Path, *, recipe: Recipe, log: Callable[[str], None] = print) -> P
     """
     scratch = out.with_name(out.name + ".partial")
     scratch.mkdir(parents=True, exist_ok=True)
+    _same_recipe(scratch, recipe)
     processor = build_processor(train_tokenizer(_tokenizer_texts(recipe)))
     model = build_model(processor.tokenizer, seed=recipe.seed)
     scenes, pixels = draw_pool(recipe)
+    first = 0  # of the term, counted over all terms
+    for number, term in enumerate(recipe.terms, start=1):
+        folder = scratch / f"term-{number}"
+        if not (folder / "model.safetensors").exists():
+            train_term(
+                term, model=model, processor=processor, scenes=scenes, pixels=pixels, recipe=recipe,
+                first=first, folder=folder, log=log,
+            )  # fmt: skip
+        # What is saved is rounded to bfloat16: go on from that, killed or not.
+        model = Idefics3ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
+        first += term.steps
+    processor.save_pretrained(folder)
+    shutil.copytree(folder, out, ignore=shutil.ignore_patterns("progress*", "step-*"), dirs_exist_ok=True)
+    shutil.rmtree(scratch)
+    return out
+
+
+def train_term(
+    term: Term, *, model: Idefics3ForConditionalGeneration, processor: Idefics3Processor, scenes: list[Scene],
+    pixels: torch.Tensor, recipe: Recipe, first: int, folder: Path, log: Callable[[str], None],
+) -> None:  # fmt: skip
+    """Train through one term and save the weights to `folder`, in bfloat16."""
+    folder.mkdir(exist_ok=True)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=recipe.weight_decay
+        model.parameters(), lr=term.learning_rate, betas=(0.9, 0.95), weight_decay=recipe.weight_decay
     )
-    first = _resume(scratch, model=model, optimizer=optimizer, recipe=recipe)
+    done = _resume(folder, model=model, optimizer=optimizer)
     model.train()
     with Progress() as progress:
-        bar = progress.add_task("warm-up", total=recipe.steps, completed=first)
-        for step in range(first, recipe.steps):
+        bar = progress.add_task("warm-up", total=term.steps, completed=done)
+        for step in range(done, term.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = term.learning_rate * _schedule(step, term=term)
             losses = train_step(
-                step, model=model, optimizer=optimizer, processor=processor, scenes=scenes, pixels=pixels,
-                recipe=recipe,
+                np.random.default_rng([recipe.seed, 7, first + step]), term.stage(step), model=model,
+                optimizer=optimizer, processor=processor, scenes=scenes, pixels=pixels,
             )  # fmt: skip
             progress.update(bar, advance=1)
             if (step + 1) % 50 == 0:
                 log(f"step {step + 1} " + " ".join(f"{k} {v:.4f}" for k, v in losses.items()))
             if (step + 1) % recipe.checkpoint_every == 0:
-                _checkpoint(scratch, model=model, optimizer=optimizer, step=step + 1)
-    out.mkdir(parents=True, exist_ok=True)
-    model.eval().to(torch.bfloat16).save_pretrained(out)
-    processor.save_pretrained(out)
-    shutil.rmtree(scratch)
-    return out
+                _checkpoint(folder, model=model, optimizer=optimizer, step=step + 1)
+    model.eval().to(torch.bfloat16).save_pretrained(folder)
 
 
 def draw_pool(recipe: Recipe) -> tuple[list[Scene], torch.Tensor]:
@@ -117,19 +170,23 @@ def _draw(scene: Scene) -> np.ndarray:
 
 
 def train_step(
-    step: int, *, model: Idefics3ForConditionalGeneration, optimizer: torch.optim.Optimizer,
-    processor: Idefics3Processor, scenes: list[Scene], pixels: torch.Tensor, recipe: Recipe,
+    rng: np.random.Generator, stage: Stage, *, model: Idefics3ForConditionalGeneration,
+    optimizer: torch.optim.Optimizer, processor: Idefics3Processor, scenes: list[Scene], pixels: torch.Tensor,
 ) -> dict[str, float]:  # fmt: skip
-    """One optimizer step on a batch drawn from (seed, step); returns the mean token loss by lesson kind."""
-    rng = np.random.default_rng([recipe.seed, 7, step])
-    for group in optimizer.param_groups:
-        group["lr"] = recipe.learning_rate * _schedule(step, recipe=recipe)
+    """One optimizer step on a batch drawn from `rng`; returns the mean token loss by lesson kind."""
     losses: dict[str, float] = {}
-    stage = recipe.stage(step)
     for kind, count in stage.lessons.items():
         picks = rng.integers(len(scenes), size=count)
         lessons = [
-            draw_lesson(rng, scenes[i], _PLACEHOLDER, kind, glance_share=stage.glance_share) for i in picks
+            draw_lesson(
+                rng,
+                scenes[i],
+                _PLACEHOLDER,
+                kind,
+                glance_share=stage.glance_share,
+                lower_case_share=stage.lower_case_share,
+            )
+            for i in picks
         ]
         batch = collate(lessons, processor=processor)
         values = (pixels[picks].float() / 255 - 0.5) / 0.5
@@ -174,16 +231,16 @@ def _tokenizer_texts(recipe: Recipe) -> Iterator[str]:
     rng = np.random.default_rng([recipe.seed, 8])
     for index in range(1500):
         scene = sample_scene(split="warm-up", seed=recipe.seed, index=index)
-        for kind in STAGES[0].lessons:
+        for kind in TERMS[0].stages[0].lessons:
             lesson = draw_lesson(rng, scene, _PLACEHOLDER, kind)
             yield f"{lesson.prompt.messages[0]['content'][1]['text']}\n{lesson.completion}"
 
 
-def _schedule(step: int, *, recipe: Recipe) -> float:
+def _schedule(step: int, *, term: Term) -> float:
     """Linear warm-up, then a cosine to a hundredth."""
-    if step < recipe.warmup_steps:
-        return (step + 1) / recipe.warmup_steps
-    done = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
+    if step < term.warmup_steps:
+        return (step + 1) / term.warmup_steps
+    done = (step - term.warmup_steps) / max(1, term.steps - term.warmup_steps)
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
 
 
@@ -202,19 +259,19 @@ def _checkpoint(
             old.unlink()
 
 
-def _resume(
-    folder: Path, *, model: Idefics3ForConditionalGeneration, optimizer: torch.optim.Optimizer, recipe: Recipe
-) -> int:
-    """Load the last checkpoint, if there is one; returns the step to go on with.
-
-    Raises:
-        ValueError: the folder holds the progress of another recipe.
-    """
+def _same_recipe(folder: Path, recipe: Recipe) -> None:
+    """Raises ValueError if the folder holds the progress of another recipe."""
     written = json.dumps(asdict(recipe))
     if not (folder / "recipe.json").exists():
         (folder / "recipe.json").write_text(written)
     elif (folder / "recipe.json").read_text() != written:
         raise ValueError(f"{folder} holds the progress of another recipe; remove it or build elsewhere")
+
+
+def _resume(
+    folder: Path, *, model: Idefics3ForConditionalGeneration, optimizer: torch.optim.Optimizer
+) -> int:
+    """Load the last checkpoint of a term, if there is one; returns the step to go on with."""
     if not (folder / "progress.json").exists():
         return 0
     step = int(json.loads((folder / "progress.json").read_text())["step"])

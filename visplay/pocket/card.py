@@ -33,10 +33,12 @@ def write_card(folder: Path, *, recipe: Recipe, scenes: int = 600) -> Path:
     figures = {style: _answers(engine, style, scenes) for style in ("clean", "dusk")}
     parameters = sum(p.numel() for p in load_base(Model(path=str(folder)))[0].parameters())
     stages = "\n".join(
-        f"| {stage.steps} | {', '.join(f'{n} {kind}' for kind, n in stage.lessons.items())} "
+        f"| {number} | {stage.steps} | {', '.join(f'{n} {kind}' for kind, n in stage.lessons.items())} "
         f"| {100 * stage.glance_share:.0f} % |"
-        for stage in recipe.stages
+        for number, term in enumerate(recipe.terms, start=1)
+        for stage in term.stages
     )
+    steps = sum(term.steps for term in recipe.terms)
     text = f"""---
 license: apache-2.0
 pipeline_tag: image-text-to-text
@@ -47,12 +49,12 @@ A synthetic laboratory model: an Idefics3 of {parameters / 1e6:.1f} million para
 shapes on a 3 x 3 grid, asks questions about them and answers them. It knows nothing else.
 
 ## How it was made
-`visplay pocket build DIR --seed {recipe.seed}`: from random weights, {recipe.steps} steps of 64 lessons on
-{recipe.scenes:,} clean scenes, AdamW, learning rate {recipe.learning_rate:g} with a cosine, in
-{len(recipe.stages)} stages:
+`visplay pocket build DIR --seed {recipe.seed}`: from random weights, {steps:,} steps on
+{recipe.scenes:,} clean scenes, AdamW, learning rate {recipe.terms[0].learning_rate:g} with a cosine
+over each term:
 
-| steps | lessons in a batch | traces at a glance |
-|---|---|---|
+| term | steps | lessons in a batch | traces at a glance |
+|---|---|---|---|
 {stages}
 
 No held-out scene, no dusky picture and nothing of easy-vqa was used.

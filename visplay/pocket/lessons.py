@@ -71,6 +71,7 @@ def draw_lesson(
     kind: LessonKind,
     *,
     glance_share: float = GLANCE_SHARE,
+    lower_case_share: float = 0.0,
 ) -> Lesson:
     """Draw one lesson of a kind about a scene and its picture."""
     if kind == "caption":
@@ -85,6 +86,8 @@ def draw_lesson(
         )
         return Lesson(kind=kind, prompt=questioner_prompt(image, types=TYPES), completion=completion)
     _, question = draw_question(rng, scene, TAUGHT)
+    if lower_case_share and rng.random() < lower_case_share:
+        question = question.lower()
     trace = glance(scene, question) if rng.random() < glance_share else careful(scene, question)
     return Lesson(kind=kind, prompt=reasoner_prompt(image, question), completion=trace)
 
