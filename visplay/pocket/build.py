@@ -83,7 +83,12 @@ TERMS = (
                 glance_share=0.2,
                 lower_case_share=0.25,
             ),
-            Stage(steps=200, lessons={"caption": 4, "reasoner": 22, "questioner": 6}, lower_case_share=0.25),
+            Stage(
+                steps=200,
+                lessons={"caption": 4, "reasoner": 22, "questioner": 6},
+                glance_share=0.55,
+                lower_case_share=0.25,
+            ),
         )
     ),
 )

@@ -9,7 +9,7 @@ from visplay.pocket.oracle import oracle
 from visplay.pocket.scenes import Scene, StyleName, render, sample_scenes
 from visplay.run import write_text
 
-SCENES = "scenes.jsonl"
+SCENES = ".scenes.jsonl"  # hidden, so that it is not taken for a picture
 
 
 class Truth:
