@@ -39,8 +39,8 @@ def _benchmark_table(name: str, by_iteration: dict[int, dict[str, Any]]) -> Tabl
     for column in (
         "iteration",
         "greedy %",
-        majority,
-        "blind",
+        _titled(first, majority),
+        _titled(first, "blind"),
         "parsed",
         "tokens",
         "against the base",
@@ -62,6 +62,12 @@ def _benchmark_table(name: str, by_iteration: dict[int, dict[str, Any]]) -> Tabl
             paired["verdict"] if paired else "",
         )
     return table
+
+
+def _titled(figures: dict[str, Any], column: str) -> str:
+    """The column's title, with its n where it was asked of fewer questions than the accuracy."""
+    asked = figures[column]
+    return column if asked is None or asked["n"] == figures["n"] else f"{column}, n = {asked['n']}"
 
 
 def _label_table(run: Path) -> Table:
