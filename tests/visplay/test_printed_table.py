@@ -1,3 +1,4 @@
+import io
 import json
 from pathlib import Path
 
@@ -11,15 +12,15 @@ def estimate(value: float, n: int) -> dict[str, float]:
 
 
 def printed(run: Path) -> str:
-    console = Console(width=200, record=True, quiet=True)
-    print_result(run, console)
-    return console.export_text()
+    text = io.StringIO()
+    print_result(run, Console(width=200, file=text))
+    return text.getvalue()
 
 
 def test_a_figure_of_fewer_questions_says_how_many(tmp_path: Path) -> None:
     figures = {
-        "n": 1000, "accuracy": estimate(0.6, 1000), "maj@8": estimate(0.7, 300), "blind": estimate(0.25, 1000),
-        "parse_rate": 0.99, "mean_tokens": 12.0, "paired": None,
+        "n": 1000, "accuracy": estimate(0.6, 1000), "maj@8": estimate(0.7, 300),
+        "blind": estimate(0.25, 1000), "parse_rate": 0.99, "mean_tokens": 12.0, "paired": None,
     }  # fmt: skip
     paired = {"difference": 0.012, "low": -0.01, "high": 0.034, "verdict": "can't tell"}
     for iteration, own in ((0, figures), (1, {**figures, "paired": paired})):
