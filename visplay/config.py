@@ -85,6 +85,9 @@ class Optimizer(Section):
     )
     max_grad_norm: float = Field(1.0, gt=0, description="Gradient clipping.")
     micro_batch_size: int = Field(8, ge=1, description="Completions per forward and backward pass.")
+    checkpoint_every: int = Field(
+        1, ge=1, description="Steps between checkpoints inside a phase; a killed run goes on from the last."
+    )
 
 
 class Phase(Section):

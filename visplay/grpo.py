@@ -5,8 +5,10 @@ correction; who generates, with which weights and for which reward, is decided h
 """
 
 import itertools
+import json
+import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from rollouts.engine import AdapterVersion, Completion, Prompt, RolloutEngine
 from visplay.config import Optimizer, Phase
 from visplay.errors import PreflightError
 from visplay.policy import Policy, adapter_folder, save_adapter
+from visplay.run import write_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +35,25 @@ class Group:
     rewards: list[Reward]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollouts:
+    """One step's groups, and what is to be known of them later, as rows of a table."""
+
+    groups: list[Group]
+    records: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What a phase leaves: the last version, the metrics of each step and the records of all steps."""
+
+    adapter: AdapterVersion
+    history: list[dict[str, float]]
+    records: list[dict[str, Any]]
+
+
 # Takes the rows drawn for this step, the version to sample from and the step; gives a group for each row.
-Rollout = Callable[[Sequence[int], AdapterVersion, int], list[Group]]
+Rollout = Callable[[Sequence[int], AdapterVersion, int], Rollouts]
 
 
 def train(
@@ -48,8 +68,8 @@ def train(
     scratch: Path,
     seed: int,
     on_step: Callable[[dict[str, float]], None],
-) -> tuple[AdapterVersion, list[dict[str, float]]]:
-    """Train an adapter for one phase.
+) -> Trained:
+    """Train an adapter for one phase, or go on with one that was stopped (`finished_steps`).
 
     Args:
         policy: the base VLM.
@@ -59,12 +79,12 @@ def train(
         rollout: makes and rewards the groups.
         phase: steps, prompts per step, G.
         optimizer: learning rate, clipping, KL.
-        scratch: folder for published versions.
+        scratch: folder for published versions, checkpoints and the records of finished steps.
         seed: decides the order of the prompts.
         on_step: called with the metrics of each step.
 
     Returns:
-        The trained version, in `scratch`, and the metrics of each step.
+        The trained version, in `scratch`, with the metrics and records of each step, earlier ones included.
 
     Raises:
         PreflightError: fewer prompts than one step needs.
@@ -75,41 +95,66 @@ def train(
             "lower prompts_per_step, ask about more images or widen the informative band"
         )
     torch.manual_seed(seed)
-    peft_model = policy.with_adapter(start)
-    published = _Published(peft_model, engine, start=start, scratch=scratch)
+    steps = _Steps(scratch, finished=finished_steps(scratch), on_step=on_step)
+    published = _Published(engine, start=start, scratch=scratch, finished=len(steps.finished))
+    if len(steps.finished) == phase.steps:
+        peft_model = policy.with_adapter(replace(start, path=steps.checkpoint))
+    else:
+        peft_model = policy.with_adapter(start)
+        trainer = _trainer(peft_model, policy, prompts, rollout, phase, optimizer, published, steps, seed)
+        if steps.finished:  # where there is a reference adapter, transformers restores that one only
+            peft_model.load_adapter(str(steps.checkpoint), "default", is_trainable=True)
+        trainer.train(resume_from_checkpoint=str(steps.checkpoint) if steps.finished else None)
+        if len(steps.finished) != phase.steps:  # TRL stops with a log line where its sampler yields no batch
+            raise PreflightError(f"the trainer took {len(steps.finished)} of {phase.steps} steps and stopped")
+    published.publish(peft_model)
+    policy.without_adapter(peft_model)
+    return Trained(
+        adapter=published.version,
+        history=[step["metrics"] for step in steps.finished],
+        records=[record for step in steps.finished for record in step["records"]],
+    )
 
+
+def finished_steps(scratch: Path) -> list[dict[str, Any]]:
+    """The steps up to the last checkpoint of a phase that was stopped: `metrics` and `records` of each."""
+    if not (scratch / "checkpoint.json").exists():
+        return []
+    last = json.loads((scratch / "checkpoint.json").read_text())["step"]
+    return [json.loads((scratch / f"step-{step}.json").read_text()) for step in range(1, last + 1)]
+
+
+def _trainer(
+    peft_model: Any, policy: Policy, prompts: Sequence[Prompt], rollout: Rollout, phase: Phase,
+    optimizer: Optimizer, published: "_Published", steps: "_Steps", seed: int,
+) -> "_EngineGRPOTrainer":  # fmt: skip
     def rollout_func(messages: list[Any], _: GRPOTrainer) -> dict[str, list[Any]]:
         rows = [message[0]["row"] for message in messages]
         drawn = [next(same) for _, same in itertools.groupby(rows)]
         assert rows == [row for row in drawn for _ in range(phase.group_size)], "TRL repeats each row G times"
-        groups = rollout(drawn, published.version, published.steps)
-        completions = [c for group in groups for c in group.completions]
+        rolled = rollout(drawn, published.version, published.steps)
+        steps.records = rolled.records
+        completions = [c for group in rolled.groups for c in group.completions]
         assert len(completions) == len(rows), (len(completions), len(rows))
         return {
             "prompt_ids": [list(c.prompt_ids) for c in completions],
             "completion_ids": [list(c.token_ids) for c in completions],
             "logprobs": [list(c.logprobs) for c in completions],
-            "reward": [r.total for group in groups for r in group.rewards],
+            "reward": [r.total for group in rolled.groups for r in group.rewards],
         }
 
-    history: list[dict[str, float]] = []
     trainer = _EngineGRPOTrainer(
         model=peft_model,
         processing_class=policy.processor,
         reward_funcs=_reward,
-        args=_arguments(phase, optimizer, folder=scratch / "trainer", seed=seed, on_cpu=_on_cpu(peft_model)),
+        args=_arguments(phase, optimizer, folder=steps.folder, seed=seed, on_cpu=_on_cpu(peft_model)),
         train_dataset=_dataset(prompts),
         rollout_func=rollout_func,
-        callbacks=[_Reporter(history, on_step)],
+        callbacks=[steps],
     )
     trainer.remove_callback(PrinterCallback)  # our own display shows each step
     trainer.publish_through(published)
-    trainer.train()
-    if len(history) != phase.steps:  # TRL stops with a log line where its sampler yields no batch
-        raise PreflightError(f"the trainer took {len(history)} of {phase.steps} steps and stopped")
-    published.sync_weights()
-    policy.without_adapter(peft_model)
-    return published.version, history
+    return trainer
 
 
 class _EngineGRPOTrainer(GRPOTrainer):
@@ -122,6 +167,7 @@ class _EngineGRPOTrainer(GRPOTrainer):
 
     def publish_through(self, published: "_Published") -> None:
         """Call `published.sync_weights()` once before the rollouts of each step."""
+        published.model = self.model
         self.use_vllm = True
         self.vllm_generation = published
         self._last_loaded_step = -1
@@ -130,26 +176,45 @@ class _EngineGRPOTrainer(GRPOTrainer):
 class _Published:
     """Publishes the policy's weights to the engine, each time as a new version."""
 
-    def __init__(
-        self, peft_model: Any, engine: RolloutEngine, *, start: AdapterVersion, scratch: Path
-    ) -> None:
-        self._model, self._engine, self._scratch = peft_model, engine, scratch
-        self.version = start
-        self.steps = -1
+    model: Any
+
+    def __init__(self, engine: RolloutEngine, *, start: AdapterVersion, scratch: Path, finished: int) -> None:
+        self._engine, self._scratch = engine, scratch
+        self.version = replace(start, version=start.version + finished)
+        self.steps = finished - 1
 
     def sync_weights(self) -> None:
+        """Publish the weights as they are before a step."""
+        self.publish(self.model)
+
+    def publish(self, peft_model: Any) -> None:
         """Save and publish the weights as they are now."""
         self.version = adapter_folder(self._scratch, self.version.name, self.version.version + 1)
         self.steps += 1
-        save_adapter(self._model, self.version)
+        save_adapter(peft_model, self.version)
         self._engine.publish(self.version)
 
 
-class _Reporter(TrainerCallback):
-    """Collects what TRL logs at each step, times aside, so that equal runs give equal numbers."""
+class _Steps(TrainerCallback):
+    """Keeps what each step leaves, times aside, so that equal runs give equal numbers.
 
-    def __init__(self, history: list[dict[str, float]], on_step: Callable[[dict[str, float]], None]) -> None:
-        self._history, self._on_step = history, on_step
+    `step-N.json` is written when step N is over; `checkpoint.json` names the last step whose checkpoint is
+    whole, and older checkpoints go only after that.
+    """
+
+    def __init__(
+        self, scratch: Path, *, finished: list[dict[str, Any]], on_step: Callable[[dict[str, float]], None]
+    ) -> None:
+        self._scratch, self.finished, self._on_step = scratch, finished, on_step
+        self.folder = scratch / "trainer"
+        self.records: list[dict[str, Any]] = []  # of the step in flight
+        for step in finished:
+            on_step(step["metrics"])
+
+    @property
+    def checkpoint(self) -> Path:
+        """TRL's checkpoint after the finished steps."""
+        return self.folder / f"checkpoint-{len(self.finished)}"
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """Keep one row per optimizer step."""
@@ -157,8 +222,17 @@ class _Reporter(TrainerCallback):
             return  # the summary at the end of training
         row = {"step": float(state.global_step)}
         row |= {k: float(v) for k, v in logs.items() if k not in ("step_time", "epoch", "num_tokens")}
-        self._history.append(row)
+        step = {"metrics": row, "records": self.records}
+        self.finished.append(step)
+        write_text(self._scratch / f"step-{state.global_step}.json", json.dumps(step))
         self._on_step(row)
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Note that this step's checkpoint is whole, and drop the one before."""
+        write_text(self._scratch / "checkpoint.json", json.dumps({"step": state.global_step}))
+        for old in self.folder.glob("checkpoint-*"):
+            if old != self.checkpoint:
+                shutil.rmtree(old)
 
 
 def _reward(prompts: Any, completions: Any, reward: list[float], **_: Any) -> list[float | None]:
@@ -210,7 +284,8 @@ def _arguments(phase: Phase, optimizer: Optimizer, *, folder: Path, seed: int, o
         bf16=False,
         use_cpu=on_cpu,
         logging_steps=1,
-        save_strategy="no",
+        save_strategy="steps",
+        save_steps=optimizer.checkpoint_every,
         report_to="none",
         disable_tqdm=True,
         seed=seed,

@@ -1,5 +1,6 @@
 """The three phases of one self-play iteration (Algorithm 1 of arXiv 2511.15661)."""
 
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from rewards import ParseFailure, Question, Reward, Vote
 from rollouts.engine import AdapterVersion, Prompt, Sampling
 from visplay import grpo
 from visplay.roles import questioner_prompt, reasoner_prompt
+from visplay.run import UNFINISHED, write_text
 from visplay.table import Table, mix_seed, sample, take_votes, write_table
 
 Group = Sequence[Question | ParseFailure]  # what was asked about one picture
@@ -35,21 +37,23 @@ def questioner_phase(
     folder: Path,
     seed: int,
     memory: Sequence[str] = (),
-) -> tuple[AdapterVersion, list[dict[str, float]]]:
+) -> grpo.Trained:
     """Teach the Questioner to ask diverse questions that the frozen Reasoner is unsure about (Eqs. 5-8).
 
     `memory` holds questions of earlier iterations, for `rewards.memory_weight`.
-    Writes `rollouts.parquet` to `folder`; returns the new version and the metrics of each step.
+    Writes `rollouts.parquet` to `folder`; goes on after the steps that a stopped phase left there.
     """
     config, preset = table.config.questioner, table.preset
     terms = table.config.rewards.terms("questioner")
     keys = _draw([r.key for r in table.images.records], config.steps * config.prompts_per_step, seed=seed)
     pictures = {key: table.images.load(key) for key in set(keys)}
     prompts = [questioner_prompt(pictures[key], types=config.types, key=key) for key in keys]
-    records: list[dict[str, Any]] = []
+    for finished in grpo.finished_steps(folder / UNFINISHED):
+        memory = _remember(memory, finished["records"], size=preset.memory_size)
 
-    def rollout(rows: Sequence[int], version: AdapterVersion, step: int) -> list[grpo.Group]:
+    def rollout(rows: Sequence[int], version: AdapterVersion, step: int) -> grpo.Rollouts:
         nonlocal memory
+        records: list[dict[str, Any]] = []
         asked = sample(
             table, [prompts[row] for row in rows], adapter=version,
             sampling=_sampling(config, seed=mix_seed(seed, "ask", step)),
@@ -71,8 +75,6 @@ def questioner_phase(
             rewarded = rewards.questioner_rewards(
                 groups, confidences, preset=preset, votes=ballots, blind=blind, memory=memory, terms=terms
             )
-            questions = [item.question for group in groups for item in group if isinstance(item, Question)]
-            memory = rewards.remember(memory, questions, size=preset.memory_size)
             if table.config.control == "random_reward":
                 rewarded = [
                     _by_lot(group, seed=mix_seed(seed, "lot", step, i)) for i, group in enumerate(rewarded)
@@ -85,36 +87,50 @@ def questioner_phase(
                         | {"reward": reward.total}
                         | {f"reward_{name}": part for name, part in reward.parts.items()}
                     )
-        return [grpo.Group(completions=c, rewards=r) for c, r in zip(asked, rewarded, strict=True)]
+            memory = _remember(memory, records, size=preset.memory_size)
+        rolled = [grpo.Group(completions=c, rewards=r) for c, r in zip(asked, rewarded, strict=True)]
+        return grpo.Rollouts(groups=rolled, records=records)
 
     with table.display.bar("questioner", total=config.steps) as advance:
-        trained, history = _train(
+        trained = _train(
             table, start=questioner, prompts=prompts, rollout=rollout, phase=config, folder=folder, seed=seed,
             on_step=lambda row: advance(f"reward {row['reward']:.3f}"),
         )  # fmt: skip
-    write_table(folder / "rollouts.parquet", records)
-    return trained, history
+    write_table(folder / "rollouts.parquet", trained.records)
+    return trained
 
 
 def curation(
-    table: Table, *, questioner: AdapterVersion, reasoner: AdapterVersion, folder: Path, seed: int
+    table: Table,
+    *,
+    questioner: AdapterVersion,
+    reasoner: AdapterVersion,
+    folder: Path,
+    seed: int,
+    chunk: int = 64,
 ) -> list[dict[str, Any]]:
     """Ask about all pictures, let the Reasoner vote, keep the questions of moderate confidence (Eq. 9).
 
     Writes all candidates, the rejected ones with their reason, to `candidates.parquet` and returns them.
+    It goes through `chunk` pictures at a time; what a stopped curation has taken of them is not taken again.
     """
     config = table.config.curation
     keys = [record.key for record in table.images.records]
     if config.images is not None:
         keys = sorted(_draw(keys, min(config.images, len(keys)), seed=mix_seed(seed, "pictures")))
     candidates: list[dict[str, Any]] = []
-    chunk = 64  # pictures at a time: what is held in memory, and how often the bar moves
+    unfinished = folder / UNFINISHED
+    unfinished.mkdir(exist_ok=True)
     with table.display.bar("curation", total=-(-len(keys) // chunk)) as advance:
         for start in range(0, len(keys), chunk):
-            candidates += _ask_and_vote(
-                table, keys[start : start + chunk], questioner=questioner, reasoner=reasoner,
-                seed=mix_seed(seed, "chunk", start),
-            )  # fmt: skip
+            done = unfinished / f"pictures-{start}.json"
+            if not done.exists():
+                asked = _ask_and_vote(
+                    table, keys[start : start + chunk], questioner=questioner, reasoner=reasoner,
+                    seed=mix_seed(seed, "chunk", start),
+                )  # fmt: skip
+                write_text(done, json.dumps(asked))
+            candidates += json.loads(done.read_text())
             advance(f"kept {sum(c['reject_reason'] == '' for c in candidates)} of {len(candidates)}")
     within = [i for i, candidate in enumerate(candidates) if candidate["reject_reason"] == ""]
     kept = set(_draw(within, min(config.budget, len(within)), seed=mix_seed(seed, "budget")))
@@ -149,10 +165,10 @@ def _vote(row: dict[str, Any]) -> Vote:
 
 def reasoner_phase(
     table: Table, *, reasoner: AdapterVersion, silver: Sequence[SilverExample], folder: Path, seed: int
-) -> tuple[AdapterVersion, list[dict[str, float]]]:
+) -> grpo.Trained:
     """Teach the Reasoner to agree with the silver answers (Eq. 10).
 
-    Writes `rollouts.parquet` to `folder`; returns the new version and the metrics of each step.
+    Writes `rollouts.parquet` to `folder`; goes on after the steps that a stopped phase left there.
     """
     config = table.config.reasoner
     terms = table.config.rewards.terms("reasoner")
@@ -162,9 +178,9 @@ def reasoner_phase(
         reasoner_prompt(pictures[example.image_key], example.question, key=example.image_key)
         for example in drawn
     ]
-    records: list[dict[str, Any]] = []
 
-    def rollout(rows: Sequence[int], version: AdapterVersion, step: int) -> list[grpo.Group]:
+    def rollout(rows: Sequence[int], version: AdapterVersion, step: int) -> grpo.Rollouts:
+        records: list[dict[str, Any]] = []
         answered = sample(
             table, [prompts[row] for row in rows], adapter=version,
             sampling=_sampling(config, seed=mix_seed(seed, "answer", step)),
@@ -186,15 +202,15 @@ def reasoner_phase(
                     }
                     for text, reward in zip(texts, rewarded, strict=True)
                 )  # fmt: skip
-        return groups
+        return grpo.Rollouts(groups=groups, records=records)
 
     with table.display.bar("reasoner", total=config.steps) as advance:
-        trained, history = _train(
+        trained = _train(
             table, start=reasoner, prompts=prompts, rollout=rollout, phase=config, folder=folder, seed=seed,
             on_step=lambda row: advance(f"reward {row['reward']:.3f}"),
         )  # fmt: skip
-    write_table(folder / "rollouts.parquet", records)
-    return trained, history
+    write_table(folder / "rollouts.parquet", trained.records)
+    return trained
 
 
 def _ask_and_vote(
@@ -302,13 +318,18 @@ def _question_record(
 def _train(
     table: Table, *, start: AdapterVersion, prompts: Sequence[Prompt], rollout: grpo.Rollout, phase: Any,
     folder: Path, seed: int, on_step: Any,
-) -> tuple[AdapterVersion, list[dict[str, float]]]:  # fmt: skip
+) -> grpo.Trained:  # fmt: skip
     with table.watch("optimisation"):
         return grpo.train(
             policy=table.policy, start=start, engine=table.engine, prompts=prompts, rollout=rollout,
-            phase=phase, optimizer=table.config.optimizer, scratch=folder / "versions", seed=seed,
+            phase=phase, optimizer=table.config.optimizer, scratch=folder / UNFINISHED, seed=seed,
             on_step=on_step,
         )  # fmt: skip
+
+
+def _remember(memory: Sequence[str], records: Sequence[dict[str, Any]], *, size: int) -> Sequence[str]:
+    """The memory after one more step."""
+    return rewards.remember(memory, [row["question"] for row in records if row["valid"]], size=size)
 
 
 def _by_lot(group: Sequence[Reward], *, seed: int) -> list[Reward]:

@@ -29,12 +29,15 @@ PACKAGES = (
 )
 
 
+UNFINISHED = "unfinished"  # inside a step's folder: what only a stopped step needs
+
+
 class Run:
     """One run's folder.
 
     `step(name)` gives a scratch folder to write into; when the block ends without an error the folder is
     renamed into place and noted in `journal.jsonl` with a checksum. A step that the journal has is not
-    done again.
+    done again, and one that was stopped finds what it had written to `UNFINISHED` in its scratch folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -57,8 +60,9 @@ class Run:
             raise RunLocked(f"another process works on {self.folder}") from error
         try:
             self._compare(config)
-            for leftover in sorted(self.folder.rglob("*.partial")):
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+            for leftover in self.folder.rglob("*.partial"):
+                if leftover.is_file():  # a write cut short; scratch folders hold what a step goes on from
+                    leftover.unlink()
             for entry in self.journal():
                 self._verify(entry)
             write_text(self.folder / "config.yaml", dump_config(config))
@@ -77,13 +81,17 @@ class Run:
 
     @contextmanager
     def step(self, name: str) -> Iterator[Path]:
-        """A scratch folder that becomes `folder/name` when the block succeeds."""
+        """A scratch folder that becomes `folder/name` when the block succeeds, and stays when it doesn't."""
         target = self.folder / name
         scratch = target.with_name(target.name + ".partial")
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(parents=True)
+        (scratch / UNFINISHED).mkdir(parents=True, exist_ok=True)
+        for half_done in set(scratch.iterdir()) - {scratch / UNFINISHED}:
+            shutil.rmtree(half_done) if half_done.is_dir() else half_done.unlink()
+        if target.exists():  # renamed, but not noted, when a process was killed
+            shutil.copytree(target, scratch, dirs_exist_ok=True)
+            shutil.rmtree(target)
         yield scratch
-        shutil.rmtree(target, ignore_errors=True)  # renamed, but not noted, when a process was killed
+        shutil.rmtree(scratch / UNFINISHED)
         digest = _digest(scratch)
         os.replace(scratch, target)
         append_jsonl(self.folder / "journal.jsonl", {"step": name, "sha256": digest})

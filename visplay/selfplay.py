@@ -94,12 +94,12 @@ def train_questioner(table: Table, run: Run, iteration: int, adapters: Adapters)
     """Phase 1: the Questioner against the Reasoner as it stands now."""
 
     def work(folder: Path) -> list[dict[str, Any]]:
-        trained, history = questioner_phase(
+        trained = questioner_phase(
             table, questioner=adapters["questioner"], reasoner=adapters["reasoner"], folder=folder,
             seed=_seed(table, iteration, "questioner"), memory=_asked_before(run, iteration),
         )  # fmt: skip
-        _keep_adapter(trained, folder)
-        return [{"iteration": iteration, "phase": "questioner", **row} for row in history]
+        _keep_adapter(trained.adapter, folder)
+        return [{"iteration": iteration, "phase": "questioner", **row} for row in trained.history]
 
     if table.config.questioner.steps == 0:
         return adapters
@@ -138,12 +138,12 @@ def train_reasoner(
         )
 
     def work(folder: Path) -> list[dict[str, Any]]:
-        trained, history = reasoner_phase(
+        trained = reasoner_phase(
             table, reasoner=adapters["reasoner"], silver=silver, folder=folder,
             seed=_seed(table, iteration, "reasoner"),
         )  # fmt: skip
-        _keep_adapter(trained, folder)
-        return [{"iteration": iteration, "phase": "reasoner", **row} for row in history]
+        _keep_adapter(trained.adapter, folder)
+        return [{"iteration": iteration, "phase": "reasoner", **row} for row in trained.history]
 
     if table.config.reasoner.steps == 0:
         return adapters
@@ -166,8 +166,9 @@ def _step(table: Table, run: Run, name: str, work: Callable[[Path], list[dict[st
     """Do a step of the run unless it is done; returns its folder."""
     if not run.has(name):
         with run.step(name) as scratch:
-            rows = work(scratch)
-            write_text(scratch / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+            if not (scratch / "metrics.jsonl").exists():  # else killed just before the step was noted
+                rows = work(scratch)
+                write_text(scratch / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         append_jsonl(run.folder / "timings.jsonl", {"step": name, "seconds": table.watch.take()})
     run.collect_metrics()
     return run.folder / name
@@ -176,8 +177,7 @@ def _step(table: Table, run: Run, name: str, work: Callable[[Path], list[dict[st
 def _keep_adapter(trained: AdapterVersion, folder: Path) -> None:
     """Of all versions that the phase published, keep the last in the step's artifact."""
     assert trained.path is not None
-    shutil.move(trained.path, folder / "adapter")
-    shutil.rmtree(folder / "versions")
+    shutil.copytree(trained.path, folder / "adapter", dirs_exist_ok=True)
     write_text(folder / "adapter.json", json.dumps({"name": trained.name, "version": trained.version + 1}))
 
 

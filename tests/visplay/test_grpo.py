@@ -45,7 +45,13 @@ def prompts(count: int) -> list[Prompt]:
     ]
 
 
-def train_glances(folder: Path, *, steps: int, kl: float = 0.0, seed: int = 0) -> tuple:  # type: ignore[type-arg]
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def train_glances(
+    folder: Path, *, steps: int, kl: float = 0.0, seed: int = 0, killed_at: int | None = None
+) -> tuple[Policy, AdapterVersion, grpo.Trained, list[AdapterVersion]]:
     """Reward answers that are given at a glance, which greedy decoding could do or not."""
     policy = Policy(*load_base(pocket), lora=Lora(rank=8, alpha=16))
     engine = TransformersEngine(*load_base(pocket))
@@ -56,37 +62,49 @@ def train_glances(folder: Path, *, steps: int, kl: float = 0.0, seed: int = 0) -
     asked = prompts(steps * 4)
     versions: list[AdapterVersion] = []
 
-    def rollout(rows: Sequence[int], version: AdapterVersion, step: int) -> list[grpo.Group]:
+    def rollout(rows: Sequence[int], version: AdapterVersion, step: int) -> grpo.Rollouts:
+        if step == killed_at:
+            raise Killed
         versions.append(version)
         sampling = Sampling(n=8, max_tokens=48, seed=step)
         groups = engine.generate([asked[row] for row in rows], adapter=version, sampling=sampling)
-        return [
-            grpo.Group(completions=g, rewards=[Reward(total=float(is_glance(c.text)), parts={}) for c in g])
-            for g in groups
-        ]
+        glances = [[is_glance(c.text) for c in group] for group in groups]
+        return grpo.Rollouts(
+            groups=[
+                grpo.Group(completions=g, rewards=[Reward(total=float(x), parts={}) for x in xs])
+                for g, xs in zip(groups, glances, strict=True)
+            ],
+            records=[{"step": step, "glance": x} for xs in glances for x in xs],
+        )
 
     rows: list[dict[str, float]] = []
-    trained, history = grpo.train(
+    trained = grpo.train(
         policy=policy, start=start, engine=engine, prompts=asked, rollout=rollout, phase=phase,
-        optimizer=Optimizer(learning_rate=2e-3, kl=kl, micro_batch_size=16), scratch=folder / "versions",
+        optimizer=Optimizer(learning_rate=2e-3, kl=kl, micro_batch_size=16), scratch=folder / "unfinished",
         seed=seed, on_step=rows.append,
     )  # fmt: skip
-    assert rows == history
-    return policy, start, trained, history, versions
+    assert rows == trained.history
+    return policy, start, trained, versions
+
+
+def weights(version: AdapterVersion) -> dict[str, torch.Tensor]:
+    assert version.path is not None
+    return load_file(version.path / "adapter_model.safetensors")
 
 
 @slow
 def test_rewarded_behaviour_becomes_likelier_and_the_ratio_is_one(tmp_path: Path) -> None:
-    policy, start, trained, history, versions = train_glances(tmp_path, steps=8)
+    policy, start, trained, versions = train_glances(tmp_path, steps=8)
+    history = trained.history
     assert [row["step"] for row in history] == list(range(1, 9))
-    assert [v.version for v in versions] == list(range(1, 9)) and trained.version == 9
+    assert [v.version for v in versions] == list(range(1, 9)) and trained.adapter.version == 9
     early = sum(row["reward"] for row in history[:2]) / 2
     late = sum(row["reward"] for row in history[-2:]) / 2
     assert late > early + 0.1, [row["reward"] for row in history]
     for row in history:  # engine and trainer see the same distribution at every step
         assert row["sampling/importance_sampling_ratio/min"] == pytest.approx(1, abs=1e-3)
         assert row["sampling/importance_sampling_ratio/max"] == pytest.approx(1, abs=1e-3)
-    before, after = (load_file(v.path / "adapter_model.safetensors") for v in (start, trained))
+    before, after = weights(start), weights(trained.adapter)
     assert before.keys() == after.keys() and not any("ref" in name for name in after)
     assert any(not torch.equal(before[name], after[name]) for name in after)
     assert all("text_model" in name for name in after)  # the vision tower is left alone
@@ -95,17 +113,33 @@ def test_rewarded_behaviour_becomes_likelier_and_the_ratio_is_one(tmp_path: Path
 
 @slow
 def test_the_kl_term_is_to_the_start_of_the_phase(tmp_path: Path) -> None:
-    *_, history, _ = train_glances(tmp_path, steps=3, kl=0.1)
+    history = train_glances(tmp_path, steps=3, kl=0.1)[2].history
     assert history[0]["kl"] == pytest.approx(0, abs=1e-6)
     assert history[-1]["kl"] > 1e-5
 
 
 @slow
 def test_the_same_seed_trains_the_same_adapter(tmp_path: Path) -> None:
-    results = [train_glances(tmp_path / name, steps=2) for name in "ab"]
-    assert results[0][3] == results[1][3]
-    first, second = (load_file(r[2].path / "adapter_model.safetensors") for r in results)
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    first, second = (train_glances(tmp_path / name, steps=2)[2] for name in "ab")
+    assert first.history == second.history
+    assert all(torch.equal(w, weights(second.adapter)[name]) for name, w in weights(first.adapter).items())
+
+
+@slow
+@pytest.mark.parametrize("killed_at", [0, 2, 3])
+def test_killed_in_a_phase_it_goes_on_after_the_last_finished_step(tmp_path: Path, killed_at: int) -> None:
+    undisturbed = train_glances(tmp_path / "whole", steps=3, kl=0.1)[2]
+    if killed_at < 3:
+        with pytest.raises(Killed):
+            train_glances(tmp_path / "cut", steps=3, kl=0.1, killed_at=killed_at)
+    else:  # after the last step, before the phase's result was kept
+        train_glances(tmp_path / "cut", steps=3, kl=0.1)
+    *_, trained, versions = train_glances(tmp_path / "cut", steps=3, kl=0.1)
+    assert [version.version for version in versions] == list(range(killed_at + 1, 4))  # no step twice
+    assert trained.history == undisturbed.history and trained.records == undisturbed.records
+    assert trained.adapter.version == undisturbed.adapter.version == 4
+    before = weights(undisturbed.adapter)
+    assert all(torch.equal(before[name], w) for name, w in weights(trained.adapter).items())
 
 
 def test_too_few_prompts_are_an_error_before_training(tmp_path: Path) -> None:

@@ -80,6 +80,35 @@ def test_curation_keeps_the_informative_ones_and_says_why_not(tmp_path: Path) ->
     assert pq.read_table(tmp_path / "candidates.parquet").num_rows == 12
 
 
+def test_a_stopped_curation_goes_on_after_the_votes_it_has_taken(tmp_path: Path) -> None:
+    def until_the_second_picture(
+        prompt: Prompt, adapter: AdapterVersion, sampling: Sampling
+    ) -> Sequence[str]:
+        if prompt.images[0].getpixel((0, 0)) == (20, 20, 20):
+            raise KeyboardInterrupt
+        return script(prompt, adapter, sampling)
+
+    whole = curation(
+        lay(tmp_path, ScriptedEngine(script)),
+        questioner=ADAPTER,
+        reasoner=ADAPTER,
+        folder=tmp_path,
+        seed=0,
+        chunk=1,
+    )
+    cut = tmp_path / "cut"
+    cut.mkdir()
+    for engine in (ScriptedEngine(until_the_second_picture), ScriptedEngine(script)):
+        table = lay(tmp_path, engine)
+        try:
+            again = curation(table, questioner=ADAPTER, reasoner=ADAPTER, folder=cut, seed=0, chunk=1)
+        except KeyboardInterrupt:
+            finished = len(list((cut / "unfinished").iterdir()))
+            assert finished < 3 and not (cut / "candidates.parquet").exists()
+    assert again == whole
+    assert len(engine.calls) == 2 * (3 - finished)  # ask and vote, for the pictures that were left
+
+
 def test_the_budget_is_drawn_and_the_rest_has_a_reason(tmp_path: Path) -> None:
     table = lay(tmp_path, ScriptedEngine(script), budget=2)
     candidates = curation(table, questioner=ADAPTER, reasoner=ADAPTER, folder=tmp_path, seed=0)

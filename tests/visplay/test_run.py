@@ -9,7 +9,7 @@ import pytest
 
 from visplay.config import Config, check_config
 from visplay.errors import CorruptArtifact, RunLocked, RunMismatch
-from visplay.run import Run, append_jsonl, read_jsonl, write_text
+from visplay.run import UNFINISHED, Run, append_jsonl, read_jsonl, write_text
 
 
 def config(folder: Path, **values: object) -> Config:
@@ -25,7 +25,7 @@ def test_a_step_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
         assert not run.has("iteration-1/curation")
         assert not (run.folder / "iteration-1" / "curation").exists()
         with run.step("iteration-1/curation") as scratch:
-            assert not list(scratch.iterdir())  # nothing of the first attempt
+            assert [p.name for p in scratch.iterdir()] == [UNFINISHED]  # nothing of the first attempt
             (scratch / "a.txt").write_text("whole")
         assert run.has("iteration-1/curation")
     with Run(settings.folder).opened(settings) as again:
@@ -75,13 +75,33 @@ def test_one_process_a_run_and_a_dead_one_holds_nothing(tmp_path: Path) -> None:
         holder.kill()
 
 
-def test_leftovers_of_a_kill_are_cleared(tmp_path: Path) -> None:
+def test_a_stopped_step_finds_what_it_had_written_and_writes_cut_short_are_cleared(tmp_path: Path) -> None:
     settings = config(tmp_path)
-    leftover = settings.folder / "iteration-1" / "questioner.partial"
-    leftover.mkdir(parents=True)
-    (leftover / "x").write_text("x")
-    with Run(settings.folder).opened(settings):
-        assert not leftover.exists()
+    with (
+        pytest.raises(ZeroDivisionError),
+        Run(settings.folder).opened(settings) as run,
+        run.step("a") as scratch,
+    ):
+        (scratch / UNFINISHED / "chunk-0").write_text("votes")
+        (scratch / UNFINISHED / "b.json.partial").write_text("cut sh")
+        raise ZeroDivisionError
+    with Run(settings.folder).opened(settings) as run:
+        assert not run.has("a")
+        with run.step("a") as scratch:
+            assert (scratch / UNFINISHED / "chunk-0").read_text() == "votes"
+            assert [path.name for path in (scratch / UNFINISHED).iterdir()] == ["chunk-0"]
+            (scratch / "b.json").write_text("{}")
+        assert [path.name for path in (settings.folder / "a").iterdir()] == ["b.json"]
+
+
+def test_a_step_that_was_renamed_but_not_noted_is_taken_up_as_it_is(tmp_path: Path) -> None:
+    settings = config(tmp_path)
+    (settings.folder / "a").mkdir(parents=True)
+    (settings.folder / "a" / "result").write_text("42")
+    with Run(settings.folder).opened(settings) as run:
+        with run.step("a") as scratch:
+            assert (scratch / "result").read_text() == "42"
+        assert run.has("a")
 
 
 def test_a_line_cut_short_is_left_out(tmp_path: Path) -> None:

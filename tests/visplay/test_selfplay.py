@@ -134,7 +134,7 @@ def test_killed_and_started_again_it_ends_as_if_nothing_had_happened(
     for step in ("iteration-1/questioner", "iteration-1/reasoner"):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            wait_for(settings.folder / f"{step}.partial", process)
+            wait_for(settings.folder / f"{step}.partial" / "unfinished" / "checkpoint.json", process)
         finally:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
