@@ -244,6 +244,22 @@ def dump_config(config: Config) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(config.model_dump(mode="json")))
 
 
+def read_config(path: Path) -> dict[str, Any]:
+    """What `dump_config` wrote, as plain data."""
+    data = OmegaConf.to_container(OmegaConf.load(path))
+    assert isinstance(data, dict), path
+    return {str(key): value for key, value in data.items()}
+
+
+def flat_config(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by their full key, `optimizer.learning_rate`."""
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        nested = isinstance(value, dict) and value
+        flat |= flat_config(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
+
+
 def _complaint(detail: Any) -> str:
     key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] != "extra_forbidden":

@@ -10,6 +10,7 @@ VisplayError
 │   └── CorruptArtifact      a stored artifact is not what was written
 ├── EngineError              the rollout engine failed
 │   └── AdapterMismatch      it answered with another adapter version than the one asked for
+├── TrainingDiverged         loss or gradients are no longer finite
 └── PreflightError           a check before the first step found that the run cannot work
 ```
 
@@ -52,6 +53,10 @@ class EngineError(VisplayError):
 
 class AdapterMismatch(EngineError):
     """A completion was made by another adapter version than the one asked for."""
+
+
+class TrainingDiverged(VisplayError):
+    """The loss or the gradients are no longer finite."""
 
 
 class PreflightError(VisplayError):

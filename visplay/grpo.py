@@ -6,6 +6,7 @@ correction; who generates, with which weights and for which reward, is decided h
 
 import itertools
 import json
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from rewards import Reward
 from rollouts.engine import AdapterVersion, Completion, Prompt, RolloutEngine
 from visplay.config import Optimizer, Phase
-from visplay.errors import PreflightError
+from visplay.errors import PreflightError, TrainingDiverged
 from visplay.policy import Policy, adapter_folder, save_adapter
 from visplay.run import write_text
 
@@ -222,6 +223,12 @@ class _Steps(TrainerCallback):
             return  # the summary at the end of training
         row = {"step": float(state.global_step)}
         row |= {k: float(v) for k, v in logs.items() if k not in ("step_time", "epoch", "num_tokens")}
+        for name in ("loss", "grad_norm"):
+            if not math.isfinite(row[name]):
+                raise TrainingDiverged(
+                    f"step {state.global_step}: {name} is {row[name]}; the steps before it are kept. Start a "
+                    "run of another name with a lower optimizer.learning_rate or a higher optimizer.kl"
+                )
         step = {"metrics": row, "records": self.records}
         self.finished.append(step)
         write_text(self._scratch / f"step-{state.global_step}.json", json.dumps(step))

@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from visplay.config import Config, dump_config
+from visplay.config import Config, dump_config, flat_config, read_config
 from visplay.errors import CorruptArtifact, RunLocked, RunMismatch
 
 PACKAGES = (
@@ -29,6 +29,8 @@ PACKAGES = (
 )
 
 
+# What a run may be continued with: more iterations, and what does not decide any result.
+MAY_CHANGE = {"name", "output", "iterations", "threads", "optimizer.checkpoint_every"}
 UNFINISHED = "unfinished"  # inside a step's folder: what only a stopped step needs
 
 
@@ -101,19 +103,28 @@ class Run:
         files = [self.folder / entry["step"] / "metrics.jsonl" for entry in self.journal()]
         write_text(self.folder / "metrics.jsonl", "".join(f.read_text() for f in files if f.exists()))
 
+    def is_open(self) -> bool:
+        """Whether a process, this one or another, works on this run now."""
+        if self._lock.is_locked:
+            return True
+        try:
+            with self._lock.acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+
     def _compare(self, config: Config) -> None:
         path = self.folder / "config.yaml"
         if not path.exists():
             return
-        before, after = path.read_text().splitlines(), dump_config(config).splitlines()
-        if before != after:
-            changed = [f"- {a}" for a in before if a not in after] + [
-                f"+ {b}" for b in after if b not in before
-            ]
+        before, after = flat_config(read_config(path)), flat_config(config.model_dump(mode="json"))
+        changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+        if set(changed) - MAY_CHANGE:
             raise RunMismatch(
                 f"{self.folder} holds a run with another configuration:\n"
-                + "\n".join(changed)
-                + "\nGive the run another name (name=...), or remove the folder."
+                + "\n".join(f"  {key}: {before.get(key)!r} -> {after.get(key)!r}" for key in changed)
+                + f"\nOnly {', '.join(sorted(MAY_CHANGE))} may change. Set the others back, give the run "
+                "another name (name=...), or remove the folder."
             )
 
     def _verify(self, entry: dict[str, Any]) -> None:

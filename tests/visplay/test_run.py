@@ -46,8 +46,23 @@ def test_another_configuration_is_shown(tmp_path: Path) -> None:
     before, after = config(tmp_path), config(tmp_path, seed=5)
     with Run(before.folder).opened(before):
         pass
-    with pytest.raises(RunMismatch, match=r"- seed: 0\n\+ seed: 5"), Run(after.folder).opened(after):
+    with pytest.raises(RunMismatch, match=r"seed: 0 -> 5\nOnly iterations"), Run(after.folder).opened(after):
         pass
+
+
+def test_a_run_may_get_more_iterations(tmp_path: Path) -> None:
+    for settings in (config(tmp_path), config(tmp_path, iterations=9, threads=1)):
+        with Run(settings.folder).opened(settings):
+            pass
+    assert "iterations: 9" in (settings.folder / "config.yaml").read_text()
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.json", "before")
+    (tmp_path / "a.json.partial").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        write_text(tmp_path / "a.json", "after")
+    assert (tmp_path / "a.json").read_text() == "before"
 
 
 def hold(settings: Config, ready: "multiprocessing.synchronize.Event") -> None:

@@ -9,17 +9,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from rich.console import Console
 from safetensors.torch import load_file
 
 from visplay.config import Config, check_config
 from visplay.errors import PreflightError
+from visplay.listing import print_runs
 from visplay.pocket.truth import write_pictures
 from visplay.progress import Display
-from visplay.run import read_jsonl
+from visplay.run import Run, read_jsonl
 from visplay.selfplay import selfplay
 
 pytestmark = pytest.mark.slow
@@ -145,7 +148,31 @@ def test_killed_and_started_again_it_ends_as_if_nothing_had_happened(
     assert (settings.folder / "report.html").stat().st_size > 100_000
 
 
-def wait_for(path: Path, process: subprocess.Popen[bytes], seconds: float = 240) -> None:
+def test_stopped_by_a_signal_or_a_full_disk_it_says_how_to_go_on(pictures: Path, tmp_path: Path) -> None:
+    settings = config(pictures, tmp_path)
+    file = tmp_path / "config.yaml"
+    file.write_text(json.dumps(settings.model_dump(mode="json")))
+    command = [sys.executable, "-m", "visplay.cli", "train", str(file)]
+    settings.folder.mkdir()
+    (settings.folder / "versions.json.partial").symlink_to("/dev/full")
+    full = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert full.returncode == 1 and "error: the disk is full" in full.stderr, full.stderr
+    assert f"go on with: visplay train {file}" in full.stderr and "Traceback" not in full.stderr
+    (settings.folder / "versions.json.partial").unlink()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    wait_for(settings.folder / "iteration-1/questioner.partial/unfinished/checkpoint.json", process)
+    asked = time.monotonic()
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert time.monotonic() - asked < 10 and process.returncode == 128 + signal.SIGTERM
+    assert f"stopped; all finished steps are kept; go on with: visplay train {file}" in said
+    assert Run(settings.folder).is_open() is False
+    console = Console(width=200, record=True)
+    print_runs(tmp_path, console)
+    assert "stopped" in console.export_text() and "0 of 1" in console.export_text()
+
+
+def wait_for(path: Path, process: subprocess.Popen[Any], seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not path.exists():
         assert process.poll() is None and time.monotonic() < deadline, f"{path} never came"
