@@ -124,6 +124,24 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder, finished or
 
 
 @app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    out: Annotated[Path, typer.Argument(help="The new folder to write.")],
+    role: Annotated[Literal["reasoner", "questioner"], typer.Option(help="Whose weights.")] = "reasoner",
+    iteration: Annotated[
+        int | None, typer.Option(min=0, help="After which iteration; absent: the last.")
+    ] = None,
+    form: Annotated[
+        Literal["adapter", "merged"], typer.Option(help="A PEFT adapter, or the whole model.")
+    ] = "adapter",
+) -> None:
+    """Write a trained role as a checkpoint with a model card; transformers and vLLM load it as it is."""
+    from visplay.export import export as write
+
+    typer.echo(write(run, out, role=role, iteration=iteration, form=form))
+
+
+@app.command()
 def keys() -> None:
     """Print every configuration key with its default, as docs/configuration.md has them."""
     from visplay.reference import config_reference

@@ -5,7 +5,6 @@ the same for a fresh run and for one that goes on after a kill.
 """
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ import pyarrow.parquet as pq
 import torch
 from transformers import set_seed
 
-from rollouts.engine import AdapterVersion, RolloutEngine
+from rollouts.engine import RolloutEngine
 from rollouts.transformers_engine import TransformersEngine
+from visplay.checkpoints import Adapters, first_adapters, keep_adapter, kept_adapter, with_trained
 from visplay.config import Config
 from visplay.errors import PreflightError
 from visplay.evaluation.measure import evaluate
@@ -27,8 +27,6 @@ from visplay.policy import Policy, adapter_folder, load_base
 from visplay.progress import Display, Stopwatch
 from visplay.run import Run, append_jsonl, write_text
 from visplay.table import Table
-
-Adapters = dict[str, AdapterVersion]  # by role; with shared adapters both roles name the same version
 
 
 def selfplay(config: Config, *, display: Display) -> Path:
@@ -84,10 +82,10 @@ def initial_adapters(table: Table, run: Run) -> Adapters:
         return []
 
     folder = _step(table, run, "iteration-0/adapters", create)
-    adapters = {name: adapter_folder(folder, name, 0) for name in names}
+    adapters = first_adapters(folder)
     for adapter in adapters.values():
         table.engine.publish(adapter)
-    return {role: adapters.get(role, adapters.get("shared")) for role in ("questioner", "reasoner")}  # type: ignore[misc]
+    return adapters
 
 
 def train_questioner(table: Table, run: Run, iteration: int, adapters: Adapters) -> Adapters:
@@ -98,13 +96,13 @@ def train_questioner(table: Table, run: Run, iteration: int, adapters: Adapters)
             table, questioner=adapters["questioner"], reasoner=adapters["reasoner"], folder=folder,
             seed=_seed(table, iteration, "questioner"), memory=_asked_before(run, iteration),
         )  # fmt: skip
-        _keep_adapter(trained.adapter, folder)
+        keep_adapter(trained.adapter, folder)
         return [{"iteration": iteration, "phase": "questioner", **row} for row in trained.history]
 
     if table.config.questioner.steps == 0:
         return adapters
     folder = _step(table, run, f"iteration-{iteration}/questioner", work)
-    return _with_trained(table, adapters, "questioner", folder)
+    return _publish_trained(table, adapters, "questioner", folder)
 
 
 def curate(table: Table, run: Run, iteration: int, adapters: Adapters) -> list[SilverExample]:
@@ -142,13 +140,13 @@ def train_reasoner(
             table, reasoner=adapters["reasoner"], silver=silver, folder=folder,
             seed=_seed(table, iteration, "reasoner"),
         )  # fmt: skip
-        _keep_adapter(trained.adapter, folder)
+        keep_adapter(trained.adapter, folder)
         return [{"iteration": iteration, "phase": "reasoner", **row} for row in trained.history]
 
     if table.config.reasoner.steps == 0:
         return adapters
     folder = _step(table, run, f"iteration-{iteration}/reasoner", work)
-    return _with_trained(table, adapters, "reasoner", folder)
+    return _publish_trained(table, adapters, "reasoner", folder)
 
 
 def measure(table: Table, run: Run, iteration: int, adapters: Adapters) -> None:
@@ -174,19 +172,11 @@ def _step(table: Table, run: Run, name: str, work: Callable[[Path], list[dict[st
     return run.folder / name
 
 
-def _keep_adapter(trained: AdapterVersion, folder: Path) -> None:
-    """Of all versions that the phase published, keep the last in the step's artifact."""
-    assert trained.path is not None
-    shutil.copytree(trained.path, folder / "adapter", dirs_exist_ok=True)
-    write_text(folder / "adapter.json", json.dumps({"name": trained.name, "version": trained.version + 1}))
-
-
-def _with_trained(table: Table, adapters: Adapters, role: str, folder: Path) -> Adapters:
+def _publish_trained(table: Table, adapters: Adapters, role: str, folder: Path) -> Adapters:
     """Publish a phase's result and put it in place of the version it was trained from."""
-    note = json.loads((folder / "adapter.json").read_text())
-    trained = AdapterVersion(name=note["name"], version=note["version"], path=folder / "adapter")
+    trained = kept_adapter(folder)
     table.engine.publish(trained)
-    return {r: trained if r == role or trained.name == "shared" else adapters[r] for r in adapters}
+    return with_trained(adapters, role, trained)
 
 
 def _asked_before(run: Run, iteration: int) -> list[str]:

@@ -17,11 +17,18 @@ from PIL import Image
 from rich.console import Console
 from safetensors.torch import load_file
 
-from visplay.config import Config, check_config
-from visplay.errors import PreflightError
+from rollouts.engine import AdapterVersion, Sampling
+from rollouts.transformers_engine import TransformersEngine
+from visplay.checkpoints import adapters_after
+from visplay.config import Config, Model, check_config
+from visplay.errors import PreflightError, RunError
+from visplay.export import export
 from visplay.listing import print_runs
+from visplay.pocket.scenes import render, sample_scenes
 from visplay.pocket.truth import write_pictures
+from visplay.policy import load_base
 from visplay.progress import Display
+from visplay.roles import reasoner_prompt
 from visplay.run import Run, read_jsonl
 from visplay.selfplay import selfplay
 
@@ -35,7 +42,7 @@ SMALL = {
         "max_tokens": 48,
     },
     "curation": {"questions_per_image": 2, "budget": 64},
-    "reasoner": {"steps": 2, "prompts_per_step": 4, "group_size": 4, "max_tokens": 72},
+    "reasoner": {"steps": 2, "prompts_per_step": 4, "group_size": 4, "max_tokens": 96},
     "optimizer": {"learning_rate": 1e-3, "micro_batch_size": 8},
     "evaluation": {
         "benchmarks": ["pocket-dusk", "easy-vqa"], "limit": 24, "maj_limit": 8, "blind_limit": 8,
@@ -110,6 +117,39 @@ def test_evaluation_figures_follow_from_the_stored_samples(finished: Path) -> No
     assert paired["lost"] == sum(b["correct"] and not r["correct"] for b, r in dusk)
 
 
+def test_an_export_loads_as_it_is_and_answers_like_the_adapter_on_its_base(
+    finished: Path, tmp_path: Path
+) -> None:
+    last, adapters = adapters_after(finished)
+    assert (last, adapters["reasoner"]) == (1, adapters["questioner"])  # shared
+    prompts = [
+        reasoner_prompt(render(scene), "How many shapes are there?")
+        for scene in sample_scenes(8, split="development", seed=2)
+    ]
+    greedy = Sampling(temperature=0, max_tokens=96)
+    trained = TransformersEngine(*load_base(Model(path="pocket", dtype="float32")))
+    trained.publish(adapters["reasoner"])
+    want = trained.generate(prompts, adapter=adapters["reasoner"], sampling=greedy)
+    merged = export(finished, tmp_path / "merged", role="reasoner", iteration=None, form="merged")
+    exported = TransformersEngine(*load_base(Model(path=str(merged))))
+    got = exported.generate(prompts, adapter=AdapterVersion(name="base", version=0), sampling=greedy)
+    assert [g[0].text for g in got] == [g[0].text for g in want]
+    card = (merged / "README.md").read_text()
+    summary = json.loads((finished / "iteration-1/evaluation/summary.json").read_text())["benchmarks"]
+    assert (
+        f"{100 * summary['easy-vqa']['accuracy']['value']:.1f} [" in card and "iteration 1, reasoner" in card
+    )
+    first = export(finished, tmp_path / "first", role="questioner", iteration=0, form="adapter")
+    assert (
+        load_file(first / "adapter_model.safetensors").keys()
+        == load_file(adapters["reasoner"].path / "adapter_model.safetensors").keys()
+    )
+    with pytest.raises(RunError, match="not empty"):
+        export(finished, tmp_path / "first", role="questioner", iteration=0, form="adapter")
+    with pytest.raises(RunError, match=r"iteration 2 .* is not finished; finished are \[0, 1\]"):
+        export(finished, tmp_path / "none", role="reasoner", iteration=2, form="adapter")
+
+
 def test_the_same_seed_gives_the_same_metrics_file(finished: Path, pictures: Path, tmp_path: Path) -> None:
     again = selfplay(config(pictures, tmp_path), display=Display())
     assert digest(again / "metrics.jsonl") == digest(finished / "metrics.jsonl")
@@ -169,7 +209,8 @@ def test_stopped_by_a_signal_or_a_full_disk_it_says_how_to_go_on(pictures: Path,
     assert Run(settings.folder).is_open() is False
     console = Console(width=200, record=True)
     print_runs(tmp_path, console)
-    assert "stopped" in console.export_text() and "0 of 1" in console.export_text()
+    listed = console.export_text()
+    assert "stopped" in listed and "0 of 1" in listed and "iteration-0/evaluation" in listed
 
 
 def wait_for(path: Path, process: subprocess.Popen[Any], seconds: float = 240) -> None:

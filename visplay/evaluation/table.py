@@ -51,14 +51,12 @@ def _benchmark_table(name: str, by_iteration: dict[int, dict[str, Any]]) -> Tabl
         paired = row["paired"]
         table.add_row(
             "base" if iteration == 0 else str(iteration),
-            _interval(row["accuracy"]),
+            percent_interval(row["accuracy"]),
             _percent(row[majority]),
             _percent(row["blind"]),
             f"{100 * row['parse_rate']:.1f}",
             f"{row['mean_tokens']:.1f}",
-            f"{100 * paired['difference']:+.1f} [{100 * paired['low']:+.1f}, {100 * paired['high']:+.1f}]"
-            if paired
-            else "",
+            points(paired) if paired else "",
             paired["verdict"] if paired else "",
         )
     return table
@@ -87,16 +85,23 @@ def _label_table(run: Path) -> Table:
             else f"{100 * health['answerable'] / max(1, valid):.1f} %",
             str(health["distinct"]),
             str(health["kept"]),
-            _interval(silver.get("kept")),
-            _interval(silver.get("rejected")),
+            percent_interval(silver.get("kept")),
+            percent_interval(silver.get("rejected")),
         )
     return table
 
 
-def _interval(estimate: dict[str, float] | None) -> str:
+def percent_interval(estimate: dict[str, float] | None) -> str:
+    """`81.2 [78.7, 83.5]`, in percent."""
     if estimate is None:
         return "unknown"
     return f"{100 * estimate['value']:.1f} [{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}]"
+
+
+def points(paired: dict[str, Any]) -> str:
+    """`+2.2 [+0.7, +3.7]`, a paired difference in percentage points."""
+    difference, low, high = (100 * paired[name] for name in ("difference", "low", "high"))
+    return f"{difference:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def _percent(estimate: dict[str, float] | None) -> str:

@@ -1,0 +1,62 @@
+"""The adapter versions that the steps of a run have left: which one plays which role after an iteration."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+from rollouts.engine import AdapterVersion
+from visplay.errors import RunError
+from visplay.run import read_jsonl, write_text
+
+Adapters = dict[str, AdapterVersion]  # by role; with shared adapters both roles name the same version
+ROLES = ("questioner", "reasoner")
+
+
+def keep_adapter(trained: AdapterVersion, folder: Path) -> None:
+    """Of all versions that a phase published, keep the last in the step's artifact `folder`."""
+    assert trained.path is not None
+    shutil.copytree(trained.path, folder / "adapter", dirs_exist_ok=True)
+    write_text(folder / "adapter.json", json.dumps({"name": trained.name, "version": trained.version + 1}))
+
+
+def kept_adapter(folder: Path) -> AdapterVersion:
+    """The version that `keep_adapter` left."""
+    note = json.loads((folder / "adapter.json").read_text())
+    return AdapterVersion(name=note["name"], version=note["version"], path=folder / "adapter")
+
+
+def with_trained(adapters: Adapters, role: str, trained: AdapterVersion) -> Adapters:
+    """`trained` in place of the version it was trained from: one role's, or a shared one."""
+    return {r: trained if r == role or trained.name == "shared" else adapters[r] for r in adapters}
+
+
+def first_adapters(folder: Path) -> Adapters:
+    """The versions that a run begins with, from the artifact of the step that created them."""
+    created = {path.name.removesuffix("-0"): path for path in folder.glob("*-0")}
+    names = {role: role if role in created else "shared" for role in ROLES}
+    return {role: AdapterVersion(name=n, version=0, path=created[n]) for role, n in names.items()}
+
+
+def adapters_after(run: Path, *, iteration: int | None = None) -> tuple[int, Adapters]:
+    """Who plays which role after an iteration of a run; the last finished one by default.
+
+    Returns:
+        The iteration, 0 for the base with adapters that change nothing yet, and the versions by role.
+
+    Raises:
+        RunError: not a run's folder, or the iteration is not finished.
+    """
+    steps = {entry["step"] for entry in read_jsonl(run / "journal.jsonl")}
+    measured = sorted(int(re.findall(r"\d+", step)[0]) for step in steps if step.endswith("/evaluation"))
+    if not measured:
+        raise RunError(f"{run} holds no finished evaluation; give the folder of a run, runs/NAME")
+    last = measured[-1] if iteration is None else iteration
+    if last not in measured:
+        raise RunError(f"iteration {last} of {run} is not finished; finished are {measured}")
+    adapters = first_adapters(run / "iteration-0" / "adapters")
+    for number in range(1, last + 1):
+        for role in ROLES:
+            if f"iteration-{number}/{role}" in steps:
+                adapters = with_trained(adapters, role, kept_adapter(run / f"iteration-{number}" / role))
+    return last, adapters
