@@ -124,6 +124,26 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder, finished or
 
 
 @app.command()
+def ask(
+    picture: Annotated[Path, typer.Argument(help="Any picture file.")],
+    run: Annotated[Path, typer.Option(help="The run whose roles ask and answer.")],
+    iteration: Annotated[
+        int | None, typer.Option(min=0, help="After which iteration; absent: the last.")
+    ] = None,
+    questions: Annotated[int, typer.Option(min=1, help="How many questions.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
+) -> None:
+    """What the Questioner asks about a picture, and how the Reasoner votes."""
+    from visplay.ask import ask as let_them
+    from visplay.ask import print_asked
+    from visplay.progress import Display
+
+    print_asked(
+        let_them(run, picture, iteration=iteration, questions=questions, seed=seed, display=Display())
+    )
+
+
+@app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="A run's folder.")],
     out: Annotated[Path, typer.Argument(help="The new folder to write.")],

@@ -107,7 +107,7 @@ def read_images(source: str | Path, *, column: str = "image", limit: int | None 
 
     Args:
         source: a folder of pictures (with its subfolders, in the order of their names), a parquet file,
-            or a folder that `datasets.Dataset.save_to_disk` wrote.
+            a folder that `datasets.Dataset.save_to_disk` wrote, or one picture.
         column: where the pictures are in a parquet file or dataset: encoded bytes, `{bytes, path}`
             structs, or paths relative to the source.
         limit: stop after this many usable pictures, >= 1; None for all.
@@ -147,13 +147,10 @@ def _entries(source: str | Path, column: str) -> tuple[Iterable[str], ReadBytes]
             f"images.source {str(source)!r} does not exist; give a folder of pictures, a parquet file or a"
             " saved dataset, or write synthetic pictures with `visplay pocket images FOLDER --count N`"
         )
-    if path.is_file() and path.suffix.lower() not in {".parquet", ".pq"}:
-        raise ImageSourceError(
-            f"images.source {str(source)!r} is a single {path.suffix or 'nameless'} file; give the folder it"
-            " lies in, or a .parquet file"
-        )
-    if path.is_file():
+    if path.is_file() and path.suffix.lower() in {".parquet", ".pq"}:
         return _parquet_rows(path, column)
+    if path.is_file():
+        return [path.name], lambda _: path.read_bytes()
     if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
         return _dataset_rows(path, column)
     return _folder_files(path)

@@ -125,7 +125,7 @@ def curation(
         for start in range(0, len(keys), chunk):
             done = unfinished / f"pictures-{start}.json"
             if not done.exists():
-                asked = _ask_and_vote(
+                asked = ask_and_vote(
                     table, keys[start : start + chunk], questioner=questioner, reasoner=reasoner,
                     seed=mix_seed(seed, "chunk", start),
                 )  # fmt: skip
@@ -213,10 +213,13 @@ def reasoner_phase(
     return trained
 
 
-def _ask_and_vote(
+def ask_and_vote(
     table: Table, keys: Sequence[str], *, questioner: AdapterVersion, reasoner: AdapterVersion, seed: int
 ) -> list[dict[str, Any]]:
-    """N questions about each picture, answered m times each, as candidate records with a reject reason."""
+    """N questions about each picture, answered m times each, as candidate records with a reject reason.
+
+    `reject_reason` is empty where a question would be kept.
+    """
     config = table.config
     sampling = Sampling(
         n=config.curation.questions_per_image, temperature=config.questioner.temperature,

@@ -192,9 +192,16 @@ def test_sources_without_pictures_say_what_to_do(tmp_path: Path) -> None:
         read_images(tmp_path / "table")
     with pytest.raises(ImageSourceError, match="not a readable parquet file"):
         read_images(tmp_path / "table" / "part.parquet")
-    (tmp_path / "one.png").write_bytes(plain((1, 1, 1)))
-    with pytest.raises(ImageSourceError, match=r"a single \.png file; give the folder"):
+    (tmp_path / "one.png").write_bytes(b"not a picture")
+    with pytest.raises(ImageSourceError, match=r"no usable picture among 1 entries \(one\.png: "):
         read_images(tmp_path / "one.png")
+
+
+def test_one_picture_is_a_source(tmp_path: Path) -> None:
+    (tmp_path / "one.png").write_bytes(plain((1, 2, 3)))
+    images = read_images(tmp_path / "one.png")
+    assert [record.source for record in images.records] == ["one.png"]
+    assert images.load(images.records[0].key).getpixel((0, 0)) == (1, 2, 3)
 
 
 def test_a_changed_or_missing_picture_is_not_loaded(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from rollouts.engine import AdapterVersion, Sampling
 from rollouts.transformers_engine import TransformersEngine
+from visplay.ask import ask, print_asked
 from visplay.checkpoints import adapters_after
 from visplay.config import Config, Model, check_config
 from visplay.errors import PreflightError, RunError
@@ -148,6 +149,28 @@ def test_an_export_loads_as_it_is_and_answers_like_the_adapter_on_its_base(
         export(finished, tmp_path / "first", role="questioner", iteration=0, form="adapter")
     with pytest.raises(RunError, match=r"iteration 2 .* is not finished; finished are \[0, 1\]"):
         export(finished, tmp_path / "none", role="reasoner", iteration=2, form="adapter")
+
+
+def test_ask_shows_questions_and_votes_and_lets_no_text_steer_the_terminal(
+    finished: Path, tmp_path: Path
+) -> None:
+    render(next(sample_scenes(1, split="development", seed=4))).save(tmp_path / "one.png")
+    rows = ask(finished, tmp_path / "one.png", iteration=None, questions=6, seed=0, display=Display())
+    assert len(rows) == 6
+    for row in rows:
+        assert row["valid"] == bool(row["question"]) and row["truth"] is None
+        assert row["confidence"] == pytest.approx(max(row["shares"], default=0))
+        assert row["samples"] == (4 if row["valid"] else 0)
+    console = Console(width=160, record=True)
+    rows[0] |= {"question": "[red]Is it?\x1b[2J", "answers": ["\x07no"], "shares": [1.0]}
+    print_asked(rows, console)
+    text = console.export_text()
+    assert (
+        "[red]Is it?\ufffd[2J" in text
+        and "4 x \ufffdno" in text
+        and "\x1b" not in text
+        and "\x07" not in text
+    )
 
 
 def test_the_same_seed_gives_the_same_metrics_file(finished: Path, pictures: Path, tmp_path: Path) -> None:
