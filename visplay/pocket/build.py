@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from rich.progress import Progress
 from safetensors.torch import load_file, save_file
 from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
 
-from visplay.pocket.lessons import GLANCE_SHARE, Lesson, LessonKind, draw_lesson
+from visplay.pocket.lessons import GLANCE_SHARE, GLANCE_SHARE_ELSEWHERE, Lesson, LessonKind, draw_lesson
 from visplay.pocket.scenes import SIDE, Scene, render, sample_scene, sample_scenes
 from visplay.pocket.vlm import build_model, build_processor, train_tokenizer
 
@@ -32,23 +33,48 @@ class Stage:
     Attributes:
         steps: of the optimizer.
         lessons: in each batch.
-        glance_share: of the Reasoner's traces, in [0, 1].
+        glance_share: of the Reasoner's traces where things are counted, in [0, 1].
+        glance_share_elsewhere: of its other traces, in [0, 1].
         lower_case_share: of the questions it is asked, in [0, 1]; easy-vqa writes no capitals.
     """
 
     steps: int
     lessons: dict[LessonKind, int]
     glance_share: float = GLANCE_SHARE
+    glance_share_elsewhere: float = GLANCE_SHARE_ELSEWHERE
     lower_case_share: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Term:
-    """Stages under one learning-rate schedule; the next term starts from its saved weights (bfloat16)."""
+# First it learns to see, from dense captions (without them it stays blind for thousands of steps), and to
+# compare what it sees with what it is asked; then to reason with care; at the end it glances by habit.
+STAGES = (
+    Stage(steps=300, lessons={"caption": 40, "matching": 24}),
+    Stage(
+        steps=1100,
+        lessons={"caption": 2, "matching": 6, "reasoner": 24, "questioner": 8},
+        glance_share=0.2,
+        glance_share_elsewhere=0.2,
+        lower_case_share=0.25,
+    ),
+    Stage(
+        steps=200,
+        lessons={"caption": 2, "matching": 2, "reasoner": 28, "questioner": 8},
+        lower_case_share=0.25,
+    ),
+)
 
-    stages: tuple[Stage, ...]
-    learning_rate: float = 1e-3
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """What decides the weights. `scenes` pictures are drawn once and asked about anew at every step."""
+
+    stages: tuple[Stage, ...] = STAGES
+    learning_rate: float = 2e-3
     warmup_steps: int = 100
+    scenes: int = 24_000
+    weight_decay: float = 0.05
+    checkpoint_every: int = 200
+    seed: int = 0
 
     @property
     def steps(self) -> int:
@@ -64,49 +90,8 @@ class Term:
         raise IndexError("past the last stage")
 
 
-# First it learns to see, from dense captions (without them it stays blind for thousands of steps), then to
-# reason with care about what it sees; the second term practises that with half the batch and many more steps.
-# Each term ends by making the glance the habit.
-TERMS = (
-    Term(
-        stages=(
-            Stage(steps=300, lessons={"caption": 48, "reasoner": 12, "questioner": 4}, glance_share=0.2),
-            Stage(steps=1150, lessons={"caption": 8, "reasoner": 46, "questioner": 10}, glance_share=0.2),
-            Stage(steps=150, lessons={"caption": 8, "reasoner": 44, "questioner": 12}),
-        )
-    ),
-    Term(
-        stages=(
-            Stage(
-                steps=2000,
-                lessons={"caption": 2, "reasoner": 24, "questioner": 6},
-                glance_share=0.2,
-                lower_case_share=0.25,
-            ),
-            Stage(
-                steps=200,
-                lessons={"caption": 4, "reasoner": 22, "questioner": 6},
-                glance_share=0.55,
-                lower_case_share=0.25,
-            ),
-        )
-    ),
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """What decides the weights. `scenes` pictures are drawn once and asked about anew at every step."""
-
-    terms: tuple[Term, ...] = TERMS
-    scenes: int = 24_000
-    weight_decay: float = 0.05
-    checkpoint_every: int = 200
-    seed: int = 0
-
-
 def build(out: Path, *, recipe: Recipe, log: Callable[[str], None] = print) -> Path:
-    """Train the pocket VLM and save it to `out` as a transformers checkpoint; returns `out`.
+    """Train the pocket VLM and save it to `out` as a transformers checkpoint, in bfloat16; returns `out`.
 
     Progress lives in `out.partial/` until the build is complete; call again to go on after a kill.
     """
@@ -115,42 +100,31 @@ def build(out: Path, *, recipe: Recipe, log: Callable[[str], None] = print) -> P
     _same_recipe(scratch, recipe)
     processor = build_processor(train_tokenizer(_tokenizer_texts(recipe)))
     model = build_model(processor.tokenizer, seed=recipe.seed)
-    scenes, pixels = draw_pool(recipe)
-    first = 0  # of the term, counted over all terms
-    for number, term in enumerate(recipe.terms, start=1):
-        folder = scratch / f"term-{number}"
-        if not (folder / "model.safetensors").exists():
-            train_term(
-                term, model=model, processor=processor, scenes=scenes, pixels=pixels, recipe=recipe,
-                first=first, folder=folder, log=log,
-            )  # fmt: skip
-        # What is saved is rounded to bfloat16: go on from that, killed or not.
-        model = Idefics3ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
-        first += term.steps
-    processor.save_pretrained(folder)
-    shutil.copytree(folder, out, ignore=shutil.ignore_patterns("progress*", "step-*"), dirs_exist_ok=True)
+    _train(model, processor, recipe=recipe, folder=scratch, log=log)
+    model.eval().to(torch.bfloat16).save_pretrained(out)
+    processor.save_pretrained(out)
     shutil.rmtree(scratch)
     return out
 
 
-def train_term(
-    term: Term, *, model: Idefics3ForConditionalGeneration, processor: Idefics3Processor, scenes: list[Scene],
-    pixels: torch.Tensor, recipe: Recipe, first: int, folder: Path, log: Callable[[str], None],
+def _train(
+    model: Idefics3ForConditionalGeneration, processor: Idefics3Processor, *, recipe: Recipe, folder: Path,
+    log: Callable[[str], None],
 ) -> None:  # fmt: skip
-    """Train through one term and save the weights to `folder`, in bfloat16."""
-    folder.mkdir(exist_ok=True)
+    """Go through the stages, from the last checkpoint in `folder` where there is one."""
+    scenes, pixels = draw_pool(recipe)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=term.learning_rate, betas=(0.9, 0.95), weight_decay=recipe.weight_decay
+        model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=recipe.weight_decay
     )
     done = _resume(folder, model=model, optimizer=optimizer)
     model.train()
     with Progress() as progress:
-        bar = progress.add_task("warm-up", total=term.steps, completed=done)
-        for step in range(done, term.steps):
+        bar = progress.add_task("warm-up", total=recipe.steps, completed=done)
+        for step in range(done, recipe.steps):
             for group in optimizer.param_groups:
-                group["lr"] = term.learning_rate * _schedule(step, term=term)
+                group["lr"] = recipe.learning_rate * _schedule(step, recipe=recipe)
             losses = train_step(
-                np.random.default_rng([recipe.seed, 7, first + step]), term.stage(step), model=model,
+                np.random.default_rng([recipe.seed, 7, step]), recipe.stage(step), model=model,
                 optimizer=optimizer, processor=processor, scenes=scenes, pixels=pixels,
             )  # fmt: skip
             progress.update(bar, advance=1)
@@ -158,7 +132,6 @@ def train_term(
                 log(f"step {step + 1} " + " ".join(f"{k} {v:.4f}" for k, v in losses.items()))
             if (step + 1) % recipe.checkpoint_every == 0:
                 _checkpoint(folder, model=model, optimizer=optimizer, step=step + 1)
-    model.eval().to(torch.bfloat16).save_pretrained(folder)
 
 
 def draw_pool(recipe: Recipe) -> tuple[list[Scene], torch.Tensor]:
@@ -189,13 +162,15 @@ def train_step(
                 _PLACEHOLDER,
                 kind,
                 glance_share=stage.glance_share,
+                glance_share_elsewhere=stage.glance_share_elsewhere,
                 lower_case_share=stage.lower_case_share,
             )
             for i in picks
         ]
         batch = collate(lessons, processor=processor)
-        values = (pixels[picks].float() / 255 - 0.5) / 0.5
-        loss = model(**batch, pixel_values=values[:, None]).loss
+        if kind != "matching":
+            batch["pixel_values"] = ((pixels[picks].float() / 255 - 0.5) / 0.5)[:, None]
+        loss = model(**batch).loss
         (loss * count / sum(stage.lessons.values())).backward()
         losses[kind] = loss.item()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -208,7 +183,7 @@ _PLACEHOLDER = Image.new("RGB", (SIDE, SIDE), (128, 128, 128))  # the pixels com
 
 
 def collate(lessons: list[Lesson], *, processor: Idefics3Processor) -> dict[str, torch.Tensor]:
-    """Token ids, mask and labels, each [lessons, tokens]; the loss is on the completion and its end token."""
+    """Token ids, mask and labels, each [lessons, tokens]; the loss is on what is not given."""
     tokenizer = processor.tokenizer
     prompts = [
         processor.apply_chat_template(
@@ -219,11 +194,15 @@ def collate(lessons: list[Lesson], *, processor: Idefics3Processor) -> dict[str,
     picture = processor(text=["<image>"], images=[[_PLACEHOLDER]])["input_ids"][0]
     rows, labels = [], []
     for prompt, lesson in zip(prompts, lessons, strict=True):
-        before, after = prompt.split("<image>")
-        head = [*tokenizer(before)["input_ids"], *picture, *tokenizer(after)["input_ids"]]
-        tail = [*tokenizer(lesson.completion)["input_ids"], tokenizer.eos_token_id]
-        rows.append(head + tail)
-        labels.append([-100] * len(head) + tail)
+        before, image, after = prompt.partition("<image>")
+        head = [*tokenizer(before)["input_ids"], *(picture if image else ()), *tokenizer(after)["input_ids"]]
+        tail = tokenizer(lesson.completion, return_offsets_mapping=True)
+        learned = [
+            -100 if any(first <= start and end <= last for first, last in lesson.given) else token
+            for token, (start, end) in zip(tail["input_ids"], tail["offset_mapping"], strict=True)
+        ]
+        rows.append([*head, *tail["input_ids"], tokenizer.eos_token_id])
+        labels.append([-100] * len(head) + [*learned, tokenizer.eos_token_id])
     width = max(map(len, rows))
     return {
         "input_ids": torch.tensor([r + [tokenizer.pad_token_id] * (width - len(r)) for r in rows]),
@@ -236,16 +215,16 @@ def _tokenizer_texts(recipe: Recipe) -> Iterator[str]:
     rng = np.random.default_rng([recipe.seed, 8])
     for index in range(1500):
         scene = sample_scene(split="warm-up", seed=recipe.seed, index=index)
-        for kind in TERMS[0].stages[0].lessons:
-            lesson = draw_lesson(rng, scene, _PLACEHOLDER, kind)
-            yield f"{lesson.prompt.messages[0]['content'][1]['text']}\n{lesson.completion}"
+        for kind in get_args(LessonKind):
+            lesson = draw_lesson(rng, scene, _PLACEHOLDER, kind, glance_share=0.7, glance_share_elsewhere=0.7)
+            yield f"{lesson.prompt.messages[0]['content'][-1]['text']}\n{lesson.completion}"
 
 
-def _schedule(step: int, *, term: Term) -> float:
+def _schedule(step: int, *, recipe: Recipe) -> float:
     """Linear warm-up, then a cosine to a hundredth."""
-    if step < term.warmup_steps:
-        return (step + 1) / term.warmup_steps
-    done = (step - term.warmup_steps) / max(1, term.steps - term.warmup_steps)
+    if step < recipe.warmup_steps:
+        return (step + 1) / recipe.warmup_steps
+    done = (step - recipe.warmup_steps) / max(1, recipe.steps - recipe.warmup_steps)
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done))
 
 
@@ -276,7 +255,7 @@ def _same_recipe(folder: Path, recipe: Recipe) -> None:
 def _resume(
     folder: Path, *, model: Idefics3ForConditionalGeneration, optimizer: torch.optim.Optimizer
 ) -> int:
-    """Load the last checkpoint of a term, if there is one; returns the step to go on with."""
+    """Load the last checkpoint, if there is one; returns the step to go on with."""
     if not (folder / "progress.json").exists():
         return 0
     step = int(json.loads((folder / "progress.json").read_text())["step"])

@@ -14,7 +14,7 @@ from rollouts.engine import AdapterVersion, Prompt, Sampling
 from rollouts.transformers_engine import TransformersEngine
 from visplay.config import Model
 from visplay.evaluation.statistics import Estimate, accuracy_interval
-from visplay.pocket.build import Recipe
+from visplay.pocket.build import Recipe, Stage
 from visplay.pocket.lessons import CAPTION_PROMPT, TAUGHT, TYPES, caption, draw_question, is_glance
 from visplay.pocket.oracle import oracle
 from visplay.pocket.scenes import Scene, StyleName, render, sample_scenes
@@ -33,12 +33,10 @@ def write_card(folder: Path, *, recipe: Recipe, scenes: int = 600) -> Path:
     figures = {style: _answers(engine, style, scenes) for style in ("clean", "dusk")}
     parameters = sum(p.numel() for p in load_base(Model(path=str(folder)))[0].parameters())
     stages = "\n".join(
-        f"| {number} | {stage.steps} | {', '.join(f'{n} {kind}' for kind, n in stage.lessons.items())} "
-        f"| {100 * stage.glance_share:.0f} % |"
-        for number, term in enumerate(recipe.terms, start=1)
-        for stage in term.stages
+        f"| {stage.steps} | {', '.join(f'{n} {kind}' for kind, n in stage.lessons.items())} "
+        f"| {_glances(stage)} |"
+        for stage in recipe.stages
     )
-    steps = sum(term.steps for term in recipe.terms)
     text = f"""---
 license: apache-2.0
 pipeline_tag: image-text-to-text
@@ -49,12 +47,11 @@ A synthetic laboratory model: an Idefics3 of {parameters / 1e6:.1f} million para
 shapes on a 3 x 3 grid, asks questions about them and answers them. It knows nothing else.
 
 ## How it was made
-`visplay pocket build DIR --seed {recipe.seed}`: from random weights, {steps:,} steps on
-{recipe.scenes:,} clean scenes, AdamW, learning rate {recipe.terms[0].learning_rate:g} with a cosine
-over each term:
+`visplay pocket build DIR --seed {recipe.seed}`: from random weights, {recipe.steps:,} steps on
+{recipe.scenes:,} clean scenes, AdamW, learning rate {recipe.learning_rate:g} with a cosine:
 
-| term | steps | lessons in a batch | traces at a glance |
-|---|---|---|---|
+| steps | lessons in a batch | traces at a glance: where things are counted, elsewhere |
+|---|---|---|
 {stages}
 
 No held-out scene, no dusky picture and nothing of easy-vqa was used.
@@ -85,6 +82,12 @@ As a Questioner, at temperature 1, {4 * scenes} questions each:
 """
     write_text(folder / "README.md", text)
     return folder / "README.md"
+
+
+def _glances(stage: Stage) -> str:
+    if "reasoner" not in stage.lessons:
+        return "no traces about pictures"
+    return f"{stage.glance_share:.0%}, {stage.glance_share_elsewhere:.0%}"
 
 
 def _answers(engine: TransformersEngine, style: StyleName, count: int) -> dict[str, Any]:

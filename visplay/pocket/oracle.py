@@ -144,12 +144,19 @@ def answer_query(scene: Scene, query: Query) -> str | None:
 
 
 def sample_question(rng: np.random.Generator, scene: Scene, *, kind: Kind) -> str | None:
-    """Draw a question of a kind that this scene settles; None where a few tries find none."""
-    for _ in range(8):
+    """Draw a question of a kind that this scene settles; None where a few tries find none.
+
+    A yes/no question is drawn for either answer with equal odds, so that the wording gives no answer away.
+    """
+    wanted = str(rng.choice(["yes", "no"])) if QUESTION_TYPES[kind] == "yes/no" else None
+    for _ in range(24):
         form = FORMS[kind][rng.integers(len(FORMS[kind]))]
         question = form.format(**_draw_fields(rng, scene))
         query = parse_query(question)
-        if query is not None and not _gives_itself_away(query) and answer_query(scene, query) is not None:
+        if query is None or _gives_itself_away(query):
+            continue
+        answer = answer_query(scene, query)
+        if answer is not None and wanted in (None, answer):
             return question[0].upper() + question[1:] + "?"
     return None
 

@@ -65,21 +65,23 @@ class Scene:
         return cls(**{**data, "things": tuple(Thing(**thing) for thing in data["things"])})
 
 
-def sample_scene(*, split: Split, seed: int, index: int, style: StyleName = "clean") -> Scene:
+def sample_scene(
+    *, split: Split, seed: int, index: int, style: StyleName = "clean", things: tuple[int, int] = (1, 6)
+) -> Scene:
     """Draw scene number `index` of a stream; the same arguments give the same scene.
 
-    A scene has one to six things in two to four colours and two or three shapes, so that counts are
-    seldom 0 or 1.
+    A scene has as many things as `things` allows (at most 9), in two to four colours and two or three shapes,
+    so that counts are seldom 0 or 1.
     """
     rng = _generator(split, seed, index, 0)
     colors = rng.choice(list(COLORS), size=rng.integers(2, 5), replace=False)
     shapes = rng.choice(SHAPES, size=rng.integers(2, 4), replace=False)
-    places = sorted(rng.choice(9, size=rng.integers(1, 7), replace=False))
-    things = tuple(
+    places = sorted(rng.choice(9, size=rng.integers(things[0], things[1] + 1), replace=False))
+    drawn = tuple(
         Thing(shape=str(rng.choice(shapes)), color=str(rng.choice(colors)), place=int(place))
         for place in places
     )
-    return Scene(things=things, split=split, seed=seed, index=index, style=style)
+    return Scene(things=drawn, split=split, seed=seed, index=index, style=style)
 
 
 def sample_scenes(

@@ -88,7 +88,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, *, seed: int) -> Idefics3For
             "intermediate_size": 512,
             "num_hidden_layers": 4,
             "num_attention_heads": 6,
-            "num_key_value_heads": 2,
+            "num_key_value_heads": 6,
             "head_dim": 32,
             "max_position_embeddings": 512,
             "rms_norm_eps": 1e-5,

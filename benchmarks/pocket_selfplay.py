@@ -1,0 +1,117 @@
+"""Does self-play make the pocket Reasoner better, and against which controls?
+
+Runs `configs/pocket.yaml` for each arm and seed, each in a process of its own, and prints one table per
+benchmark from the runs' stored samples. A finished run is not done again, so two invocations with different
+arms can share two cores, and a last one with all arms prints the tables:
+
+    python benchmarks/pocket_selfplay.py --images runs/demo-images --arms method random
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from visplay.evaluation.table import percent_interval, points, read_summaries
+from visplay.health import is_right
+from visplay.pocket.lessons import is_glance
+from visplay.run import read_jsonl
+
+ARMS = {
+    "method": [],
+    "random": ["control=random_reward"],
+    "untrained-questioner": ["questioner.steps=0"],
+    "per-role": ["adapters=per_role"],
+}
+
+
+def train(arm: str, seed: int, *, images: Path, output: Path, overrides: list[str]) -> None:
+    command = [
+        sys.executable, "-m", "visplay.cli", "train", "configs/pocket.yaml", f"images.source={images}",
+        f"output={output}", f"name={arm}-{seed}", f"seed={seed}", *ARMS[arm], *overrides,
+    ]  # fmt: skip
+    print(" ".join(command[1:]), flush=True)
+    output.mkdir(parents=True, exist_ok=True)
+    with (output / f"{arm}-{seed}.log").open("a") as log:
+        subprocess.run(command, check=True, stdout=log, stderr=log)
+
+
+def accuracy_rows(runs: list[tuple[str, Path]], benchmark: str) -> Iterator[list[str]]:
+    for name, run in runs:
+        for iteration, summary in read_summaries(run).items():
+            figures = summary[benchmark]
+            samples = pq.read_table(run / f"iteration-{iteration}/evaluation/samples.parquet").to_pylist()
+            own = [row for row in samples if row["benchmark"] == benchmark]
+            paired = figures["paired"]
+            yield [
+                name, str(iteration), percent_interval(figures["accuracy"]),
+                f"{points(paired)}, {paired['verdict']}" if paired else "", percent(figures["maj@8"]),
+                percent(figures["blind"]), *manners(own),
+            ]  # fmt: skip
+
+
+def manners(rows: list[dict[str, Any]]) -> list[str]:
+    """The share of answers at a glance, and the accuracy within either manner."""
+    glances = [row["correct"] for row in rows if is_glance(row["output"])]
+    careful = [row["correct"] for row in rows if not is_glance(row["output"])]
+    return [f"{100 * len(glances) / len(rows):.0f} %", share(glances), share(careful)]
+
+
+def label_rows(runs: list[tuple[str, Path]]) -> Iterator[list[str]]:
+    for name, run in runs:
+        for row in read_jsonl(run / "metrics.jsonl"):
+            if row["phase"] == "curation":
+                folder = run / f"iteration-{row['iteration']}" / "curation"
+                rows = pq.read_table(folder / "candidates.parquet").to_pylist()
+                kept = [is_right(r) for r in rows if r["kept"] and r["truth"] is not None]
+                silver = row["silver_accuracy"]
+                yield [
+                    name, str(row["iteration"]), f"{100 * row['valid'] / row['questions']:.1f}",
+                    f"{100 * row['answerable'] / row['valid']:.1f}", str(row["distinct"]), str(row["kept"]),
+                    percent_interval(silver["kept"]), share(kept), percent_interval(silver["rejected"]),
+                ]  # fmt: skip
+
+
+def share(flags: list[bool]) -> str:
+    return f"{100 * sum(flags) / len(flags):.1f} (n = {len(flags)})" if flags else ""
+
+
+def percent(estimate: dict[str, float] | None) -> str:
+    return f"{100 * estimate['value']:.1f}" if estimate else ""
+
+
+def show(columns: list[str], rows: Iterator[list[str]]) -> None:
+    print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|")
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=Path, required=True, help="what `visplay pocket images` wrote")
+    parser.add_argument("--output", type=Path, default=Path("runs/pocket-selfplay"))
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="further overrides")
+    options = parser.parse_args()
+    for seed in options.seeds:
+        for arm in options.arms:
+            train(arm, seed, images=options.images, output=options.output, overrides=options.set)
+    runs = [(f"{a}, seed {s}", options.output / f"{a}-{s}") for a in options.arms for s in options.seeds]
+    for benchmark in read_summaries(runs[0][1])[0]:
+        print(f"\n{benchmark}, n = {read_summaries(runs[0][1])[0][benchmark]['n']}")
+        columns = ["run", "iteration", "greedy %", "against the base", "maj@8", "blind", "at a glance"]
+        show([*columns, "right at a glance", "right otherwise"], accuracy_rows(runs, benchmark))
+    print("\nSilver labels")
+    columns = ["run", "iteration", "valid %", "answerable %", "distinct", "kept", "right % of kept"]
+    show([*columns, "of kept and answerable", "right % of rejected"], label_rows(runs))
+
+
+if __name__ == "__main__":
+    main()
