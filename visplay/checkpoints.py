@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from rollouts.engine import AdapterVersion
@@ -41,6 +42,8 @@ def first_adapters(folder: Path) -> Adapters:
 def adapters_after(run: Path, *, iteration: int | None = None) -> tuple[int, Adapters]:
     """Who plays which role after an iteration of a run; the last finished one by default.
 
+    An iteration's own versions are those that it was measured with; a roll-back counts from the next one on.
+
     Returns:
         The iteration, 0 for the base with adapters that change nothing yet, and the versions by role.
 
@@ -56,7 +59,23 @@ def adapters_after(run: Path, *, iteration: int | None = None) -> tuple[int, Ada
         raise RunError(f"iteration {last} of {run} is not finished; finished are {measured}")
     adapters = first_adapters(run / "iteration-0" / "adapters")
     for number in range(1, last + 1):
-        for role in ROLES:
-            if f"iteration-{number}/{role}" in steps:
-                adapters = with_trained(adapters, role, kept_adapter(run / f"iteration-{number}" / role))
+        for step in (f"iteration-{number}/{role}" for role in ROLES):
+            if step in steps:
+                adapters = with_trained(adapters, step.split("/")[1], kept_adapter(run / step))
+        if number < last:
+            adapters = rolled_back(adapters, run / f"iteration-{number}" / "health")
     return last, adapters
+
+
+def keep_roll_back(current: Adapters, best: Adapters, folder: Path) -> None:
+    """Keep the best versions under numbers of their own, so that no number ever names two weights."""
+    for role in {adapter.name: role for role, adapter in best.items()}.values():  # a shared one once
+        keep_adapter(replace(best[role], version=current[role].version), folder / role)
+
+
+def rolled_back(adapters: Adapters, folder: Path) -> Adapters:
+    """The versions that `keep_roll_back` left in a step's folder, or, where it left none, `adapters`."""
+    for role in ROLES:
+        if (folder / role).is_dir():
+            adapters = with_trained(adapters, role, kept_adapter(folder / role))
+    return adapters

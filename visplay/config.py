@@ -133,6 +133,31 @@ class Evaluation(Section):
     seed: int = Field(0, ge=0, description="Draws subsets and, on pocket, the scenes.")
 
 
+class Limits(Section):
+    """What is healthy; beyond a limit an alarm is raised, null is off. All but `kl` are shares."""
+
+    min_valid: float | None = Field(0.5, description="Of the questions, well-formed.")
+    min_distinct: float | None = Field(0.1, description="Of the valid questions, different ones.")
+    min_kept: float | None = Field(0.02, description="Of the valid questions, informative.")
+    max_low_confidence: float | None = Field(0.5, description="Of the voted questions, c < 0.25.")
+    min_silver_accuracy: float | None = Field(0.3, description="Of the kept silver answers, right if known.")
+    max_same_answer: float | None = Field(0.8, description="Of the benchmark answers, one and the same.")
+    min_parsed: float | None = Field(0.5, description="Of the benchmark answers, in a box.")
+    max_no_spread: float | None = Field(0.9, description="Of the training groups, with equal rewards.")
+    max_kl: float | None = Field(1.0, description="Nats from the phase's start.")
+    min_accuracy_change: float | None = Field(0.0, description="Against the base, where called worse.")
+
+
+class Health(Section):
+    """What to do when an iteration's figures say that the method has gone wrong."""
+
+    action: Literal["warn", "stop", "roll_back"] = Field(
+        "warn",
+        description="`stop` ends the run after the iteration; `roll_back` goes on from the best one so far.",
+    )
+    limits: Limits = Limits()
+
+
 class Rewards(BaseModel):
     """A preset and the values that differ from it, e.g. `rewards.samples=5`."""
 
@@ -194,6 +219,7 @@ class Config(Section):
     reasoner: Phase = Phase()
     optimizer: Optimizer = Optimizer()
     evaluation: Evaluation = Evaluation()
+    health: Health = Health()
 
     @property
     def folder(self) -> Path:

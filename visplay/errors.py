@@ -11,6 +11,7 @@ VisplayError
 ├── EngineError              the rollout engine failed
 │   └── AdapterMismatch      it answered with another adapter version than the one asked for
 ├── TrainingDiverged         loss or gradients are no longer finite
+├── HealthAlarm              an iteration's figures are beyond the limits, and the run was to stop then
 └── PreflightError           a check before the first step found that the run cannot work
 ```
 
@@ -57,6 +58,10 @@ class AdapterMismatch(EngineError):
 
 class TrainingDiverged(VisplayError):
     """The loss or the gradients are no longer finite."""
+
+
+class HealthAlarm(VisplayError):
+    """An iteration's figures are beyond `health.limits`, and `health.action` is `stop`."""
 
 
 class PreflightError(VisplayError):

@@ -21,14 +21,19 @@ Under `rewards`, beside the keys below, every value of a preset can be set; [rew
 
 def config_reference() -> str:
     """Every key with its type, default, bounds and meaning, as Markdown."""
-    top = {name: field for name, field in Config.model_fields.items() if not _is_section(field)}
-    parts = [HEADER, _table("", top)]
-    for name, field in Config.model_fields.items():
-        if _is_section(field):
-            section: Any = field.annotation
-            about = (section.__doc__ or "").strip().split("\n")[0]
-            parts.append(f"## {name}\n{about}\n\n{_table(name + '.', section.model_fields)}")
-    return "\n".join(parts)
+    return "\n".join([HEADER, *_sections("", Config.model_fields)])
+
+
+def _sections(prefix: str, fields: dict[str, FieldInfo]) -> list[str]:
+    """The table of a section's own keys, then its subsections."""
+    nested = {name: field for name, field in fields.items() if _is_section(field)}
+    parts = [_table(prefix, {name: field for name, field in fields.items() if name not in nested})]
+    for name, field in nested.items():
+        section: Any = field.annotation
+        about = (section.__doc__ or "").strip().split("\n")[0]
+        first, *rest = _sections(f"{prefix}{name}.", section.model_fields)
+        parts += [f"## {prefix}{name}\n{about}\n\n{first}", *rest]
+    return parts
 
 
 def _table(prefix: str, fields: dict[str, FieldInfo]) -> str:

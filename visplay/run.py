@@ -29,8 +29,8 @@ PACKAGES = (
 )
 
 
-# What a run may be continued with: more iterations, and what does not decide any result.
-MAY_CHANGE = {"name", "output", "iterations", "threads", "optimizer.checkpoint_every"}
+# Keys and sections that may differ when a run is continued: how far it goes, and what decides no result.
+MAY_CHANGE = {"name", "output", "iterations", "threads", "optimizer.checkpoint_every", "health"}
 UNFINISHED = "unfinished"  # inside a step's folder: what only a stopped step needs
 
 
@@ -119,7 +119,7 @@ class Run:
             return
         before, after = flat_config(read_config(path)), flat_config(config.model_dump(mode="json"))
         changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-        if set(changed) - MAY_CHANGE:
+        if any(key not in MAY_CHANGE and key.split(".")[0] not in MAY_CHANGE for key in changed):
             raise RunMismatch(
                 f"{self.folder} holds a run with another configuration:\n"
                 + "\n".join(f"  {key}: {before.get(key)!r} -> {after.get(key)!r}" for key in changed)

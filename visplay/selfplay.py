@@ -15,9 +15,19 @@ from transformers import set_seed
 
 from rollouts.engine import RolloutEngine
 from rollouts.transformers_engine import TransformersEngine
-from visplay.checkpoints import Adapters, first_adapters, keep_adapter, kept_adapter, with_trained
+from visplay.alarms import best_iteration, check, iteration_figures
+from visplay.checkpoints import (
+    Adapters,
+    adapters_after,
+    first_adapters,
+    keep_adapter,
+    keep_roll_back,
+    kept_adapter,
+    rolled_back,
+    with_trained,
+)
 from visplay.config import Config
-from visplay.errors import PreflightError
+from visplay.errors import HealthAlarm, PreflightError
 from visplay.evaluation.measure import evaluate
 from visplay.health import question_health
 from visplay.images import read_images
@@ -40,6 +50,7 @@ def selfplay(config: Config, *, display: Display) -> Path:
             silver = curate(table, run, iteration, adapters)
             adapters = train_reasoner(table, run, iteration, adapters, silver)
             measure(table, run, iteration, adapters)
+            adapters = watch_health(table, run, iteration, adapters)
         table.engine.close()
     return run.folder
 
@@ -158,6 +169,42 @@ def measure(table: Table, run: Run, iteration: int, adapters: Adapters) -> None:
         return [{"iteration": iteration, "phase": "evaluation", "benchmarks": summary}]
 
     _step(table, run, f"iteration-{iteration}/evaluation", work)
+
+
+def watch_health(table: Table, run: Run, iteration: int, adapters: Adapters) -> Adapters:
+    """Hold the iteration's figures against `health.limits`; warn, stop, or go back to the best adapters.
+
+    Raises:
+        HealthAlarm: a figure is beyond its limit and `health.action` is `stop`.
+    """
+    health = table.config.health
+
+    def work(folder: Path) -> list[dict[str, Any]]:
+        figures = iteration_figures(run.folder, iteration)
+        alarms = check(figures, health.limits)
+        best = best_iteration(run.folder, last=iteration)
+        back = best if alarms and health.action == "roll_back" and best < iteration else None
+        if back is not None:
+            keep_roll_back(adapters, adapters_after(run.folder, iteration=back)[1], folder)
+        raised = [str(alarm) for alarm in alarms]
+        write_text(folder / "alarms.json", json.dumps({"alarms": raised, "rolled_back_to": back}, indent=2))
+        return [{"iteration": iteration, "phase": "health", **figures, "alarms": len(alarms)}]
+
+    folder = _step(table, run, f"iteration-{iteration}/health", work)
+    found = json.loads((folder / "alarms.json").read_text())
+    for alarm in found["alarms"]:
+        table.display.say(f"alarm, iteration {iteration}: {alarm}")
+    if found["alarms"] and health.action == "stop":
+        raise HealthAlarm(
+            f"iteration {iteration} raised alarms: {'; '.join(found['alarms'])}. "
+            "All of it is kept; to go on, add health.action=warn"
+        )
+    if found["rolled_back_to"] is not None:
+        table.display.say(f"going on with the adapters of iteration {found['rolled_back_to']}")
+        adapters = rolled_back(adapters, folder)
+        for adapter in adapters.values():
+            table.engine.publish(adapter)
+    return adapters
 
 
 def _step(table: Table, run: Run, name: str, work: Callable[[Path], list[dict[str, Any]]]) -> Path:

@@ -218,6 +218,13 @@ def test_synthetic_results_say_so(run: Path) -> None:
     assert "Synthetic. The pocket model has been taught on drawn shapes only." in tags.text
 
 
+def test_alarms_are_shown_as_text(run: Path) -> None:
+    write_json(run / "iteration-1/health/alarms.json", {"alarms": [f"valid is 0.1 {ATTACK}"]})
+    page = write_report(run).read_text()
+    assert "<strong>Alarm, iteration 1.</strong> valid is 0.1 &lt;/script&gt;" in page
+    assert ATTACK not in page
+
+
 def test_a_run_that_has_only_begun_renders(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("iterations: 3\n")
     _, tags = page_of(tmp_path)

@@ -46,7 +46,10 @@ def test_another_configuration_is_shown(tmp_path: Path) -> None:
     before, after = config(tmp_path), config(tmp_path, seed=5)
     with Run(before.folder).opened(before):
         pass
-    with pytest.raises(RunMismatch, match=r"seed: 0 -> 5\nOnly iterations"), Run(after.folder).opened(after):
+    with (
+        pytest.raises(RunMismatch, match=r"seed: 0 -> 5\nOnly health, iterations"),
+        Run(after.folder).opened(after),
+    ):
         pass
 
 

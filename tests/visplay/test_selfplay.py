@@ -20,9 +20,9 @@ from safetensors.torch import load_file
 from rollouts.engine import AdapterVersion, Sampling
 from rollouts.transformers_engine import TransformersEngine
 from visplay.ask import ask, print_asked
-from visplay.checkpoints import adapters_after
+from visplay.checkpoints import adapters_after, kept_adapter
 from visplay.config import Config, Model, check_config
-from visplay.errors import PreflightError, RunError
+from visplay.errors import HealthAlarm, PreflightError, RunError
 from visplay.export import export
 from visplay.listing import print_runs
 from visplay.pocket.scenes import render, sample_scenes
@@ -77,11 +77,11 @@ def test_a_run_leaves_everything_that_happened(finished: Path) -> None:
     steps = [entry["step"] for entry in read_jsonl(finished / "journal.jsonl")]
     assert steps == [
         "iteration-0/adapters", "iteration-0/evaluation", "iteration-1/questioner", "iteration-1/curation",
-        "iteration-1/reasoner", "iteration-1/evaluation",
+        "iteration-1/reasoner", "iteration-1/evaluation", "iteration-1/health",
     ]  # fmt: skip
     metrics = read_jsonl(finished / "metrics.jsonl")
     assert [row["phase"] for row in metrics] == [
-        "evaluation", "questioner", "questioner", "curation", "reasoner", "reasoner", "evaluation",
+        "evaluation", "questioner", "questioner", "curation", "reasoner", "reasoner", "evaluation", "health",
     ]  # fmt: skip
     for row in metrics:
         if row["phase"] in ("questioner", "reasoner"):
@@ -234,6 +234,38 @@ def test_stopped_by_a_signal_or_a_full_disk_it_says_how_to_go_on(pictures: Path,
     print_runs(tmp_path, console)
     listed = console.export_text()
     assert "stopped" in listed and "0 of 1" in listed and "iteration-0/evaluation" in listed
+
+
+def test_an_alarm_stops_the_run_or_takes_it_back_to_the_best_adapters(pictures: Path, tmp_path: Path) -> None:
+    """So high a learning rate destroys the Reasoner within two steps."""
+    destructive = {
+        "iterations": 2, "questioner": {**SMALL["questioner"], "steps": 0},  # type: ignore[dict-item]
+        "optimizer": {"learning_rate": 0.1, "micro_batch_size": 8},
+        "evaluation": {"benchmarks": ["pocket-dusk"], "limit": 24, "maj_limit": 0, "blind_limit": 0},
+    }  # fmt: skip
+    stopping = config(pictures, tmp_path, name="stop", health={"action": "stop"}, **destructive)
+    with pytest.raises(
+        HealthAlarm, match=r"iteration 1 raised alarms: .*accuracy_change.*health\.action=warn"
+    ):
+        selfplay(stopping, display=Display())
+    run = selfplay(
+        config(pictures, tmp_path, name="back", health={"action": "roll_back"}, **destructive),
+        display=Display(),
+    )
+    assert json.loads((run / "iteration-1/health/alarms.json").read_text())["rolled_back_to"] == 0
+    weights = [
+        load_file(run / folder / "adapter_model.safetensors")
+        for folder in ("iteration-0/adapters/shared-0", "iteration-1/health/reasoner/adapter")
+    ]
+    assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
+    measured = adapters_after(run, iteration=1)[1]["reasoner"]
+    back = kept_adapter(run / "iteration-1/health/reasoner")
+    trained = kept_adapter(run / "iteration-2/reasoner")
+    assert measured.version < back.version < trained.version  # no number names two weights
+    first, second = (
+        json.loads((run / f"iteration-{i}/curation/summary.json").read_text())["valid"] for i in (1, 2)
+    )
+    assert second > 0.8 * first > 0  # it asks like the base again
 
 
 def wait_for(path: Path, process: subprocess.Popen[Any], seconds: float = 240) -> None:

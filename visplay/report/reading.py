@@ -27,6 +27,7 @@ class Story:
         candidates: iteration -> rows of `candidates.parquet`.
         answers: iteration -> rows of the Reasoner phase's `rollouts.parquet`.
         sources: picture's key -> its name in the source.
+        alarms: iteration -> the alarms it raised, in words.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Story:
     candidates: dict[int, list[dict[str, Any]]]
     answers: dict[int, list[dict[str, Any]]]
     sources: dict[str, str]
+    alarms: dict[int, list[str]]
 
     @property
     def planned(self) -> int:
@@ -80,6 +82,10 @@ def read_story(folder: Path) -> Story:
             candidates={i: _rows(path) for i, path in _by_iteration(folder, "curation/candidates.parquet")},
             answers={i: _rows(path) for i, path in _by_iteration(folder, "reasoner/rollouts.parquet")},
             sources={row["key"]: row["source"] for row in manifest},
+            alarms={
+                iteration: json.loads(path.read_text(encoding="utf-8"))["alarms"]
+                for iteration, path in _by_iteration(folder, "health/alarms.json")
+            },
         )
     except (ValueError, OSError, KeyError, yaml.YAMLError) as error:  # pyarrow's errors are ValueErrors
         raise CorruptArtifact(f"{folder} holds a file that cannot be read: {error}") from error
