@@ -11,12 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import rewards
-from rollouts.engine import AdapterVersion, Sampling
-from visplay.evaluation.benchmarks import Item, load_benchmark
+from rollouts.engine import AdapterVersion, Completion, Sampling
+from visplay.evaluation.asking import greyed, item_prompt
+from visplay.evaluation.benchmarks import load_benchmark
+from visplay.evaluation.items import Item
+from visplay.evaluation.scoring import compare, score_output
 from visplay.evaluation.statistics import accuracy_interval, paired_difference
-from visplay.roles import reasoner_prompt
 from visplay.run import write_text
-from visplay.table import Table, greyed_out, sample
+from visplay.table import Table, sample
 
 
 def evaluate(
@@ -55,12 +57,8 @@ def _ask(table: Table, items: Sequence[Item], *, adapter: AdapterVersion) -> lis
         top_p=table.config.votes.top_p, max_tokens=table.config.reasoner.max_tokens, seed=config.seed,
     )  # fmt: skip
     with table.watch("pictures"):
-        pictures = [item.image() for item in items]
-    prompts = [reasoner_prompt(p, i.question, key=i.key) for p, i in zip(pictures, items, strict=True)]
-    blanks = [
-        reasoner_prompt(greyed_out(p), i.question, key=i.key)
-        for p, i in zip(pictures[: config.blind_limit], items, strict=False)
-    ]
+        prompts = [item_prompt(item) for item in items]
+        blanks = [item_prompt(item, pictures=greyed) for item in items[: config.blind_limit]]
     answers = [group[0] for group in sample(table, prompts, adapter=adapter, sampling=greedy)]
     blind: list[str | None] = [None] * len(items)
     for i, group in enumerate(sample(table, blanks, adapter=adapter, sampling=greedy) if blanks else ()):
@@ -69,28 +67,28 @@ def _ask(table: Table, items: Sequence[Item], *, adapter: AdapterVersion) -> lis
     if config.maj_limit:
         voted = sample(table, prompts[: config.maj_limit], adapter=adapter, sampling=voting)
         for i, group in enumerate(voted):
-            votes[i] = rewards.vote([rewards.extract_answer(completion.text) for completion in group])
-    rows = []
+            answers_m = [rewards.extract_answer(completion.text) for completion in group]
+            votes[i] = rewards.vote(answers_m, options=items[i].gold.options or None)
     with table.watch("scoring"):
-        for item, answer, unseeing, vote in zip(items, answers, blind, votes, strict=True):
-            boxed = rewards.extract_answer(answer.text)
-            truncated = answer.finish_reason == "length"
-            rows.append(
-                {
-                    "key": item.key, "kind": item.kind, "cluster": item.cluster, "question": item.question,
-                    "gold": item.answer, "output": answer.text, "answer": boxed,
-                    "status": "truncated" if truncated else "ok" if boxed is not None else "unparsed",
-                    "tokens": len(answer.token_ids), "correct": _right(boxed, item.answer),
-                    "blind_output": unseeing,
-                    "blind_correct": None
-                    if unseeing is None
-                    else _right(rewards.extract_answer(unseeing), item.answer),
-                    "majority": vote.answer if vote else None,
-                    "majority_confidence": vote.confidence if vote else None,
-                    "majority_correct": _right(vote.answer, item.answer) if vote else None,
-                }
-            )  # fmt: skip
-    return rows
+        return [
+            _row(item, answer, unseeing, vote)
+            for item, answer, unseeing, vote in zip(items, answers, blind, votes, strict=True)
+        ]
+
+
+def _row(item: Item, answer: Completion, unseeing: str | None, vote: rewards.Vote | None) -> dict[str, Any]:
+    score = score_output(answer.text, item.gold, cut=answer.finish_reason == "length")
+    return {
+        "key": item.key, "kind": item.kind, "cluster": item.cluster, "question": item.question,
+        "gold": item.gold.answers[0], "output": answer.text, "answer": score.answer,
+        "status": score.status, "cut": answer.finish_reason == "length",
+        "tokens": len(answer.token_ids), "correct": score.correct,
+        "blind_output": unseeing,
+        "blind_correct": None if unseeing is None else score_output(unseeing, item.gold, cut=False).correct,
+        "majority": vote.answer if vote else None,
+        "majority_confidence": vote.confidence if vote else None,
+        "majority_correct": _right(vote.answer, item) if vote else None,
+    }  # fmt: skip
 
 
 def summarise(
@@ -126,7 +124,7 @@ def _summary(
         f"maj@{k}": _accuracy_of(rows, "majority_correct", clustered=shared is not None),
         "blind": _accuracy_of(rows, "blind_correct", clustered=shared is not None),
         "parse_rate": sum(row["answer"] is not None for row in rows) / len(rows),
-        "truncation_rate": sum(row["status"] == "truncated" for row in rows) / len(rows),
+        "truncation_rate": sum(row["cut"] for row in rows) / len(rows),
         "accuracy_given_parsed": sum(row["correct"] for row in parsed) / max(1, len(parsed)),
         "mean_tokens": sum(row["tokens"] for row in rows) / len(rows),
         "kinds": {kind: asdict(accuracy_interval(values)) for kind, values in sorted(kinds.items())},
@@ -143,5 +141,5 @@ def _accuracy_of(rows: Sequence[dict[str, Any]], column: str, *, clustered: bool
     return asdict(accuracy_interval([row[column] for row in asked], clusters=clusters))
 
 
-def _right(answer: str | None, gold: str) -> bool:
-    return answer is not None and rewards.equivalent(answer, gold).equal
+def _right(answer: str | None, item: Item) -> bool:
+    return answer is not None and any(compare(answer, one, item.gold).equal for one in item.gold.answers)
