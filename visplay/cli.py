@@ -30,7 +30,7 @@ pocket_app = typer.Typer(
     help="The pocket world: synthetic scenes and the tiny VLM that sees them.", no_args_is_help=True
 )
 app.add_typer(pocket_app, name="pocket")
-for command in (commands.evaluate, commands.rescore, commands.benchmarks):
+for command in (commands.evaluate, commands.rescore, commands.compare, commands.benchmarks):
     app.command()(command)
 
 

@@ -103,7 +103,7 @@ def _pocket(style: StyleName) -> Callable[[int | None, int, Split], list[Item]]:
                 Item(
                     key=f"{split}-{seed}-{scene.index}", images=lambda scene=scene: (render(scene),),  # type: ignore[misc]
                     question=question, gold=Gold(rule="text", answers=(answer,)), kind=kind,
-                    cluster=str(scene.index), groups={"kind": kind},
+                    cluster=str(scene.index), groups={"kind": kind}, row=scene.index,
                 )
             )  # fmt: skip
         return items
@@ -127,7 +127,7 @@ def _easy_vqa(limit: int | None, seed: int, split: Split) -> list[Item]:
         Item(
             key=f"{split}-{row}", images=lambda path=paths[image]: (Image.open(path).convert("RGB"),),  # type: ignore[misc]
             question=question, gold=Gold(rule="text", answers=(answer,)), kind=_easy_vqa_kind(question),
-            cluster=str(image), groups={"kind": _easy_vqa_kind(question)},
+            cluster=str(image), groups={"kind": _easy_vqa_kind(question)}, row=row,
         )
         for row, question, answer, image in drawn
     ]  # fmt: skip

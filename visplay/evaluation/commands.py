@@ -98,6 +98,24 @@ def rescore(
     print_figures(folder.name, rescore_folder(folder, judge=found, free_form=judge_free_form))
 
 
+def compare(
+    before: Annotated[str, typer.Argument(help="Stored samples: an evaluation, RUN@0, or lmms-eval's log.")],
+    after: Annotated[str, typer.Argument(help="The same of the other checkpoint, e.g. RUN@3.")],
+    page: Annotated[Path, typer.Option(help="Where the HTML page goes.")] = Path("comparison.html"),
+    metric: Annotated[str | None, typer.Option(help="Metric of lmms-eval's logs.")] = None,
+) -> None:
+    """Say better, worse or can't tell, benchmark by benchmark, and write a page with what changed."""
+    from visplay.evaluation.comparison import compare as compare_sides
+    from visplay.evaluation.printing import print_comparison
+    from visplay.evaluation.sides import find_side
+    from visplay.report.comparison import write_comparison
+
+    first, second = find_side(before, metric=metric), find_side(after, metric=metric)
+    compared = compare_sides(first, second)
+    print_comparison(first.name, second.name, compared)
+    typer.echo(f"page: {write_comparison(page, first, second, compared)}")
+
+
 def benchmarks() -> None:
     """List the benchmarks: rows, source, how they are scored."""
     from rich.console import Console

@@ -10,7 +10,13 @@ from visplay.evaluation.items import Gold
 from visplay.evaluation.records import Record
 from visplay.evaluation.scoring import FAILED
 from visplay.evaluation.spec import Spec
-from visplay.evaluation.statistics import accuracy_interval, maj_at_k, mean_interval, pass_at_k
+from visplay.evaluation.statistics import (
+    accuracy_interval,
+    maj_at_k,
+    mean_interval,
+    pass_at_k,
+    score_interval,
+)
 
 COVERAGE = 0.99  # below it there is no headline
 Figures = dict[str, Any]
@@ -42,10 +48,7 @@ def figures_of(records: Sequence[Record], *, headline: str = "accuracy") -> Figu
         for name, value in ({"kind": record["kind"]} | record["groups"]).items():
             if value:
                 groups[name][value].append(record["score"])
-    graded = any(score not in (0.0, 1.0) for score in scores)
-    estimate = (
-        mean_interval(scores, clusters=clusters) if graded else accuracy_interval(scores, clusters=clusters)
-    )
+    estimate = score_interval(scores, clusters=clusters)
     figures |= {
         "headline": estimate.value,
         "accuracy": asdict(estimate),

@@ -61,6 +61,7 @@ class Item:
         cluster: items that share a picture or a problem share this.
         options: texts of the options to be shown below the question, A first.
         groups: further values it is reported by.
+        row: its number in the source, from 0: by it, samples of other tools are found again.
     """
 
     key: str
@@ -71,6 +72,7 @@ class Item:
     cluster: str = ""
     options: tuple[str, ...] = ()
     groups: dict[str, str] = field(default_factory=dict)
+    row: int = -1
 
 
 def read_item(spec: Spec, rows: Rows, number: int) -> Item:
@@ -101,6 +103,7 @@ def read_item(spec: Spec, rows: Rows, number: int) -> Item:
         cluster=fill(spec.cluster, row) or fill(spec.key, row) or str(number),
         options=options if spec.options_shown else (),
         groups=groups,
+        row=number,
     )
 
 

@@ -1,10 +1,12 @@
 """An evaluation's figures in the terminal."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from visplay.evaluation.comparison import Compared
 from visplay.evaluation.figures import Figures
 
 
@@ -46,6 +48,48 @@ def _notes(figures: Figures) -> list[str]:
     if judged := figures.get("judge"):
         notes.append(f"judge and rules, {agreement_text(judged)}")
     return notes
+
+
+def print_comparison(
+    first: str, second: str, compared: Sequence[Compared], console: Console | None = None
+) -> None:
+    """Print the verdict on each benchmark, with what the difference is made of."""
+    table = Table(title=f"{second} against {first}", title_justify="left")
+    for column in ("benchmark", "n", "before", "after", "difference", "p, Holm", "verdict"):
+        table.add_column(column, justify="left" if column in ("benchmark", "verdict") else "right")
+    notes = []
+    for one in compared:
+        if one.paired is None or one.before is None or one.after is None or one.p_adjusted is None:
+            table.add_row(one.benchmark, str(one.n), "", "", "", "", one.verdict)
+            notes.append(f"{one.benchmark}: no figure, {one.withheld}")
+            continue
+        paired = one.paired
+        table.add_row(
+            one.benchmark, str(one.n), percent(one.before.value), percent(one.after.value),
+            f"{signed(paired.difference)} [{signed(paired.low)}, {signed(paired.high)}]",
+            "<0.001" if one.p_adjusted < 0.001 else f"{one.p_adjusted:.3f}", one.verdict,
+        )  # fmt: skip
+        notes.append(
+            f"{one.benchmark}: {len(one.gained)} to right, {len(one.lost)} to wrong; "
+            f"detectable {100 * paired.minimum_detectable:.1f} points"
+        )
+        if one.parts:
+            notes.append(
+                f"{one.benchmark}: of {signed(one.parts.total)} points {signed(one.parts.truncation)} come "
+                f"from answers cut off, {signed(one.parts.format)} from unreadable ones, "
+                f"{signed(one.parts.answers)} from the answers themselves"
+            )
+    for one in compared:
+        notes += [f"{one.benchmark}: {count} rows not compared, {why}" for why, count in one.left_out.items()]
+    console = console or Console()
+    console.print(table)
+    for line in notes:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def signed(value: float) -> str:
+    """A difference in points, with its sign."""
+    return f"{100 * value:+.1f}"
 
 
 def agreement_text(judged: dict[str, Any]) -> str:

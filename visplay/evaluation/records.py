@@ -42,8 +42,9 @@ def new_record(
 ) -> Record:
     """A sample before it is answered."""
     return {
-        "key": "", "generation": generation, "benchmark": benchmark, "item": item.key, "sample": sample,
-        "cluster": item.cluster, "kind": item.kind, "groups": item.groups, "question": item.question,
+        "key": "", "generation": generation, "benchmark": benchmark, "item": item.key,
+        "row": item.row, "sample": sample, "cluster": item.cluster, "kind": item.kind,
+        "groups": item.groups, "question": item.question,
         "gold": item.gold.to_json(), "pictures": list(pictures), "prompt": prompt_text(prompt),
         "output": None, "finish": None, "tokens": 0, "error": None,
     }  # fmt: skip

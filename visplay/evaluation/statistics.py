@@ -123,6 +123,13 @@ def mean_interval(
     return Estimate(value=value, low=float(low), high=float(high), n=len(values))
 
 
+def score_interval(scores: Sequence[float], *, clusters: Sequence[Hashable] | None = None) -> Estimate:
+    """`accuracy_interval` where all scores are 0 or 1, else `mean_interval`."""
+    if all(score in (0, 1) for score in scores):
+        return accuracy_interval([int(score) for score in scores], clusters=clusters)
+    return mean_interval(scores, clusters=clusters)
+
+
 def paired_difference(
     before: Sequence[float],
     after: Sequence[float],
@@ -213,7 +220,7 @@ def decompose(before: Sequence[tuple[str, bool]], after: Sequence[tuple[str, boo
     mean_accuracy = (first + second) / 2
     return Decomposition(
         total=p2 * second - p1 * first,
-        truncation=-(cut2 - cut1) * mean_accuracy,
+        truncation=(cut1 - cut2) * mean_accuracy,
         format=((p2 - p1) + (cut2 - cut1)) * mean_accuracy,
         answers=(second - first) * (p1 + p2) / 2,
     )
