@@ -25,6 +25,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from visplay.errors import ConfigError, ImageSourceError
 
+MID_GREY = (128, 128, 128)  # an all-black picture counts as padding in some architectures
+
 # Reads the encoded bytes of one source name; raises OSError or ValueError where there are none.
 ReadBytes = Callable[[str], bytes]
 
@@ -314,6 +316,11 @@ def cell_bytes(cell: object, *, base: Path) -> bytes:
     if isinstance(cell, str):
         return (base / cell).read_bytes()
     raise ValueError("no picture in this row" if cell is None else f"a {type(cell).__name__}, not a picture")
+
+
+def greyed_out(picture: Image.Image) -> Image.Image:
+    """A mid-grey picture of the same size: what the Reasoner gets when it is to answer blind."""
+    return Image.new("RGB", picture.size, MID_GREY)
 
 
 def _write_atomically(path: Path, data: bytes) -> None:

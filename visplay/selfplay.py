@@ -18,7 +18,7 @@ from rollouts.engine import AdapterVersion, RolloutEngine
 from rollouts.transformers_engine import TransformersEngine
 from visplay.config import Config
 from visplay.errors import PreflightError
-from visplay.evaluation.measure import evaluate
+from visplay.evaluation.measure import evaluate, evaluate_in_full
 from visplay.health import question_health
 from visplay.images import read_images
 from visplay.phases import SilverExample, curation, questioner_phase, read_silver, reasoner_phase
@@ -42,6 +42,8 @@ def selfplay(config: Config, *, display: Display) -> Path:
             silver = curate(table, run, iteration, adapters)
             adapters = train_reasoner(table, run, iteration, adapters, silver)
             measure(table, run, iteration, adapters)
+        if config.evaluation.full_at_end:
+            measure_in_full(table, run, adapters)
         table.engine.close()
     return run.folder
 
@@ -160,6 +162,17 @@ def measure(table: Table, run: Run, iteration: int, adapters: Adapters) -> None:
         return [{"iteration": iteration, "phase": "evaluation", "benchmarks": summary}]
 
     _step(table, run, f"iteration-{iteration}/evaluation", work)
+
+
+def measure_in_full(table: Table, run: Run, adapters: Adapters) -> None:
+    """The base and the trained Reasoner on every question, in a folder of its own with a comparison."""
+
+    def work(folder: Path) -> list[dict[str, Any]]:
+        evaluate_in_full(table, reasoner=adapters["reasoner"], folder=folder)
+        return []
+
+    folder = _step(table, run, f"full-{table.config.iterations}", work)
+    table.display.say(f"comparison on all questions: {folder / 'comparison.html'}")
 
 
 def _step(table: Table, run: Run, name: str, work: Callable[[Path], list[dict[str, Any]]]) -> Path:

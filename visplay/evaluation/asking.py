@@ -9,8 +9,8 @@ from PIL import Image
 
 from rollouts.engine import Prompt
 from visplay.evaluation.items import Item
+from visplay.images import greyed_out
 from visplay.roles import benchmark_prompt
-from visplay.table import greyed_out
 
 Pictures = tuple[Image.Image, ...]
 Control = Literal["blind", "shuffled", "permuted"]

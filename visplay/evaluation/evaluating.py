@@ -21,7 +21,7 @@ from visplay.evaluation.records import (
     scored,
     write_records,
 )
-from visplay.table import mix_seed
+from visplay.seeds import mix_seed
 
 THUMBNAIL = 240  # pixels of the longer side of a kept picture
 

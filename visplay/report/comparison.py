@@ -9,6 +9,7 @@ from visplay.evaluation.records import Record
 from visplay.evaluation.sides import Side
 from visplay.report.page import page
 from visplay.report.samples import thumbnail
+from visplay.report.wording import is_synthetic
 from visplay.run import write_text
 
 SHOWN_TEXT = 4000  # characters of an output
@@ -43,6 +44,7 @@ def render_comparison(first: Side, second: Side, compared: list[Compared]) -> st
         compared=compared,
         flips=shown,
         benchmarks=[one.benchmark for one in compared],
+        synthetic=[one.benchmark for one in compared if is_synthetic(one.benchmark)],
         counted={"shown": len(shown), "all": sum(len(one.gained) + len(one.lost) for one in compared)},
         specs={"forest": forest(compared)},
     )
@@ -67,8 +69,8 @@ def forest(compared: list[Compared]) -> dict[str, Any]:
             }
         ],
         "layout": {
-            "xaxis": {"title": {"text": "accuracy, after minus before, points"}, "zeroline": True,
-                      "fixedrange": True},
+            "xaxis": {"title": {"text": "accuracy, after minus before, points"}, "rangemode": "tozero",
+                      "zeroline": True, "zerolinewidth": 3, "fixedrange": True},
             "yaxis": {"type": "category", "fixedrange": True, "title": {"text": ""}},
         },
     }  # fmt: skip
