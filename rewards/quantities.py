@@ -155,7 +155,7 @@ def same_quantity(a: Quantity, b: Quantity, *, tolerance: float | None) -> bool:
         b: another one.
         tolerance: relative to the larger of the two magnitudes; None for exact.
     """
-    (left_kind, left_factor), (right_kind, right_factor) = _dimension(a), _dimension(b)
+    (left_kind, left_factor), (right_kind, right_factor) = dimension(a), dimension(b)
     if a.unit and b.unit:
         if left_kind != right_kind:
             return False
@@ -182,7 +182,8 @@ def _close(
     return digits is not None and digits >= _MIN_ROUNDING_DECIMALS and round(fraction, digits) == decimal
 
 
-def _dimension(quantity: Quantity) -> tuple[str, Fraction]:
+def dimension(quantity: Quantity) -> tuple[str, Fraction]:
+    """The dimension of a quantity's unit and the factor to that dimension's first unit."""
     return _UNITS.get(quantity.unit, (quantity.unit, Fraction(1)))
 
 

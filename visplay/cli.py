@@ -14,6 +14,7 @@ import typer
 
 from visplay import __version__
 from visplay.errors import VisplayError
+from visplay.evaluation import commands
 
 if TYPE_CHECKING:
     from visplay.progress import Display
@@ -29,15 +30,19 @@ pocket_app = typer.Typer(
     help="The pocket world: synthetic scenes and the tiny VLM that sees them.", no_args_is_help=True
 )
 app.add_typer(pocket_app, name="pocket")
+for command in (commands.evaluate, commands.rescore, commands.compare, commands.benchmarks):
+    app.command()(command)
 
 
 @app.callback(invoke_without_command=True)
 def _root(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
 ) -> None:
     if version:
         typer.echo(__version__)
         raise typer.Exit
+    context.obj = {"judge_key": os.environ.get("VISPLAY_JUDGE_API_KEY")}
 
 
 @app.command()

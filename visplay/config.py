@@ -124,8 +124,20 @@ class Curation(Section):
 class Evaluation(Section):
     """Accuracy before the first and after every iteration."""
 
-    benchmarks: list[str] = Field(["pocket-dusk"], description="Benchmark ids, see `visplay benchmarks`.")
+    benchmarks: list[str] = Field(
+        ["pocket-dusk"], description="Ids, see `visplay benchmarks`, or YAML files of your own."
+    )
+    sources: dict[str, Path] = Field({}, description="Benchmark id: local copy of its data.")
     limit: int = Field(1000, ge=1, description="Questions per benchmark, drawn by `seed`.")
+    full_at_end: bool = Field(
+        False, description="After the last iteration, ask base and Reasoner every question and compare."
+    )
+    contamination_bits: int = Field(
+        10,
+        ge=-1,
+        le=256,
+        description="Report training pictures whose pHash is so near a benchmark's; -1 is off.",
+    )
     split: Literal["held-out", "development"] = Field("held-out", description="Pocket scenes to ask about.")
     maj_k: int = Field(8, ge=1, description="Samples for majority voting.")
     maj_limit: int = Field(1000, ge=0, description="Questions that get the majority vote; 0 is off.")

@@ -4,6 +4,8 @@
 VisplayError
 ├── ConfigError              the configuration asks for something that cannot be
 ├── ImageSourceError         the pictures are missing, unreadable or in another column
+├── BenchmarkError           a benchmark's spec or its data cannot be used
+├── EvaluationError          what is to be evaluated or compared cannot be read
 ├── RunError                 the run folder
 │   ├── RunLocked            another process is writing to it
 │   ├── RunMismatch          it was begun with another configuration
@@ -30,6 +32,14 @@ class ConfigError(VisplayError):
 
 class ImageSourceError(VisplayError):
     """The image source is missing, holds no readable picture, or changed since it was read."""
+
+
+class BenchmarkError(VisplayError):
+    """A benchmark's spec is wrong, or its data is missing or differs from the spec."""
+
+
+class EvaluationError(VisplayError):
+    """A model, a stored evaluation or a judge that was named cannot be used."""
 
 
 class RunError(VisplayError):

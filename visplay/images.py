@@ -25,6 +25,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from visplay.errors import ConfigError, ImageSourceError
 
+MID_GREY = (128, 128, 128)  # an all-black picture counts as padding in some architectures
+
 # Reads the encoded bytes of one source name; raises OSError or ValueError where there are none.
 ReadBytes = Callable[[str], bytes]
 
@@ -86,7 +88,7 @@ class ImageSet:
             raise ImageSourceError(f"picture {source} can no longer be read ({error}); {mend}") from error
         if hashlib.sha256(data).hexdigest() != key:
             raise ImageSourceError(f"picture {source} has changed since the run read it; {mend}")
-        return _decode(data)
+        return decode(data)
 
     def write_manifest(self, folder: Path) -> None:
         """Write `manifest.parquet` and `skipped.jsonl` into `folder`, each whole or not at all."""
@@ -201,7 +203,7 @@ def _size_or_reason(data: bytes) -> tuple[int, int] | str:
         warnings.simplefilter("ignore")  # oddities of a file that still decodes
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            picture = _decode(data)
+            picture = decode(data)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             return f"decompression bomb: {error}"
         except UnidentifiedImageError:
@@ -214,7 +216,7 @@ def _size_or_reason(data: bytes) -> tuple[int, int] | str:
     return picture.size
 
 
-def _decode(data: bytes) -> Image.Image:
+def decode(data: bytes) -> Image.Image:
     """Decode the first frame as it is meant to be seen: upright, on white, eight bits a channel."""
     with Image.open(io.BytesIO(data)) as opened:
         opened.load()
@@ -258,7 +260,7 @@ def _parquet_rows(path: Path, column: str) -> tuple[Iterator[str], ReadBytes]:
 
     def read(name: str) -> bytes:
         group = bisect_right(starts, int(name)) - 1
-        return _cell_bytes(group_column(group)[int(name) - starts[group]].as_py(), base=path.parent)
+        return cell_bytes(group_column(group)[int(name) - starts[group]].as_py(), base=path.parent)
 
     return map(str, range(starts[-1])), read
 
@@ -280,7 +282,7 @@ def _dataset_rows(folder: Path, column: str) -> tuple[Iterator[str], ReadBytes]:
         rows = rows.cast_column(column, datasets.Image(decode=False))
 
     def read(name: str) -> bytes:
-        return _cell_bytes(rows[int(name)][column], base=folder)
+        return cell_bytes(rows[int(name)][column], base=folder)
 
     return map(str, range(len(rows))), read
 
@@ -296,7 +298,7 @@ def _require_column(column: str, existing: Sequence[str], *, shown: str) -> None
     )
 
 
-def _cell_bytes(cell: object, *, base: Path) -> bytes:
+def cell_bytes(cell: object, *, base: Path) -> bytes:
     """Encoded bytes of one table cell.
 
     Raises:
@@ -305,12 +307,17 @@ def _cell_bytes(cell: object, *, base: Path) -> bytes:
     """
     if isinstance(cell, Mapping):
         data = cell.get("bytes")
-        return _cell_bytes(data if data is not None else cell.get("path"), base=base)
+        return cell_bytes(data if data is not None else cell.get("path"), base=base)
     if isinstance(cell, bytes):
         return cell
     if isinstance(cell, str):
         return (base / cell).read_bytes()
     raise ValueError("no picture in this row" if cell is None else f"a {type(cell).__name__}, not a picture")
+
+
+def greyed_out(picture: Image.Image) -> Image.Image:
+    """A mid-grey picture of the same size: what the Reasoner gets when it is to answer blind."""
+    return Image.new("RGB", picture.size, MID_GREY)
 
 
 def _write_atomically(path: Path, data: bytes) -> None:

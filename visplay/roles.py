@@ -1,6 +1,8 @@
 """The two roles that one VLM plays: every prompt, once, as chat messages through the processor's template."""
 
+import re
 from collections.abc import Sequence
+from typing import Any
 
 from PIL import Image
 
@@ -14,6 +16,8 @@ QUESTIONER_PROMPT = (
 REASONER_PROMPT = (
     "{question}\nLook at the image, think step by step, then put your final answer in \\boxed{{}}."
 )
+_MARKER = re.compile(r"<image[ _]?(\d+)>")
+_MARKER_KEPT = re.compile(r"(<image[ _]?\d+>)")
 
 
 def questioner_prompt(image: Image.Image, *, types: Sequence[str], key: str = "") -> Prompt:
@@ -24,6 +28,44 @@ def questioner_prompt(image: Image.Image, *, types: Sequence[str], key: str = ""
 def reasoner_prompt(image: Image.Image, question: str, *, key: str = "") -> Prompt:
     r"""Ask the Reasoner to answer `question` about `image` in \boxed{}."""
     return _image_then_text(image, REASONER_PROMPT.format(question=question), key=key)
+
+
+def benchmark_prompt(
+    images: Sequence[Image.Image], question: str, *, options: Sequence[str] = (), key: str = ""
+) -> Prompt:
+    r"""Ask the Reasoner a benchmark's question, in the words it was trained with.
+
+    Args:
+        images: the pictures; one alone comes first, as in training.
+        question: may name several pictures as `<image 1>`, `<image 2>`: each stands where it is named first,
+            and those that are never named come before the text.
+        options: texts of the options, A first, which may name pictures too.
+        key: see `Prompt`.
+    """
+    text = REASONER_PROMPT.format(question=with_options(question, options))
+    if len(images) == 1:
+        return _image_then_text(images[0], _MARKER.sub("", text).strip(), key=key)
+    named = list(dict.fromkeys(int(number) for number in _MARKER.findall(text)))
+    named = [number for number in named if 1 <= number <= len(images)]
+    order = [number for number in range(1, len(images) + 1) if number not in named]
+    content: list[dict[str, Any]] = [{"type": "image"} for _ in order]
+    for piece in _MARKER_KEPT.split(text):
+        number = int(match[1]) if (match := _MARKER.fullmatch(piece)) else None
+        if number in named and number not in order:
+            content.append({"type": "image"})
+            order.append(number)
+        elif number is not None:
+            content.append({"type": "text", "text": f"(picture {number})"})
+        elif piece:
+            content.append({"type": "text", "text": piece})
+    return Prompt(
+        messages=({"role": "user", "content": content},), images=tuple(images[i - 1] for i in order), key=key
+    )
+
+
+def with_options(question: str, options: Sequence[str]) -> str:
+    """A question with its options below it, one a line, lettered from A."""
+    return "\n".join([question, *(f"{chr(65 + i)}. {option}" for i, option in enumerate(options))])
 
 
 def _image_then_text(image: Image.Image, text: str, *, key: str) -> Prompt:

@@ -28,7 +28,7 @@ from visplay.checkpoints import (
 )
 from visplay.config import Config
 from visplay.errors import HealthAlarm, PreflightError
-from visplay.evaluation.measure import evaluate
+from visplay.evaluation.measure import evaluate, evaluate_in_full
 from visplay.health import question_health
 from visplay.images import read_images
 from visplay.phases import SilverExample, curation, questioner_phase, read_silver, reasoner_phase
@@ -51,6 +51,8 @@ def selfplay(config: Config, *, display: Display) -> Path:
             adapters = train_reasoner(table, run, iteration, adapters, silver)
             measure(table, run, iteration, adapters)
             adapters = watch_health(table, run, iteration, adapters)
+        if config.evaluation.full_at_end:
+            measure_in_full(table, run, adapters)
         table.engine.close()
     return run.folder
 
@@ -205,6 +207,17 @@ def watch_health(table: Table, run: Run, iteration: int, adapters: Adapters) -> 
         for adapter in adapters.values():
             table.engine.publish(adapter)
     return adapters
+
+
+def measure_in_full(table: Table, run: Run, adapters: Adapters) -> None:
+    """The base and the trained Reasoner on every question, in a folder of its own with a comparison."""
+
+    def work(folder: Path) -> list[dict[str, Any]]:
+        evaluate_in_full(table, reasoner=adapters["reasoner"], folder=folder)
+        return []
+
+    folder = _step(table, run, f"full-{table.config.iterations}", work)
+    table.display.say(f"comparison on all questions: {folder / 'comparison.html'}")
 
 
 def _step(table: Table, run: Run, name: str, work: Callable[[Path], list[dict[str, Any]]]) -> Path:

@@ -1,6 +1,5 @@
 """What every phase uses: the players at their table, one way to sample, one way to vote."""
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 import rewards
 from rewards import ParseFailure, Question, Vote
@@ -16,12 +14,12 @@ from rollouts.engine import AdapterVersion, Completion, Prompt, RolloutEngine, S
 from visplay.config import Config
 from visplay.errors import AdapterMismatch
 from visplay.images import ImageSet
+from visplay.images import greyed_out as greyed_out
 from visplay.pocket.truth import Truth
 from visplay.policy import Policy
 from visplay.progress import Display, Stopwatch
 from visplay.roles import reasoner_prompt
-
-MID_GREY = (128, 128, 128)  # an all-black picture counts as padding in some architectures
+from visplay.seeds import mix_seed as mix_seed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,16 +101,6 @@ def take_votes(
         [votes[key, item.question] if isinstance(item, Question) else None for item in group]
         for key, group in zip(keys, groups, strict=True)
     ]
-
-
-def greyed_out(picture: Image.Image) -> Image.Image:
-    """A mid-grey picture of the same size: what the Reasoner gets when it is to answer blind."""
-    return Image.new("RGB", picture.size, MID_GREY)
-
-
-def mix_seed(seed: int, *parts: str | int) -> int:
-    """A seed of its own for each purpose, the same in every process."""
-    return random.Random(f"{seed}:{':'.join(map(str, parts))}").getrandbits(31)
 
 
 def write_table(path: Path, records: list[dict[str, Any]]) -> None:

@@ -65,3 +65,14 @@ def test_no_folder_of_a_single_person_in_the_sources() -> None:
         name_of(path) for path in SOURCES for start in personal if start in path.read_text(encoding="utf-8")
     ]
     assert found == []
+
+
+def test_stored_samples_are_scored_and_compared_without_torch() -> None:
+    program = (
+        "import sys, visplay.cli, visplay.evaluation.session, visplay.report.comparison;"
+        "import visplay.evaluation.sides;"
+        "print([name for name in ('torch', 'transformers', 'datasets') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,6 +1,7 @@
 """Measure the Reasoner: greedy accuracy, majority vote, blind control, paired against the base."""
 
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,18 +12,31 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import rewards
-from rollouts.engine import AdapterVersion, Sampling
-from visplay.evaluation.benchmarks import Item, load_benchmark
+from rollouts.engine import AdapterVersion, Completion, Sampling
+from visplay.errors import BenchmarkError
+from visplay.evaluation.asking import greyed, item_prompt
+from visplay.evaluation.benchmarks import load_benchmark
+from visplay.evaluation.comparison import compare as compare_sides
+from visplay.evaluation.contamination import find_suspects
+from visplay.evaluation.evaluating import Reasoner
+from visplay.evaluation.items import Item
+from visplay.evaluation.scoring import compare, score_output
+from visplay.evaluation.session import Plan, run_evaluation
+from visplay.evaluation.sides import find_side
+from visplay.evaluation.spec import Spec, expand
 from visplay.evaluation.statistics import accuracy_interval, paired_difference
-from visplay.roles import reasoner_prompt
-from visplay.run import write_text
-from visplay.table import Table, greyed_out, sample
+from visplay.evaluation.target import BASE, folder_digest, model_digest
+from visplay.report.comparison import write_comparison
+from visplay.run import UNFINISHED, write_text
+from visplay.table import Table, sample
 
 
 def evaluate(
     table: Table, *, adapter: AdapterVersion, folder: Path, base: Path | None
 ) -> dict[str, dict[str, Any]]:
     """Ask every benchmark of the configuration; writes `samples.parquet` and `summary.json` to `folder`.
+
+    With the untrained model, whose `base` is None, `contamination.json` is written too.
 
     Args:
         table: engine and configuration.
@@ -35,16 +49,75 @@ def evaluate(
     """
     config = table.config.evaluation
     rows: list[dict[str, Any]] = []
-    with table.display.bar("evaluation", total=len(config.benchmarks)) as advance:
-        for name in config.benchmarks:
-            items = load_benchmark(name, limit=config.limit, seed=config.seed, split=config.split)
+    suspects: list[dict[str, Any]] = []
+    specs = expand(config.benchmarks)
+    with table.display.bar("evaluation", total=len(specs)) as advance:
+        for spec in specs:
+            name = spec.id
+            items = _load(table, spec, limit=config.limit)
+            if base is None and config.contamination_bits >= 0:
+                found = find_suspects(table.images, {name: items}, bits=config.contamination_bits)
+                suspects += [asdict(suspect) for suspect in found]
             rows += [{"benchmark": name} | row for row in _ask(table, items, adapter=adapter)]
             advance(name)
+    if base is None and config.contamination_bits >= 0:
+        write_text(folder / "contamination.json", json.dumps(suspects, indent=2))
+    if suspects:
+        table.display.say(
+            f"{len(suspects)} benchmark pictures look like training pictures; contamination.json names them"
+        )
     pq.write_table(pa.Table.from_pylist(rows), folder / "samples.parquet")
     base_rows = pq.read_table(base / "samples.parquet").to_pylist() if base else None
     summary = summarise(rows, base_rows=base_rows, k=config.maj_k)
     write_text(folder / "summary.json", json.dumps({"benchmarks": summary}, indent=2))
     return summary
+
+
+def evaluate_in_full(table: Table, *, reasoner: AdapterVersion, folder: Path) -> Path:
+    """Ask the base and the trained Reasoner every question of every benchmark, and compare them.
+
+    Writes `base/`, `reasoner/` (see `visplay.evaluation.session`) and `comparison.html` to `folder`; what a
+    stopped attempt has stored is not asked again.
+
+    Args:
+        table: engine and configuration.
+        reasoner: the trained version, published.
+        folder: a step's scratch folder.
+
+    Returns:
+        The page.
+    """
+    config, unfinished = table.config.evaluation, folder / UNFINISHED
+    tokens = table.config.reasoner.max_tokens
+    plan = Plan(
+        benchmarks=config.benchmarks, sources=dict(config.sources), seed=config.seed, split=config.split,
+        greedy=Sampling(temperature=0, max_tokens=tokens, seed=config.seed),
+    )  # fmt: skip
+    model = table.config.model
+    for name, adapter in (("base", BASE), ("reasoner", reasoner)):
+        asked = Reasoner(
+            engine=table.engine, adapter=adapter, model_digest=model_digest(model),
+            adapter_digest=folder_digest(adapter.path) if adapter.path else "",
+        )  # fmt: skip
+        about = {"name": f"{table.config.name} {name}", "model": model.path}
+        run_evaluation(asked, plan, folder=unfinished / name, about=about, judge=None, display=table.display)
+    for name in ("base", "reasoner"):
+        shutil.copytree(unfinished / name, folder / name)
+    first, second = find_side(str(folder / "base")), find_side(str(folder / "reasoner"))
+    return write_comparison(folder / "comparison.html", first, second, compare_sides(first, second))
+
+
+def _load(table: Table, spec: Spec, *, limit: int) -> list[Item]:
+    config = table.config.evaluation
+    items = load_benchmark(
+        spec, limit=limit, seed=config.seed, split=config.split, source=config.sources.get(spec.id)
+    )
+    if any(item.gold.rule == "judge" for item in items):
+        raise BenchmarkError(
+            f"evaluation.benchmarks: {spec.id} needs a judge and the loop has none; take it out and score the "
+            "run afterwards with visplay evaluate RUN --judge ..."
+        )
+    return items
 
 
 def _ask(table: Table, items: Sequence[Item], *, adapter: AdapterVersion) -> list[dict[str, Any]]:
@@ -55,12 +128,8 @@ def _ask(table: Table, items: Sequence[Item], *, adapter: AdapterVersion) -> lis
         top_p=table.config.votes.top_p, max_tokens=table.config.reasoner.max_tokens, seed=config.seed,
     )  # fmt: skip
     with table.watch("pictures"):
-        pictures = [item.image() for item in items]
-    prompts = [reasoner_prompt(p, i.question, key=i.key) for p, i in zip(pictures, items, strict=True)]
-    blanks = [
-        reasoner_prompt(greyed_out(p), i.question, key=i.key)
-        for p, i in zip(pictures[: config.blind_limit], items, strict=False)
-    ]
+        prompts = [item_prompt(item) for item in items]
+        blanks = [item_prompt(item, pictures=greyed) for item in items[: config.blind_limit]]
     answers = [group[0] for group in sample(table, prompts, adapter=adapter, sampling=greedy)]
     blind: list[str | None] = [None] * len(items)
     for i, group in enumerate(sample(table, blanks, adapter=adapter, sampling=greedy) if blanks else ()):
@@ -69,28 +138,28 @@ def _ask(table: Table, items: Sequence[Item], *, adapter: AdapterVersion) -> lis
     if config.maj_limit:
         voted = sample(table, prompts[: config.maj_limit], adapter=adapter, sampling=voting)
         for i, group in enumerate(voted):
-            votes[i] = rewards.vote([rewards.extract_answer(completion.text) for completion in group])
-    rows = []
+            answers_m = [rewards.extract_answer(completion.text) for completion in group]
+            votes[i] = rewards.vote(answers_m, options=items[i].gold.options or None)
     with table.watch("scoring"):
-        for item, answer, unseeing, vote in zip(items, answers, blind, votes, strict=True):
-            boxed = rewards.extract_answer(answer.text)
-            truncated = answer.finish_reason == "length"
-            rows.append(
-                {
-                    "key": item.key, "kind": item.kind, "cluster": item.cluster, "question": item.question,
-                    "gold": item.answer, "output": answer.text, "answer": boxed,
-                    "status": "truncated" if truncated else "ok" if boxed is not None else "unparsed",
-                    "tokens": len(answer.token_ids), "correct": _right(boxed, item.answer),
-                    "blind_output": unseeing,
-                    "blind_correct": None
-                    if unseeing is None
-                    else _right(rewards.extract_answer(unseeing), item.answer),
-                    "majority": vote.answer if vote else None,
-                    "majority_confidence": vote.confidence if vote else None,
-                    "majority_correct": _right(vote.answer, item.answer) if vote else None,
-                }
-            )  # fmt: skip
-    return rows
+        return [
+            _row(item, answer, unseeing, vote)
+            for item, answer, unseeing, vote in zip(items, answers, blind, votes, strict=True)
+        ]
+
+
+def _row(item: Item, answer: Completion, unseeing: str | None, vote: rewards.Vote | None) -> dict[str, Any]:
+    score = score_output(answer.text, item.gold, cut=answer.finish_reason == "length")
+    return {
+        "key": item.key, "kind": item.kind, "cluster": item.cluster, "question": item.question,
+        "gold": item.gold.answers[0], "output": answer.text, "answer": score.answer,
+        "status": score.status, "cut": answer.finish_reason == "length",
+        "tokens": len(answer.token_ids), "correct": score.correct,
+        "blind_output": unseeing,
+        "blind_correct": None if unseeing is None else score_output(unseeing, item.gold, cut=False).correct,
+        "majority": vote.answer if vote else None,
+        "majority_confidence": vote.confidence if vote else None,
+        "majority_correct": _right(vote.answer, item) if vote else None,
+    }  # fmt: skip
 
 
 def summarise(
@@ -126,7 +195,7 @@ def _summary(
         f"maj@{k}": _accuracy_of(rows, "majority_correct", clustered=shared is not None),
         "blind": _accuracy_of(rows, "blind_correct", clustered=shared is not None),
         "parse_rate": sum(row["answer"] is not None for row in rows) / len(rows),
-        "truncation_rate": sum(row["status"] == "truncated" for row in rows) / len(rows),
+        "truncation_rate": sum(row["cut"] for row in rows) / len(rows),
         "accuracy_given_parsed": sum(row["correct"] for row in parsed) / max(1, len(parsed)),
         "mean_tokens": sum(row["tokens"] for row in rows) / len(rows),
         "kinds": {kind: asdict(accuracy_interval(values)) for kind, values in sorted(kinds.items())},
@@ -143,5 +212,5 @@ def _accuracy_of(rows: Sequence[dict[str, Any]], column: str, *, clustered: bool
     return asdict(accuracy_interval([row[column] for row in asked], clusters=clusters))
 
 
-def _right(answer: str | None, gold: str) -> bool:
-    return answer is not None and rewards.equivalent(answer, gold).equal
+def _right(answer: str | None, item: Item) -> bool:
+    return answer is not None and any(compare(answer, one, item.gold).equal for one in item.gold.answers)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 from scipy import stats
+from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
@@ -92,9 +93,46 @@ def accuracy_interval(
     return Estimate(value=value, low=float(low), high=float(high), n=len(right))
 
 
+def mean_interval(
+    scores: Sequence[float],
+    *,
+    clusters: Sequence[Hashable] | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Estimate:
+    """Mean of scores in [0, 1] with a bootstrap interval over clusters, or over rows where there are none.
+
+    Args:
+        scores: [rows] each in [0, 1], e.g. a judge's grades or estimates of pass@k.
+        clusters: [rows] what a row shares with others; None for independent rows.
+        level: coverage, in (0, 1).
+        seed: of the resampling.
+
+    Raises:
+        ValueError: no rows, a score outside [0, 1], or not one cluster per row.
+    """
+    values = _as_array(scores, name="scores", graded=True)
+    value = float(values.mean())
+    sums, sizes = _cluster_sums(values, range(len(values)) if clusters is None else clusters)
+    shares = _bootstrap(sums, sizes, seed=seed)
+    if np.ptp(shares) > 0:
+        low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2])
+    else:
+        count = len(sums)
+        low, high = proportion_confint(value * count, count, alpha=1 - level, method="wilson")
+    return Estimate(value=value, low=float(low), high=float(high), n=len(values))
+
+
+def score_interval(scores: Sequence[float], *, clusters: Sequence[Hashable] | None = None) -> Estimate:
+    """`accuracy_interval` where all scores are 0 or 1, else `mean_interval`."""
+    if all(score in (0, 1) for score in scores):
+        return accuracy_interval([int(score) for score in scores], clusters=clusters)
+    return mean_interval(scores, clusters=clusters)
+
+
 def paired_difference(
-    before: Sequence[bool | int],
-    after: Sequence[bool | int],
+    before: Sequence[float],
+    after: Sequence[float],
     *,
     clusters: Sequence[Hashable] | None = None,
     seed: int = 0,
@@ -106,15 +144,15 @@ def paired_difference(
     test as well as the interval.
 
     Args:
-        before: [rows] right or wrong.
-        after: [rows] right or wrong, in the same order.
+        before: [rows] right or wrong, or a grade in [0, 1]; then the exact test is the sign test.
+        after: [rows] the same, in the same order.
         clusters: [rows] what a row shares with others; None for independent rows.
         seed: of the resampling.
 
     Raises:
         ValueError: no rows, or lengths that differ.
     """
-    first, second = _as_array(before, name="before"), _as_array(after, name="after")
+    first, second = _as_array(before, name="before", graded=True), _as_array(after, name="after", graded=True)
     if len(first) != len(second):
         raise ValueError(f"before and after must hold the same rows, got {len(first)} and {len(second)}")
     change = second - first
@@ -140,6 +178,71 @@ def holm(p_values: Sequence[float]) -> list[float]:
     if not p_values:
         return []
     return [float(p) for p in multipletests(list(p_values), method="holm")[1]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decomposition:
+    """A change of accuracy, taken apart; the three parts add up to `total`. All in [-1, 1].
+
+    accuracy = parse rate * accuracy given parsed, and parse rate = 1 - truncated - unparsed otherwise.
+
+    Attributes:
+        total: accuracy after minus before.
+        truncation: the part that fewer or more truncated answers account for.
+        format: the part that other unparsed answers account for.
+        answers: the part that better or worse answers, where one was read, account for.
+    """
+
+    total: float
+    truncation: float
+    format: float
+    answers: float
+
+
+def decompose(before: Sequence[tuple[str, bool]], after: Sequence[tuple[str, bool]]) -> Decomposition:
+    """Say how much of a change is format repair.
+
+    With r = p a (parse rate times accuracy given parsed), r2 - r1 = (p2 - p1) (a1 + a2) / 2 +
+    (a2 - a1) (p1 + p2) / 2: the two-factor decomposition of Kitagawa 1955 (doi:10.2307/2281213).
+
+    Args:
+        before: [rows] (status, correct); status is `ok`, `unparsed` or `truncated`.
+        after: [rows] the same.
+
+    Raises:
+        ValueError: no rows.
+    """
+    if not before or not after:
+        raise ValueError(f"decompose needs rows on both sides, got {len(before)} and {len(after)}")
+    (p1, cut1, a1), (p2, cut2, a2) = _rates(before), _rates(after)
+    # Where one side has read nothing, its accuracy given parsed is unknown: then the other side's stands in.
+    first, second = (a1 if a1 is not None else a2 or 0.0), (a2 if a2 is not None else a1 or 0.0)
+    mean_accuracy = (first + second) / 2
+    return Decomposition(
+        total=p2 * second - p1 * first,
+        truncation=(cut1 - cut2) * mean_accuracy,
+        format=((p2 - p1) + (cut2 - cut1)) * mean_accuracy,
+        answers=(second - first) * (p1 + p2) / 2,
+    )
+
+
+def _rates(rows: Sequence[tuple[str, bool]]) -> tuple[float, float, float | None]:
+    """Parse rate, truncation rate, accuracy given parsed."""
+    parsed = [correct for status, correct in rows if status == "ok"]
+    cut = sum(status == "truncated" for status, _ in rows)
+    return len(parsed) / len(rows), cut / len(rows), sum(parsed) / len(parsed) if parsed else None
+
+
+def kappa(first: Sequence[bool], second: Sequence[bool]) -> float | None:
+    """Cohen's kappa of two sets of verdicts on the same rows; None where there is nothing to agree about.
+
+    Cohen 1960, doi:10.1177/001316446002000104; computed by scikit-learn.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"both must judge the same rows, got {len(first)} and {len(second)}")
+    if not first or (len(set(first)) == 1 and set(first) == set(second)):
+        return None  # no rows, or both say the same of every row: chance agreement is complete
+    return float(cohen_kappa_score([bool(one) for one in first], [bool(one) for one in second]))
 
 
 def maj_at_k(
@@ -178,11 +281,13 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return 1 - comb(n - c, k) / comb(n, k)
 
 
-def _as_array(values: Sequence[bool | int], *, name: str) -> Any:
+def _as_array(values: Sequence[float], *, name: str, graded: bool = False) -> Any:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or len(array) == 0:
         raise ValueError(f"{name} must hold at least one row, got {len(array)}")
-    if not np.isin(array, (0, 1)).all():
+    if graded and not ((array >= 0) & (array <= 1)).all():
+        raise ValueError(f"{name} must lie in [0, 1]")
+    if not graded and not np.isin(array, (0, 1)).all():
         raise ValueError(f"{name} must hold 0 or 1 only")
     return array
 

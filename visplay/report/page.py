@@ -51,16 +51,8 @@ def render_page(story: Story, *, load_image: LoadImage | None) -> str:
         "labels": label_figures(story),
         "training": training_figures(story),
     }
-    scripts = [Markup(get_plotlyjs()), Markup(_asset("page.js"))]  # ours and plotly's, not a model's
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_asset), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {
-        name: getattr(wording, name) for name in ("share", "estimate", "points", "difference", "quantity")
-    }
-    environment.globals |= {"ratio": wording.ratio, "majority_key": wording.majority_key}
-    return environment.get_template("page.html").render(
+    return page(
+        "page.html",
         story=story,
         facts=_facts(story),
         headlines=wording.headlines(story.evaluations),
@@ -71,9 +63,26 @@ def render_page(story: Story, *, load_image: LoadImage | None) -> str:
         choices=_choices(shown),
         counted={"shown": sum(len(s.asked) for s in shown), "all": sum(map(len, story.candidates.values()))},
         reasons=sorted({r for c in story.curations.values() for r in c.get("rejects") or {}}),
-        style=Markup(_asset("page.css")),
-        scripts=scripts,
-        policy=_policy(scripts),
+    )
+
+
+def page(template: str, **values: Any) -> str:
+    """A template of this package with style, script, plotting library and its content security policy.
+
+    Everything in `values` is escaped.
+    """
+    scripts = [Markup(get_plotlyjs()), Markup(_asset("page.js"))]  # ours and plotly's, not a model's
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_asset), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {
+        name: getattr(wording, name)
+        for name in ("share", "estimate", "points", "difference", "quantity", "p_text", "interval")
+    }
+    environment.globals |= {"ratio": wording.ratio, "majority_key": wording.majority_key}
+    return environment.get_template(template).render(
+        style=Markup(_asset("page.css")), scripts=scripts, policy=_policy(scripts), **values
     )
 
 

@@ -1,10 +1,10 @@
 """Figures in words: no sentence claims more than the interval beside it carries."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any
 
-from visplay.evaluation.statistics import holm
+from visplay.evaluation.statistics import Estimate, holm
 
 MINUS, DASH, SPACE = "\u2212", "\u2013", "\u00a0"  # a true minus, an en dash, a space that does not break
 UNKNOWN = "\u2014"
@@ -69,6 +69,11 @@ def estimate(figures: Any) -> str:
     if not isinstance(figures, dict):
         return UNKNOWN
     return f"{share(figures['value'])} ({100 * figures['low']:.1f}{DASH}{100 * figures['high']:.1f})"
+
+
+def interval(found: Estimate) -> str:
+    """An estimate with its interval, `71.3 % (68.4-74.1)`."""
+    return estimate(asdict(found))
 
 
 def points(value: Any) -> str:

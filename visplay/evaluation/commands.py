@@ -1,0 +1,226 @@
+"""The commands that measure: evaluate, rescore, compare, benchmarks."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from visplay.errors import EvaluationError
+
+if TYPE_CHECKING:
+    from visplay.config import Model
+    from visplay.evaluation.evaluating import Reasoner
+    from visplay.evaluation.judge import Judge
+    from visplay.evaluation.session import Plan
+    from visplay.evaluation.target import Target
+
+Names = Annotated[
+    str,
+    typer.Option("--benchmarks", "-b", help="Ids or YAML files, with commas between."),
+]
+Sources = Annotated[list[str] | None, typer.Option("--source", help="ID=PATH: a local copy of the data.")]
+JudgeUrl = Annotated[str | None, typer.Option("--judge", help="An OpenAI-compatible endpoint, with /v1.")]
+JudgeModel = Annotated[str | None, typer.Option(help="The judge's name there.")]
+FreeForm = Annotated[bool, typer.Option("--judge-free-form", help="Let the judge also see open answers.")]
+
+
+def evaluate(
+    context: typer.Context,
+    target: Annotated[
+        str,
+        typer.Argument(help="pocket, a hub id, a checkpoint, an adapter, RUN, or RUN@ITERATION (0: base)."),
+    ],
+    benchmarks: Names = "pocket-dusk,easy-vqa",
+    source: Sources = None,
+    out: Annotated[Path | None, typer.Option(help="Folder; default runs/evaluations/NAME.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Items a benchmark, drawn by seed.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Draws subsets, scenes and samples.")] = 0,
+    split: Annotated[Literal["held-out", "development"], typer.Option(help="Of packages.")] = "held-out",
+    controls: Annotated[str, typer.Option(help="blind,shuffled,permuted")] = "",
+    control_limit: Annotated[int | None, typer.Option(min=1, help="Items of each control.")] = None,
+    samples: Annotated[int, typer.Option(min=0, help="k for avg@k, maj@k and pass@k; 0 is off.")] = 0,
+    temperature: Annotated[float, typer.Option(min=0.01, help="Of those samples.")] = 1.0,
+    top_k: Annotated[int, typer.Option(min=0, help="Of those samples; 0 is off.")] = 40,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Length limit of an answer.")] = 1024,
+    base: Annotated[str | None, typer.Option(help="The base VLM under an adapter.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto.")] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Sequences decoded side by side.")] = 64,
+    judge: JudgeUrl = None,
+    judge_model: JudgeModel = None,
+    judge_free_form: FreeForm = False,
+    check_data: Annotated[bool, typer.Option("--check-data", help="Only compare data with specs.")] = False,
+) -> None:
+    """Score a base, a run, an iteration, an adapter or a checkpoint; an interrupted evaluation goes on."""
+    from rollouts.engine import Sampling
+    from visplay.evaluation.printing import print_figures
+    from visplay.evaluation.session import Plan, run_evaluation
+    from visplay.evaluation.target import find_target
+    from visplay.progress import Display
+
+    found_sources = _sources(source)
+    if check_data:
+        _check(benchmarks, found_sources)
+        return
+    sampling = Sampling(n=samples, temperature=temperature, top_k=top_k, max_tokens=max_tokens, seed=seed)
+    plan = Plan(
+        benchmarks=_listed(benchmarks), sources=found_sources, limit=limit, seed=seed, split=split,
+        greedy=Sampling(temperature=0, max_tokens=max_tokens, seed=seed),
+        sampled=sampling if samples else None,
+        controls=_controls(controls), control_limit=control_limit, free_form=judge_free_form,
+    )  # fmt: skip
+    found = find_target(target, base=_model(base, device=device) if base else None)
+    found_judge = _judge(context, judge, judge_model)
+    display = Display()
+    reasoner, about = _reasoner(found, device=device, batch_size=batch_size)
+    folder = out or Path("runs/evaluations") / found.name
+    try:
+        summary = run_evaluation(
+            reasoner, plan, folder=folder, about=about | _asked(plan), judge=found_judge, display=display
+        )
+    finally:
+        reasoner.engine.close()
+    print_figures(found.name, summary)
+    display.say(f"samples and figures: {folder}")
+
+
+def rescore(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="A folder that `visplay evaluate` wrote.")],
+    judge: JudgeUrl = None,
+    judge_model: JudgeModel = None,
+    judge_free_form: FreeForm = False,
+) -> None:
+    """Score stored samples again, without a model; with --judge, ask it what is still open."""
+    from visplay.evaluation.printing import print_figures
+    from visplay.evaluation.session import rescore as rescore_folder
+
+    found = _judge(context, judge, judge_model)
+    print_figures(folder.name, rescore_folder(folder, judge=found, free_form=judge_free_form))
+
+
+def compare(
+    before: Annotated[str, typer.Argument(help="Stored samples: an evaluation, RUN@0, or lmms-eval's log.")],
+    after: Annotated[str, typer.Argument(help="The same of the other checkpoint, e.g. RUN@3.")],
+    page: Annotated[Path, typer.Option(help="Where the HTML page goes.")] = Path("comparison.html"),
+    metric: Annotated[str | None, typer.Option(help="Metric of lmms-eval's logs.")] = None,
+) -> None:
+    """Say better, worse or can't tell, benchmark by benchmark, and write a page with what changed."""
+    from visplay.evaluation.comparison import compare as compare_sides
+    from visplay.evaluation.printing import print_comparison
+    from visplay.evaluation.sides import find_side
+    from visplay.report.comparison import write_comparison
+
+    first, second = find_side(before, metric=metric), find_side(after, metric=metric)
+    compared = compare_sides(first, second)
+    print_comparison(first.name, second.name, compared)
+    typer.echo(f"page: {write_comparison(page, first, second, compared)}")
+
+
+def benchmarks() -> None:
+    """List the benchmarks: rows, source, how they are scored."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from visplay.evaluation.spec import shipped_specs
+
+    table = Table("id", "rows", "source", "rule", "what it is")
+    for spec in shipped_specs().values():
+        source = spec.source.hub or spec.source.package or ""
+        shown = f"mean of {', '.join(spec.parts)}" if spec.parts else source
+        table.add_row(spec.id, str(spec.rows or ""), shown, "" if spec.parts else spec.rule, spec.title)
+    Console().print(table)
+
+
+def _check(names: str, sources: dict[str, Path]) -> None:
+    from visplay.errors import BenchmarkError
+    from visplay.evaluation.benchmarks import data_differences
+    from visplay.evaluation.spec import expand
+
+    differing = []
+    for spec in expand(_listed(names)):
+        found = data_differences(spec, source=sources.get(spec.id))
+        typer.echo(f"{spec.id}: {'fits its spec' if not found else f'{len(found)} differences'}")
+        for line in found:
+            typer.echo(f"  {line}")
+        differing += [spec.id] if found else []
+    if differing:
+        raise BenchmarkError(f"data that differs from its spec: {', '.join(differing)}")
+
+
+def _reasoner(target: "Target", *, device: str, batch_size: int) -> tuple["Reasoner", dict[str, object]]:
+    from rollouts.transformers_engine import TransformersEngine
+    from visplay.evaluation.evaluating import Reasoner
+    from visplay.evaluation.target import folder_digest, model_digest
+    from visplay.policy import load_base
+
+    settings = target.model.model_copy(update={"device": device} if device != "auto" else {})
+    model, processor = load_base(settings)
+    engine = TransformersEngine(model, processor, batch_size=batch_size)
+    engine.publish(target.adapter)
+    digest = model_digest(settings, loaded=model)
+    adapter = folder_digest(target.adapter.path) if target.adapter.path else ""
+    reasoner = Reasoner(
+        engine=engine, adapter=target.adapter, model_digest=digest, adapter_digest=adapter, chunk=batch_size
+    )
+    about: dict[str, object] = {
+        "name": target.name,
+        "model": settings.path,
+        "model_digest": digest,
+        "adapter_digest": adapter,
+    }
+    return reasoner, about
+
+
+def _asked(plan: "Plan") -> dict[str, object]:
+    from dataclasses import asdict
+
+    return {
+        "benchmarks": list(plan.benchmarks), "limit": plan.limit, "seed": plan.seed, "split": plan.split,
+        "greedy": asdict(plan.greedy), "sampled": asdict(plan.sampled) if plan.sampled else None,
+        "sources": {name: str(path) for name, path in plan.sources.items()},
+    }  # fmt: skip
+
+
+def _model(path: str, *, device: str) -> "Model":
+    from visplay.config import Model
+
+    return Model(path=path, device=device)
+
+
+def _judge(context: typer.Context, url: str | None, model: str | None) -> "Judge | None":
+    from visplay.evaluation.judge import Judge
+
+    if url is None:
+        return None
+    if model is None:
+        raise EvaluationError("--judge needs --judge-model, the model's name at that endpoint")
+    if not url.startswith(("http://", "https://")):
+        raise EvaluationError(f"--judge must be an http(s) address up to and with /v1, got {url!r}")
+    return Judge(url=url, model=model, key=(context.obj or {}).get("judge_key"))
+
+
+def _listed(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise EvaluationError("--benchmarks names none; see `visplay benchmarks`")
+    return names
+
+
+def _controls(text: str) -> list[Literal["blind", "shuffled", "permuted"]]:
+    from visplay.evaluation.asking import CONTROLS
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in CONTROLS:
+            raise EvaluationError(f"--controls: no control {name!r}; there are {', '.join(CONTROLS)}")
+    return [control for control in CONTROLS if control in names]
+
+
+def _sources(given: list[str] | None) -> dict[str, Path]:
+    sources = {}
+    for entry in given or []:
+        name, found, path = entry.partition("=")
+        if not found or not name or not path:
+            raise EvaluationError(f"--source must look like ID=PATH, got {entry!r}")
+        sources[name] = Path(path)
+    return sources

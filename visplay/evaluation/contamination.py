@@ -1,0 +1,78 @@
+"""Do training pictures stand in a benchmark? Perceptual hashes find copies that were scaled or compressed.
+
+A picture's hash is the 256 bits of pHash (Zauner 2010, through the library imagehash); two pictures are
+suspects where few bits differ. What is found is reported and changes nothing: plain drawings may look alike.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import imagehash
+import numpy as np
+from PIL import Image
+
+from visplay.evaluation.items import Item
+from visplay.images import ImageSet
+
+_AT_ONCE = 256  # pictures compared with all others in one step; bounds the memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspect:
+    """A training picture that looks like a benchmark's.
+
+    Attributes:
+        benchmark: the benchmark's id.
+        item: key of the first item with that picture.
+        picture: the training picture's name in its source.
+        bits: how many of the 256 bits differ.
+    """
+
+    benchmark: str
+    item: str
+    picture: str
+    bits: int
+
+
+def find_suspects(
+    images: ImageSet,
+    items: dict[str, Sequence[Item]],
+    *,
+    bits: int,
+    advance: Callable[[str], None] = lambda _: None,
+) -> list[Suspect]:
+    """Compare every training picture with every benchmark picture.
+
+    Args:
+        images: the training pictures.
+        items: benchmark id -> its items.
+        bits: report pairs that differ in at most so many bits, 0..256.
+        advance: told of each benchmark.
+
+    Returns:
+        One suspect for each benchmark picture that has any: the nearest training picture.
+    """
+    trained = np.array([perceptual_hash(images.load(record.key)) for record in images.records])
+    suspects = []
+    for benchmark, own in items.items():
+        pictures = [(item.key, perceptual_hash(image)) for item in own for image in item.images()]
+        for start in range(0, len(pictures), _AT_ONCE):
+            part = pictures[start : start + _AT_ONCE]
+            hashes = np.array([found for _, found in part])
+            apart = np.bitwise_count(hashes[:, None, :] ^ trained[None, :, :]).sum(axis=2, dtype=np.int16)
+            nearest = apart.argmin(axis=1)
+            for i in np.flatnonzero(apart.min(axis=1) <= bits):
+                suspects.append(
+                    Suspect(
+                        benchmark=benchmark, item=part[i][0], picture=images.records[int(nearest[i])].source,
+                        bits=int(apart[i, nearest[i]]),
+                    )
+                )  # fmt: skip
+        advance(benchmark)
+    return suspects
+
+
+def perceptual_hash(image: Image.Image) -> Any:
+    """A picture's pHash as [4] 64-bit numbers."""
+    return np.frombuffer(np.packbits(imagehash.phash(image, hash_size=16).hash.ravel()).tobytes(), np.uint64)

@@ -1,0 +1,199 @@
+"""From a row to an item: the question as the model sees it, and the gold that its answer is held against."""
+
+import ast
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from PIL import Image
+
+from rewards.canonical import canonical
+from visplay.errors import BenchmarkError
+from visplay.evaluation.sources import Row, Rows, is_empty
+from visplay.evaluation.spec import Rule, Spec, fill
+
+LONGEST_LIST = 20_000  # characters of a list written as a string
+_LABEL = re.compile(r"(?:^|[\n,;]|(?<=:)|\s)\s*\(?([A-Z])\s*[.:)]\s*(?=\S)")
+_UNANSWERED = "Answer the question shown in the image."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gold:
+    """What an answer is held against; plain data, so that stored samples can be scored again.
+
+    Attributes:
+        rule: how it is compared.
+        answers: the right answers, any of which will do; for `choice` the letter.
+        options: texts of the options, A first.
+        decimals: numbers are compared at so many decimals; None for exact.
+        tolerance: relative to the gold number; None for exact.
+    """
+
+    rule: Rule
+    answers: tuple[str, ...]
+    options: tuple[str, ...] = ()
+    decimals: int | None = None
+    tolerance: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, without what is empty."""
+        return {name: value for name, value in asdict(self).items() if value not in (None, ())}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "Gold":
+        """Rebuild from `to_json`."""
+        listed = {name: tuple(data.get(name, ())) for name in ("answers", "options")}
+        return cls(**{**data, **listed})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One benchmark question.
+
+    Attributes:
+        key: unique within the benchmark.
+        images: gives the RGB pictures, `<image 1>` first.
+        question: as the benchmark words it, without options that stand in a column of their own.
+        gold: what an answer is held against.
+        kind: the group it is reported in.
+        cluster: items that share a picture or a problem share this.
+        options: texts of the options to be shown below the question, A first.
+        groups: further values it is reported by.
+        row: its number in the source, from 0: by it, samples of other tools are found again.
+    """
+
+    key: str
+    images: Callable[[], tuple[Image.Image, ...]]
+    question: str
+    gold: Gold
+    kind: str = ""
+    cluster: str = ""
+    options: tuple[str, ...] = ()
+    groups: dict[str, str] = field(default_factory=dict)
+    row: int = -1
+
+
+def read_item(spec: Spec, rows: Rows, number: int) -> Item:
+    """Make an item of row `number`.
+
+    Raises:
+        BenchmarkError: the row has no question or no gold answer.
+    """
+    row = rows[number]
+    question = fill(spec.question, row)
+    for pattern in spec.strip:
+        question = re.sub(pattern, "", question).strip()
+    question = question or spec.when_empty or _UNANSWERED
+    answer = "" if is_empty(row.get(spec.answer)) else str(row[spec.answer]).strip()
+    answer = spec.answer_values.get(answer, answer)
+    if not answer:
+        raise BenchmarkError(f"{spec.id}: row {number} has no gold answer in column {spec.answer!r}")
+    options = read_options(row.get(spec.options)) if spec.options else ()
+    inside = inline_options(question) if spec.inline_options and not options else ()
+    groups = {name: _group(row, group) for name, group in spec.groups.items()}
+    pictures = [row.get(column) for column in spec.images]
+    return Item(
+        key=fill(spec.key, row) or str(number),
+        images=lambda: tuple(image for cell in pictures if (image := rows.picture(cell)) is not None),
+        question=question,
+        gold=_gold(spec, row, answer=answer, options=options or inside),
+        kind=groups.get(spec.kind, ""),
+        cluster=fill(spec.cluster, row) or fill(spec.key, row) or str(number),
+        options=options if spec.options_shown else (),
+        groups=groups,
+        row=number,
+    )
+
+
+def read_options(cell: Any) -> tuple[str, ...]:
+    """Options from a list, a list written as a string, or lettered text; from benchmark data only."""
+    if is_empty(cell):
+        return ()
+    if isinstance(cell, str):
+        listed = literal_list(cell)
+        if listed is None:
+            return inline_options(cell) or tuple(line.strip() for line in cell.splitlines() if line.strip())
+        cell = listed
+    return tuple(str(option).strip() for option in cell)
+
+
+def literal_list(text: str) -> list[Any] | None:
+    """A list written as a Python literal, or None; never given what a model wrote."""
+    if not text.strip().startswith(("[", "(")) or len(text) > LONGEST_LIST:
+        return None
+    try:
+        value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return list(value) if isinstance(value, list | tuple) else None
+
+
+def inline_options(question: str) -> tuple[str, ...]:
+    """The options that stand in a question as `A. ...`, `A: ...` or `(A) ...`, in one run from A on.
+
+    Returns an empty tuple where there are not at least two.
+    """
+    labels = list(_LABEL.finditer(question))
+    for start in [i for i, label in enumerate(labels) if label[1] == "A"][::-1]:
+        run = [labels[start]]
+        for label in labels[start + 1 :]:
+            if label[1] == chr(ord(run[-1][1]) + 1):
+                run.append(label)
+        if len(run) >= 2:
+            ends = [label.start() for label in run[1:]] + [len(question)]
+            texts = (question[a.end() : b] for a, b in zip(run, ends, strict=True))
+            return tuple(text.strip().rstrip(",;").strip() for text in texts)
+    return ()
+
+
+def gold_letter(answer: str, options: Sequence[str]) -> str | None:
+    """The letter of the option that a gold answer names by letter or text, or None."""
+    if answer in options:
+        return chr(65 + list(options).index(answer))
+    form = canonical(answer, options=tuple(options))
+    return form.key if form.kind == "letter" else None
+
+
+def _gold(spec: Spec, row: Row, *, answer: str, options: tuple[str, ...]) -> Gold:
+    rule = spec.rules.get(str(row.get(spec.rule_column)), spec.rule) if spec.rule_column else spec.rule
+    if rule == "judge":
+        return Gold(rule=rule, answers=_alternatives(spec, answer))
+    if options and (letter := gold_letter(answer, options)):
+        return Gold(rule="choice", answers=(letter,), options=options)
+    if rule == "choice":
+        # Options that are pictures only, or a gold answer that names none of them: compared as it stands.
+        rule = "choice" if re.fullmatch("[A-Z]", answer) else "text"
+    decimals = row.get(spec.precision) if isinstance(spec.precision, str) else spec.precision
+    unit = "" if not spec.unit or is_empty(row.get(spec.unit)) else str(row[spec.unit])
+    return Gold(
+        rule=rule,
+        answers=tuple(
+            f"{one} {unit}" if unit and rule == "number" else one for one in _alternatives(spec, answer)
+        ),
+        options=options if rule == "choice" else (),
+        decimals=None if is_empty(decimals) else int(float(str(decimals))),
+        tolerance=spec.tolerance,
+    )
+
+
+def _alternatives(spec: Spec, answer: str) -> tuple[str, ...]:
+    if spec.gold == "list" and (listed := literal_list(answer)):
+        return tuple(str(one) for one in listed)
+    if spec.gold == "and_or":
+        return tuple(part.strip() for part in answer.split("<OR>"))
+    return (answer,)
+
+
+@lru_cache(maxsize=64)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
+def _group(row: Row, group: Any) -> str:
+    value = "" if is_empty(row.get(group.column)) else str(row[group.column])
+    if group.pattern:
+        match = _compiled(group.pattern).search(value)
+        value = (match[1] if match and match.re.groups else match[0]) if match else value
+    return str(group.values.get(value, value))

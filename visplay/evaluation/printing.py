@@ -1,0 +1,108 @@
+"""An evaluation's figures in the terminal."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from visplay.evaluation.comparison import Compared
+from visplay.evaluation.figures import Figures
+
+
+def print_figures(name: str, summary: dict[str, Figures], console: Console | None = None) -> None:
+    """Print one line for each benchmark, and below the table what else is known; withheld figures say why."""
+    table = Table(title=name, title_justify="left")
+    for column in ("benchmark", "n", "% (95 % interval)", "parsed", "cut off", "majority class"):
+        table.add_column(column, justify="left" if column == "benchmark" else "right")
+    for benchmark, figures in summary.items():
+        own = figures.get("accuracy")
+        table.add_row(
+            benchmark,
+            str(figures.get("n", "")),
+            percent(figures["headline"]) + (f" ({interval(own)})" if own else ""),
+            percent(figures.get("parse_rate")),
+            percent(figures.get("truncation_rate")),
+            percent(figures.get("majority_class")),
+        )
+    console = console or Console()
+    console.print(table)
+    for benchmark, figures in summary.items():
+        for line in _notes(figures):
+            console.print(f"{benchmark}: {line}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _notes(figures: Figures) -> list[str]:
+    """What does not fit into the table, one line each."""
+    notes = []
+    if figures.get("withheld"):
+        notes.append(f"no figure, {figures['withheld']}")
+    if split := figures.get("hallusion"):
+        notes.append(", ".join(f"{key} {percent(value)}" for key, value in split.items()))
+    for control, own in figures.get("controls", {}).items():
+        notes.append(f"{control} {percent(own['headline'])} % ({interval(own['accuracy'])}), n = {own['n']}")
+    sampled = figures.get("sampled") or {}
+    named = [f"{key} {percent(value['value'])}" for key, value in sampled.items() if isinstance(value, dict)]
+    if named:
+        notes.append(f"{', '.join(named)} %, n = {sampled['n']}")
+    if judged := figures.get("judge"):
+        notes.append(f"judge and rules, {agreement_text(judged)}")
+    return notes
+
+
+def print_comparison(
+    first: str, second: str, compared: Sequence[Compared], console: Console | None = None
+) -> None:
+    """Print the verdict on each benchmark, with what the difference is made of."""
+    table = Table(title=f"{second} against {first}", title_justify="left")
+    for column in ("benchmark", "n", "before", "after", "difference", "p, Holm", "verdict"):
+        table.add_column(column, justify="left" if column in ("benchmark", "verdict") else "right")
+    notes = []
+    for one in compared:
+        if one.paired is None or one.before is None or one.after is None or one.p_adjusted is None:
+            table.add_row(one.benchmark, str(one.n), "", "", "", "", one.verdict)
+            notes.append(f"{one.benchmark}: no figure, {one.withheld}")
+            continue
+        paired = one.paired
+        table.add_row(
+            one.benchmark, str(one.n), percent(one.before.value), percent(one.after.value),
+            f"{signed(paired.difference)} [{signed(paired.low)}, {signed(paired.high)}]",
+            "<0.001" if one.p_adjusted < 0.001 else f"{one.p_adjusted:.3f}", one.verdict,
+        )  # fmt: skip
+        notes.append(
+            f"{one.benchmark}: {len(one.gained)} to right, {len(one.lost)} to wrong; "
+            f"detectable {100 * paired.minimum_detectable:.1f} points"
+        )
+        if one.parts:
+            notes.append(
+                f"{one.benchmark}: of {signed(one.parts.total)} points {signed(one.parts.truncation)} come "
+                f"from answers cut off, {signed(one.parts.format)} from unreadable ones, "
+                f"{signed(one.parts.answers)} from the answers themselves"
+            )
+    for one in compared:
+        notes += [f"{one.benchmark}: {count} rows not compared, {why}" for why, count in one.left_out.items()]
+    console = console or Console()
+    console.print(table)
+    for line in notes:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def signed(value: float) -> str:
+    """A difference in points, with its sign."""
+    return f"{100 * value:+.1f}"
+
+
+def agreement_text(judged: dict[str, Any]) -> str:
+    """Agreement of judge and rules in words."""
+    kappa = "not defined" if judged["kappa"] is None else f"{judged['kappa']:.2f}"
+    return f"n = {judged['n']}: they agree on {percent(judged['agreement'])} %, kappa {kappa}"
+
+
+def percent(value: float | None) -> str:
+    """A share as percent with one decimal, or a dash."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def interval(estimate: dict[str, Any] | None) -> str:
+    """The interval of an estimate."""
+    return "-" if estimate is None else f"{100 * estimate['low']:.1f} to {100 * estimate['high']:.1f}"

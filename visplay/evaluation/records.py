@@ -1,0 +1,129 @@
+"""Stored samples: one JSON line for each completion, keyed by everything that decides it.
+
+A key is a hash of prompt, pictures, model, adapter, sampling and scorer. So a line is never taken for
+another checkpoint's, an interrupted evaluation goes on where it was, and a new scorer scores old lines again.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from rollouts.engine import Prompt, Sampling
+from visplay.errors import EvaluationError
+from visplay.evaluation.items import Gold, Item
+from visplay.evaluation.scoring import SCORER, Score, score_output
+
+Record = dict[str, Any]
+
+
+def picture_digest(image: Image.Image) -> str:
+    """Hash of a picture's size and pixels, first 32 hex digits."""
+    digest = hashlib.sha256(f"{image.mode}{image.size}".encode())
+    digest.update(image.tobytes())
+    return digest.hexdigest()[:32]
+
+
+def generation_key(
+    prompt: Prompt, *, pictures: Sequence[str], model: str, adapter: str, sampling: Sampling, sample: int
+) -> str:
+    """Hash of all that decides a completion; `sample` counts those of one prompt."""
+    parts = [list(prompt.messages), list(pictures), model, adapter, asdict(sampling), sample]
+    return _hash(parts)
+
+
+def new_record(
+    item: Item, prompt: Prompt, *, benchmark: str, generation: str, sample: int, pictures: Sequence[str]
+) -> Record:
+    """A sample before it is answered."""
+    return {
+        "key": "", "generation": generation, "benchmark": benchmark, "item": item.key,
+        "row": item.row, "sample": sample, "cluster": item.cluster, "kind": item.kind,
+        "groups": item.groups, "question": item.question,
+        "gold": item.gold.to_json(), "pictures": list(pictures), "prompt": prompt_text(prompt),
+        "output": None, "finish": None, "tokens": 0, "error": None,
+    }  # fmt: skip
+
+
+def scored(record: Record) -> Record:
+    """The record with its verdict by the present scorer; an engine's error stays one."""
+    if record["output"] is None:
+        score = Score(status="engine_error", answer=None, score=None, stage="engine")
+    else:
+        gold = Gold.from_json(record["gold"])
+        score = score_output(record["output"], gold, cut=record["finish"] == "length")
+    return with_score(record, score)
+
+
+def with_score(record: Record, score: Score) -> Record:
+    """The record with this verdict, and its key."""
+    key = _hash([record["generation"], record["gold"], SCORER])
+    verdict = {
+        "answer": score.answer, "status": score.status, "score": score.score, "correct": score.correct,
+        "stage": score.stage, "scorer": SCORER,
+    }  # fmt: skip
+    return {**record, **verdict, "key": key}
+
+
+def prompt_text(prompt: Prompt) -> str:
+    """The words of a prompt, with `<image>` for each picture."""
+    blocks = [block for message in prompt.messages for block in message["content"]]
+    return "".join("<image>" if block["type"] == "image" else block["text"] for block in blocks)
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """The lines of a file of samples, one at a time; a last line cut short is left out.
+
+    Raises:
+        EvaluationError: a line is not one of ours.
+    """
+    with path.open(encoding="utf-8", newline="\n") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith("\n"):
+                return
+            try:
+                record = json.loads(line)
+                record["item"], record["benchmark"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise EvaluationError(
+                    f"{path}, line {number}: not a stored sample ({error!r:.80})"
+                ) from error
+            yield record
+
+
+def write_records(path: Path, records: Iterable[Record]) -> None:
+    """Write a file of samples whole or not at all."""
+    scratch = path.with_name(path.name + ".partial")
+    with scratch.open("w", encoding="utf-8", newline="\n") as file:
+        for record in records:
+            file.write(as_line(record))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(scratch, path)
+
+
+def append_records(path: Path, records: Iterable[Record]) -> None:
+    """Append lines and wait until they are on disk; a last line cut short by a kill is overwritten."""
+    with path.open("ab+") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+        if file.read(1) not in (b"", b"\n"):
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+        file.seek(0, os.SEEK_END)
+        file.write("".join(map(as_line, records)).encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def as_line(record: Record) -> str:
+    """A record as one line, in ASCII: no character of a model's text can end it early."""
+    return json.dumps(record) + "\n"
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]

@@ -1,0 +1,142 @@
+"""From a completion to a verdict: read the boxed answer, compare it by the gold's rule, never guess.
+
+The comparison is the one that rewards use (`rewards.equivalent`); what a benchmark adds to it, a precision or
+a tolerance relative to the gold number, is here.
+"""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import rewards
+from rewards.canonical import canonical, plain
+from rewards.quantities import Quantity, dimension, parse_quantity, same_quantity
+from visplay.evaluation.items import Gold
+
+SCORER = "1"  # rises whenever a verdict may change, so that stored samples are scored again
+Status = Literal["ok", "unparsed", "truncated", "engine_error", "judge_error"]
+FAILED: tuple[Status, ...] = ("engine_error", "judge_error")  # these say nothing about the model
+_PICTURE = re.compile(r"<image[ _]?(\d{1,2})>")  # an option that is a picture
+_LONGEST_NUMBER = 64  # characters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What an output is worth.
+
+    Attributes:
+        status: `ok` where an answer was read; `truncated` where there is none because the length limit cut
+            it off; `unparsed` where there is none otherwise; `engine_error` and `judge_error` where it is
+            not the model that failed.
+        answer: the boxed text, None where there is none.
+        score: 0 to 1; None for the two errors.
+        stage: what decided.
+    """
+
+    status: Status
+    answer: str | None
+    score: float | None
+    stage: str
+
+    @property
+    def correct(self) -> bool:
+        """Whether the answer counts as right."""
+        return self.score is not None and self.score >= 0.5
+
+
+def score_output(text: str, gold: Gold, *, cut: bool) -> Score:
+    """Score one completion; a rule `judge` is left for the judge, as `judge_error` until it has spoken.
+
+    Args:
+        text: what the model wrote, untrusted.
+        gold: what it is held against.
+        cut: whether the length limit ended it.
+    """
+    answer = rewards.extract_answer(text)
+    if gold.rule == "judge":
+        # Free text needs no box; an answer that was cut off before it has nothing to judge.
+        if answer is None and (cut or not text.strip()):
+            return Score(status="truncated" if cut else "unparsed", answer=None, score=0.0, stage="empty")
+        return Score(status="judge_error", answer=answer, score=None, stage="unjudged")
+    if answer is None:
+        return Score(status="truncated" if cut else "unparsed", answer=None, score=0.0, stage="empty")
+    if gold.rule == "yes_no" and canonical(answer).kind != "yes_no":
+        return Score(status="unparsed", answer=answer, score=0.0, stage="neither yes nor no")
+    verdicts = [compare(answer, one, gold) for one in gold.answers]
+    first = next((verdict for verdict in verdicts if verdict.equal), verdicts[0])
+    return Score(status="ok", answer=answer, score=float(first.equal), stage=first.stage)
+
+
+def compare(answer: str, right: str, gold: Gold) -> rewards.Verdict:
+    """Compare an answer with one right answer by the rule of the gold."""
+    options = [_PICTURE.sub(r"image \1", option) for option in gold.options]
+    verdict = rewards.equivalent(_PICTURE.sub(r"image \1", answer), right, options=options or None)
+    if verdict.equal or gold.rule not in ("number", "open", "relaxed"):
+        return verdict
+    found, wanted = _quantity(answer), _quantity(right)
+    if found is None or wanted is None:
+        return verdict
+    if gold.rule == "relaxed" and gold.tolerance is not None:
+        return rewards.Verdict(equal=_near(found, wanted, share=gold.tolerance), stage="relaxed")
+    if gold.decimals is not None:
+        exact = gold.rule == "open"  # digits must be left to compare, where no column says how many there are
+        near = _at_precision(found, wanted, decimals=gold.decimals, two_digits=exact)
+        return rewards.Verdict(equal=near, stage="precision")
+    return verdict
+
+
+def rule_for_judged(answer: str, gold: Gold) -> bool:
+    """What the rules would say of an answer that a judge grades: one `<OR>` part, all its `<AND>` parts."""
+    said = f" {_words(answer)} "
+    for alternative in gold.answers:
+        parts = [part.strip() for part in alternative.split("<AND>")]
+        if len(parts) == 1 and rewards.equivalent(answer, parts[0]).equal:
+            return True
+        if all(f" {_words(part)} " in said for part in parts):
+            return True
+    return False
+
+
+def _words(text: str) -> str:
+    return " ".join(re.findall(r"[^\W_]+", text.casefold()))
+
+
+def _quantity(text: str) -> Quantity | None:
+    clean = plain(text) if len(text) <= _LONGEST_NUMBER else ""
+    return parse_quantity(clean) if clean else None
+
+
+def _near(found: Quantity, wanted: Quantity, *, share: float) -> bool:
+    """Whether a number is within a share of the gold number's magnitude (ChartQA, arXiv 2203.10244)."""
+    if wanted.value == 0:
+        return found.value == 0
+    if not same_quantity(found, wanted, tolerance=share):
+        return False
+    x, y = _in_one_unit(found, wanted)
+    # The shared rule takes the larger magnitude; the benchmark takes the gold's.
+    return abs(x - y) <= Fraction(str(share)) * abs(y)
+
+
+def _at_precision(found: Quantity, wanted: Quantity, *, decimals: int, two_digits: bool) -> bool:
+    """Whether two numbers agree to half a unit of the last decimal, the units allowing it."""
+    if not same_quantity(found, wanted, tolerance=1.0):
+        return False
+    x, y = _in_one_unit(found, wanted)
+    if two_digits and abs(y) < Fraction(10) ** (1 - decimals):
+        return False
+    return abs(x - y) <= Fraction(1, 2) / Fraction(10) ** decimals
+
+
+def _in_one_unit(found: Quantity, wanted: Quantity) -> tuple[Fraction, Fraction]:
+    """Both values as the gold's unit counts them; a percentage and a share by whichever is nearer."""
+    if found.unit == wanted.unit or not found.unit or not wanted.unit:
+        candidates = [found.value]
+        if "%" in (found.unit, wanted.unit) or "percent" in (found.unit, wanted.unit):
+            candidates += [found.value / 100, found.value * 100] if found.unit != wanted.unit else []
+        return min(candidates, key=lambda value: abs(value - wanted.value)), wanted.value
+    return _converted(found, wanted), wanted.value
+
+
+def _converted(found: Quantity, wanted: Quantity) -> Fraction:
+    return found.value * dimension(found)[1] / dimension(wanted)[1]

@@ -1,0 +1,205 @@
+"""A whole evaluation as a folder: settings, samples of every benchmark, the judge's replies, the figures.
+
+```
+FOLDER/evaluation.json       who answered and how
+FOLDER/BENCHMARK/greedy.jsonl, blind.jsonl, shuffled.jsonl, permuted.jsonl, sampled.jsonl
+FOLDER/judge.jsonl           replies of the judge
+FOLDER/pictures/             a small copy of each picture, named by its digest
+FOLDER/summary.json          figures, computed from the samples
+```
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from rollouts.engine import Sampling
+from visplay.errors import EvaluationError, RunLocked
+from visplay.evaluation.asking import CONTROLS, Control, controlled
+from visplay.evaluation.benchmarks import Split, load_benchmark
+from visplay.evaluation.evaluating import Reasoner, evaluate_items
+from visplay.evaluation.figures import Figures, figures_of, mean_of_parts, sampled_figures
+from visplay.evaluation.items import Item
+from visplay.evaluation.judge import Judge, agreement, judge_records, rescored
+from visplay.evaluation.records import Record, read_records, write_records
+from visplay.evaluation.scoring import SCORER
+from visplay.evaluation.spec import Spec, expand, find_spec, shipped_specs
+from visplay.progress import Display
+from visplay.run import write_text
+
+GREEDY, SAMPLED = "greedy", "sampled"
+_HEAVY = ("output", "prompt", "question", "pictures", "error", "generation", "key")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to ask.
+
+    Attributes:
+        benchmarks: ids or YAML files.
+        sources: benchmark id -> local copy.
+        limit: items of each benchmark, drawn by `seed`; None for all.
+        seed: draws subsets, scenes, permutations and samples.
+        split: of package benchmarks.
+        greedy: how the one answer is drawn that accuracy is about.
+        sampled: how the k answers are drawn for avg@k, maj@k and pass@k; None for none.
+        controls: asked beside the items themselves.
+        control_limit: items of each control; None for all.
+        free_form: let the judge also decide about open answers.
+    """
+
+    benchmarks: Sequence[str]
+    sources: dict[str, Path] = field(default_factory=dict)
+    limit: int | None = None
+    seed: int = 0
+    split: Split = "held-out"
+    greedy: Sampling
+    sampled: Sampling | None = None
+    controls: Sequence[Control] = ()
+    control_limit: int | None = None
+    free_form: bool = False
+
+
+def run_evaluation(
+    reasoner: Reasoner,
+    plan: Plan,
+    *,
+    folder: Path,
+    about: dict[str, Any],
+    judge: Judge | None,
+    display: Display,
+) -> dict[str, Figures]:
+    """Ask everything that is not stored in `folder` yet, and write the figures.
+
+    Args:
+        reasoner: who answers.
+        plan: what to ask.
+        folder: made if absent; an evaluation that was interrupted goes on where it was.
+        about: what to note of the model.
+        judge: for benchmarks that only a judge can grade; without one their samples wait as `judge_error`.
+        display: where progress is shown.
+
+    Raises:
+        RunLocked: another process writes to the folder.
+        BenchmarkError: a benchmark's data cannot be had.
+    """
+    specs = expand(plan.benchmarks)
+    for name in plan.sources:
+        if name not in {spec.id for spec in specs}:
+            raise EvaluationError(f"--source {name}=...: {name} is not among the benchmarks asked for")
+    with _locked(folder):
+        write_text(folder / "evaluation.json", json.dumps(about | {"scorer": SCORER}, indent=2))
+        for spec in specs:
+            own = folder / spec.id
+            own.mkdir(exist_ok=True)
+            items = load_benchmark(
+                spec, limit=plan.limit, seed=plan.seed, split=plan.split, source=plan.sources.get(spec.id)
+            )
+            for name, asked, sampling in _rounds(items, plan):
+                path = own / f"{name}.jsonl"
+                chunks = -(-len(asked) // reasoner.chunk)
+                with display.bar(f"{spec.id} {name}", total=chunks) as advance:
+                    records = evaluate_items(
+                        reasoner, asked, benchmark=spec.id, sampling=sampling, path=path,
+                        pictures=_pictures(folder), advance=advance,
+                    )  # fmt: skip
+                if judge is not None:
+                    _judge_file(judge, records, path=path, folder=folder, free_form=plan.free_form)
+        return summarise(folder, specs)
+
+
+def rescore(folder: Path, *, judge: Judge | None = None, free_form: bool = False) -> dict[str, Figures]:
+    """Score all stored samples by the present scorer, without a model; with a judge, ask it what is open.
+
+    Raises:
+        EvaluationError: the folder holds no evaluation.
+        RunLocked: another process writes to it.
+    """
+    if not (folder / "evaluation.json").is_file():
+        raise EvaluationError(f"{folder} holds no evaluation.json; name a folder that visplay evaluate wrote")
+    with _locked(folder):
+        for path in sorted(folder.glob("*/*.jsonl")):
+            if judge is not None:
+                records = [rescored(record) for record in read_records(path)]
+                _judge_file(judge, records, path=path, folder=folder, free_form=free_form)
+            else:
+                write_records(path, (rescored(record) for record in read_records(path)))
+        about = json.loads((folder / "evaluation.json").read_text())
+        write_text(folder / "evaluation.json", json.dumps(about | {"scorer": SCORER}, indent=2))
+        return summarise(folder, [])
+
+
+def summarise(folder: Path, specs: Sequence[Spec]) -> dict[str, Figures]:
+    """Compute the figures of all stored samples and write `summary.json`.
+
+    `specs` are those of benchmarks that are not shipped.
+    """
+    known = shipped_specs() | {spec.id: spec for spec in specs}
+    summary: dict[str, Figures] = {}
+    for path in sorted(folder.glob(f"*/{GREEDY}.jsonl")):
+        name = path.parent.name
+        headline = known[name].headline if name in known else "accuracy"
+        records = list(slim(read_records(path)))
+        figures = figures_of(records, headline=headline)
+        figures["judge"] = agreement(records)
+        figures["controls"] = {
+            control: figures_of(list(slim(read_records(other))), headline=headline)
+            for control in CONTROLS
+            if (other := path.with_name(f"{control}.jsonl")).exists()
+        }
+        if (sampled := path.with_name(f"{SAMPLED}.jsonl")).exists():
+            figures["sampled"] = sampled_figures(list(slim(read_records(sampled))))
+        summary[name] = figures
+    for spec in known.values():
+        if spec.parts and (mean := mean_of_parts(spec, summary)):
+            summary[spec.id] = mean
+    write_text(folder / "summary.json", json.dumps({"benchmarks": summary}, indent=2))
+    return summary
+
+
+def slim(records: Iterable[Record]) -> Iterator[Record]:
+    """The records without their long texts: what figures are computed from."""
+    for record in records:
+        for name in _HEAVY:
+            record.pop(name, None)
+        yield record
+
+
+def headline_of(name: str) -> str:
+    """How a benchmark's rows become its figure."""
+    return find_spec(name).headline if name in shipped_specs() else "accuracy"
+
+
+def _rounds(items: Sequence[Item], plan: Plan) -> Iterator[tuple[str, Sequence[Item], Sampling]]:
+    yield GREEDY, items, plan.greedy
+    for control in plan.controls:
+        own = controlled(items, control, seed=plan.seed)[: plan.control_limit]
+        if own:
+            yield control, own, plan.greedy
+    if plan.sampled is not None:
+        yield SAMPLED, items, plan.sampled
+
+
+def _judge_file(
+    judge: Judge, records: Sequence[Record], *, path: Path, folder: Path, free_form: bool
+) -> None:
+    store = folder / "judge.jsonl"
+    write_records(path, judge_records(judge, records, store=store, free_form=free_form))
+
+
+def _pictures(folder: Path) -> Path:
+    pictures = folder / "pictures"
+    pictures.mkdir(exist_ok=True)
+    return pictures
+
+
+def _locked(folder: Path) -> Any:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return FileLock(folder / "lock").acquire(timeout=0)
+    except Timeout as error:
+        raise RunLocked(f"another process writes to {folder}") from error

@@ -1,0 +1,210 @@
+"""Rows of a benchmark, from the hub, a local file or folder, or the spec itself; and whether they fit it."""
+
+import csv
+import json
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from visplay.errors import BenchmarkError
+from visplay.evaluation.spec import Source, Spec
+from visplay.images import cell_bytes, decode
+
+CHECKED_ROWS = 1000  # of a source, for empty values
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """The rows of one source, read when asked for.
+
+    Attributes:
+        columns: name -> type, as the source has it.
+        folder: what the paths of pictures are relative to.
+    """
+
+    columns: dict[str, str]
+    folder: Path
+    _count: int
+    _read: Callable[[int], Row] = field(repr=False)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, number: int) -> Row:
+        """Row `number`, from 0; pictures still encoded."""
+        return self._read(number)
+
+    def picture(self, cell: Any) -> Image.Image | None:
+        """The picture in a cell, or None where the cell is empty.
+
+        Raises:
+            BenchmarkError: there is something, but not a picture.
+        """
+        if is_empty(cell):
+            return None
+        if isinstance(cell, Image.Image):
+            return cell.convert("RGB")
+        try:
+            return decode(cell_bytes(cell, base=self.folder))
+        # Decoders raise whatever broken bytes lead them to (SyntaxError, struct.error, KeyError, ...).
+        except Exception as error:
+            raise BenchmarkError(
+                f"a picture cannot be read ({error}); repair the source {self.folder}"
+            ) from error
+
+
+def is_empty(cell: Any) -> bool:
+    """Whether a cell says that there is nothing: null, NaN, an empty text, or a struct of nothing."""
+    if isinstance(cell, Mapping):
+        return all(value is None or value == b"" for value in cell.values())
+    return cell is None or cell == "" or cell == b"" or cell != cell
+
+
+def open_rows(source: Source, *, shown: str) -> Rows:
+    """Open the rows of a source that is not a package.
+
+    Raises:
+        BenchmarkError: it cannot be had; the message says how to give a local copy.
+    """
+    if source.items is not None:
+        return _listed(source.items, folder=Path())
+    if source.path is not None:
+        return _local(source.path.expanduser(), shown=shown)
+    assert source.hub is not None, shown
+    import datasets
+
+    try:
+        found = datasets.load_dataset(source.hub, source.config, split=source.split, revision=source.revision)
+    # The hub's client raises a dozen kinds: no network, no such set, no such split, gated.
+    except Exception as error:
+        raise BenchmarkError(
+            f"{shown}: {source.hub} cannot be had from the hub ({type(error).__name__}: {error!s:.200}); "
+            f"bring its files here and say --source {shown}=FOLDER_OR_PARQUET"
+        ) from error
+    return _dataset(found, folder=Path())
+
+
+def check_data(spec: Spec, rows: Rows) -> list[str]:
+    """Compare a source with its spec; one line for each difference, none where they fit."""
+    found = []
+    if spec.rows is not None and len(rows) != spec.rows:
+        found.append(f"rows: the spec says {spec.rows}, the source has {len(rows)}")
+    for name in dict.fromkeys([*spec.columns, *spec.needed_columns]):
+        kind = spec.columns.get(name, "any")
+        if name not in rows.columns:
+            found.append(f"column {name}: missing; there are {', '.join(rows.columns)}")
+        elif not _fits(kind.removeprefix("optional "), rows.columns[name]):
+            found.append(f"column {name}: the spec says {kind}, the source has {rows.columns[name]}")
+    found += [
+        f"column {name}: {empty} of the first {min(len(rows), CHECKED_ROWS)} rows have nothing in it"
+        for name, empty in _empty(spec, rows).items()
+    ]
+    return found
+
+
+def _empty(spec: Spec, rows: Rows) -> dict[str, int]:
+    must = [
+        name
+        for name, kind in spec.columns.items()
+        if not kind.startswith("optional") and name in rows.columns
+    ]
+    must = [name for name in must if name in spec.needed_columns and name not in ("question", spec.options)]
+    counts = dict.fromkeys(must, 0)
+    for number in range(min(len(rows), CHECKED_ROWS)):
+        row = rows[number]
+        for name in must:
+            counts[name] += is_empty(row.get(name))
+    return {name: count for name, count in counts.items() if count}
+
+
+def _fits(kind: str, stored: str) -> bool:
+    """Whether a stored type can hold what the spec names; ids may be numbers or text."""
+    families = {
+        "string": ("string", "large_string", "int", "uint", "dictionary", "double", "float"),
+        "int": ("int", "uint", "string", "large_string"),
+        "float": ("double", "float", "int", "string"),
+        "list": ("list", "large_list", "fixed_size_list", "string"),
+        "image": ("struct", "binary", "large_binary", "string", "image"),
+    }
+    return kind == "any" or stored == "null" or stored.startswith(families.get(kind, (kind,)))
+
+
+def _local(path: Path, *, shown: str) -> Rows:
+    mend = f"give --source {shown}=... a parquet, .jsonl or .csv file, a folder of parquet or a saved dataset"
+    if not path.exists():
+        raise BenchmarkError(f"{shown}: there is no {path}; {mend}")
+    try:
+        if path.is_dir() and (path / "dataset_info.json").is_file():
+            import datasets
+
+            return _dataset(datasets.load_from_disk(str(path)), folder=path)
+        if path.is_dir():
+            return _parquet(sorted(path.rglob("*.parquet")), folder=path)
+        if path.suffix == ".parquet":
+            return _parquet([path], folder=path.parent)
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix in (".jsonl", ".json"):
+            return _listed(
+                [json.loads(line) for line in text.splitlines() if line.strip()], folder=path.parent
+            )
+        if path.suffix == ".csv":
+            return _listed(list(csv.DictReader(text.splitlines())), folder=path.parent)
+    except (ValueError, OSError, pa.ArrowException) as error:
+        raise BenchmarkError(f"{shown}: {path} cannot be read ({error}); {mend}") from error
+    raise BenchmarkError(f"{shown}: {path} is of no kind that can be read; {mend}")
+
+
+def _listed(items: Sequence[Row], *, folder: Path) -> Rows:
+    names = dict.fromkeys(name for item in items for name in item)
+    columns = {name: _type([item.get(name) for item in items]) for name in names}
+    return Rows(columns=columns, folder=folder, _count=len(items), _read=lambda number: dict(items[number]))
+
+
+def _type(values: Sequence[Any]) -> str:
+    """The type of a column of plain values; of one with several, that of the values that say something."""
+    try:
+        return str(pa.infer_type([value for value in values if not is_empty(value)]))
+    except pa.ArrowInvalid:
+        return "mixed"
+
+
+def _parquet(files: Sequence[Path], *, folder: Path) -> Rows:
+    if not files:
+        raise BenchmarkError(f"{folder} holds no .parquet file; name the folder that does")
+    opened = [pq.ParquetFile(file) for file in files]
+    groups = [(file, group) for file in opened for group in range(file.num_row_groups)]
+    starts = [0, *accumulate(file.metadata.row_group(group).num_rows for file, group in groups)]
+
+    @lru_cache(maxsize=2)  # rows are mostly asked for in order
+    def table(index: int) -> pa.Table:
+        file, group = groups[index]
+        return file.read_row_group(group)
+
+    def read(number: int) -> Row:
+        index = bisect_right(starts, number) - 1
+        row: Row = table(index).slice(number - starts[index], 1).to_pylist()[0]
+        return row
+
+    columns = {name.name: str(name.type) for name in opened[0].schema_arrow}
+    return Rows(columns=columns, folder=folder, _count=starts[-1], _read=read)
+
+
+def _dataset(saved: Any, *, folder: Path) -> Rows:
+    import datasets
+
+    if isinstance(saved, datasets.DatasetDict):
+        raise BenchmarkError(f"{folder} holds several splits; name one: {', '.join(saved)}")
+    for name, kind in saved.features.items():
+        if isinstance(kind, datasets.Image):
+            saved = saved.cast_column(name, datasets.Image(decode=False))
+    columns = {entry.name: str(entry.type) for entry in saved.features.arrow_schema}
+    return Rows(columns=columns, folder=folder, _count=len(saved), _read=lambda number: dict(saved[number]))

@@ -1,0 +1,95 @@
+"""What is evaluated: a base VLM, a run or one of its iterations, an adapter, an exported checkpoint."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rollouts.engine import AdapterVersion
+from visplay import pocket
+from visplay.checkpoints import adapters_after
+from visplay.config import Model, read_config
+from visplay.errors import EvaluationError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One Reasoner.
+
+    Attributes:
+        name: how it is called in tables and folders, e.g. `pocket` or `demo@1`.
+        model: the base VLM.
+        adapter: on top of it; its path is None for the base alone.
+        folder: of the run it comes from, or None.
+        iteration: of that run, or None.
+    """
+
+    name: str
+    model: Model
+    adapter: AdapterVersion
+    folder: Path | None = None
+    iteration: int | None = None
+
+
+BASE = AdapterVersion(name="base", version=0)
+
+
+def find_target(text: str, *, base: Model | None = None) -> Target:
+    """Find what `text` names.
+
+    Args:
+        text: `pocket`, a hub id, a folder with a checkpoint or an adapter, RUN, or RUN@ITERATION.
+        base: the base VLM under an adapter, where its own note of it does not hold here.
+
+    Raises:
+        EvaluationError: there is no such thing, or the run has no such iteration.
+    """
+    path, _, iteration = text.rpartition("@") if "@" in text else (text, "", "")
+    if Path(path).is_dir() and (Path(path) / "journal.jsonl").is_file():
+        return _of_run(Path(path), iteration)
+    folder = Path(text)
+    if (folder / "adapter_config.json").is_file():
+        noted = json.loads((folder / "adapter_config.json").read_text()).get("base_model_name_or_path")
+        if base is None and not noted:
+            raise EvaluationError(f"{text} does not note its base model; name it with --base")
+        adapter = AdapterVersion(name="adapter", version=0, path=folder)
+        return Target(name=folder.resolve().name, model=base or Model(path=str(noted)), adapter=adapter)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise EvaluationError(
+            f"{text} is neither a run (journal.jsonl), an adapter (adapter_config.json) nor a checkpoint "
+            "(config.json); name one of those, RUN@ITERATION, a hub id or pocket"
+        )
+    name = folder.resolve().name if folder.is_dir() else text.replace("/", "--")
+    return Target(name=name, model=Model(path=text), adapter=BASE)
+
+
+def _of_run(folder: Path, iteration: str) -> Target:
+    if iteration not in ("", "base") and not iteration.isdecimal():
+        raise EvaluationError(f"{folder}@{iteration}: an iteration is a number, or base")
+    wanted = 0 if iteration == "base" else int(iteration) if iteration else None
+    number, adapters = adapters_after(folder, iteration=wanted)
+    model = Model.model_validate(read_config(folder / "config.yaml")["model"])
+    return Target(
+        name=f"{folder.resolve().name}@{number or 'base'}", model=model, folder=folder, iteration=number,
+        adapter=adapters["reasoner"] if number else BASE,
+    )  # fmt: skip
+
+
+def model_digest(model: Model, *, loaded: Any = None) -> str:
+    """What tells one base VLM from another: hub id and commit, or a hash of the folder's files."""
+    folder = pocket.MODEL if model.path == "pocket" else Path(model.path)
+    if Path(str(folder)).is_dir():
+        return folder_digest(Path(str(folder)))
+    commit = getattr(getattr(loaded, "config", None), "_commit_hash", None)
+    return f"{model.path}@{commit or model.revision or 'main'}"
+
+
+def folder_digest(folder: Path) -> str:
+    """Hash of the files of a folder, by name and content, first 16 hex digits."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "README.md"):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]

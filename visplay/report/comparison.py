@@ -1,0 +1,109 @@
+"""A comparison of two checkpoints as one self-contained HTML file: nothing fetched, everything escaped."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from visplay.evaluation.comparison import MOST_FLIPS, Compared, samples_of
+from visplay.evaluation.records import Record
+from visplay.evaluation.sides import Side
+from visplay.report.page import page
+from visplay.report.samples import thumbnail
+from visplay.report.wording import is_synthetic
+from visplay.run import write_text
+
+SHOWN_TEXT = 4000  # characters of an output
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flip:
+    """One item that changed: the sample before, the sample after, and its picture as a data URI or ""."""
+
+    benchmark: str
+    item: str
+    direction: str
+    picture: str
+    before: Record
+    after: Record
+
+
+def write_comparison(path: Path, first: Side, second: Side, compared: list[Compared]) -> Path:
+    """Write the page and return its path; missing folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, render_comparison(first, second, compared))
+    return path
+
+
+def render_comparison(first: Side, second: Side, compared: list[Compared]) -> str:
+    """The page as HTML."""
+    shown = [flip for one in compared for flip in _flips(first, second, one)]
+    return page(
+        "comparison.html",
+        first=first.name,
+        second=second.name,
+        compared=compared,
+        flips=shown,
+        benchmarks=[one.benchmark for one in compared],
+        synthetic=[one.benchmark for one in compared if is_synthetic(one.benchmark)],
+        counted={"shown": len(shown), "all": sum(len(one.gained) + len(one.lost) for one in compared)},
+        specs={"forest": forest(compared)},
+    )
+
+
+def forest(compared: list[Compared]) -> dict[str, Any]:
+    """The differences with their intervals, one line each benchmark, for plotly."""
+    known = [one for one in compared if one.paired is not None][::-1]
+    pairs = [one.paired for one in known if one.paired is not None]
+    return {
+        "data": [
+            {
+                "type": "scatter", "mode": "markers", "name": "difference, 95 % interval",
+                "x": [100 * p.difference for p in pairs], "y": [one.benchmark for one in known],
+                "marker": {"color": "series-1", "size": 9, "symbol": "square"},
+                "error_x": {
+                    "type": "data", "symmetric": False, "color": "series-1", "thickness": 2, "width": 5,
+                    "array": [100 * (p.high - p.difference) for p in pairs],
+                    "arrayminus": [100 * (p.difference - p.low) for p in pairs],
+                },
+                "hovertemplate": "%{y}: %{x:+.1f} points<extra></extra>",
+            }
+        ],
+        "layout": {
+            "xaxis": {"title": {"text": "accuracy, after minus before, points"}, "rangemode": "tozero",
+                      "zeroline": True, "zerolinewidth": 3, "fixedrange": True},
+            "yaxis": {"type": "category", "fixedrange": True, "title": {"text": ""}},
+        },
+    }  # fmt: skip
+
+
+def _flips(first: Side, second: Side, one: Compared) -> list[Flip]:
+    """The first few items that changed, in each direction."""
+    found = []
+    for direction, changed in (("gained", one.gained), ("lost", one.lost)):
+        wanted = changed[:MOST_FLIPS]
+        before = samples_of(first, one.benchmark, [item for item, _ in wanted])
+        after = samples_of(second, one.benchmark, [item for _, item in wanted])
+        for item, other in wanted:
+            old, new = before[item], after[other]
+            found.append(
+                Flip(
+                    benchmark=one.benchmark, item=item, direction=direction,
+                    picture=_picture(first, old) or _picture(second, new), before=_cut(old), after=_cut(new),
+                )
+            )  # fmt: skip
+    return found
+
+
+def _picture(side: Side, record: Record) -> str:
+    def load(key: str) -> Any:
+        image = side.picture(record)
+        if image is None:
+            raise KeyError(key)
+        return image
+
+    return thumbnail(record["item"], load)
+
+
+def _cut(record: Record) -> Record:
+    output = record["output"] or ""
+    return {**record, "output": output if len(output) <= SHOWN_TEXT else output[:SHOWN_TEXT] + " …"}
