@@ -61,7 +61,9 @@ def evaluate(
     if check_data:
         _check(benchmarks, found_sources)
         return
-    sampling = Sampling(n=samples, temperature=temperature, top_k=top_k, max_tokens=max_tokens, seed=seed)
+    sampling = Sampling(
+        n=max(1, samples), temperature=temperature, top_k=top_k, max_tokens=max_tokens, seed=seed
+    )
     plan = Plan(
         benchmarks=_listed(benchmarks), sources=found_sources, limit=limit, seed=seed, split=split,
         greedy=Sampling(temperature=0, max_tokens=max_tokens, seed=seed),

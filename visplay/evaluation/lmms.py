@@ -80,9 +80,7 @@ def run_lmms_eval(
         EvaluationError: there is no lmms-eval there, or it failed; its last lines are in the message.
     """
     if not python.is_file():
-        raise EvaluationError(
-            f"--python {python}: no such file; give the interpreter of lmms-eval's environment"
-        )
+        raise EvaluationError(f"--python {python}: no such file; give that of lmms-eval's environment")
     # Its `openai` model reads base_url and key from here; the key is none, the endpoint is on this machine.
     arguments = (
         f"model_version={model},base_url={url},api_key=none,num_concurrent={concurrent},timeout=600,"
@@ -124,8 +122,5 @@ def _task_yaml(name: str, *, data: Path, max_tokens: int) -> str:
         ],
         "metadata": {"version": 1},
     }  # fmt: skip
-    fields = zip(
-        ("doc_to_text", "doc_to_visual", "doc_to_messages", "process_results"), FUNCTIONS, strict=True
-    )
-    functions = "".join(f"{field}: !function visplay_task.{function}\n" for field, function in fields)
+    functions = "".join(f"{field}: !function visplay_task.{own}\n" for field, own in FUNCTIONS.items())
     return yaml.safe_dump(settings, sort_keys=False) + functions
