@@ -30,7 +30,14 @@ pocket_app = typer.Typer(
     help="The pocket world: synthetic scenes and the tiny VLM that sees them.", no_args_is_help=True
 )
 app.add_typer(pocket_app, name="pocket")
-for command in (commands.evaluate, commands.rescore, commands.compare, commands.benchmarks):
+for command in (
+    commands.evaluate,
+    commands.rescore,
+    commands.compare,
+    commands.benchmarks,
+    commands.serve,
+    commands.lmms_eval,
+):
     app.command()(command)
 
 
@@ -42,7 +49,8 @@ def _root(
     if version:
         typer.echo(__version__)
         raise typer.Exit
-    context.obj = {"judge_key": os.environ.get("VISPLAY_JUDGE_API_KEY")}
+    # Taken out, so that no program we start inherits it.
+    context.obj = {"judge_key": os.environ.pop("VISPLAY_JUDGE_API_KEY", None)}
 
 
 @app.command()

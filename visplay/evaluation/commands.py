@@ -61,7 +61,9 @@ def evaluate(
     if check_data:
         _check(benchmarks, found_sources)
         return
-    sampling = Sampling(n=samples, temperature=temperature, top_k=top_k, max_tokens=max_tokens, seed=seed)
+    sampling = Sampling(
+        n=max(1, samples), temperature=temperature, top_k=top_k, max_tokens=max_tokens, seed=seed
+    )
     plan = Plan(
         benchmarks=_listed(benchmarks), sources=found_sources, limit=limit, seed=seed, split=split,
         greedy=Sampling(temperature=0, max_tokens=max_tokens, seed=seed),
@@ -114,6 +116,77 @@ def compare(
     compared = compare_sides(first, second)
     print_comparison(first.name, second.name, compared)
     typer.echo(f"page: {write_comparison(page, first, second, compared)}")
+
+
+def serve(
+    target: Annotated[str, typer.Argument(help="As for evaluate.")],
+    port: Annotated[int, typer.Option(min=0, help="On 127.0.0.1; 0 takes a free one.")] = 8000,
+    base: Annotated[str | None, typer.Option(help="The base VLM under an adapter.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto.")] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Requests answered at once.")] = 32,
+) -> None:
+    """Serve a checkpoint on the loopback, OpenAI-compatible, for other evaluation tools; Ctrl-C ends it."""
+    import threading
+
+    from visplay.evaluation.serving import serving
+    from visplay.evaluation.target import find_target
+
+    found = find_target(target, base=_model(base, device=device) if base else None)
+    reasoner, _ = _reasoner(found, device=device, batch_size=batch_size)
+    with serving(
+        reasoner.engine, adapter=reasoner.adapter, model=found.name, batch_size=batch_size, port=port
+    ) as url:
+        typer.echo(f"{url} serves {found.name}")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            typer.echo("stopped")
+
+
+def lmms_eval(
+    target: Annotated[str, typer.Argument(help="As for evaluate; with --url, the model's name there.")],
+    python: Annotated[Path, typer.Option(help="Interpreter of the environment that has lmms-eval.")],
+    out: Annotated[Path, typer.Option(help="Task files and logs.")] = Path("runs/lmms-eval"),
+    benchmarks: Names = "easy-vqa",
+    source: Sources = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Items a benchmark, drawn by seed.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Draws subsets.")] = 0,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Length limit of an answer.")] = 1024,
+    url: Annotated[str | None, typer.Option(help="An endpoint that serves it already, with /v1.")] = None,
+    base: Annotated[str | None, typer.Option(help="The base VLM under an adapter.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto.")] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Requests answered at once.")] = 32,
+) -> None:
+    """Run lmms-eval, from its own environment, with our prompt and scorer as task files."""
+    from contextlib import nullcontext
+
+    from visplay.evaluation.benchmarks import load_benchmark
+    from visplay.evaluation.lmms import logged_accuracy, run_lmms_eval, write_task
+    from visplay.evaluation.serving import serving
+    from visplay.evaluation.spec import expand
+    from visplay.evaluation.target import find_target
+
+    sources = _sources(source)
+    tasks = [
+        write_task(
+            out, spec.id, load_benchmark(spec, limit=limit, seed=seed, source=sources.get(spec.id)),
+            max_tokens=max_tokens,
+        )
+        for spec in expand(_listed(benchmarks))
+    ]  # fmt: skip
+    name = target
+    if url is None:
+        found = find_target(target, base=_model(base, device=device) if base else None)
+        reasoner, _ = _reasoner(found, device=device, batch_size=batch_size)
+        name = found.name
+        served = serving(reasoner.engine, adapter=reasoner.adapter, model=name, batch_size=batch_size)
+    with served if url is None else nullcontext(url) as address:
+        logs = run_lmms_eval(
+            python, tasks=tasks, folder=out, url=address, model=name, concurrent=2 * batch_size
+        )
+    for benchmark, (accuracy, count) in logged_accuracy(logs).items():
+        typer.echo(f"{benchmark}: {100 * accuracy:.2f} % of {count} rows, as lmms-eval counts them")
+    typer.echo(f"logs: {out / 'logs'}; compare them with: visplay compare EVALUATION {out / 'logs'}")
 
 
 def benchmarks() -> None:

@@ -114,8 +114,8 @@ def _load(table: Table, spec: Spec, *, limit: int) -> list[Item]:
     )
     if any(item.gold.rule == "judge" for item in items):
         raise BenchmarkError(
-            f"evaluation.benchmarks: {spec.id} needs a judge and the loop has none; take it out and score the "
-            "run afterwards with visplay evaluate RUN --judge ..."
+            f"evaluation.benchmarks: {spec.id} needs a judge and the loop has none; take it out and score "
+            "the run afterwards with visplay evaluate RUN --judge ..."
         )
     return items
 
