@@ -121,3 +121,15 @@ class RolloutEngine(Protocol):
     def close(self) -> None:
         """Give back processes and memory."""
         ...
+
+
+def placeholder_ids(config: Any, tokenizer: Any) -> list[int]:
+    """Tokens that stand for images or videos: sampled as text, they would break the next forward."""
+    names = ("image_token_id", "video_token_id", "image_token_index")
+    ids = {getattr(config, name, None) for name in names}
+    return sorted(i for i in ids if isinstance(i, int) and 0 <= i < len(tokenizer))
+
+
+def end_ids(eos_token_id: int | list[int]) -> list[int]:
+    """The tokens that end a completion, as a generation configuration names them."""
+    return [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id)

@@ -8,7 +8,7 @@ import torch
 from peft import PeftModel
 from transformers import LogitsProcessor, LogitsProcessorList, TopKLogitsWarper, TopPLogitsWarper
 
-from rollouts.engine import AdapterVersion, Completion, Prompt, Sampling
+from rollouts.engine import AdapterVersion, Completion, Prompt, Sampling, end_ids, placeholder_ids
 
 
 class TransformersEngine:
@@ -30,8 +30,8 @@ class TransformersEngine:
         self._batch_size = batch_size
         self._max_adapters = max_adapters
         self._loaded: dict[str, AdapterVersion] = {}
-        self._banned = _placeholder_ids(model.config, processor.tokenizer)
-        self._end_ids = _end_ids(model)
+        self._banned = placeholder_ids(model.config, processor.tokenizer)
+        self._end_ids = end_ids(model.generation_config.eos_token_id)
 
     def publish(self, adapter: AdapterVersion) -> None:
         """Load a version under a name of its own; weights are read from safetensors."""
@@ -231,18 +231,6 @@ def _narrow(stage: Any, inputs: dict[str, Any], keep: torch.Tensor) -> dict[str,
             new = rows.new_full((len(rows), new_tokens), 1 if name == "attention_mask" else 0)
             narrowed[name] = torch.cat([rows, new], dim=1)
     return narrowed
-
-
-def _placeholder_ids(config: Any, tokenizer: Any) -> list[int]:
-    """Tokens that stand for images or videos: sampled as text, they would break the next forward."""
-    names = ("image_token_id", "video_token_id", "image_token_index")
-    ids = {getattr(config, name, None) for name in names}
-    return sorted(i for i in ids if isinstance(i, int) and 0 <= i < len(tokenizer))
-
-
-def _end_ids(model: Any) -> list[int]:
-    end = model.generation_config.eos_token_id
-    return [end] if isinstance(end, int) else list(end)
 
 
 def _peft_name(adapter: AdapterVersion) -> str:

@@ -51,8 +51,15 @@ class Lora(Section):
 class Engine(Section):
     """What generates the rollouts."""
 
-    backend: Literal["transformers"] = Field("transformers", description="Which engine answers.")
-    batch_size: int = Field(512, ge=1, description="Sequences decoded side by side.")
+    backend: Literal["transformers", "vllm"] = Field(
+        "transformers", description="Which engine answers; `vllm` is an extra to install."
+    )
+    batch_size: int = Field(
+        512, ge=1, description="Sequences decoded side by side by transformers; vLLM decides for itself."
+    )
+    vllm: dict[str, Any] = Field(
+        {}, description="Further arguments of `vllm.LLM`, e.g. `gpu_memory_utilization: 0.4`."
+    )
 
 
 class Images(Section):

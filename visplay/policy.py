@@ -64,7 +64,7 @@ def load_base(config: Model) -> tuple[Any, Any]:
     Raises:
         ConfigError: nothing loadable at `model.path`.
     """
-    source = str(pocket.MODEL) if config.path == "pocket" else config.path
+    source = model_source(config)
     options = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
     try:
         processor = AutoProcessor.from_pretrained(source, **options)
@@ -75,6 +75,11 @@ def load_base(config: Model) -> tuple[Any, Any]:
         raise ConfigError(f"model.path: no VLM could be loaded from {config.path!r}: {error}") from error
     weights: Any = model
     return weights.to(_device(config.device)), processor
+
+
+def model_source(config: Model) -> str:
+    """What `from_pretrained` takes: a hub id or a folder."""
+    return str(pocket.MODEL) if config.path == "pocket" else config.path
 
 
 def language_model_linears(model: Any) -> str:
