@@ -88,8 +88,9 @@ class Completion:
         prompt_ids: [prompt tokens] expanded as the processor expands them (image tokens included).
         token_ids: [tokens] sampled ids; ends with the end token when `finish_reason` is "stop";
             never empty.
-        logprobs: [tokens] log-probability of each sampled token under the temperature-scaled,
-            untruncated distribution of `adapter`.
+        logprobs: [tokens] log-probability of each sampled token under the temperature-scaled
+            distribution of `adapter`. Where top_p or top_k truncate, as for votes, transformers reports it
+            before truncation and vLLM after; nothing that is trained on is truncated.
         finish_reason: "stop" at an end token, "length" where `max_tokens` cut it off.
         adapter: the version that made it, as the engine reports it.
     """
@@ -118,18 +119,10 @@ class RolloutEngine(Protocol):
         """Load `adapter`, so that `generate` can be asked for it; unused older ones may be dropped."""
         ...
 
+    def rest(self) -> None:
+        """The trainer works now: an engine that shares its GPU gives the memory back until the next call."""
+        ...
+
     def close(self) -> None:
         """Give back processes and memory."""
         ...
-
-
-def placeholder_ids(config: Any, tokenizer: Any) -> list[int]:
-    """Tokens that stand for images or videos: sampled as text, they would break the next forward."""
-    names = ("image_token_id", "video_token_id", "image_token_index")
-    ids = {getattr(config, name, None) for name in names}
-    return sorted(i for i in ids if isinstance(i, int) and 0 <= i < len(tokenizer))
-
-
-def end_ids(eos_token_id: int | list[int]) -> list[int]:
-    """The tokens that end a completion, as a generation configuration names them."""
-    return [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id)

@@ -14,16 +14,16 @@ import pyarrow.parquet as pq
 import torch
 from transformers import set_seed
 
-from rollouts.engine import AdapterVersion, RolloutEngine
-from rollouts.transformers_engine import TransformersEngine
+from rollouts.engine import AdapterVersion
 from visplay.config import Config
-from visplay.errors import ConfigError, PreflightError
+from visplay.engines import start_engine
+from visplay.errors import PreflightError
 from visplay.evaluation.measure import evaluate
 from visplay.health import question_health
 from visplay.images import read_images
 from visplay.phases import SilverExample, curation, questioner_phase, read_silver, reasoner_phase
 from visplay.pocket.truth import read_truth
-from visplay.policy import Policy, adapter_folder, load_base, model_source
+from visplay.policy import Policy, adapter_folder, load_base
 from visplay.progress import Display, Stopwatch
 from visplay.run import Run, append_jsonl, write_text
 from visplay.table import Table
@@ -65,31 +65,6 @@ def lay_table(config: Config, *, display: Display, folder: Path) -> Table:
         watch=Stopwatch(),
         display=display,
     )
-
-
-def start_engine(config: Config) -> RolloutEngine:
-    """The engine that the configuration names, with a base VLM of its own.
-
-    Raises:
-        ConfigError: an engine that is not installed, or options that it does not know.
-    """
-    if config.engine.backend == "transformers":
-        model, processor = load_base(config.model)
-        return TransformersEngine(model, processor, batch_size=config.engine.batch_size)
-    try:
-        from rollouts.vllm_engine import VllmEngine
-    except ImportError as error:
-        raise ConfigError(
-            f"engine.backend: vLLM cannot be imported ({error}); docs/engines.md says how to install it, or "
-            "set engine.backend=transformers"
-        ) from error
-    model_options = config.model.model_dump(include={"dtype", "revision", "trust_remote_code"})
-    try:
-        return VllmEngine(
-            model_source(config.model), lora_rank=config.lora.rank, **{**model_options, **config.engine.vllm}
-        )
-    except TypeError as error:
-        raise ConfigError(f"engine.vllm: {error}") from error
 
 
 def initial_adapters(table: Table, run: Run) -> Adapters:

@@ -1,0 +1,69 @@
+"""The rollout engine that the configuration names."""
+
+from typing import Any
+
+import torch
+
+from rollouts.chat import Chat
+from rollouts.engine import RolloutEngine
+from rollouts.transformers_engine import TransformersEngine
+from visplay.config import Config, Model
+from visplay.errors import ConfigError
+from visplay.policy import load_base, load_processor, model_source, pixel_limits
+
+# vLLM on a CPU would take nine tenths of the memory and compile for minutes; engine.vllm overrides both.
+CPU_DEFAULTS: dict[str, Any] = {"enforce_eager": True, "kv_cache_memory_bytes": 1 << 30}
+
+
+def start_engine(config: Config, *, api_key: str | None = None) -> RolloutEngine:
+    """The engine that the configuration names, with base VLMs of its own.
+
+    Args:
+        config: of the run.
+        api_key: of the servers, where they ask for one.
+
+    Raises:
+        ConfigError: an engine that is not installed, or options that it does not know.
+    """
+    if config.engine.backend == "transformers":
+        model, processor = load_base(config.model)
+        return TransformersEngine(model, processor, batch_size=config.engine.batch_size)
+    source = model_source(config.model)
+    same = {"revision": config.model.revision, "trust_remote_code": config.model.trust_remote_code}
+    chat = Chat.load(load_processor(config.model), source, **same)
+    return _vllm(config, source=source, chat=chat)
+
+
+def vllm_options(config: Config) -> dict[str, Any]:
+    """Arguments of vLLM's engine, in process or served."""
+    options: dict[str, Any] = config.model.model_dump(include={"dtype", "revision", "trust_remote_code"})
+    options |= CPU_DEFAULTS if runs_on_cpu(config.model) else {}
+    if limits := pixel_limits(config.model):
+        options["mm_processor_kwargs"] = limits
+    return options | config.engine.vllm
+
+
+def runs_on_cpu(model: Model) -> bool:
+    """Whether the base VLM runs on the CPU."""
+    return model.device == "cpu" or (model.device == "auto" and not torch.cuda.is_available())
+
+
+def _vllm(config: Config, *, source: str, chat: Chat) -> RolloutEngine:
+    try:
+        from rollouts.vllm_engine import VllmEngine
+    except ImportError as error:
+        raise ConfigError(
+            f"engine.backend: vLLM cannot be imported ({error}); docs/engines.md says how to install it, or "
+            "set engine.backend=transformers"
+        ) from error
+    if config.engine.sleep and runs_on_cpu(config.model):
+        raise ConfigError("engine.sleep: vLLM can only sleep on a GPU; set engine.sleep=false")
+    try:
+        return VllmEngine(
+            source, chat=chat, lora_rank=config.lora.rank, sync=config.engine.sync,
+            sleep=config.engine.sleep, **vllm_options(config),
+        )  # fmt: skip
+    except TypeError as error:
+        raise ConfigError(f"engine.vllm: {error}") from error
+    except ValueError as error:  # vLLM's own checks, and ours of the rank
+        raise ConfigError(f"engine.vllm or model: {error}") from error
