@@ -11,8 +11,13 @@ from visplay.config import Config, Model
 from visplay.errors import ConfigError
 from visplay.policy import load_base, load_processor, model_source, pixel_limits
 
-# vLLM on a CPU would take nine tenths of the memory and compile for minutes; engine.vllm overrides both.
-CPU_DEFAULTS: dict[str, Any] = {"enforce_eager": True, "kv_cache_memory_bytes": 1 << 30}
+# What vLLM 0.32 needs on a CPU; engine.vllm overrides each.
+CPU_DEFAULTS: dict[str, Any] = {
+    "enforce_eager": True,  # else it compiles for minutes
+    "kv_cache_memory_bytes": 1 << 30,  # else it takes nine tenths of the memory
+    # A seeded request whose prefill is cut in two ends in `CPU Generator does not use offset`.
+    "enable_chunked_prefill": False,
+}
 
 
 def start_engine(config: Config, *, api_key: str | None = None) -> RolloutEngine:
