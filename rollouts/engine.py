@@ -126,3 +126,7 @@ class RolloutEngine(Protocol):
     def close(self) -> None:
         """Give back processes and memory."""
         ...
+
+
+class EngineUnavailable(RuntimeError):
+    """Nothing answers any more, or only in a way that cannot be used; the message says who and what."""

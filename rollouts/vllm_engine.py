@@ -11,9 +11,9 @@ from vllm.lora.request import LoRARequest
 
 from rollouts.chat import Chat, image_id
 from rollouts.engine import AdapterVersion, Completion, Prompt, Sampling
+from rollouts.launch import reserved_rank
 from rollouts.merge import write_merged
 
-LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # the only sizes that vLLM 0.32 reserves room for
 _BASE = AdapterVersion(name="base", version=0)
 _Key = tuple[str, int]
 
@@ -210,15 +210,3 @@ class _Merged:
 
     def _folder(self, adapter: AdapterVersion) -> Path:
         return Path(self._scratch.name) / f"{adapter.name}-{adapter.version}"
-
-
-def reserved_rank(rank: int) -> int:
-    """The smallest size of vLLM's that an adapter of `rank` fits into.
-
-    Raises:
-        ValueError: there is none.
-    """
-    for size in LORA_RANKS:
-        if size >= rank:
-            return size
-    raise ValueError(f"lora.rank must be at most {LORA_RANKS[-1]} with vLLM, got {rank}")

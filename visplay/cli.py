@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from rollouts.engine import EngineUnavailable
 from visplay import __version__
 from visplay.errors import VisplayError
 
 if TYPE_CHECKING:
     from visplay.progress import Display
+
+API_KEY = "VLLM_API_KEY"  # vLLM's own name: servers that we start read it too
 
 app = typer.Typer(
     help="A vision-language model improves itself from unlabelled images.\n\n"
@@ -62,7 +65,7 @@ def train(
 
     display = Display()
     with _saying_how_to_go_on(display):
-        folder = selfplay(settings, display=display)
+        folder = selfplay(settings, display=display, api_key=os.environ.get(API_KEY))
         print_result(folder)
         display.say(f"report: {write_report(folder)}")
 
@@ -173,7 +176,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", message="TRL currently supports vLLM versions", category=UserWarning)
     try:
         app()
-    except VisplayError as error:
+    except (VisplayError, EngineUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from error
 

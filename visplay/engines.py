@@ -5,12 +5,15 @@ from typing import Any
 import torch
 
 from rollouts.chat import Chat
-from rollouts.engine import RolloutEngine
+from rollouts.engine import EngineUnavailable, RolloutEngine
+from rollouts.launch import Server, reserved_rank
+from rollouts.server_engine import ServerEngine
 from rollouts.transformers_engine import TransformersEngine
 from visplay.config import Config, Model
-from visplay.errors import ConfigError
+from visplay.errors import ConfigError, EngineError
 from visplay.policy import load_base, load_processor, model_source, pixel_limits
 
+MAX_ADAPTERS = 3  # the frozen Reasoner, the current policy and the one that comes in
 # What vLLM 0.32 needs on a CPU; engine.vllm overrides each.
 CPU_DEFAULTS: dict[str, Any] = {
     "enforce_eager": True,  # else it compiles for minutes
@@ -36,6 +39,8 @@ def start_engine(config: Config, *, api_key: str | None = None) -> RolloutEngine
     source = model_source(config.model)
     same = {"revision": config.model.revision, "trust_remote_code": config.model.trust_remote_code}
     chat = Chat.load(load_processor(config.model), source, **same)
+    if config.engine.backend == "server":
+        return _servers(config, source=source, chat=chat, api_key=api_key)
     return _vllm(config, source=source, chat=chat)
 
 
@@ -51,6 +56,31 @@ def vllm_options(config: Config) -> dict[str, Any]:
 def runs_on_cpu(model: Model) -> bool:
     """Whether the base VLM runs on the CPU."""
     return model.device == "cpu" or (model.device == "auto" and not torch.cuda.is_available())
+
+
+def _servers(config: Config, *, source: str, chat: Chat, api_key: str | None) -> RolloutEngine:
+    engine = config.engine
+    servers: list[str | Server] = list(engine.urls)
+    if not servers:
+        logs = config.folder / "servers"
+        logs.mkdir(parents=True, exist_ok=True)
+        try:
+            rank = reserved_rank(config.lora.rank)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        servers = [
+            Server(
+                source, lora_rank=rank, max_adapters=MAX_ADAPTERS, log=logs / f"{i}.log",
+                device=engine.devices[i] if engine.devices else None, options=vllm_options(config),
+            )
+            for i in range(engine.replicas)
+        ]  # fmt: skip
+    try:
+        return ServerEngine(
+            servers, chat=chat, max_adapters=MAX_ADAPTERS, concurrency=engine.concurrency, api_key=api_key
+        )
+    except EngineUnavailable as error:
+        raise EngineError(f"engine.backend=server: {error}") from error
 
 
 def _vllm(config: Config, *, source: str, chat: Chat) -> RolloutEngine:

@@ -55,12 +55,14 @@ def disturb(path: Path | None, *, seed: int, size: float = 0.05) -> None:
     save_file(tensors, path / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
-@pytest.fixture(scope="module", params=["transformers", "vllm"])
-def engine(request: pytest.FixtureRequest) -> Iterator[RolloutEngine]:
+@pytest.fixture(scope="module", params=["transformers", "vllm", "server"])
+def engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RolloutEngine]:
+    engine = {"backend": request.param, "replicas": 2 if request.param == "server" else 0}
+    output = tmp_path_factory.mktemp("runs")
     started = start_engine(
-        Config(
-            images=Images(source=Path()), model=POCKET, lora=Lora(rank=4), engine={"backend": request.param}
-        )
+        Config(images=Images(source=Path()), output=output, model=POCKET, lora=Lora(rank=4), engine=engine)  # type: ignore[arg-type]
     )
     yield started
     started.close()
@@ -165,8 +167,8 @@ def test_image_placeholders_are_never_sampled(engine: RolloutEngine, tmp_path: P
     disturb(noise.path, seed=0, size=3.0)
     engine.publish(noise)
     prompt = reasoner_prompt(Image.new("RGB", (96, 96), (128, 128, 128)), "How many shapes are there?")
-    sampling = Sampling(n=512, max_tokens=32, temperature=2.0)
-    (group,) = engine.generate([prompt], adapter=noise, sampling=sampling)
-    sampled = {token for completion in group for token in completion.token_ids}
+    sampling = Sampling(n=128, max_tokens=32, temperature=2.0)
+    groups = engine.generate([prompt] * 4, adapter=noise, sampling=sampling)
+    sampled = {token for group in groups for completion in group for token in completion.token_ids}
     assert policy.processor.tokenizer.convert_tokens_to_ids("<image>") not in sampled
     assert len(sampled) > 0.9 * len(policy.processor.tokenizer)
