@@ -49,7 +49,7 @@ def check_engine(
             adapters, or computes other log-probs.
     """
     # Not temperature 1, at which log-probs before and after scaling are the same.
-    sampling = Sampling(n=2, temperature=0.7, max_tokens=16, seed=0)
+    sampling = Sampling(n=2, temperature=0.7, max_tokens=8, seed=0)
     base = AdapterVersion(name="base", version=0)
     engine.publish(adapter)
     want = [int(i) for i in chat.encode([prompt])["input_ids"][0]]

@@ -40,7 +40,8 @@ class Server:
     ) -> None:
         self.url = f"http://{LOOPBACK}:{(port := _free_port())}"
         self.log = log
-        self._variables = ["VLLM_ALLOW_RUNTIME_LORA_UPDATING=1"]
+        # On a CPU every server would bind its threads to the same cores.
+        self._variables = ["VLLM_ALLOW_RUNTIME_LORA_UPDATING=1", "VLLM_CPU_OMP_THREADS_BIND=nobind"]
         self._variables += [] if device is None else [f"CUDA_VISIBLE_DEVICES={device}"]
         # The `vllm` command of vllm-cpu does not start: it asks for the version of a package named vllm.
         self._command = [

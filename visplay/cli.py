@@ -128,6 +128,25 @@ def report(run: Annotated[Path, typer.Argument(help="A run's folder, finished or
 
 
 @app.command()
+def doctor(
+    config: Annotated[
+        Path | None, typer.Argument(help="Look also at what a configuration asks for, and run the canaries.")
+    ] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(help="Values that differ.")] = None,
+) -> None:
+    """Say what is installed, what fits together and what this machine has; each finding with its mend."""
+    from visplay.config import load_config
+    from visplay.doctor import examine
+
+    settings = load_config(config, overrides or []) if config else None
+    verdicts = []
+    for finding in examine(settings, api_key=os.environ.get(API_KEY)):
+        typer.echo(str(finding))
+        verdicts.append(finding.verdict)
+    raise typer.Exit(code=int("bad" in verdicts))
+
+
+@app.command()
 def keys() -> None:
     """Print every configuration key with its default, as docs/configuration.md has them."""
     from visplay.reference import config_reference
