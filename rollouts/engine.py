@@ -88,8 +88,9 @@ class Completion:
         prompt_ids: [prompt tokens] expanded as the processor expands them (image tokens included).
         token_ids: [tokens] sampled ids; ends with the end token when `finish_reason` is "stop";
             never empty.
-        logprobs: [tokens] log-probability of each sampled token under the temperature-scaled,
-            untruncated distribution of `adapter`.
+        logprobs: [tokens] log-probability of each sampled token under the temperature-scaled
+            distribution of `adapter`. Where top_p or top_k truncate, as for votes, transformers reports it
+            before truncation and vLLM after; nothing that is trained on is truncated.
         finish_reason: "stop" at an end token, "length" where `max_tokens` cut it off.
         adapter: the version that made it, as the engine reports it.
     """
@@ -118,6 +119,14 @@ class RolloutEngine(Protocol):
         """Load `adapter`, so that `generate` can be asked for it; unused older ones may be dropped."""
         ...
 
+    def rest(self) -> None:
+        """The trainer works now: an engine that shares its GPU gives the memory back until the next call."""
+        ...
+
     def close(self) -> None:
         """Give back processes and memory."""
         ...
+
+
+class EngineUnavailable(RuntimeError):
+    """Nothing answers any more, or only in a way that cannot be used; the message says who and what."""

@@ -23,6 +23,9 @@ class ScriptedEngine:
         """Note that a version may be asked for from now on."""
         self._published.add((adapter.name, adapter.version))
 
+    def rest(self) -> None:
+        """Nothing to give back."""
+
     def close(self) -> None:
         """Nothing to give back."""
 

@@ -8,6 +8,7 @@ import torch
 from peft import PeftModel
 from transformers import LogitsProcessor, LogitsProcessorList, TopKLogitsWarper, TopPLogitsWarper
 
+from rollouts.chat import Chat
 from rollouts.engine import AdapterVersion, Completion, Prompt, Sampling
 
 
@@ -26,12 +27,10 @@ class TransformersEngine:
 
     def __init__(self, model: Any, processor: Any, *, batch_size: int = 512, max_adapters: int = 3) -> None:
         self._model: Any = model.eval()
-        self._processor = processor
+        self._chat = Chat(processor, config=model.config, generation=model.generation_config)
         self._batch_size = batch_size
         self._max_adapters = max_adapters
         self._loaded: dict[str, AdapterVersion] = {}
-        self._banned = _placeholder_ids(model.config, processor.tokenizer)
-        self._end_ids = _end_ids(model)
 
     def publish(self, adapter: AdapterVersion) -> None:
         """Load a version under a name of its own; weights are read from safetensors."""
@@ -47,6 +46,9 @@ class TransformersEngine:
         for old in list(self._loaded)[: -self._max_adapters]:
             self._model.delete_adapter(old)
             del self._loaded[old]
+
+    def rest(self) -> None:
+        """The model stays where it is: there is nothing beside its weights to give back."""
 
     def close(self) -> None:
         """Let go of the model."""
@@ -91,14 +93,16 @@ class TransformersEngine:
     def _generate_batch(
         self, prompts: Sequence[Prompt], *, sampling: Sampling, served: AdapterVersion
     ) -> list[list[Completion]]:
-        inputs = self._encode(prompts)
+        inputs = dict(self._chat.encode(prompts).to(self._model.device))
         prompt_ids = [
             tuple(ids[mask.bool()].tolist())
             for ids, mask in zip(inputs["input_ids"], inputs["attention_mask"], strict=True)
         ]
         rows = self._decode(inputs, sampling=sampling)
         completions = [
-            self._completion(ids, logps, prompt_ids=prompt_ids[row // sampling.n], served=served)
+            self._chat.completion(
+                token_ids=ids, logprobs=logps, prompt_ids=prompt_ids[row // sampling.n], adapter=served
+            )
             for row, (ids, logps) in enumerate(rows)
         ]
         return list(_batches(completions, sampling.n))
@@ -111,8 +115,9 @@ class TransformersEngine:
         options: dict[str, Any] = {
             "do_sample": sampling.temperature > 0,
             "temperature": None, "top_k": 0 if sampling.temperature > 0 else None, "top_p": None,
-            "eos_token_id": self._end_ids,
-            "pad_token_id": self._processor.tokenizer.pad_token_id,
+            "repetition_penalty": 1.0,  # some VLMs ship with another, which the trainer would not know of
+            "eos_token_id": self._chat.end_ids,
+            "pad_token_id": self._chat.tokenizer.pad_token_id,
             "return_dict_in_generate": True,
         }  # fmt: skip
         if sampling.n > 1:
@@ -127,7 +132,7 @@ class TransformersEngine:
         done: list[tuple[list[int], list[float]]] = [([], []) for _ in inputs["input_ids"]]
         alive = list(range(len(done)))
         for start in range(0, sampling.max_tokens, STAGE):
-            sampler = _Sampler(sampling, banned=self._banned)
+            sampler = _Sampler(sampling, banned=self._chat.banned)
             stage = self._model.generate(
                 **inputs, **options, logits_processor=LogitsProcessorList([sampler]),
                 max_new_tokens=min(STAGE, sampling.max_tokens - start),
@@ -139,42 +144,13 @@ class TransformersEngine:
             ):
                 done[alive[i]][0].extend(ids)
                 done[alive[i]][1].extend(logps)
-                if not set(ids) & set(self._end_ids):
+                if not set(ids) & set(self._chat.end_ids):
                     going_on.append(i)
             if not going_on:
                 break
             alive = [alive[i] for i in going_on]
             inputs = _narrow(stage, inputs, torch.tensor(going_on, device=new_ids.device))
         return done
-
-    def _encode(self, prompts: Sequence[Prompt]) -> dict[str, torch.Tensor]:
-        texts = [
-            self._processor.apply_chat_template(list(p.messages), add_generation_prompt=True, tokenize=False)
-            for p in prompts
-        ]
-        images = [list(p.images) for p in prompts]
-        encoded = self._processor(
-            text=texts,
-            images=images if any(images) else None,
-            padding=True,
-            padding_side="left",
-            return_tensors="pt",
-        )
-        return dict(encoded.to(self._model.device))
-
-    def _completion(
-        self, ids: list[int], logprobs: list[float], *, prompt_ids: tuple[int, ...], served: AdapterVersion
-    ) -> Completion:
-        ends = [i for i, token in enumerate(ids) if token in self._end_ids]
-        length = ends[0] + 1 if ends else len(ids)
-        return Completion(
-            text=self._processor.tokenizer.decode(ids[:length], skip_special_tokens=True),
-            prompt_ids=prompt_ids,
-            token_ids=tuple(ids[:length]),
-            logprobs=tuple(logprobs[:length]),
-            finish_reason="stop" if ends else "length",
-            adapter=served,
-        )
 
 
 STAGE = 16  # tokens decoded before rows that have ended are dropped
@@ -231,18 +207,6 @@ def _narrow(stage: Any, inputs: dict[str, Any], keep: torch.Tensor) -> dict[str,
             new = rows.new_full((len(rows), new_tokens), 1 if name == "attention_mask" else 0)
             narrowed[name] = torch.cat([rows, new], dim=1)
     return narrowed
-
-
-def _placeholder_ids(config: Any, tokenizer: Any) -> list[int]:
-    """Tokens that stand for images or videos: sampled as text, they would break the next forward."""
-    names = ("image_token_id", "video_token_id", "image_token_index")
-    ids = {getattr(config, name, None) for name in names}
-    return sorted(i for i in ids if isinstance(i, int) and 0 <= i < len(tokenizer))
-
-
-def _end_ids(model: Any) -> list[int]:
-    end = model.generation_config.eos_token_id
-    return [end] if isinstance(end, int) else list(end)
 
 
 def _peft_name(adapter: AdapterVersion) -> str:

@@ -1,6 +1,7 @@
-"""Tests reach no network: the Hugging Face libraries are told so before anything imports them."""
+"""What libraries read from the environment, set before anything imports them: tests reach no network."""
 
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
+os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # whatever else the machine is doing

@@ -5,6 +5,7 @@ import os
 import shlex
 import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from rollouts.engine import EngineUnavailable
 from visplay import __version__
 from visplay.errors import VisplayError
 from visplay.evaluation import commands
 
 if TYPE_CHECKING:
     from visplay.progress import Display
+
+API_KEY = "VLLM_API_KEY"  # vLLM's own name: servers that we start read it too
 
 app = typer.Typer(
     help="A vision-language model improves itself from unlabelled images.\n\n"
@@ -74,7 +78,7 @@ def train(
 
     display = Display()
     with _saying_how_to_go_on(display):
-        folder = selfplay(settings, display=display)
+        folder = selfplay(settings, display=display, api_key=os.environ.get(API_KEY))
         print_result(folder)
         display.say(f"report: {write_report(folder)}")
 
@@ -175,6 +179,25 @@ def export(
 
 
 @app.command()
+def doctor(
+    config: Annotated[
+        Path | None, typer.Argument(help="Look also at what a configuration asks for, and run the canaries.")
+    ] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(help="Values that differ.")] = None,
+) -> None:
+    """Say what is installed, what fits together and what this machine has; each finding with its mend."""
+    from visplay.config import load_config
+    from visplay.doctor import examine
+
+    settings = load_config(config, overrides or []) if config else None
+    verdicts = []
+    for finding in examine(settings, api_key=os.environ.get(API_KEY)):
+        typer.echo(str(finding))
+        verdicts.append(finding.verdict)
+    raise typer.Exit(code=int("bad" in verdicts))
+
+
+@app.command()
 def keys() -> None:
     """Print every configuration key with its default, as docs/configuration.md has them."""
     from visplay.reference import config_reference
@@ -216,11 +239,14 @@ def main() -> None:
     """Run the command line; an expected error is one clear message and exit code 1."""
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # our own display says what matters
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    # Of TRL's own use of vLLM, which is not ours.
+    warnings.filterwarnings("ignore", message="TRL currently supports vLLM versions", category=UserWarning)
     try:
         app()
-    except VisplayError as error:
+    except (VisplayError, EngineUnavailable) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from error
 

@@ -8,12 +8,12 @@ import difflib
 import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import rewards
 from visplay.errors import ConfigError
@@ -35,6 +35,10 @@ class Model(Section):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Weights' type.")
     device: str = Field("auto", description="`cpu`, `cuda`, `cuda:1`; `auto` takes a GPU where there is one.")
     trust_remote_code: bool = Field(False, description="Run the code that the model's repository carries.")
+    max_pixels: int | None = Field(
+        None, ge=1, description="A larger picture is scaled down to it, by processors with such a limit."
+    )
+    min_pixels: int | None = Field(None, ge=1, description="A smaller picture is scaled up to it.")
 
 
 class Lora(Section):
@@ -49,10 +53,32 @@ class Lora(Section):
 
 
 class Engine(Section):
-    """What generates the rollouts."""
+    """What generates the rollouts; docs/engines.md compares the three."""
 
-    backend: Literal["transformers"] = Field("transformers", description="Which engine answers.")
-    batch_size: int = Field(512, ge=1, description="Sequences decoded side by side.")
+    backend: Literal["transformers", "vllm", "server"] = Field(
+        "transformers", description="`vllm` in this process, or `server`: one or more vLLM servers."
+    )
+    batch_size: int = Field(
+        512, ge=1, description="Sequences decoded side by side by transformers; vLLM decides for itself."
+    )
+    vllm: dict[str, Any] = Field(
+        {}, description="Further arguments of vLLM's engine, e.g. `gpu_memory_utilization: 0.4`."
+    )
+    sync: Literal["adapter", "merged"] = Field(
+        "adapter",
+        description="`merged` (with `vllm`): reload base weights with the adapter merged into them.",
+    )
+    sleep: bool = Field(False, description="With `vllm` on a GPU: leave it to the trainer while that works.")
+    urls: list[str] = Field(
+        [], description="With `server`: base URLs of running servers; docs/engines.md has their options."
+    )
+    replicas: int = Field(
+        0, ge=0, description="With `server` and no URLs: so many are started here, and stopped at the end."
+    )
+    devices: list[str] = Field(
+        [], description="CUDA_VISIBLE_DEVICES of each replica started here; empty: all see all."
+    )
+    concurrency: int = Field(64, ge=1, description="With `server`: prompts under way at each of them.")
 
 
 class Images(Section):
@@ -232,6 +258,22 @@ class Config(Section):
     optimizer: Optimizer = Optimizer()
     evaluation: Evaluation = Evaluation()
     health: Health = Health()
+
+    @model_validator(mode="after")
+    def _engine_fits_together(self) -> Self:
+        engine = self.engine
+        if engine.backend == "server" and bool(engine.urls) == bool(engine.replicas):
+            raise ValueError(
+                "engine.backend=server takes either engine.urls or engine.replicas >= 1, "
+                f"got urls={engine.urls} and replicas={engine.replicas}"
+            )
+        if engine.devices and len(engine.devices) != engine.replicas:
+            raise ValueError(
+                f"engine.devices must name one per replica: {engine.replicas}, got {len(engine.devices)}"
+            )
+        if engine.sync == "merged" and engine.backend == "server":
+            raise ValueError("engine.sync=merged reloads weights in process; set engine.backend=vllm")
+        return self
 
     @property
     def folder(self) -> Path:

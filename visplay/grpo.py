@@ -134,6 +134,7 @@ def _trainer(
         drawn = [next(same) for _, same in itertools.groupby(rows)]
         assert rows == [row for row in drawn for _ in range(phase.group_size)], "TRL repeats each row G times"
         rolled = rollout(drawn, published.version, published.steps)
+        published.rest()
         steps.records = rolled.records
         completions = [c for group in rolled.groups for c in group.completions]
         assert len(completions) == len(rows), (len(completions), len(rows))
@@ -187,6 +188,10 @@ class _Published:
     def sync_weights(self) -> None:
         """Publish the weights as they are before a step."""
         self.publish(self.model)
+
+    def rest(self) -> None:
+        """The rollouts of a step are there; the engine is not needed before the next publication."""
+        self._engine.rest()
 
     def publish(self, peft_model: Any) -> None:
         """Save and publish the weights as they are now."""

@@ -64,10 +64,10 @@ def load_base(config: Model) -> tuple[Any, Any]:
     Raises:
         ConfigError: nothing loadable at `model.path`.
     """
-    source = str(pocket.MODEL) if config.path == "pocket" else config.path
+    source = model_source(config)
     options = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
+    processor = load_processor(config)
     try:
-        processor = AutoProcessor.from_pretrained(source, **options)
         model = AutoModelForImageTextToText.from_pretrained(
             source, dtype=config.dtype, use_safetensors=True, **options
         )
@@ -75,6 +75,42 @@ def load_base(config: Model) -> tuple[Any, Any]:
         raise ConfigError(f"model.path: no VLM could be loaded from {config.path!r}: {error}") from error
     weights: Any = model
     return weights.to(_device(config.device)), processor
+
+
+def load_processor(config: Model) -> Any:
+    """Load a base VLM's processor, with the pixel limits of the configuration.
+
+    Raises:
+        ConfigError: no processor at `model.path`, or one that has no pixel limits.
+    """
+    options = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
+    try:
+        processor: Any = AutoProcessor.from_pretrained(model_source(config), **options)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"model.path: no processor in {config.path!r}: {error}") from error
+    if limits := pixel_limits(config):
+        images = processor.image_processor
+        size = dict(images.size)
+        if "image_grid_thw" not in images.model_input_names:
+            raise ConfigError(
+                f"model.{next(iter(limits))}: {type(images).__name__} sizes pictures otherwise ({size}); "
+                "leave it out, and scale the pictures before"
+            )
+        size |= {
+            {"max_pixels": "longest_edge", "min_pixels": "shortest_edge"}[k]: v for k, v in limits.items()
+        }
+        images.size = type(images.size)(**size)
+    return processor
+
+
+def pixel_limits(config: Model) -> dict[str, int]:
+    """The limits that are set, as Qwen's processors and vLLM name them."""
+    return {k: v for k in ("max_pixels", "min_pixels") if (v := getattr(config, k)) is not None}
+
+
+def model_source(config: Model) -> str:
+    """What `from_pretrained` takes: a hub id or a folder."""
+    return str(pocket.MODEL) if config.path == "pocket" else config.path
 
 
 def language_model_linears(model: Any) -> str:

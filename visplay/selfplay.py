@@ -6,6 +6,7 @@ the same for a fresh run and for one that goes on after a kill.
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,6 @@ import pyarrow.parquet as pq
 import torch
 from transformers import set_seed
 
-from rollouts.engine import RolloutEngine
-from rollouts.transformers_engine import TransformersEngine
 from visplay.alarms import best_iteration, check, iteration_figures
 from visplay.checkpoints import (
     Adapters,
@@ -27,6 +26,7 @@ from visplay.checkpoints import (
     with_trained,
 )
 from visplay.config import Config
+from visplay.engines import start_engine
 from visplay.errors import HealthAlarm, PreflightError
 from visplay.evaluation.measure import evaluate, evaluate_in_full
 from visplay.health import question_health
@@ -34,15 +34,20 @@ from visplay.images import read_images
 from visplay.phases import SilverExample, curation, questioner_phase, read_silver, reasoner_phase
 from visplay.pocket.truth import read_truth
 from visplay.policy import Policy, adapter_folder, load_base
+from visplay.preflight import check as check_engine
 from visplay.progress import Display, Stopwatch
 from visplay.run import Run, append_jsonl, write_text
 from visplay.table import Table
 
 
-def selfplay(config: Config, *, display: Display) -> Path:
-    """Run, or go on with, self-play; returns the run directory."""
-    with Run(config.folder).opened(config) as run:
-        table = lay_table(config, display=display, folder=run.folder)
+def selfplay(config: Config, *, display: Display, api_key: str | None = None) -> Path:
+    """Run, or go on with, self-play; returns the run directory.
+
+    `api_key` is sent to the servers of `engine.backend=server`; it is stored nowhere.
+    """
+    with Run(config.folder).opened(config) as run, ExitStack() as stack:
+        table = lay_table(config, display=display, folder=run.folder, api_key=api_key)
+        stack.callback(table.engine.close)
         adapters = initial_adapters(table, run)
         measure(table, run, 0, adapters)
         for iteration in range(1, config.iterations + 1):
@@ -53,35 +58,35 @@ def selfplay(config: Config, *, display: Display) -> Path:
             adapters = watch_health(table, run, iteration, adapters)
         if config.evaluation.full_at_end:
             measure_in_full(table, run, adapters)
-        table.engine.close()
     return run.folder
 
 
-def lay_table(config: Config, *, display: Display, folder: Path) -> Table:
-    """Load pictures, base VLM and engine."""
+def lay_table(config: Config, *, display: Display, folder: Path, api_key: str | None = None) -> Table:
+    """Load pictures, base VLM and engine, and see that the engine computes what the trainer computes."""
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     set_seed(config.seed)
     images = read_images(config.images.source, column=config.images.column, limit=config.images.limit)
     images.write_manifest(folder)
     display.say(f"{len(images)} pictures from {config.images.source}, {len(images.skipped)} skipped")
-    model, processor = load_base(config.model)
+    policy = Policy(*load_base(config.model), lora=config.lora)
+    engine = start_engine(config, api_key=api_key)
+    try:
+        found = check_engine(engine, policy=policy, picture=images.load(images.records[0].key))
+    except BaseException:
+        engine.close()
+        raise
+    display.say(f"engine and trainer agree on log-probs within {found.disagreement:.1g}")
     return Table(
         config=config,
         preset=config.rewards.resolve(),
-        policy=Policy(model, processor, lora=config.lora),
-        engine=start_engine(config),
+        policy=policy,
+        engine=engine,
         images=images,
         truth=read_truth(config.images.source),
         watch=Stopwatch(),
         display=display,
     )
-
-
-def start_engine(config: Config) -> RolloutEngine:
-    """The engine that the configuration names, with a base VLM of its own."""
-    model, processor = load_base(config.model)
-    return TransformersEngine(model, processor, batch_size=config.engine.batch_size)
 
 
 def initial_adapters(table: Table, run: Run) -> Adapters:

@@ -1,14 +1,16 @@
-"""The transformers engine on the shipped pocket VLM: real weights, real processor, real adapters."""
+"""One behaviour, whatever the engine: each test runs on each, with the pocket VLM and real adapters."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from rollouts.engine import AdapterVersion, Prompt, Sampling
-from rollouts.transformers_engine import STAGE, TransformersEngine
-from visplay.config import Lora, Model
+from rollouts.engine import AdapterVersion, Prompt, RolloutEngine, Sampling
+from rollouts.transformers_engine import STAGE
+from visplay.config import Config, Images, Lora, Model
+from visplay.engines import start_engine
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.policy import Policy, adapter_folder, load_base
 from visplay.roles import questioner_prompt, reasoner_prompt
@@ -40,7 +42,7 @@ def adapters(tmp_path_factory: pytest.TempPathFactory) -> list[AdapterVersion]:
     return versions
 
 
-def disturb(path: Path | None, *, seed: int) -> None:
+def disturb(path: Path | None, *, seed: int, size: float = 0.05) -> None:
     """Give B random values, so that the adapter does something."""
     from safetensors.torch import load_file, save_file
 
@@ -49,13 +51,21 @@ def disturb(path: Path | None, *, seed: int) -> None:
     tensors = load_file(path / "adapter_model.safetensors")
     for name in tensors:
         if "lora_B" in name:
-            tensors[name] = 0.05 * torch.randn(tensors[name].shape, generator=generator)
+            tensors[name] = size * torch.randn(tensors[name].shape, generator=generator)
     save_file(tensors, path / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
-@pytest.fixture(scope="module")
-def engine() -> TransformersEngine:
-    return TransformersEngine(*load_base(POCKET), batch_size=32)
+@pytest.fixture(scope="module", params=["transformers", "vllm", "server"])
+def engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RolloutEngine]:
+    engine = {"backend": request.param, "replicas": 2 if request.param == "server" else 0}
+    output = tmp_path_factory.mktemp("runs")
+    started = start_engine(
+        Config(images=Images(source=Path()), output=output, model=POCKET, lora=Lora(rank=4), engine=engine)  # type: ignore[arg-type]
+    )
+    yield started
+    started.close()
 
 
 def trainer_logprobs(model: object, processor: object, prompt: Prompt, ids: list[int]) -> torch.Tensor:
@@ -72,7 +82,7 @@ def trainer_logprobs(model: object, processor: object, prompt: Prompt, ids: list
 
 @pytest.mark.parametrize("n", [1, 5])
 def test_logprobs_and_prompt_ids_are_the_trainers(
-    engine: TransformersEngine, prompts: list[Prompt], adapters: list[AdapterVersion], n: int
+    engine: RolloutEngine, prompts: list[Prompt], adapters: list[AdapterVersion], n: int
 ) -> None:
     model, processor = load_base(POCKET)
     policy = Policy(model, processor, lora=Lora(rank=4, alpha=8))
@@ -92,9 +102,9 @@ def test_logprobs_and_prompt_ids_are_the_trainers(
         policy.without_adapter(reference)
 
 
-def test_temperature_scales_the_logprobs(engine: TransformersEngine, prompts: list[Prompt]) -> None:
+def test_temperature_scales_the_logprobs(engine: RolloutEngine, prompts: list[Prompt]) -> None:
     model, processor = load_base(POCKET)
-    (group,) = engine.generate(prompts[:1], adapter=BASE, sampling=Sampling(n=2, temperature=0.5, top_k=3))
+    (group,) = engine.generate(prompts[:1], adapter=BASE, sampling=Sampling(n=2, temperature=0.5))
     for completion in group:
         ids = list(completion.token_ids)
         text = processor.apply_chat_template(list(prompts[0].messages), add_generation_prompt=True)
@@ -108,7 +118,7 @@ def test_temperature_scales_the_logprobs(engine: TransformersEngine, prompts: li
         assert torch.tensor(completion.logprobs) == pytest.approx(want, abs=1e-4)
 
 
-def test_same_seed_same_completions(engine: TransformersEngine, prompts: list[Prompt]) -> None:
+def test_same_seed_same_completions(engine: RolloutEngine, prompts: list[Prompt]) -> None:
     sampling = Sampling(n=4, max_tokens=40, seed=11)
     first = engine.generate(prompts, adapter=BASE, sampling=sampling)
     torch.manual_seed(99)  # what others drew in between must not matter
@@ -117,7 +127,7 @@ def test_same_seed_same_completions(engine: TransformersEngine, prompts: list[Pr
     assert [c.text for g in other for c in g] != [c.text for g in first for c in g]
 
 
-def test_greedy_does_not_depend_on_company(engine: TransformersEngine, prompts: list[Prompt]) -> None:
+def test_greedy_does_not_depend_on_company(engine: RolloutEngine, prompts: list[Prompt]) -> None:
     greedy = Sampling(temperature=0, max_tokens=48)
     together = engine.generate(prompts, adapter=BASE, sampling=greedy)
     alone = [engine.generate([prompt], adapter=BASE, sampling=greedy)[0] for prompt in prompts]
@@ -125,7 +135,7 @@ def test_greedy_does_not_depend_on_company(engine: TransformersEngine, prompts: 
 
 
 @pytest.mark.parametrize("max_tokens", [1, STAGE, STAGE + 3])
-def test_a_cut_completion_says_so(engine: TransformersEngine, prompts: list[Prompt], max_tokens: int) -> None:
+def test_a_cut_completion_says_so(engine: RolloutEngine, prompts: list[Prompt], max_tokens: int) -> None:
     groups = engine.generate(prompts, adapter=BASE, sampling=Sampling(n=3, max_tokens=max_tokens))
     end = load_base(POCKET)[0].generation_config.eos_token_id
     for completion in (c for group in groups for c in group):
@@ -136,7 +146,7 @@ def test_a_cut_completion_says_so(engine: TransformersEngine, prompts: list[Prom
 
 
 def test_versions_change_the_distribution_and_the_oldest_is_dropped(
-    engine: TransformersEngine, prompts: list[Prompt], adapters: list[AdapterVersion]
+    engine: RolloutEngine, prompts: list[Prompt], adapters: list[AdapterVersion]
 ) -> None:
     greedy = Sampling(temperature=0, max_tokens=4)
     seen = set()
@@ -149,14 +159,16 @@ def test_versions_change_the_distribution_and_the_oldest_is_dropped(
         engine.generate(prompts[:1], adapter=adapters[0], sampling=greedy)
 
 
-def test_image_placeholders_are_never_sampled(engine: TransformersEngine) -> None:
-    model, processor = load_base(POCKET)
-    with torch.no_grad():  # make the placeholder by far the likeliest token
-        embedding = model.get_output_embeddings().weight
-        embedding[model.config.image_token_id] = 0
-        embedding *= 0.01
-    hot = TransformersEngine(model, processor)
+def test_image_placeholders_are_never_sampled(engine: RolloutEngine, tmp_path: Path) -> None:
+    """With hidden states made noise, each of 530 tokens is drawn at times; so would the placeholder be."""
+    policy = Policy(*load_base(POCKET), lora=Lora(rank=4, alpha=8))
+    noise = adapter_folder(tmp_path, "noise", 0)
+    policy.create_adapter(noise, seed=0)
+    disturb(noise.path, seed=0, size=3.0)
+    engine.publish(noise)
     prompt = reasoner_prompt(Image.new("RGB", (96, 96), (128, 128, 128)), "How many shapes are there?")
-    (group,) = hot.generate([prompt], adapter=BASE, sampling=Sampling(n=64, max_tokens=8, temperature=5.0))
-    sampled = {token for completion in group for token in completion.token_ids}
-    assert model.config.image_token_id not in sampled and len(sampled) > 100
+    sampling = Sampling(n=128, max_tokens=32, temperature=2.0)
+    groups = engine.generate([prompt] * 4, adapter=noise, sampling=sampling)
+    sampled = {token for group in groups for completion in group for token in completion.token_ids}
+    assert policy.processor.tokenizer.convert_tokens_to_ids("<image>") not in sampled
+    assert len(sampled) > 0.9 * len(policy.processor.tokenizer)

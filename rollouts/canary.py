@@ -1,0 +1,86 @@
+"""Is the engine what it seems? Asked once at the start, for the ways in which rollouts are silently wrong."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rollouts.chat import Chat
+from rollouts.engine import AdapterVersion, EngineUnavailable, Prompt, RolloutEngine, Sampling
+
+# [tokens] log-probs of a completion by the trainer's own forward, with the adapter under test.
+Reference = Callable[[Prompt, Sequence[int], float], Sequence[float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What the canaries saw where all is well.
+
+    Attributes:
+        prompt_tokens: of the probe prompt, pictures expanded.
+        adapter_effect: largest change of a log-prob by the probe adapter, in nats; > 0.
+        disagreement: mean distance of the engine's log-probs from the trainer's, in nats.
+    """
+
+    prompt_tokens: int
+    adapter_effect: float
+    disagreement: float
+
+
+def check_engine(
+    engine: RolloutEngine,
+    *,
+    chat: Chat,
+    prompt: Prompt,
+    adapter: AdapterVersion,
+    reference: Reference,
+    tolerance: float,
+) -> Finding:
+    """Publish a probe adapter, sample with and without it, and compare with the trainer.
+
+    Args:
+        engine: under test.
+        chat: by the processor that the trainer uses.
+        prompt: with at least one picture.
+        adapter: one that changes the distribution; not one of the run's.
+        reference: the trainer's log-probs with `adapter`.
+        tolerance: mean distance of log-probs that is put down to rounding, in nats.
+
+    Raises:
+        EngineUnavailable: the engine expands prompts otherwise, answers with another version, ignores
+            adapters, or computes other log-probs.
+    """
+    # Not temperature 1, at which log-probs before and after scaling are the same.
+    sampling = Sampling(n=2, temperature=0.7, max_tokens=8, seed=0)
+    base = AdapterVersion(name="base", version=0)
+    engine.publish(adapter)
+    want = [int(i) for i in chat.encode([prompt])["input_ids"][0]]
+    disagreements = []
+    for version in (base, adapter):
+        for completion in engine.generate([prompt], adapter=version, sampling=sampling)[0]:
+            got = list(completion.prompt_ids)
+            if got != want:
+                placeholders = [sum(i in chat.banned for i in ids) for ids in (got, want)]
+                raise EngineUnavailable(
+                    f"engine and processor expand a prompt differently: {len(got)} tokens of which "
+                    f"{placeholders[0]} stand for pictures, against {len(want)} and {placeholders[1]}; give "
+                    "both the same revision, and servers the same mm_processor_kwargs"
+                )
+            if completion.adapter != version:
+                raise EngineUnavailable(f"asked {version} for a completion, got one of {completion.adapter}")
+            ours = reference(prompt, completion.token_ids, sampling.temperature)
+            gaps = [abs(a - b) for a, b in zip(completion.logprobs, ours, strict=True)]
+            if version == base:  # here the reference, which has the adapter, must disagree
+                disagreements.append(max(gaps))
+            elif (mean := sum(gaps) / len(gaps)) > tolerance:
+                raise EngineUnavailable(
+                    f"log-probs of engine and trainer with one adapter are {mean:.2g} apart, more than "
+                    f"{tolerance:g}; give both the same weights and dtype, and servers "
+                    "--logprobs-mode processed_logprobs"
+                )
+            else:
+                agreement = mean
+    if not max(disagreements) > tolerance:
+        raise EngineUnavailable(
+            f"an adapter changes log-probs by no more than {max(disagreements):.2g}: it is not applied; "
+            "check lora.targets, and that servers run with --enable-lora"
+        )
+    return Finding(prompt_tokens=len(want), adapter_effect=max(disagreements), disagreement=agreement)

@@ -1,0 +1,134 @@
+"""From chat messages to token ids and back: what all engines of one VLM do alike."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image
+from transformers import AutoConfig, GenerationConfig
+
+from rollouts.engine import AdapterVersion, Completion, Prompt, Sampling
+
+# Kept finite for JSON; no temperature below a million makes a token sampled that has this bias.
+BAN = -1e9
+_PLACEHOLDERS = ("image_token_id", "video_token_id", "image_token_index", "video_token_index")
+
+
+class Chat:
+    """Turns prompts into tokens and tokens into completions, by the VLM's own processor and template.
+
+    Args:
+        processor: the VLM's, with a chat template.
+        config: the VLM's, which names the tokens that stand for pictures.
+        generation: the VLM's, which names the tokens that end a completion.
+
+    Raises:
+        ValueError: the processor has no chat template.
+    """
+
+    def __init__(self, processor: Any, *, config: Any, generation: Any) -> None:
+        if not getattr(processor, "chat_template", None):
+            raise ValueError(
+                f"{type(processor).__name__} has no chat template; choose an instruction-tuned VLM, or add a "
+                "chat_template.jinja to the model's folder"
+            )
+        self.processor = processor
+        self.tokenizer = processor.tokenizer
+        ends = generation.eos_token_id if generation.eos_token_id is not None else self.tokenizer.eos_token_id
+        self.end_ids: list[int] = [ends] if isinstance(ends, int) else list(ends)
+        # Sampled as text, a placeholder would break the next forward.
+        ids = {getattr(config, name, None) for name in _PLACEHOLDERS}
+        self.banned: list[int] = sorted(
+            i for i in ids if isinstance(i, int) and 0 <= i < len(self.tokenizer) and i not in self.end_ids
+        )
+
+    @classmethod
+    def load(cls, processor: Any, source: str, **options: Any) -> "Chat":
+        """For an engine that holds the weights elsewhere: read the two configurations from `source`."""
+        config = AutoConfig.from_pretrained(source, **options)
+        try:
+            generation = GenerationConfig.from_pretrained(source, **options)
+        except OSError:  # the file is optional
+            generation = GenerationConfig.from_model_config(config)
+        return cls(processor, config=config, generation=generation)
+
+    def text(self, prompt: Prompt) -> str:
+        """The templated prompt, with one placeholder per picture."""
+        messages = list(prompt.messages)
+        rendered = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        return str(rendered)
+
+    def ids(self, prompt: Prompt) -> list[int]:
+        """[tokens] of the templated prompt as vLLM takes it, with one placeholder per picture to expand."""
+        text = self.text(prompt)
+        ids = self.tokenizer(text, **self._no_second_start([text]))["input_ids"]
+        return [int(i) for i in ids]
+
+    def encode(self, prompts: Sequence[Prompt]) -> Any:
+        """What the model takes: ids [prompts, tokens] with expanded placeholders, padded left, and pixels."""
+        texts = [self.text(prompt) for prompt in prompts]
+        images = [list(prompt.images) for prompt in prompts]
+        return self.processor(
+            text=texts,
+            images=images if any(images) else None,
+            padding=True,
+            padding_side="left",
+            return_tensors="pt",
+            **self._no_second_start(texts),
+        )
+
+    def parameters(self, sampling: Sampling, *, prompt: int) -> dict[str, Any]:
+        """The arguments of `vllm.SamplingParams` for the prompt at place `prompt` of a call."""
+        return {
+            "n": sampling.n,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": sampling.top_k,
+            "min_p": 0.0,
+            "repetition_penalty": 1.0,
+            "max_tokens": sampling.max_tokens,
+            "seed": _seed(sampling.seed, prompt),
+            "stop_token_ids": self.end_ids,
+            "ignore_eos": True,  # vLLM also stops at the tokenizer's own end token, transformers does not
+            "logprobs": 0,  # of the sampled token alone
+            "logit_bias": dict.fromkeys(self.banned, BAN) or None,
+            "detokenize": False,
+        }
+
+    def completion(
+        self,
+        *,
+        token_ids: Sequence[int],
+        logprobs: Sequence[float],
+        prompt_ids: Sequence[int],
+        adapter: AdapterVersion,
+    ) -> Completion:
+        """A completion of what was sampled; what comes after the end token is cut off."""
+        ends = [i for i, token in enumerate(token_ids) if token in self.end_ids]
+        length = ends[0] + 1 if ends else len(token_ids)
+        assert length and len(logprobs) == len(token_ids), (length, len(logprobs), len(token_ids))
+        return Completion(
+            text=self.tokenizer.decode(token_ids[:length], skip_special_tokens=True),
+            prompt_ids=tuple(prompt_ids),
+            token_ids=tuple(token_ids[:length]),
+            logprobs=tuple(logprobs[:length]),
+            finish_reason="stop" if ends else "length",
+            adapter=adapter,
+        )
+
+    def _no_second_start(self, texts: Sequence[str]) -> dict[str, Any]:
+        """Where the template writes the start token, the tokenizer must not add another."""
+        start = self.tokenizer.bos_token
+        return {"add_special_tokens": False} if start and texts[0].startswith(start) else {}
+
+
+def image_id(image: Image.Image) -> str:
+    """The same for the same pixels, so that a picture is encoded once however often it is asked about."""
+    digest = hashlib.sha256(f"{image.mode} {image.size} ".encode())
+    digest.update(image.tobytes())
+    return digest.hexdigest()
+
+
+def _seed(seed: int, prompt: int) -> int:
+    """Far apart for neighbouring prompts: vLLM adds 0 ... n-1 to it for the n samples of one prompt."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{prompt}".encode()).digest()[:6], "big")

@@ -1,0 +1,124 @@
+"""A vLLM server that we start, own and stop by its handle."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # the only sizes that vLLM 0.32 reserves room for
+LOOPBACK = "127.0.0.1"
+_SECONDS_TO_LEAVE = 20.0
+
+
+class Server:
+    """A process of vLLM's OpenAI-compatible server, on the loopback interface.
+
+    Args:
+        model: hub id or folder of the base VLM.
+        lora_rank: the size reserved for adapters, one of vLLM's.
+        max_adapters: versions that it keeps.
+        log: file that its output goes to.
+        device: CUDA_VISIBLE_DEVICES of the process; None leaves it as it is.
+        options: further arguments of vLLM's engine.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        lora_rank: int,
+        max_adapters: int,
+        log: Path,
+        device: str | None = None,
+        options: Mapping[str, Any],
+    ) -> None:
+        self.url = f"http://{LOOPBACK}:{(port := _free_port())}"
+        self.log = log
+        # On a CPU every server would bind its threads to the same cores.
+        self._variables = ["VLLM_ALLOW_RUNTIME_LORA_UPDATING=1", "VLLM_CPU_OMP_THREADS_BIND=nobind"]
+        self._variables += [] if device is None else [f"CUDA_VISIBLE_DEVICES={device}"]
+        # The `vllm` command of vllm-cpu does not start: it asks for the version of a package named vllm.
+        self._command = [
+            sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model,
+            "--served-model-name", "base", "--host", LOOPBACK, "--port", str(port), "--api-server-count", "1",
+            "--enable-lora", "--max-lora-rank", str(lora_rank), "--max-loras", str(max_adapters),
+            "--max-cpu-loras", str(max_adapters), "--logprobs-mode", "processed_logprobs",
+            "--enable-scale-out", "--disable-log-stats", "--disable-uvicorn-access-log", *flags(options),
+        ]  # fmt: skip
+        self._process: subprocess.Popen[bytes] | None = None
+        self.starts = 0
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process, while there is one."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start it, for the first time or again; what is left of an earlier process goes first."""
+        self.stop()
+        self.starts += 1
+        with self.log.open("ab") as log:
+            # A session of its own: what it starts can be stopped with it, and Ctrl-C reaches only us.
+            self._process = subprocess.Popen(
+                ["env", *self._variables, *self._command],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+
+    def running(self) -> bool:
+        """Whether the process is there; it may not answer all the same."""
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        """End it and what it started."""
+        if self._process is None:
+            return
+        self._process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_SECONDS_TO_LEAVE)
+        with contextlib.suppress(ProcessLookupError):  # its session, which `start` made
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+    def last_words(self, *, lines: int = 15) -> str:
+        """The end of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def flags(options: Mapping[str, Any]) -> list[str]:
+    """Arguments of vLLM's engine as its command line takes them; None is left out."""
+    words: list[str] = []
+    for key, value in options.items():
+        name = key.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+        elif isinstance(value, dict | list):
+            words += [f"--{name}", json.dumps(value)]
+        elif value is not None:
+            words += [f"--{name}", str(value)]
+    return words
+
+
+def reserved_rank(rank: int) -> int:
+    """The smallest size of vLLM's that an adapter of `rank` fits into.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for size in LORA_RANKS:
+        if size >= rank:
+            return size
+    raise ValueError(f"lora.rank must be at most {LORA_RANKS[-1]} with vLLM, got {rank}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,243 @@
+"""Rollouts from vLLM servers: addresses that are given, or replicas that we start, own and stop."""
+
+import asyncio
+import base64
+import hashlib
+import io
+import threading
+import uuid
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import httpx2
+from anyio.from_thread import start_blocking_portal
+from PIL import Image
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+
+from rollouts.chat import Chat, image_id
+from rollouts.engine import AdapterVersion, Completion, EngineUnavailable, Prompt, Sampling
+from rollouts.launch import Server
+from rollouts.replica import Replica, ReplicaFault, ReplicaLost
+from rollouts.roster import Published, Roster
+
+_T = TypeVar("_T")
+_FAULTS_FORGIVEN = 4  # per group; then it is not the servers that are ill
+
+
+class ServerEngine:
+    """Draws completions from several vLLM servers, each of which holds every published adapter.
+
+    A group of n completions is one request, and goes to the server that a hash of its pictures and the
+    version picks, so that pictures are encoded and prompts cached in one place. A server that fails its
+    health checks is taken out and its groups go to others; it is taken back, with the adapters as they then
+    are, when it answers again. A group has one place in the result, filled once.
+
+    Args:
+        servers: base URLs of running servers, or servers of ours that are not started yet.
+        chat: how this VLM's prompts become tokens.
+        max_adapters: versions kept; publishing one more drops the least recently used.
+        concurrency: groups under way at each server.
+        api_key: sent to all of them; None sends none.
+        patience: seconds without any server that answers before giving up; also to wait for the start.
+        check_every: seconds between health checks.
+
+    Raises:
+        EngineUnavailable: one of the servers did not come up.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[str | Server],
+        *,
+        chat: Chat,
+        max_adapters: int = 3,
+        concurrency: int = 64,
+        api_key: str | None = None,
+        patience: float = 600.0,
+        check_every: float = 1.0,
+    ) -> None:
+        self._chat, self._patience = chat, patience
+        self._in_use = threading.Lock()  # held while requests are in flight or adapters change
+        self._prefix = f"visplay-{uuid.uuid4().hex[:8]}"  # other runs may use the same servers
+        self._portal_context = start_blocking_portal()
+        self._portal = self._portal_context.__enter__()
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        # Nothing is taken from the environment, so no proxy either.
+        self._client = httpx2.AsyncClient(
+            headers=headers, trust_env=False, limits=httpx2.Limits(max_connections=None)
+        )
+        replicas = [
+            Replica(
+                url=s.url if isinstance(s, Server) else s.rstrip("/"), client=self._client,
+                places=asyncio.Semaphore(concurrency), server=s if isinstance(s, Server) else None,
+            )
+            for s in servers
+        ]  # fmt: skip
+        self._roster = Roster(replicas, max_adapters=max_adapters, check_every=check_every)
+        try:
+            self._portal.call(self._roster.open, patience)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def events(self) -> list[tuple[float, str, str]]:
+        """(monotonic seconds, URL, `lost` or `back`) of every server taken out or back so far."""
+        return list(self._roster.events)
+
+    def publish(self, adapter: AdapterVersion) -> None:
+        """Load a version on every server that answers, or, where one refuses it, on none.
+
+        Raises:
+            ValueError: a server refused the adapter.
+            EngineUnavailable: no server answers.
+        """
+        if adapter.path is None or self._roster.published(adapter):
+            return
+        name = f"{self._prefix}-{adapter.name}-{adapter.version}"
+        published = Published(adapter=adapter, name=name, path=adapter.path.absolute())
+
+        async def attempt() -> None:
+            await self._roster.publish(published)
+
+        with self._in_use:
+            self._portal.call(self._patiently, attempt)
+
+    def generate(
+        self, prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling
+    ) -> list[list[Completion]]:
+        """See `RolloutEngine.generate`.
+
+        Raises:
+            KeyError: `adapter` was never published, or has been dropped since.
+            ValueError: a server refused a request.
+            EngineUnavailable: no server answers, or what it answers is not what was asked for.
+        """
+        with self._in_use:
+            name = self._roster.use(adapter).name if adapter.path is not None else None
+            urls: dict[str, str] = {}
+            groups = [
+                self._group(prompt, place=i, sampling=sampling, name=name, urls=urls)
+                for i, prompt in enumerate(prompts)
+            ]
+            answers = self._portal.call(self._answer_all, groups)
+        return [self._completions(answer, adapter=adapter, sampling=sampling) for answer in answers]
+
+    def rest(self) -> None:
+        """The servers have machines, or a part of this one, to themselves."""
+
+    def close(self) -> None:
+        """Let go of our adapters and stop the servers that we started."""
+        try:
+            self._portal.call(self._roster.close)
+            self._portal.call(self._client.aclose)
+        finally:
+            self._portal_context.__exit__(None, None, None)
+
+    def _group(
+        self, prompt: Prompt, *, place: int, sampling: Sampling, name: str | None, urls: dict[str, str]
+    ) -> "_Group":
+        ids = [image_id(image) for image in prompt.images]
+        for key, image in zip(ids, prompt.images, strict=True):
+            if key not in urls:
+                urls[key] = _data_url(image)
+        request = {
+            "token_ids": self._chat.ids(prompt),
+            "content_parts": [{"type": "image_url", "url": urls[key], "uuid": key} for key in ids] or None,
+            "sampling_params": self._chat.parameters(sampling, prompt=place),
+            "return_token_ids": True,
+        }
+        return _Group(request=request, model=name, route=f"{' '.join(ids) or prompt.key} {name}")
+
+    async def _answer_all(self, groups: Sequence["_Group"]) -> list[dict[str, Any]]:
+        answers = [asyncio.create_task(self._answer(group)) for group in groups]
+        try:
+            return list(await asyncio.gather(*answers))
+        finally:  # where one cannot be answered, the others are not waited for
+            for answer in answers:
+                answer.cancel()
+
+    async def _answer(self, group: "_Group") -> dict[str, Any]:
+        """The one answer to a group, from whichever server gives it."""
+        faults: list[str] = []
+
+        async def attempt() -> dict[str, Any]:
+            replica = _first(self._roster.alive(), route=group.route, skip=len(faults))
+            asked = group.model or replica.base
+            try:
+                answer = await replica.generate(group.request | {"model": asked})
+                _check(answer, asked=asked, n=group.request["sampling_params"]["n"])
+            except ReplicaLost:
+                self._roster.take_out(replica)
+                raise
+            except ReplicaFault as fault:
+                faults.append(str(fault))
+                if len(faults) > _FAULTS_FORGIVEN:
+                    raise EngineUnavailable("; ".join(faults)) from fault
+                raise
+            return answer
+
+        return await self._patiently(attempt)
+
+    async def _patiently(self, attempt: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        """Try until it works, is refused, or nobody has answered for too long."""
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type((ReplicaLost, ReplicaFault)),
+            wait=wait_exponential_jitter(multiplier=0.05, max=5, jitter=0.2),
+            stop=stop_after_delay(self._patience),
+            reraise=True,
+        )
+        try:
+            return await retrying(attempt)
+        except (ReplicaLost, ReplicaFault) as error:
+            raise EngineUnavailable(f"no server answers, after {self._patience:g} s: {error}") from error
+
+    def _completions(
+        self, answer: dict[str, Any], *, adapter: AdapterVersion, sampling: Sampling
+    ) -> list[Completion]:
+        choices = sorted(answer["choices"], key=lambda choice: choice["index"])
+        assert len(choices) == sampling.n, (len(choices), sampling.n)
+        return [
+            self._chat.completion(
+                token_ids=choice["token_ids"],
+                logprobs=[token["logprob"] for token in choice["logprobs"]["content"]],
+                prompt_ids=answer["prompt_token_ids"],
+                adapter=adapter,  # that it made this is what `_check` has seen
+            )
+            for choice in choices
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    request: dict[str, Any]
+    model: str | None  # the adapter's name on the servers; None is the base VLM, named by each server
+    route: str
+
+
+def _first(replicas: Sequence[Replica], *, route: str, skip: int) -> Replica:
+    """The server that the route's hash puts first of those that answer, or, after `skip` faults, a later one.
+
+    Each server has a hash of its own with the route, so that one that leaves moves no other's groups.
+    """
+    if not replicas:
+        raise ReplicaLost("no server is left")
+    order = sorted(replicas, key=lambda r: hashlib.sha256(f"{r.url} {route}".encode()).digest())
+    return order[skip % len(order)]
+
+
+def _check(answer: dict[str, Any], *, asked: str, n: int) -> None:
+    """That the answer is of the version asked for, and whole."""
+    if answer["model"] != asked:
+        raise EngineUnavailable(f"asked {asked!r} for completions and got those of {answer['model']!r}")
+    reasons = [choice["finish_reason"] for choice in answer["choices"]]
+    if len(reasons) != n or any(reason not in ("stop", "length") for reason in reasons):
+        raise ReplicaFault(f"{n} completions were asked for, and ended as {reasons}")
+
+
+def _data_url(image: Image.Image) -> str:
+    """Lossless, so that the server sees the same pixels."""
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, "PNG", compress_level=1)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

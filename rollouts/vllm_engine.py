@@ -1,0 +1,212 @@
+"""Rollouts with vLLM in this process: the same completions as with transformers, and made for GPUs."""
+
+import tempfile
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from vllm import LLM, SamplingParams
+from vllm.lora.request import LoRARequest
+
+from rollouts.chat import Chat, image_id
+from rollouts.engine import AdapterVersion, Completion, Prompt, Sampling
+from rollouts.launch import reserved_rank
+from rollouts.merge import write_merged
+
+_BASE = AdapterVersion(name="base", version=0)
+_Key = tuple[str, int]
+
+
+class VllmEngine:
+    """Draws completions from a vLLM engine of its own, with adapters swapped by version.
+
+    Every version gets a new name, a new number and its own path: vLLM's prefix cache knows adapters by name
+    and path, so a path used twice would serve what the old weights computed (vllm-project/vllm#42125). A swap
+    waits until no request is in flight (vllm-project/vllm#47724).
+
+    Args:
+        model: hub id or folder of the base VLM.
+        chat: how this VLM's prompts become tokens.
+        lora_rank: of the adapters that will be published.
+        max_adapters: versions kept; publishing one more drops the least recently used.
+        sync: `adapter` serves LoRA adapters beside the base; `merged` adds them to the base weights and
+            reloads those at every change of version, which costs a reload but nothing per token.
+        sleep: leave the GPU to the trainer between calls. Needs a GPU.
+        options: further arguments of `vllm.LLM`: `dtype`, `revision`, `max_model_len`, `seed`,
+            `tensor_parallel_size`, `gpu_memory_utilization`, `quantization`, `mm_processor_kwargs` ...
+
+    Raises:
+        ValueError: a rank that vLLM has no room for.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        chat: Chat,
+        lora_rank: int,
+        max_adapters: int = 3,
+        sync: Literal["adapter", "merged"] = "adapter",
+        sleep: bool = False,
+        **options: Any,
+    ) -> None:
+        self._chat, self._sleep, self._max_adapters = chat, sleep, max_adapters
+        self._asleep = False
+        self._in_use = threading.Lock()  # held while requests are in flight or weights change
+        self._published = 0
+        if sync == "adapter":
+            options |= {
+                "enable_lora": True,
+                "max_lora_rank": reserved_rank(lora_rank),
+                "max_loras": max_adapters,
+                "max_cpu_loras": max_adapters,
+            }
+        settings = {"disable_log_stats": True, "enable_sleep_mode": sleep, **options}
+        self._llm = LLM(model, logprobs_mode="processed_logprobs", **settings)
+        self._loaded: dict[_Key, tuple[AdapterVersion, LoRARequest]] = {}
+        same = {k: options[k] for k in ("revision", "trust_remote_code") if options.get(k)}
+        self._merged = None
+        if sync == "merged":
+            self._merged = _Merged(self._llm, model, dtype=str(options.get("dtype", "auto")), **same)
+
+    def publish(self, adapter: AdapterVersion) -> None:
+        """Load a version, under a name and a number that no other version ever had."""
+        key = (adapter.name, adapter.version)
+        if adapter.path is None or key in self._loaded:
+            return
+        with self._in_use:
+            self._wake()
+            self._published += 1
+            request = LoRARequest(str(adapter), self._published, str(adapter.path.absolute()))
+            while len(self._loaded) >= self._max_adapters:
+                old, old_request = self._loaded.pop(next(iter(self._loaded)))
+                if self._merged:
+                    self._merged.drop(old)
+                else:
+                    self._llm.llm_engine.remove_lora(old_request.lora_int_id)
+            if self._merged:
+                self._merged.add(adapter)
+            else:
+                self._llm.llm_engine.add_lora(request)
+            self._loaded[key] = (adapter, request)
+
+    def generate(
+        self, prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling
+    ) -> list[list[Completion]]:
+        """See `RolloutEngine.generate`.
+
+        Raises:
+            KeyError: `adapter` was never published, or has been dropped since.
+        """
+        with self._in_use:
+            request = self._request(adapter)
+            self._wake()
+            if self._merged:
+                self._merged.switch_to(adapter if request else _BASE)
+            outputs: list[Any] = self._llm.generate(
+                [self._as_vllm(prompt) for prompt in prompts],
+                [SamplingParams(**self._chat.parameters(sampling, prompt=i)) for i in range(len(prompts))],
+                lora_request=None if self._merged else request,
+                use_tqdm=False,
+            )
+            served = [self._served(output, asked=adapter) for output in outputs]
+        return [
+            [
+                self._chat.completion(
+                    token_ids=one.token_ids,
+                    logprobs=[
+                        step[token].logprob for step, token in zip(one.logprobs, one.token_ids, strict=True)
+                    ],
+                    prompt_ids=output.prompt_token_ids,
+                    adapter=version,
+                )
+                for one in output.outputs
+            ]
+            for output, version in zip(outputs, served, strict=True)
+        ]
+
+    def rest(self) -> None:
+        """Leave the GPU to the trainer, where `sleep` says so; the weights wait in main memory.
+
+        The cache of encoded pictures is emptied too: sleeping alone keeps it, and it grows with each step.
+        """
+        if self._sleep and not self._asleep:
+            with self._in_use:
+                self._llm.sleep(level=1)
+                self._llm.llm_engine.reset_encoder_cache()
+                self._asleep = True
+
+    def close(self) -> None:
+        """Stop vLLM's processes."""
+        self._llm.llm_engine.engine_core.shutdown()
+        if self._merged:
+            self._merged.close()
+
+    def _wake(self) -> None:
+        if self._asleep:
+            self._llm.wake_up()
+            self._asleep = False
+
+    def _request(self, adapter: AdapterVersion) -> LoRARequest | None:
+        if adapter.path is None:
+            return None
+        key = (adapter.name, adapter.version)
+        if key not in self._loaded:
+            loaded = ", ".join(str(version) for version, _ in self._loaded.values())
+            raise KeyError(f"adapter {adapter} is not loaded; publish it first. Loaded: {loaded}")
+        self._loaded[key] = self._loaded.pop(key)  # now the most recently used
+        return self._loaded[key][1]
+
+    def _served(self, output: Any, *, asked: AdapterVersion) -> AdapterVersion:
+        """The version that vLLM says it used, not the one that it was asked for."""
+        if self._merged:
+            live = self._merged.live
+        else:
+            numbers = {request.lora_int_id: version for version, request in self._loaded.values()}
+            live = numbers[output.lora_request.lora_int_id] if output.lora_request else _BASE
+        return asked if live is _BASE and asked.path is None else live
+
+    def _as_vllm(self, prompt: Prompt) -> Any:
+        """One placeholder per picture: vLLM expands them itself, and would expand expanded ones again."""
+        request: dict[str, Any] = {"prompt_token_ids": self._chat.ids(prompt)}
+        if prompt.images:
+            request["multi_modal_data"] = {"image": list(prompt.images)}
+            request["multi_modal_uuids"] = {"image": [image_id(image) for image in prompt.images]}
+        return request
+
+
+class _Merged:
+    """One set of weights at a time: the base with one version merged into it, reloaded when that changes."""
+
+    def __init__(self, llm: LLM, base: str, *, dtype: str, **options: Any) -> None:
+        self._llm, self._base, self._dtype, self._options = llm, base, dtype, options
+        self._scratch = tempfile.TemporaryDirectory(prefix="visplay-merged-")
+        self.live = _BASE
+
+    def add(self, adapter: AdapterVersion) -> None:
+        folder = self._folder(adapter)
+        folder.mkdir()
+        write_merged(self._base, adapter, folder, dtype=self._dtype, **self._options)
+
+    def drop(self, adapter: AdapterVersion) -> None:
+        for file in self._folder(adapter).iterdir():
+            file.unlink()
+        self._folder(adapter).rmdir()
+
+    def switch_to(self, adapter: AdapterVersion) -> None:
+        if adapter == self.live:
+            return
+        source = self._base if adapter is _BASE else str(self._folder(adapter))
+        self._llm.collective_rpc("reload_weights", kwargs={"weights_path": source})
+        # What the old weights computed must not be found again.
+        if not self._llm.reset_prefix_cache():
+            raise RuntimeError("vLLM kept its prefix cache although no request is in flight")
+        self._llm.llm_engine.reset_encoder_cache()
+        self.live = adapter
+
+    def close(self) -> None:
+        self._scratch.cleanup()
+
+    def _folder(self, adapter: AdapterVersion) -> Path:
+        return Path(self._scratch.name) / f"{adapter.name}-{adapter.version}"

@@ -1,0 +1,158 @@
+"""Any VLM by configuration: each architecture through processor, both engines, a swap and a GRPO step."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from rewards import Reward
+from rollouts.chat import Chat
+from rollouts.engine import AdapterVersion, Prompt, RolloutEngine, Sampling
+from tests.architectures.tiny import ALL, Tiny
+from visplay import grpo
+from visplay.config import Config, Optimizer, Phase, check_config
+from visplay.engines import start_engine
+from visplay.errors import ConfigError
+from visplay.policy import Policy, adapter_folder, load_base, load_processor
+from visplay.preflight import check, stir, trainer_logprobs
+from visplay.roles import reasoner_prompt
+
+pytestmark = pytest.mark.slow
+LIMITS = {"max_pixels": 32 * 32 * 16, "min_pixels": 32 * 32 * 4}
+
+
+def picture(width: int, height: int) -> Image.Image:
+    return Image.radial_gradient("L").resize((width, height)).convert("RGB")
+
+
+def two_pictures() -> Prompt:
+    content = [
+        {"type": "image"}, {"type": "image"}, {"type": "text", "text": "How many shapes are there?"}
+    ]  # fmt: skip
+    return Prompt(
+        messages=({"role": "user", "content": content},), images=(picture(60, 90), picture(120, 80))
+    )
+
+
+PROMPTS = [reasoner_prompt(picture(120, 80), "How many shapes?"), two_pictures()]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One architecture with everything that a run has of it."""
+
+    tiny: Tiny
+    config: Config
+    policy: Policy
+    chat: Chat
+    engine: RolloutEngine
+    adapters: list[AdapterVersion]
+
+
+@pytest.fixture(scope="module", params=ALL, ids=lambda tiny: tiny.name)
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
+    tiny: Tiny = request.param
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny.write(folder / "model")
+    model = {"path": str(folder / "model"), "dtype": "float32"} | (LIMITS if tiny.pixels else {})
+    vllm = {
+        "max_model_len": 1024,
+        "limit_mm_per_prompt": {"image": 2, "video": 0},
+        "max_num_batched_tokens": 4096,
+    }
+    engine = {"backend": "vllm", "vllm": vllm}
+    config = check_config(
+        {"images": {"source": "."}, "model": model, "lora": {"rank": 4, "alpha": 8}, "engine": engine}
+    )
+    policy = Policy(*load_base(config.model), lora=config.lora)
+    adapters = [adapter_folder(folder, "shared", version) for version in range(2)]
+    for adapter in adapters:
+        policy.create_adapter(adapter, seed=adapter.version)
+        stir(adapter, size=0.1, seed=adapter.version)
+    chat = Chat(policy.processor, config=policy.model.config, generation=policy.model.generation_config)
+    started = start_engine(config)
+    yield Case(tiny, config, policy, chat, started, adapters)
+    started.close()
+
+
+def test_the_canaries_live(case: Case) -> None:
+    found = check(case.engine, policy=case.policy, picture=picture(90, 60))
+    assert found.adapter_effect > 1e-3
+
+
+def test_both_engines_sample_what_the_trainer_computes(case: Case) -> None:
+    transformers = start_engine(
+        case.config.model_copy(
+            update={"engine": case.config.engine.model_copy(update={"backend": "transformers"})}
+        )
+    )
+    banned = set(case.chat.banned)
+    for adapter in case.adapters:
+        for engine in (case.engine, transformers):
+            engine.publish(adapter)
+            sampling = Sampling(n=2, max_tokens=20, temperature=1.5, seed=5)
+            groups = engine.generate(PROMPTS, adapter=adapter, sampling=sampling)
+            model = case.policy.with_adapter(adapter).eval()
+            for prompt, group in zip(PROMPTS, groups, strict=True):
+                expanded = case.chat.encode([prompt])["input_ids"][0].tolist()
+                for completion in group:
+                    assert list(completion.prompt_ids) == expanded
+                    assert completion.adapter == adapter and not banned & set(completion.token_ids)
+                    want = trainer_logprobs(model, case.chat, prompt, completion.token_ids, 1.5)
+                    # transformers' are from before placeholders are taken out, which, with random weights,
+                    # have about a share of len(banned) / n of n tokens.
+                    loose = 1e-4 if engine is case.engine else 10 * len(banned) / len(case.chat.tokenizer)
+                    assert list(completion.logprobs) == pytest.approx(want, abs=loose)
+            case.policy.without_adapter(model)
+
+
+def test_limits_of_pixels_hold_for_both_sides_or_are_an_error(case: Case) -> None:
+    wide = reasoner_prompt(picture(1200, 400), "How many shapes?")
+    if not case.tiny.pixels:
+        with pytest.raises(ConfigError, match=r"model.max_pixels: \w+ sizes pictures otherwise"):
+            load_processor(case.config.model.model_copy(update=LIMITS))
+        return
+    base = AdapterVersion(name="base", version=0)
+    (group,) = case.engine.generate([wide], adapter=base, sampling=Sampling(max_tokens=1))
+    expanded = case.chat.encode([wide])["input_ids"][0].tolist()
+    assert list(group[0].prompt_ids) == expanded
+    assert 8 <= sum(i in case.chat.banned for i in expanded) <= 20  # 16 of 32 by 32, or 20 of 28 by 28 pixels
+
+
+def test_adapters_are_in_the_language_model_alone(case: Case) -> None:
+    from safetensors.torch import load_file
+
+    assert case.adapters[0].path is not None
+    names = load_file(case.adapters[0].path / "adapter_model.safetensors").keys()
+    layers = {name.split(".lora_")[0] for name in names}
+    assert len(layers) == 2 * 7  # layers of the language model times its linear maps
+    assert all("language_model" in name or "text_model" in name for name in layers)
+
+
+def test_one_grpo_step(case: Case, tmp_path: Path) -> None:
+    prompts = [reasoner_prompt(picture(120, 80), "How many?"), reasoner_prompt(picture(60, 90), "Is it red?")]
+
+    def rollout(rows: Sequence[int], version: AdapterVersion, step: int) -> grpo.Rollouts:
+        sampling = Sampling(n=4, max_tokens=12, seed=step)
+        groups = case.engine.generate([prompts[row] for row in rows], adapter=version, sampling=sampling)
+        paid = [[Reward(total=float(i % 2), parts={}) for i in range(4)] for _ in groups]
+        rolled = [grpo.Group(completions=c, rewards=r) for c, r in zip(groups, paid, strict=True)]
+        return grpo.Rollouts(groups=rolled, records=[])
+
+    rows: list[dict[str, Any]] = []
+    trained = grpo.train(
+        policy=case.policy, start=case.adapters[0], engine=case.engine, prompts=prompts, rollout=rollout,
+        phase=Phase(steps=1, prompts_per_step=2, group_size=4, max_tokens=12),
+        optimizer=Optimizer(learning_rate=1e-3, micro_batch_size=8), scratch=tmp_path, seed=0,
+        on_step=rows.append,
+    )  # fmt: skip
+    assert trained.adapter.version == case.adapters[0].version + 2
+    # Placeholders are out of the sampled distribution only, hence not 1e-3 as with a VLM that has learnt.
+    loose = 10 * len(case.chat.banned) / len(case.chat.tokenizer)
+    for name in ("min", "mean", "max"):
+        assert rows[0][f"sampling/importance_sampling_ratio/{name}"] == pytest.approx(1, abs=loose)
+    (group,) = case.engine.generate(prompts[:1], adapter=trained.adapter, sampling=Sampling(max_tokens=4))
+    assert group[0].adapter == trained.adapter

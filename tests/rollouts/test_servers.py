@@ -1,0 +1,158 @@
+"""Two real vLLM servers of ours: killed, frozen and refused, every request is answered once and rightly."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from rollouts.chat import Chat
+from rollouts.engine import AdapterVersion, Completion, EngineUnavailable, Prompt, Sampling
+from rollouts.launch import Server, flags
+from rollouts.server_engine import ServerEngine
+from visplay.config import Lora, Model
+from visplay.engines import CPU_DEFAULTS
+from visplay.pocket.scenes import render, sample_scenes
+from visplay.policy import Policy, adapter_folder, load_base, model_source
+from visplay.preflight import stir
+from visplay.roles import reasoner_prompt
+
+KEY = "a-key-for-this-test"
+POCKET = Model(path="pocket", dtype="float32")
+SAMPLING = Sampling(n=8, max_tokens=48, seed=1)
+slow = pytest.mark.slow
+
+
+@dataclass(frozen=True)
+class Fleet:
+    engine: ServerEngine
+    servers: list[Server]
+    adapters: list[AdapterVersion]
+    prompts: list[Prompt]
+
+    def generate(self, adapter: AdapterVersion) -> list[list[Completion]]:
+        return self.engine.generate(self.prompts, adapter=adapter, sampling=SAMPLING)
+
+    def wait_for(self, what: str, server: Server, *, since: float, seconds: float) -> float:
+        """Seconds from `since` until the engine noted `what` of a server."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            for at, url, event in self.engine.events:
+                if (url, event) == (server.url, what) and at >= since:
+                    return at - since
+            time.sleep(0.1)
+        raise AssertionError(f"{server.url} was not {what} within {seconds} s: {self.engine.events}")
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    folder = tmp_path_factory.mktemp("fleet")
+    policy = Policy(*load_base(POCKET), lora=Lora(rank=4, alpha=8))
+    adapters = [adapter_folder(folder, "shared", version) for version in range(3)]
+    for adapter in adapters:
+        policy.create_adapter(adapter, seed=adapter.version)
+        stir(adapter, size=0.3, seed=adapter.version)
+    chat = Chat(policy.processor, config=policy.model.config, generation=policy.model.generation_config)
+    options = {"dtype": "float32", **CPU_DEFAULTS}
+    servers = [
+        Server(
+            model_source(POCKET), lora_rank=8, max_adapters=3, log=folder / f"{i}.log", options=options
+        )
+        for i in range(2)
+    ]  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VLLM_API_KEY", KEY)  # the servers inherit it, also when they are started again
+        engine = ServerEngine(servers, chat=chat, api_key=KEY)
+        pictures = [render(scene) for scene in sample_scenes(16, split="development", seed=0)]
+        prompts = [
+            reasoner_prompt(p, "How many shapes are there?", key=str(i)) for i, p in enumerate(pictures)
+        ]
+        engine.publish(adapters[0])
+        yield Fleet(engine, servers, adapters, prompts)
+        engine.close()
+    assert not any(server.running() for server in servers)
+    assert not any(KEY in server.log.read_text() for server in servers)
+
+
+def same(first: list[list[Completion]], second: list[list[Completion]]) -> float:
+    """The share of completions that are equal token by token; batches of another size round differently."""
+    pairs = [pair for groups in zip(first, second, strict=True) for pair in zip(*groups, strict=True)]
+    return sum(a.token_ids == b.token_ids for a, b in pairs) / len(pairs)
+
+
+@slow
+def test_without_the_key_nothing_is_answered(fleet: Fleet) -> None:
+    answer = httpx2.post(f"{fleet.servers[0].url}/inference/v1/generate", json={}, trust_env=False)
+    assert answer.status_code == 401
+
+
+@slow
+def test_an_adapter_that_one_refuses_is_on_none(fleet: Fleet, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="load_lora_adapter"):
+        fleet.engine.publish(AdapterVersion(name="none", version=0, path=tmp_path / "nowhere"))
+    headers = {"Authorization": f"Bearer {KEY}"}
+    for server in fleet.servers:
+        models = httpx2.get(f"{server.url}/v1/models", headers=headers, trust_env=False).json()["data"]
+        assert [card["root"] for card in models][1:] == [str(fleet.adapters[0].path)]
+
+
+@slow
+@pytest.mark.parametrize("harm", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
+def test_a_server_lost_in_mid_batch_costs_no_completion(fleet: Fleet, harm: signal.Signals) -> None:
+    victim, pid = fleet.servers[0], fleet.servers[0].pid
+    assert pid is not None
+    undisturbed = fleet.generate(fleet.adapters[0])
+    newer = fleet.adapters[1 if harm is signal.SIGKILL else 2]
+    with ThreadPoolExecutor(1) as pool:
+        batch = pool.submit(fleet.generate, fleet.adapters[0])
+        time.sleep(0.5)
+        assert not batch.done()
+        started = time.monotonic()
+        os.kill(pid, harm)
+        disturbed = batch.result(300)
+        answered = time.monotonic() - started
+    noticed = fleet.wait_for("lost", victim, since=started, seconds=60)
+    assert [len(group) for group in disturbed] == [8] * 16
+    assert {c.adapter for group in disturbed for c in group} == {fleet.adapters[0]}
+    assert same(undisturbed, disturbed) > 0.95
+    fleet.engine.publish(newer)  # which the lost one has yet to learn of
+    if harm is signal.SIGSTOP:
+        os.kill(pid, signal.SIGCONT)
+    back = fleet.wait_for("back", victim, since=started, seconds=300)
+    print(f"{harm.name}: noticed {noticed:.1f} s, batch {answered:.1f} s, back {back:.1f} s after the signal")
+    again = fleet.generate(newer)  # half of it by the one that came back
+    assert {c.adapter for group in again for c in group} == {newer}
+    assert same(undisturbed, again) < 0.9
+    alone = fleet.engine.generate(fleet.prompts[:4], adapter=newer, sampling=replace(SAMPLING, n=1))
+    assert [g[0].token_ids for g in alone] == [g[0].token_ids for g in again[:4]]
+
+
+@slow
+def test_with_no_server_left_it_says_so(fleet: Fleet) -> None:
+    """Last of this module: it stops both."""
+    fleet.engine._patience = 3.0
+    for server in fleet.servers:
+        server.starts = 99  # as if each had been started again too often
+        server.stop()
+    with pytest.raises(EngineUnavailable, match="no server answers, after 3 s"):
+        fleet.generate(fleet.adapters[0])
+
+
+@slow
+def test_a_server_that_cannot_start_is_named_with_its_last_words(tmp_path: Path) -> None:
+    server = Server(str(tmp_path), lora_rank=8, max_adapters=3, log=tmp_path / "log", options={"no_such": 1})
+    model, processor = load_base(POCKET)
+    chat = Chat(processor, config=model.config, generation=model.generation_config)
+    with pytest.raises(EngineUnavailable, match="did not start"):
+        ServerEngine([server], chat=chat, patience=120)
+
+
+def test_options_become_flags() -> None:
+    options = {"enforce_eager": True, "enable_chunked_prefill": False, "revision": None, "seed": 3}
+    assert flags(options) == ["--enforce-eager", "--no-enable-chunked-prefill", "--seed", "3"]
+    assert flags({"mm_processor_kwargs": {"max_pixels": 9}}) == ["--mm-processor-kwargs", '{"max_pixels": 9}']
