@@ -23,6 +23,7 @@ class Target:
         adapter: on top of it; its path is None for the base alone.
         folder: of the run it comes from, or None.
         iteration: of that run, or None.
+        max_tokens: the length that the run trained its answers with, or None.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Target:
     adapter: AdapterVersion
     folder: Path | None = None
     iteration: int | None = None
+    max_tokens: int | None = None
 
 
 BASE = AdapterVersion(name="base", version=0)
@@ -76,10 +78,12 @@ def _of_run(folder: Path, iteration: str) -> Target:
         raise EvaluationError(
             f"{folder} has no finished iteration {wanted}; finished are {trained or 'none'}"
         )
-    model = Model.model_validate(read_config(folder / "config.yaml")["model"])
+    config = read_config(folder / "config.yaml")
+    model = Model.model_validate(config["model"])
     return Target(
         name=f"{folder.resolve().name}@{wanted or 'base'}", model=model, folder=folder, iteration=wanted,
         adapter=_reasoner_after(folder, wanted, steps),
+        max_tokens=(config.get("reasoner") or {}).get("max_tokens"),
     )  # fmt: skip
 
 
