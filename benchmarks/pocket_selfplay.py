@@ -99,8 +99,9 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="further overrides")
+    parser.add_argument("--show", action="store_true", help="print the tables of finished runs")
     options = parser.parse_args()
-    for seed in options.seeds:
+    for seed in () if options.show else options.seeds:
         for arm in options.arms:
             train(arm, seed, images=options.images, output=options.output, overrides=options.set)
     runs = [(f"{a}, seed {s}", options.output / f"{a}-{s}") for a in options.arms for s in options.seeds]

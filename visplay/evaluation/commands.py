@@ -41,7 +41,9 @@ def evaluate(
     samples: Annotated[int, typer.Option(min=0, help="k for avg@k, maj@k and pass@k; 0 is off.")] = 0,
     temperature: Annotated[float, typer.Option(min=0.01, help="Of those samples.")] = 1.0,
     top_k: Annotated[int, typer.Option(min=0, help="Of those samples; 0 is off.")] = 40,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Length limit of an answer.")] = 1024,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Length limit of an answer; default: the run's, else 1024.")
+    ] = None,
     base: Annotated[str | None, typer.Option(help="The base VLM under an adapter.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto.")] = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Sequences decoded side by side.")] = 64,
@@ -61,16 +63,15 @@ def evaluate(
     if check_data:
         _check(benchmarks, found_sources)
         return
-    sampling = Sampling(
-        n=max(1, samples), temperature=temperature, top_k=top_k, max_tokens=max_tokens, seed=seed
-    )
+    found = find_target(target, base=_model(base, device=device) if base else None)
+    tokens = max_tokens or found.max_tokens or 1024
+    sampling = Sampling(n=max(1, samples), temperature=temperature, top_k=top_k, max_tokens=tokens, seed=seed)
     plan = Plan(
         benchmarks=_listed(benchmarks), sources=found_sources, limit=limit, seed=seed, split=split,
-        greedy=Sampling(temperature=0, max_tokens=max_tokens, seed=seed),
+        greedy=Sampling(temperature=0, max_tokens=tokens, seed=seed),
         sampled=sampling if samples else None,
         controls=_controls(controls), control_limit=control_limit, free_form=judge_free_form,
     )  # fmt: skip
-    found = find_target(target, base=_model(base, device=device) if base else None)
     found_judge = _judge(context, judge, judge_model)
     display = Display()
     reasoner, about = _reasoner(found, device=device, batch_size=batch_size)
@@ -151,7 +152,9 @@ def lmms_eval(
     source: Sources = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Items a benchmark, drawn by seed.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Draws subsets.")] = 0,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Length limit of an answer.")] = 1024,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Length limit of an answer; default: the run's, else 1024.")
+    ] = None,
     url: Annotated[str | None, typer.Option(help="An endpoint that serves it already, with /v1.")] = None,
     base: Annotated[str | None, typer.Option(help="The base VLM under an adapter.")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto.")] = "auto",
@@ -167,20 +170,22 @@ def lmms_eval(
     from visplay.evaluation.target import find_target
 
     sources = _sources(source)
+    # With --url the name is the endpoint's own, so that nothing here is known of its training.
+    found = None if url else find_target(target, base=_model(base, device=device) if base else None)
+    tokens = max_tokens or (found.max_tokens if found else None) or 1024
     tasks = [
         write_task(
             out, spec.id, load_benchmark(spec, limit=limit, seed=seed, source=sources.get(spec.id)),
-            max_tokens=max_tokens,
+            max_tokens=tokens,
         )
         for spec in expand(_listed(benchmarks))
     ]  # fmt: skip
     name = target
-    if url is None:
-        found = find_target(target, base=_model(base, device=device) if base else None)
+    if found is not None:
         reasoner, _ = _reasoner(found, device=device, batch_size=batch_size)
         name = found.name
         served = serving(reasoner.engine, adapter=reasoner.adapter, model=name, batch_size=batch_size)
-    with served if url is None else nullcontext(url) as address:
+    with nullcontext(url) if url else served as address:
         logs = run_lmms_eval(
             python, tasks=tasks, folder=out, url=address, model=name, concurrent=2 * batch_size
         )

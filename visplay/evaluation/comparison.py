@@ -103,7 +103,8 @@ def read_columns(records: Any) -> Columns:
         columns.rows.append(int(record.get("row", -1)))
         columns.clusters.append(record["cluster"])
         foreign = record.get("foreign", False)  # another tool writes its gold answers in its own way
-        columns.golds.append(0 if foreign else hash(tuple(record["gold"]["answers"])))
+        same = (record["question"], *record["gold"]["answers"])
+        columns.golds.append(0 if foreign else hash(same))
         columns.statuses.append(record["status"])
         columns.scores.append(record["score"])
     return columns
@@ -172,7 +173,7 @@ def _pairs(first: Columns, second: Columns) -> tuple[list[tuple[int, int]], dict
         changed = len(found) - len(same)
         found = same
         if changed:
-            left = {"another gold answer": changed}
+            left = {"another question or gold answer": changed}
             return found, left | _unmatched(first, second, len(found) + changed)
     return found, _unmatched(first, second, len(found))
 

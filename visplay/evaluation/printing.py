@@ -8,6 +8,7 @@ from rich.table import Table
 
 from visplay.evaluation.comparison import Compared
 from visplay.evaluation.figures import Figures
+from visplay.evaluation.spec import shipped_specs
 
 
 def print_figures(name: str, summary: dict[str, Figures], console: Console | None = None) -> None:
@@ -28,7 +29,7 @@ def print_figures(name: str, summary: dict[str, Figures], console: Console | Non
     console = console or Console()
     console.print(table)
     for benchmark, figures in summary.items():
-        for line in _notes(figures):
+        for line in [*_notes(figures), *_published(benchmark)]:
             console.print(f"{benchmark}: {line}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -48,6 +49,15 @@ def _notes(figures: Figures) -> list[str]:
     if judged := figures.get("judge"):
         notes.append(f"judge and rules, {agreement_text(judged)}")
     return notes
+
+
+def _published(benchmark: str) -> list[str]:
+    """What others published of untrained models: is the harness right?"""
+    spec = shipped_specs().get(benchmark)
+    if spec is None or not spec.published:
+        return []
+    named = ", ".join(f"{model} {figure:.1f}" for model, figure in spec.published.items())
+    return [f"published of untrained models: {named}; independent re-runs lie up to 5 points lower"]
 
 
 def print_comparison(

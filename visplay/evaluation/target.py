@@ -23,6 +23,7 @@ class Target:
         adapter: on top of it; its path is None for the base alone.
         folder: of the run it comes from, or None.
         iteration: of that run, or None.
+        max_tokens: the length that the run trained its answers with, or None.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Target:
     adapter: AdapterVersion
     folder: Path | None = None
     iteration: int | None = None
+    max_tokens: int | None = None
 
 
 BASE = AdapterVersion(name="base", version=0)
@@ -69,10 +71,12 @@ def _of_run(folder: Path, iteration: str) -> Target:
         raise EvaluationError(f"{folder}@{iteration}: an iteration is a number, or base")
     wanted = 0 if iteration == "base" else int(iteration) if iteration else None
     number, adapters = adapters_after(folder, iteration=wanted)
-    model = Model.model_validate(read_config(folder / "config.yaml")["model"])
+    config = read_config(folder / "config.yaml")
     return Target(
-        name=f"{folder.resolve().name}@{number or 'base'}", model=model, folder=folder, iteration=number,
+        name=f"{folder.resolve().name}@{number or 'base'}",
+        model=Model.model_validate(config["model"]), folder=folder, iteration=number,
         adapter=adapters["reasoner"] if number else BASE,
+        max_tokens=(config.get("reasoner") or {}).get("max_tokens"),
     )  # fmt: skip
 
 

@@ -98,9 +98,12 @@ def test_rows_that_are_not_the_same_are_not_compared(tmp_path: Path) -> None:
     before = evaluation(tmp_path / "old", [True] * 100)
     after = evaluation(tmp_path / "new", [True] * 90)
     gold = {"rule": "text", "answers": ["another"]}
-    change(after, lambda i, r: {**r, "gold": gold} if i < 5 else r)
+    change(after, lambda i, r: {**r, "gold": gold} if i < 3 else {**r, "question": "another"} if i < 5 else r)
     (one,) = compare(find_side(str(before)), find_side(str(after)))
-    assert one.n == 85 and one.left_out == {"another gold answer": 5, "on the first side only": 10}
+    assert one.n == 85 and one.left_out == {
+        "another question or gold answer": 5,
+        "on the first side only": 10,
+    }
     evaluation(tmp_path / "other", [True] * 4, benchmark="z")
     with pytest.raises(EvaluationError, match="no benchmark in common"):
         compare(find_side(str(before)), find_side(str(tmp_path / "other")))
@@ -165,6 +168,7 @@ def test_the_page_shows_what_changed_escapes_everything_and_fetches_nothing(tmp_
     before = evaluation(tmp_path / "old", [i % 2 == 0 for i in range(60)], said=ATTACK)
     after = evaluation(tmp_path / "new", [i % 2 == 0 or i < 20 for i in range(60)], said="fine")
     change(before, lambda i, r: {**r, "question": ATTACK, "answer": ATTACK})
+    change(after, lambda i, r: {**r, "question": ATTACK})
     sides = find_side(str(before)), find_side(str(after))
     text = render_comparison(*sides, compare(*sides))
     without_scripts = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from rich.console import Console
 from typer.testing import CliRunner
 
 from rollouts.engine import AdapterVersion, Prompt, Sampling
@@ -16,6 +17,7 @@ from tests.visplay.evaluation.endpoint import serving
 from visplay.cli import app
 from visplay.errors import EvaluationError, RunLocked
 from visplay.evaluation.judge import Judge
+from visplay.evaluation.printing import print_figures
 from visplay.evaluation.records import read_records, write_records
 from visplay.evaluation.session import Plan, rescore, run_evaluation
 from visplay.evaluation.target import find_target, folder_digest
@@ -182,3 +184,18 @@ def test_the_pocket_checkpoint_is_evaluated_and_compared_from_the_command_line(t
     ).read_bytes()
     code, text = said("compare", str(tmp_path / "a"), str(tmp_path / "b"), "--page", str(tmp_path / "p.html"))
     assert code == 0 and "can't tell" in text and (tmp_path / "p.html").is_file()
+
+
+def test_printed_figures_stand_beside_what_others_published() -> None:
+    figures = {
+        "n": 9,
+        "headline": 0.5,
+        "accuracy": {"value": 0.5, "low": 0.2, "high": 0.8},
+        "parse_rate": 1.0,
+    }
+    console = Console(record=True, width=160)
+    withheld = {"n": 4, "headline": None, "accuracy": None, "withheld": "2 engine_error of 4; 99% must count"}
+    print_figures("mine", {"mmstar": figures, "chartqa": withheld}, console)
+    text = console.export_text()
+    assert "50.0 (20.0 to 80.0)" in text and "chartqa: no figure, 2 engine_error of 4" in text
+    assert "mmstar: published of untrained models: Qwen2.5-VL-3B 55.8, Qwen2.5-VL-7B 63.9" in text
