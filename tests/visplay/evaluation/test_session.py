@@ -15,7 +15,7 @@ from rollouts.engine import AdapterVersion, Prompt, Sampling
 from tests.visplay.evaluation.asked import reasoner
 from tests.visplay.evaluation.endpoint import serving
 from visplay.cli import app
-from visplay.errors import EvaluationError, RunLocked
+from visplay.errors import EvaluationError, RunError, RunLocked
 from visplay.evaluation.judge import Judge
 from visplay.evaluation.printing import print_figures
 from visplay.evaluation.records import read_records, write_records
@@ -106,6 +106,8 @@ def test_two_processes_cannot_write_to_one_folder(tmp_path: Path) -> None:
 
 def make_run(folder: Path, *, adapters: str = "shared") -> Path:
     steps = ["iteration-0/evaluation"]
+    for name in ("shared",) if adapters == "shared" else ("questioner", "reasoner"):
+        (folder / "iteration-0" / "adapters" / f"{name}-0").mkdir(parents=True)
     for i, phases in ((1, ("questioner", "reasoner")), (2, ("questioner",))):
         for phase in phases:
             own = folder / f"iteration-{i}" / phase
@@ -129,7 +131,7 @@ def test_targets_of_a_run(tmp_path: Path) -> None:
     for base in ("0", "base"):
         assert find_target(f"{shared}@{base}").adapter.path is None
     assert find_target(f"{shared}@1").name == "a@1" and find_target(f"{shared}@0").name == "a@base"
-    with pytest.raises(EvaluationError, match=r"no finished iteration 3; finished are \[0, 1, 2\]"):
+    with pytest.raises(RunError, match=r"iteration 3 of .* is not finished; finished are \[0, 1, 2\]"):
         find_target(f"{shared}@3")
     with pytest.raises(EvaluationError, match="an iteration is a number, or base"):
         find_target(f"{shared}@last")
