@@ -11,11 +11,13 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
+from visplay.evaluation.statistics import paired_difference
 from visplay.evaluation.table import percent_interval, points, read_summaries
 from visplay.health import is_right
 from visplay.pocket.lessons import is_glance
@@ -52,6 +54,26 @@ def accuracy_rows(runs: list[tuple[str, Path]], benchmark: str) -> Iterator[list
                 f"{points(paired)}, {paired['verdict']}" if paired else "", percent(figures["maj@8"]),
                 percent(figures["blind"]), *manners(own),
             ]  # fmt: skip
+
+
+def control_rows(arms: list[str], seeds: list[int], output: Path, benchmark: str) -> Iterator[list[str]]:
+    """The first iteration of each arm against that with random rewards and the same seed, row by row."""
+    for arm in arms:
+        for seed in seeds:
+            before, after = (
+                [row for row in rows.to_pylist() if row["benchmark"] == benchmark]
+                for rows in (
+                    pq.read_table(output / f"{name}-{seed}/iteration-1/evaluation/samples.parquet")
+                    for name in ("random", arm)
+                )
+            )
+            assert [row["key"] for row in before] == [row["key"] for row in after]
+            clusters = [row["cluster"] for row in after]
+            difference = paired_difference(
+                [row["correct"] for row in before], [row["correct"] for row in after],
+                clusters=clusters if len(set(clusters)) < len(clusters) else None,
+            )  # fmt: skip
+            yield [arm, str(seed), f"{points(asdict(difference))}, {difference.verdict}"]
 
 
 def manners(rows: list[dict[str, Any]]) -> list[str]:
@@ -109,6 +131,11 @@ def main() -> None:
         print(f"\n{benchmark}, n = {read_summaries(runs[0][1])[0][benchmark]['n']}")
         columns = ["run", "iteration", "greedy %", "against the base", "maj@8", "blind", "at a glance"]
         show([*columns, "right at a glance", "right otherwise"], accuracy_rows(runs, benchmark))
+        if "random" in options.arms and len(options.arms) > 1:
+            others = [arm for arm in options.arms if arm != "random"]
+            print("\nThe first iteration against that with random rewards")
+            rows = control_rows(others, options.seeds, options.output, benchmark)
+            show(["arm", "seed", "difference"], rows)
     print("\nSilver labels")
     columns = ["run", "iteration", "valid %", "answerable %", "distinct", "kept", "right % of kept"]
     show([*columns, "of kept and answerable", "right % of rejected"], label_rows(runs))
