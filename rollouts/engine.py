@@ -116,7 +116,11 @@ class RolloutEngine(Protocol):
         ...
 
     def publish(self, adapter: AdapterVersion) -> None:
-        """Load `adapter`, so that `generate` can be asked for it; unused older ones may be dropped."""
+        """Load `adapter`, so that `generate` can be asked for it; unused older ones may be dropped.
+
+        Raises:
+            ValueError: this version is there already, from another path.
+        """
         ...
 
     def rest(self) -> None:
@@ -126,6 +130,17 @@ class RolloutEngine(Protocol):
     def close(self) -> None:
         """Give back processes and memory."""
         ...
+
+
+def same_version(held: AdapterVersion | None, offered: AdapterVersion) -> bool:
+    """Whether `offered` is held already.
+
+    Raises:
+        ValueError: the version is held, but from another path: its number was used twice.
+    """
+    if held is not None and held.path != offered.path:
+        raise ValueError(f"adapter {offered} is published from {held.path} already, not {offered.path}")
+    return held is not None
 
 
 class EngineUnavailable(RuntimeError):

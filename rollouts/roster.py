@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rollouts.engine import AdapterVersion, EngineUnavailable
+from rollouts.engine import AdapterVersion, EngineUnavailable, same_version
 from rollouts.replica import Replica, ReplicaFault, ReplicaLost, ReplicaRefused
 
 _MISSES_ALLOWED = 2  # health checks in a row without an answer
@@ -47,8 +47,9 @@ class Roster:
         return [replica for replica in self._replicas if replica.alive]
 
     def published(self, adapter: AdapterVersion) -> bool:
-        """Whether the servers hold this version."""
-        return (adapter.name, adapter.version) in self._current
+        """Whether the servers hold this version; see `same_version`."""
+        held = self._current.get((adapter.name, adapter.version))
+        return same_version(held.adapter if held else None, adapter)
 
     def use(self, adapter: AdapterVersion) -> Published:
         """The version as the servers know it, now the most recently used.

@@ -1,6 +1,6 @@
 """Rollouts with transformers' own `generate`: no extra install, on a CPU or a GPU."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -9,7 +9,7 @@ from peft import PeftModel
 from transformers import LogitsProcessor, LogitsProcessorList, TopKLogitsWarper, TopPLogitsWarper
 
 from rollouts.chat import Chat
-from rollouts.engine import AdapterVersion, Completion, Prompt, Sampling
+from rollouts.engine import AdapterVersion, Completion, Prompt, Sampling, same_version
 
 
 class TransformersEngine:
@@ -35,7 +35,7 @@ class TransformersEngine:
     def publish(self, adapter: AdapterVersion) -> None:
         """Load a version under a name of its own; weights are read from safetensors."""
         name = _peft_name(adapter)
-        if adapter.path is None or name in self._loaded:
+        if adapter.path is None or same_version(self._loaded.get(name), adapter):
             return
         if self._loaded:
             self._model.load_adapter(str(adapter.path), adapter_name=name)
@@ -126,6 +126,7 @@ class TransformersEngine:
             head = {k: v[:, :-1] if k in _TOKEN_KEYS else v for k, v in inputs.items()}
             cache = self._model.generate(**head, **options, max_new_tokens=1).past_key_values
             cache.batch_repeat_interleave(sampling.n)
+            self._change_offsets(lambda offsets: offsets.repeat_interleave(sampling.n, dim=0))
             tokens = {k: v for k, v in inputs.items() if k in _TOKEN_KEYS}
             inputs = {k: v.repeat_interleave(sampling.n, dim=0) for k, v in tokens.items()}
             inputs["past_key_values"] = cache
@@ -149,8 +150,16 @@ class TransformersEngine:
             if not going_on:
                 break
             alive = [alive[i] for i in going_on]
-            inputs = _narrow(stage, inputs, torch.tensor(going_on, device=new_ids.device))
+            keep = torch.tensor(going_on, device=new_ids.device)
+            inputs = _narrow(stage, inputs, keep)
+            self._change_offsets(lambda offsets, keep=keep: offsets[keep])  # type: ignore[misc]
         return done
+
+    def _change_offsets(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        """Do to the rows of position offsets, which Qwen's models keep by themselves, what the cache got."""
+        for module in self._model.modules():
+            if vars(module).get("rope_deltas") is not None:
+                module.rope_deltas = change(module.rope_deltas)
 
 
 STAGE = 16  # tokens decoded before rows that have ended are dropped

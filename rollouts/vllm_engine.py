@@ -10,7 +10,7 @@ from vllm import LLM, SamplingParams
 from vllm.lora.request import LoRARequest
 
 from rollouts.chat import Chat, image_id
-from rollouts.engine import AdapterVersion, Completion, Prompt, Sampling
+from rollouts.engine import AdapterVersion, Completion, Prompt, Sampling, same_version
 from rollouts.launch import reserved_rank
 from rollouts.merge import write_merged
 
@@ -73,7 +73,8 @@ class VllmEngine:
     def publish(self, adapter: AdapterVersion) -> None:
         """Load a version, under a name and a number that no other version ever had."""
         key = (adapter.name, adapter.version)
-        if adapter.path is None or key in self._loaded:
+        held, _ = self._loaded.get(key, (None, None))
+        if adapter.path is None or same_version(held, adapter):
             return
         with self._in_use:
             self._wake()

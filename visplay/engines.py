@@ -11,7 +11,7 @@ from rollouts.server_engine import ServerEngine
 from rollouts.transformers_engine import TransformersEngine
 from visplay.config import Config, Model
 from visplay.errors import ConfigError, EngineError
-from visplay.policy import load_base, load_processor, model_source, pixel_limits
+from visplay.policy import load_base, load_processor, model_source, picture_size
 
 MAX_ADAPTERS = 3  # the frozen Reasoner, the current policy and the one that comes in
 # What vLLM 0.32 needs on a CPU; engine.vllm overrides each.
@@ -39,17 +39,18 @@ def start_engine(config: Config, *, api_key: str | None = None) -> RolloutEngine
     source = model_source(config.model)
     same = {"revision": config.model.revision, "trust_remote_code": config.model.trust_remote_code}
     chat = Chat.load(load_processor(config.model), source, **same)
+    options = vllm_options(config, chat.processor)
     if config.engine.backend == "server":
-        return _servers(config, source=source, chat=chat, api_key=api_key)
-    return _vllm(config, source=source, chat=chat)
+        return _servers(config, source=source, chat=chat, options=options, api_key=api_key)
+    return _vllm(config, source=source, chat=chat, options=options)
 
 
-def vllm_options(config: Config) -> dict[str, Any]:
+def vllm_options(config: Config, processor: Any) -> dict[str, Any]:
     """Arguments of vLLM's engine, in process or served."""
     options: dict[str, Any] = config.model.model_dump(include={"dtype", "revision", "trust_remote_code"})
     options |= CPU_DEFAULTS if runs_on_cpu(config.model) else {}
-    if limits := pixel_limits(config.model):
-        options["mm_processor_kwargs"] = limits
+    if size := picture_size(config.model, processor):
+        options["mm_processor_kwargs"] = {"size": size}
     return options | config.engine.vllm
 
 
@@ -58,7 +59,9 @@ def runs_on_cpu(model: Model) -> bool:
     return model.device == "cpu" or (model.device == "auto" and not torch.cuda.is_available())
 
 
-def _servers(config: Config, *, source: str, chat: Chat, api_key: str | None) -> RolloutEngine:
+def _servers(
+    config: Config, *, source: str, chat: Chat, options: dict[str, Any], api_key: str | None
+) -> RolloutEngine:
     engine = config.engine
     servers: list[str | Server] = list(engine.urls)
     if not servers:
@@ -71,7 +74,7 @@ def _servers(config: Config, *, source: str, chat: Chat, api_key: str | None) ->
         servers = [
             Server(
                 source, lora_rank=rank, max_adapters=MAX_ADAPTERS, log=logs / f"{i}.log",
-                device=engine.devices[i] if engine.devices else None, options=vllm_options(config),
+                device=engine.devices[i] if engine.devices else None, options=options,
             )
             for i in range(engine.replicas)
         ]  # fmt: skip
@@ -83,7 +86,7 @@ def _servers(config: Config, *, source: str, chat: Chat, api_key: str | None) ->
         raise EngineError(f"engine.backend=server: {error}") from error
 
 
-def _vllm(config: Config, *, source: str, chat: Chat) -> RolloutEngine:
+def _vllm(config: Config, *, source: str, chat: Chat, options: dict[str, Any]) -> RolloutEngine:
     try:
         from rollouts.vllm_engine import VllmEngine
     except ImportError as error:
@@ -96,7 +99,7 @@ def _vllm(config: Config, *, source: str, chat: Chat) -> RolloutEngine:
     try:
         return VllmEngine(
             source, chat=chat, lora_rank=config.lora.rank, sync=config.engine.sync,
-            sleep=config.engine.sleep, **vllm_options(config),
+            sleep=config.engine.sleep, **options,
         )  # fmt: skip
     except TypeError as error:
         raise ConfigError(f"engine.vllm: {error}") from error

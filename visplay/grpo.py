@@ -149,7 +149,14 @@ def _trainer(
         model=peft_model,
         processing_class=policy.processor,
         reward_funcs=_reward,
-        args=_arguments(phase, optimizer, folder=steps.folder, seed=seed, on_cpu=_on_cpu(peft_model)),
+        args=_arguments(
+            phase,
+            optimizer,
+            folder=steps.folder,
+            seed=seed,
+            on_cpu=_on_cpu(peft_model),
+            chat=_one_start_token(policy.processor),
+        ),
         train_dataset=_dataset(prompts),
         rollout_func=rollout_func,
         callbacks=[steps],
@@ -265,7 +272,20 @@ def _dataset(prompts: Sequence[Prompt]) -> Dataset:
     return dataset.cast_column("images", [ImageFeature()])
 
 
-def _arguments(phase: Phase, optimizer: Optimizer, *, folder: Path, seed: int, on_cpu: bool) -> GRPOConfig:
+def _one_start_token(processor: Any) -> dict[str, str]:
+    """Keeps TRL from writing two start tokens, one by the template and one by the tokenizer.
+
+    Such are Gemma's. TRL tokenizes the templated text, and takes the token types of that for our prompt ids.
+    """
+    tokenizer = processor.tokenizer
+    start = tokenizer.bos_token
+    twice = start and tokenizer(start)["input_ids"].count(tokenizer.bos_token_id) == 2
+    return {"bos_token": ""} if twice else {}
+
+
+def _arguments(
+    phase: Phase, optimizer: Optimizer, *, folder: Path, seed: int, on_cpu: bool, chat: dict[str, str]
+) -> GRPOConfig:
     batch = phase.prompts_per_step * phase.group_size
     micro = min(optimizer.micro_batch_size, batch)
     if batch % micro:
@@ -281,6 +301,7 @@ def _arguments(phase: Phase, optimizer: Optimizer, *, folder: Path, seed: int, o
         num_generations=phase.group_size,
         max_completion_length=phase.max_tokens,
         temperature=phase.temperature,
+        chat_template_kwargs=chat,
         learning_rate=optimizer.learning_rate,
         lr_scheduler_type="constant",
         weight_decay=optimizer.weight_decay,

@@ -88,23 +88,29 @@ def load_processor(config: Model) -> Any:
         processor: Any = AutoProcessor.from_pretrained(model_source(config), **options)
     except (OSError, ValueError) as error:
         raise ConfigError(f"model.path: no processor in {config.path!r}: {error}") from error
-    if limits := pixel_limits(config):
+    if limits := _pixel_limits(config):
         images = processor.image_processor
-        size = dict(images.size)
         if "image_grid_thw" not in images.model_input_names:
             raise ConfigError(
-                f"model.{next(iter(limits))}: {type(images).__name__} sizes pictures otherwise ({size}); "
-                "leave it out, and scale the pictures before"
+                f"model.{next(iter(limits))}: {type(images).__name__} sizes pictures otherwise; leave it out "
+                "and scale the pictures before"
             )
-        size |= {
-            {"max_pixels": "longest_edge", "min_pixels": "shortest_edge"}[k]: v for k, v in limits.items()
-        }
-        images.size = type(images.size)(**size)
+        edges = {"max_pixels": "longest_edge", "min_pixels": "shortest_edge"}
+        images.size = type(images.size)(**{**images.size, **{edges[k]: v for k, v in limits.items()}})
+    # TRL pads prompts on the left, and takes it that the processor does so with token types.
+    processor.tokenizer.padding_side = "left"
     return processor
 
 
-def pixel_limits(config: Model) -> dict[str, int]:
-    """The limits that are set, as Qwen's processors and vLLM name them."""
+def picture_size(config: Model, processor: Any) -> dict[str, int]:
+    """Both limits, in pixels, as Qwen's processors and vLLM name them; empty where none is set."""
+    if not _pixel_limits(config):
+        return {}
+    size = processor.image_processor.size
+    return {"longest_edge": size["longest_edge"], "shortest_edge": size["shortest_edge"]}
+
+
+def _pixel_limits(config: Model) -> dict[str, int]:
     return {k: v for k in ("max_pixels", "min_pixels") if (v := getattr(config, k)) is not None}
 
 
