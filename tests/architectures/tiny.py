@@ -167,7 +167,8 @@ def gemma3() -> tuple[Any, Any]:
     names = {
         "image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"
     }  # fmt: skip
-    tok = tokenizer(list(names.values()), names=names, start="<bos>")
+    newlines = ["\n" * count for count in range(1, 5)]  # each is one token to Gemma, as vLLM knows
+    tok = tokenizer([*names.values(), *newlines], names=names, start="<bos>")
     config = tf.Gemma3Config(
         text_config=text(tok, sliding_window=64, layer_types=["sliding_attention", "full_attention"],
                          query_pre_attn_scalar=32),
