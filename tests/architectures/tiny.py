@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import transformers as tf
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 LINES = [
@@ -206,11 +207,16 @@ def internvl() -> tuple[Any, Any]:
 
 @dataclass(frozen=True)
 class Tiny:
-    """One architecture; `pixels` where its processor has pixel limits."""
+    """One architecture.
+
+    `pixels`: its processor has pixel limits. `nested`: released checkpoints have one more level in the vision
+    tower's names than transformers 5 writes for a new model, and vLLM reads only those.
+    """
 
     name: str
     build: Callable[[], tuple[Any, Any]]
     pixels: bool = False
+    nested: bool = False
 
     def write(self, folder: Path) -> Path:
         with torch.random.fork_rng():
@@ -223,6 +229,11 @@ class Tiny:
         )  # fmt: skip
         model.float().save_pretrained(folder)
         processor.save_pretrained(folder)
+        if self.nested:
+            file = folder / "model.safetensors"
+            nested = ("vision_tower.", "vision_tower.vision_model.")
+            weights = {name.replace(*nested): weight for name, weight in load_file(file).items()}
+            save_file(weights, file, metadata={"format": "pt"})
         return folder
 
 
@@ -231,7 +242,7 @@ ALL = [
     Tiny("Qwen3-VL", qwen3_vl, pixels=True),
     Tiny("Idefics3", idefics3),
     Tiny("SmolVLM", smolvlm),
-    Tiny("LLaVA", llava),
-    Tiny("Gemma 3", gemma3),
+    Tiny("LLaVA", llava, nested=True),
+    Tiny("Gemma 3", gemma3, nested=True),
     Tiny("InternVL", internvl),
 ]
