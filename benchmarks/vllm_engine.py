@@ -4,6 +4,7 @@ python benchmarks/vllm_engine.py throughput   engine.generate against bare LLM.g
 python benchmarks/vllm_engine.py swaps        1,000 published versions under load: right version? memory?
 python benchmarks/vllm_engine.py sync         a swap of adapters against merging and reloading, two sizes
 python benchmarks/vllm_engine.py roles        a Questioner step on one engine against two
+python benchmarks/vllm_engine.py agreement    log-probs against a transformers forward, three versions
 """
 
 import argparse
@@ -29,7 +30,7 @@ from visplay.config import Lora, Model
 from visplay.engines import CPU_DEFAULTS
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.policy import Policy, adapter_folder, load_base, model_source
-from visplay.preflight import stir
+from visplay.preflight import stir, trainer_logprobs
 from visplay.roles import questioner_prompt, reasoner_prompt
 
 POCKET = Model(path="pocket", dtype="float32")
@@ -121,6 +122,10 @@ def swaps(count: int) -> None:
         worker.start()
         began = time.perf_counter()
         for i in range(count):
+            seen = answered
+            while answered == seen:  # the engine's lock is not fair; take turns
+                assert worker.is_alive(), "the load has ended"
+                time.sleep(0.001)
             source = weights[i % 2]
             new = adapter_folder(folder, "swapped", i)
             shutil.copytree(source.path, new.path)  # type: ignore[arg-type]
@@ -224,13 +229,35 @@ def roles(rounds: int) -> None:
     )
 
 
+def agreement(count: int) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        policy = Policy(*load_base(POCKET), lora=Lora(rank=8))
+        engine = start(policy, model_source(POCKET))
+        prompts = make_prompts(count // 2) + make_prompts(count - count // 2, role="questioner")
+        for adapter in make_adapters(policy, Path(scratch), 3):
+            engine.publish(adapter)
+            groups = engine.generate(prompts, adapter=adapter, sampling=Sampling(n=4, max_tokens=64))
+            model = policy.with_adapter(adapter).eval()
+            gaps = []
+            for prompt, group in zip(prompts, groups, strict=True):
+                expanded = engine._chat.encode([prompt])["input_ids"][0].tolist()
+                for c in group:
+                    assert list(c.prompt_ids) == expanded
+                    want = trainer_logprobs(model, engine._chat, prompt, c.token_ids, 1.0)
+                    gaps += [abs(a - b) for a, b in zip(c.logprobs, want, strict=True)]
+            policy.without_adapter(model)
+            print(f"{adapter}: {len(gaps)} tokens, at most {max(gaps):.2g} nats apart, prompt ids equal")
+        engine.close()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("what", choices=["throughput", "swaps", "sync", "roles"])
+    parser.add_argument("what", choices=["throughput", "swaps", "sync", "roles", "agreement"])
     parser.add_argument("--count", type=int, help="rounds, or swaps")
     asked = parser.parse_args()
     work, default = {
-        "throughput": (throughput, 7), "swaps": (swaps, 1000), "sync": (sync, 5), "roles": (roles, 5)
+        "throughput": (throughput, 7), "swaps": (swaps, 1000), "sync": (sync, 5), "roles": (roles, 5),
+        "agreement": (agreement, 32),
     }[asked.what]  # fmt: skip
     work(asked.count or default)
 

@@ -342,6 +342,8 @@ def flat_config(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _complaint(detail: Any) -> str:
     key = ".".join(str(part) for part in detail["loc"])
+    if not key:  # several keys that do not fit together; the message names them
+        return str(detail["ctx"]["error"])
     if detail["type"] != "extra_forbidden":
         return f"{key}: {detail['msg'].lower()}, got {detail['input']!r}"
     known = _known_keys(detail["loc"][:-1])

@@ -96,7 +96,8 @@ def load_processor(config: Model) -> Any:
                 "and scale the pictures before"
             )
         edges = {"max_pixels": "longest_edge", "min_pixels": "shortest_edge"}
-        images.size = type(images.size)(**{**images.size, **{edges[k]: v for k, v in limits.items()}})
+        size = dict(images.size) | {edges[key]: limit for key, limit in limits.items()}
+        images.size = type(images.size)(**size)
     # TRL pads prompts on the left, and takes it that the processor does so with token types.
     processor.tokenizer.padding_side = "left"
     return processor

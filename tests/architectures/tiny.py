@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import transformers as tf
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 LINES = [
@@ -167,7 +168,8 @@ def gemma3() -> tuple[Any, Any]:
     names = {
         "image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"
     }  # fmt: skip
-    tok = tokenizer(list(names.values()), names=names, start="<bos>")
+    newlines = ["\n" * count for count in range(1, 5)]  # each is one token to Gemma, as vLLM knows
+    tok = tokenizer([*names.values(), *newlines], names=names, start="<bos>")
     config = tf.Gemma3Config(
         text_config=text(tok, sliding_window=64, layer_types=["sliding_attention", "full_attention"],
                          query_pre_attn_scalar=32),
@@ -205,11 +207,16 @@ def internvl() -> tuple[Any, Any]:
 
 @dataclass(frozen=True)
 class Tiny:
-    """One architecture; `pixels` where its processor has pixel limits."""
+    """One architecture.
+
+    `pixels`: its processor has pixel limits. `nested`: released checkpoints have one more level in the vision
+    tower's names than transformers 5 writes for a new model, and vLLM reads only those.
+    """
 
     name: str
     build: Callable[[], tuple[Any, Any]]
     pixels: bool = False
+    nested: bool = False
 
     def write(self, folder: Path) -> Path:
         with torch.random.fork_rng():
@@ -222,6 +229,11 @@ class Tiny:
         )  # fmt: skip
         model.float().save_pretrained(folder)
         processor.save_pretrained(folder)
+        if self.nested:
+            file = folder / "model.safetensors"
+            nested = ("vision_tower.", "vision_tower.vision_model.")
+            weights = {name.replace(*nested): weight for name, weight in load_file(file).items()}
+            save_file(weights, file, metadata={"format": "pt"})
         return folder
 
 
@@ -230,7 +242,7 @@ ALL = [
     Tiny("Qwen3-VL", qwen3_vl, pixels=True),
     Tiny("Idefics3", idefics3),
     Tiny("SmolVLM", smolvlm),
-    Tiny("LLaVA", llava),
-    Tiny("Gemma 3", gemma3),
+    Tiny("LLaVA", llava, nested=True),
+    Tiny("Gemma 3", gemma3, nested=True),
     Tiny("InternVL", internvl),
 ]

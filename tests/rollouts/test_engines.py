@@ -18,6 +18,12 @@ from visplay.roles import questioner_prompt, reasoner_prompt
 pytestmark = pytest.mark.slow
 BASE = AdapterVersion(name="base", version=0)
 POCKET = Model(path="pocket", dtype="float32")
+ENGINES: dict[str, dict[str, object]] = {
+    "transformers": {"backend": "transformers"},
+    "vllm": {"backend": "vllm"},
+    "merged": {"backend": "vllm", "sync": "merged"},
+    "server": {"backend": "server", "replicas": 2},
+}
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +61,11 @@ def disturb(path: Path | None, *, seed: int, size: float = 0.05) -> None:
     save_file(tensors, path / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
-@pytest.fixture(scope="module", params=["transformers", "vllm", "server"])
+@pytest.fixture(scope="module", params=list(ENGINES))
 def engine(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RolloutEngine]:
-    engine = {"backend": request.param, "replicas": 2 if request.param == "server" else 0}
+    engine = ENGINES[request.param]
     output = tmp_path_factory.mktemp("runs")
     started = start_engine(
         Config(images=Images(source=Path()), output=output, model=POCKET, lora=Lora(rank=4), engine=engine)  # type: ignore[arg-type]

@@ -102,6 +102,17 @@ def test_an_adapter_that_one_refuses_is_on_none(fleet: Fleet, tmp_path: Path) ->
 
 
 @slow
+def test_servers_that_run_already_are_used_by_their_addresses_and_left_running(fleet: Fleet) -> None:
+    urls = [f"{server.url}/" for server in fleet.servers]
+    other = ServerEngine(urls, chat=fleet.engine._chat, api_key=KEY)
+    other.publish(fleet.adapters[0])  # beside the fleet's own of this version, under another name
+    theirs = other.generate(fleet.prompts, adapter=fleet.adapters[0], sampling=SAMPLING)
+    other.close()
+    assert same(theirs, fleet.generate(fleet.adapters[0])) > 0.95
+    assert all(server.running() for server in fleet.servers)
+
+
+@slow
 @pytest.mark.parametrize("harm", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
 def test_a_server_lost_in_mid_batch_costs_no_completion(fleet: Fleet, harm: signal.Signals) -> None:
     victim, pid = fleet.servers[0], fleet.servers[0].pid

@@ -50,6 +50,9 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
         (["rewards.questioner_terms={nowhere:f: 1}"], "'nowhere:f' cannot be imported"),
         (["rewards.preset=papr"], "did you mean 'paper'?"),
         (["name=../elsewhere"], "name: "),
+        (["engine.backend=server"], "engine.backend=server takes either engine.urls or engine.replicas >= 1"),
+        (["engine.backend=server", "engine.replicas=2", "engine.sync=merged"], "set engine.backend=vllm"),
+        (["engine.replicas=2", "engine.devices=['0']"], "engine.devices must name one per replica: 2, got 1"),
         (["seed"], "an override must look like key.sub=value, got 'seed'"),
     ],
 )
