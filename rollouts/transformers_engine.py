@@ -43,6 +43,7 @@ class TransformersEngine:
             self._model = PeftModel.from_pretrained(self._model, str(adapter.path), adapter_name=name)
         self._model.eval()
         self._loaded[name] = adapter
+        self._model.set_adapter(name)  # so that none that is dropped is the active one
         for old in list(self._loaded)[: -self._max_adapters]:
             self._model.delete_adapter(old)
             del self._loaded[old]
