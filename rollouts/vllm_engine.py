@@ -105,11 +105,10 @@ class VllmEngine:
             self._wake()
             if self._merged:
                 self._merged.switch_to(adapter if request else _BASE)
-            outputs: list[Any] = self._llm.generate(
+            outputs = self._together(
                 [self._as_vllm(prompt) for prompt in prompts],
                 [SamplingParams(**self._chat.parameters(sampling, prompt=i)) for i in range(len(prompts))],
-                lora_request=None if self._merged else request,
-                use_tqdm=False,
+                None if self._merged else request,
             )
             served = [self._served(output, asked=adapter) for output in outputs]
         return [
@@ -168,6 +167,29 @@ class VllmEngine:
             live = numbers[output.lora_request.lora_int_id] if output.lora_request else _BASE
         return asked if live is _BASE and asked.path is None else live
 
+    def _together(
+        self, requests: list[Any], sampling: list[SamplingParams], adapter: LoRARequest | None
+    ) -> list[Any]:
+        """Outputs in the requests' order, to the bit the same whatever was asked before and however busy it is.
+
+        Log-probs are rounded by batch. vLLM's scheduler runs in a process of its own and would batch what
+        happens to have arrived, and what earlier calls left in its caches would not be computed again: so it
+        waits until all requests are there, and starts with empty caches.
+        """
+        self._forget()
+        self._llm.sleep(level=0)  # stops the scheduler; the weights stay where they are
+        try:
+            self._llm.enqueue(requests, sampling, lora_request=adapter, use_tqdm=False)
+        finally:
+            self._llm.wake_up(tags=["scheduling"])
+        return self._llm.wait_for_completion(use_tqdm=False)
+
+    def _forget(self) -> None:
+        """Empty the caches of prefixes and of encoded pictures; no request may be in flight."""
+        if not self._llm.reset_prefix_cache():
+            raise RuntimeError("vLLM kept its prefix cache although no request is in flight")
+        self._llm.llm_engine.reset_encoder_cache()
+
     def _as_vllm(self, prompt: Prompt) -> Any:
         """One placeholder per picture: vLLM expands them itself, and would expand expanded ones again."""
         request: dict[str, Any] = {"prompt_token_ids": self._chat.ids(prompt)}
@@ -200,10 +222,6 @@ class _Merged:
             return
         source = self._base if adapter is _BASE else str(self._folder(adapter))
         self._llm.collective_rpc("reload_weights", kwargs={"weights_path": source})
-        # What the old weights computed must not be found again.
-        if not self._llm.reset_prefix_cache():
-            raise RuntimeError("vLLM kept its prefix cache although no request is in flight")
-        self._llm.llm_engine.reset_encoder_cache()
         self.live = adapter
 
     def close(self) -> None:
