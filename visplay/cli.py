@@ -7,7 +7,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -131,8 +131,21 @@ def runs(
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="A run's folder, finished or not.")]) -> None:
-    """Write RUN/report.html, one page that opens from disk without a network."""
+def report(
+    run: Annotated[Path, typer.Argument(help="A run's folder, finished or not.")],
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Serve the page to this machine while the run goes on.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of --watch; 0 takes a free one.")] = 0,
+) -> None:
+    """Write RUN/report.html, one page that opens from disk without a network, or serve it with --watch."""
+    if watch:
+        from visplay.report.watch import LiveServer
+
+        with LiveServer(run, port=port) as server, suppress(KeyboardInterrupt):
+            typer.echo(f"{server.url} (Ctrl-C ends it)")
+            server.serve_forever()
+        return
     from visplay.evaluation.table import print_result
     from visplay.report import write_report
 

@@ -8,11 +8,10 @@ from visplay.evaluation.comparison import MOST_FLIPS, Compared, samples_of
 from visplay.evaluation.records import Record
 from visplay.evaluation.sides import Side
 from visplay.report.page import page
-from visplay.report.samples import thumbnail
+from visplay.report.pictures import thumbnail
+from visplay.report.samples import cut
 from visplay.report.wording import is_synthetic
 from visplay.run import write_text
-
-SHOWN_TEXT = 4000  # characters of an output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +38,7 @@ def render_comparison(first: Side, second: Side, compared: list[Compared]) -> st
     shown = [flip for one in compared for flip in _flips(first, second, one)]
     return page(
         "comparison.html",
+        scripts=("charts.js", "comparison.js"),
         first=first.name,
         second=second.name,
         compared=compared,
@@ -105,5 +105,4 @@ def _picture(side: Side, record: Record) -> str:
 
 
 def _cut(record: Record) -> Record:
-    output = record["output"] or ""
-    return {**record, "output": output if len(output) <= SHOWN_TEXT else output[:SHOWN_TEXT] + " …"}
+    return {**record, "output": cut(record["output"] or "")}

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from visplay.report.reading import Story
-from visplay.report.wording import estimate, is_synthetic, majority_key, quantity, share
+from visplay.report.wording import estimate, finite, is_synthetic, majority_key, quantity, share
 
 # Shown in this order; a metric that no row has is left out.
 TRAINING = {
@@ -46,8 +48,26 @@ def accuracy_figures(story: Story) -> list[Figure]:
 
 
 def label_figures(story: Story) -> list[Figure]:
-    """Silver accuracy, calibration and confidence, by iteration."""
-    made = [_silver(story), _calibration(story), _confidence(story)]
+    """Silver accuracy, difficulty, diversity and calibration of the questions, by iteration."""
+    made = [
+        _silver(story),
+        _difficulty(story),
+        _diversity(story),
+        _confidence(story),
+        _calibration(story),
+    ]
+    return [figure for figure in made if figure is not None]
+
+
+def health_figures(story: Story) -> list[Figure]:
+    """One small chart for each figure of `health/metrics.jsonl`, whatever there are, with its limits."""
+    rows = {row["iteration"]: row for row in story.metrics if row.get("phase") == "health"}
+    limits = (story.config.get("health") or {}).get("limits") or {}
+    names = dict.fromkeys(key for row in rows.values() for key in row if key not in ("iteration", "phase"))
+    made = [
+        _health(name, {i: found for i, row in rows.items() if (found := _measured(row.get(name)))}, limits)
+        for name in names
+    ]
     return [figure for figure in made if figure is not None]
 
 
@@ -56,7 +76,7 @@ def training_figures(story: Story) -> list[Figure]:
     return [
         _training(story, key, title)
         for key, title in TRAINING.items()
-        if any(_number(row.get(key)) is not None for row in story.metrics if row.get("phase") in PHASES)
+        if any(finite(row.get(key)) is not None for row in story.metrics if row.get("phase") in PHASES)
     ]
 
 
@@ -97,6 +117,91 @@ def _silver(story: Story) -> Figure | None:
         columns=("iteration", *labels.values()),
         rows=[(_iteration(i), *(estimate(g.get(key)) for key in labels)) for i, g in known.items()],
     )
+
+
+def _difficulty(story: Story) -> Figure | None:
+    asked = {
+        i: [r["confidence"] for r in rows if r.get("samples") and r["reject_reason"] != "asked before"]
+        for i, rows in story.candidates.items()
+    }
+    known = {i: np.quantile(values, [0.25, 0.5, 0.75]).tolist() for i, values in asked.items() if values}
+    if not known:
+        return None
+    points = {i: {"low": low, "value": middle, "high": high} for i, (low, middle, high) in known.items()}
+    layout = _layout("iteration", "confidence, %", by_iteration=True)
+    layout["yaxis"]["range"] = [-3, 103]
+    return Figure(
+        title="How difficult the questions are",
+        note="The median confidence of the votes, with the middle half of the questions; lower is harder.",
+        spec={"data": [_with_interval(points, "median, middle half", color=COLORS[0])], "layout": layout},
+        columns=("iteration", "lower quarter", "median", "upper quarter"),
+        rows=[(_iteration(i), *map(share, quartiles)) for i, quartiles in known.items()],
+    )
+
+
+def _diversity(story: Story) -> Figure | None:
+    known = {
+        i: (c["distinct"], c["valid"])
+        for i, c in story.curations.items()
+        if finite(c.get("distinct")) is not None and c.get("valid")
+    }
+    if not known:
+        return None
+    data = {
+        "type": "scatter", "mode": "lines+markers", "name": "different questions", "marker": {"size": 8},
+        "x": [_iteration(i) for i in known], "y": [100 * some / whole for some, whole in known.values()],
+        "line": {"color": COLORS[0], "width": 2}, "hovertemplate": "%{y:.1f} %",
+    }  # fmt: skip
+    layout = _layout("iteration", "of the well-formed questions, %", by_iteration=True)
+    layout["yaxis"]["range"] = [-3, 103]
+    return Figure(
+        title="How diverse the questions are",
+        note="How many of the well-formed questions differ in their words; a count, so without interval.",
+        spec={"data": [data], "layout": layout},
+        columns=("iteration", "different", "well-formed", "share"),
+        rows=[(_iteration(i), quantity(a), quantity(b), share(a / b)) for i, (a, b) in known.items()],
+    )
+
+
+def _health(name: str, points: dict[int, dict[str, float]], limits: dict[str, Any]) -> Figure | None:
+    """A figure by iteration; `min_NAME` and `max_NAME` of the limits are its dotted lines."""
+    if not points:
+        return None
+    data = [_with_interval(points, name, color=COLORS[0], scale=1)]
+    said = []
+    for side, words in (("min", "at least"), ("max", "at most")):
+        limit = finite(limits.get(f"{side}_{name}"))
+        if limit is not None:
+            said.append(f"{words} {quantity(limit)}")
+            data.append(
+                {"type": "scatter", "mode": "lines", "name": "limit", "hoverinfo": "skip",
+                 "x": [_iteration(i) for i in points], "y": [limit] * len(points),
+                 "line": {"color": "bad", "dash": "dot", "width": 2}}
+            )  # fmt: skip
+            if len(points) == 1:  # a line needs two points
+                data[-1] |= {
+                    "mode": "markers",
+                    "marker": {"color": "bad", "symbol": "line-ew-open", "size": 28},
+                }
+    layout = _layout("iteration", "", by_iteration=True) | {"showlegend": False}
+    layout["yaxis"]["rangemode"] = "tozero"
+    return Figure(
+        title=name.replace("_", " "),
+        note=f"Limit: {', '.join(said)}." if said else "No limit.",
+        spec={"data": data, "layout": layout},
+        columns=("iteration", name.replace("_", " ")),
+        rows=[(_iteration(i), quantity(point["value"])) for i, point in points.items()],
+    )
+
+
+def _measured(value: Any) -> dict[str, float] | None:
+    """A figure that can be drawn: a number, or `value` with `low` and `high`."""
+    if isinstance(value, dict):
+        ends = {key: finite(value.get(key)) for key in ("low", "value", "high")}
+        known = {key: end for key, end in ends.items() if end is not None}
+        return known if len(known) == 3 else _measured(value.get("value"))
+    number = finite(value)
+    return None if number is None else {"low": number, "value": number, "high": number}
 
 
 def _calibration(story: Story) -> Figure | None:
@@ -159,7 +264,7 @@ def _training(story: Story, key: str, title: str) -> Figure:
     data, rows = [], []
     for color, (phase, label) in zip(COLORS, PHASES.items(), strict=False):
         steps = [
-            row for row in story.metrics if row.get("phase") == phase and _number(row.get(key)) is not None
+            row for row in story.metrics if row.get("phase") == phase and finite(row.get(key)) is not None
         ]
         if not steps:
             continue
@@ -182,20 +287,22 @@ def _training(story: Story, key: str, title: str) -> Figure:
     )
 
 
-def _with_interval(points: dict[int, Any], label: str, *, color: str, dashed: bool = False) -> dict[str, Any]:
-    """Shares by iteration with their intervals, in percent."""
+def _with_interval(
+    points: dict[int, Any], label: str, *, color: str, dashed: bool = False, scale: int = 100
+) -> dict[str, Any]:
+    """Values by iteration with their intervals; shares become percent."""
     values = list(points.values())
     return {
         "type": "scatter", "mode": "lines+markers", "name": label,
-        "x": [_iteration(i) for i in points], "y": [100 * p["value"] for p in values],
+        "x": [_iteration(i) for i in points], "y": [scale * p["value"] for p in values],
         "line": {"color": color, "width": 2} | ({"dash": "dash"} if dashed else {}),
         "marker": {"size": 8, "color": color},
         "error_y": {
             "type": "data", "symmetric": False, "color": color, "thickness": 1.5, "width": 4,
-            "array": [100 * (p["high"] - p["value"]) for p in values],
-            "arrayminus": [100 * (p["value"] - p["low"]) for p in values],
+            "array": [scale * (p["high"] - p["value"]) for p in values],
+            "arrayminus": [scale * (p["value"] - p["low"]) for p in values],
         },
-        "hovertemplate": "%{y:.1f} %",
+        "hovertemplate": "%{y:.1f} %" if scale == 100 else "%{y:.4g}",
     }  # fmt: skip
 
 
@@ -213,10 +320,3 @@ def _iteration(number: int) -> str:
 
 def _cycle(count: int) -> list[str]:
     return [COLORS[i % len(COLORS)] for i in range(count)]
-
-
-def _number(value: Any) -> float | None:
-    """The value if it can be drawn: a metric may be missing, NaN or infinite."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if value == value and abs(value) != float("inf") else None

@@ -1,6 +1,7 @@
 """What a report reads from a run folder; everything but the configuration may be missing."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,28 @@ import yaml
 
 from visplay.errors import CorruptArtifact, RunError
 from visplay.evaluation.table import read_summaries
-from visplay.run import read_jsonl
+from visplay.run import UNFINISHED, read_jsonl
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Underway:
+    """A step of a run that has begun and is not finished: it goes on now, or was stopped there.
+
+    Attributes:
+        iteration: of the step.
+        phase: "questioner", "curation", "reasoner", "evaluation", ...
+        done: how many optimizer steps, or pictures in curation, are finished; None where that is not kept.
+        planned: of how many, or None where the configuration doesn't say.
+        metrics: one row for each finished optimizer step.
+        records: the rollouts or candidates so far.
+    """
+
+    iteration: int
+    phase: str
+    done: int | None
+    planned: int | None
+    metrics: list[dict[str, Any]]
+    records: list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,13 +43,15 @@ class Story:
         name: of the run folder.
         config: the resolved configuration, plain data.
         config_text: the same as it stands in the file.
-        metrics: rows of `metrics.jsonl`.
+        metrics: rows of `metrics.jsonl`, then those of the optimizer steps under way.
         evaluations: iteration -> benchmark -> figures; iteration 0 is the base.
         curations: iteration -> figures of the labels.
+        asked: iteration -> rows of the Questioner phase's `rollouts.parquet`.
         candidates: iteration -> rows of `candidates.parquet`.
         answers: iteration -> rows of the Reasoner phase's `rollouts.parquet`.
         sources: picture's key -> its name in the source.
         alarms: iteration -> the alarms it raised, in words.
+        underway: steps that are not finished; what they hold so far is in the rows above, too.
     """
 
     name: str
@@ -36,10 +60,12 @@ class Story:
     metrics: list[dict[str, Any]]
     evaluations: dict[int, dict[str, Any]]
     curations: dict[int, dict[str, Any]]
+    asked: dict[int, list[dict[str, Any]]]
     candidates: dict[int, list[dict[str, Any]]]
     answers: dict[int, list[dict[str, Any]]]
     sources: dict[str, str]
     alarms: dict[int, list[str]]
+    underway: list[Underway]
 
     @property
     def planned(self) -> int:
@@ -68,27 +94,70 @@ def read_story(folder: Path) -> Story:
         raise RunError(f"{folder} holds no config.yaml, so it is not a run's folder; give runs/NAME")
     try:
         text = (folder / "config.yaml").read_text(encoding="utf-8")
+        config = yaml.safe_load(text) or {}
         manifest = _rows(folder / "manifest.parquet", columns=["key", "source"])
+        underway = list(_underway(folder, config, pictures=len(manifest)))
         return Story(
             name=folder.resolve().name,
-            config=yaml.safe_load(text) or {},
+            config=config,
             config_text=text,
-            metrics=read_jsonl(folder / "metrics.jsonl"),
+            metrics=read_jsonl(folder / "metrics.jsonl") + [row for step in underway for row in step.metrics],
             evaluations=read_summaries(folder),
             curations={
-                iteration: json.loads(path.read_text(encoding="utf-8"))
-                for iteration, path in _by_iteration(folder, "curation/summary.json")
+                iteration: _json(path) for iteration, path in _by_iteration(folder, "curation/summary.json")
             },
-            candidates={i: _rows(path) for i, path in _by_iteration(folder, "curation/candidates.parquet")},
-            answers={i: _rows(path) for i, path in _by_iteration(folder, "reasoner/rollouts.parquet")},
+            asked=_phase_rows(folder, "questioner", "rollouts.parquet", underway),
+            candidates=_phase_rows(folder, "curation", "candidates.parquet", underway),
+            answers=_phase_rows(folder, "reasoner", "rollouts.parquet", underway),
             sources={row["key"]: row["source"] for row in manifest},
             alarms={
-                iteration: json.loads(path.read_text(encoding="utf-8"))["alarms"]
+                iteration: _json(path)["alarms"]
                 for iteration, path in _by_iteration(folder, "health/alarms.json")
             },
+            underway=underway,
         )
     except (ValueError, OSError, KeyError, yaml.YAMLError) as error:  # pyarrow's errors are ValueErrors
         raise CorruptArtifact(f"{folder} holds a file that cannot be read: {error}") from error
+
+
+def _underway(folder: Path, config: dict[str, Any], *, pictures: int) -> Iterator[Underway]:
+    """What the scratch folders hold: `step-K.json` of a training phase, `pictures-*.json` of a curation."""
+    for iteration, scratch in _by_iteration(folder, f"*.partial/{UNFINISHED}"):
+        phase = scratch.parent.name.removesuffix(".partial")
+        if (scratch.parents[1] / phase).exists():
+            continue  # finished, and not yet noted in the journal
+        steps = [_json(path) for path in _numbered(scratch, "step-*.json")]
+        records = [row for step in steps for row in step["records"]]
+        planned, done = (config.get(phase) or {}).get("steps"), len(steps) or None
+        if phase == "curation":
+            records = [
+                row | {"kept": not row["reject_reason"]}
+                for path in _numbered(scratch, "pictures-*.json")
+                for row in _json(path)
+            ]
+            done = len({row["image_key"] for row in records}) or None
+            planned = min((config.get(phase) or {}).get("images") or pictures, pictures)
+        yield Underway(
+            iteration=iteration, phase=phase, done=done, planned=planned, records=records,
+            metrics=[{"iteration": iteration, "phase": phase} | step["metrics"] for step in steps],
+        )  # fmt: skip
+
+
+def _phase_rows(
+    folder: Path, phase: str, name: str, underway: list[Underway]
+) -> dict[int, list[dict[str, Any]]]:
+    """A phase's rows by iteration, finished or under way."""
+    rows = {i: _rows(path) for i, path in _by_iteration(folder, f"{phase}/{name}")}
+    rows |= {step.iteration: step.records for step in underway if step.phase == phase and step.records}
+    return rows
+
+
+def _numbered(folder: Path, pattern: str) -> list[Path]:
+    return sorted(folder.glob(pattern), key=lambda path: int(path.stem.split("-")[-1]))
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _by_iteration(folder: Path, name: str) -> list[tuple[int, Path]]:

@@ -1,176 +1,219 @@
-"""The pictures and questions that a report shows: a few, drawn evenly over iterations and outcomes."""
+"""What the browser of a report shows: questions with their votes, rewards and the Reasoner's attempts.
 
-import base64
-import io
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+All rollouts of a run are shown as long as there is room, and an even draw over what happened where there is
+not. Everything here becomes JSON in the page, of which its script makes text and nothing else.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from PIL import Image
-
-from visplay.errors import VisplayError
 from visplay.health import is_right
 from visplay.report.reading import Story
+from visplay.report.wording import finite
 
-MOST_PICTURES = 48
-MOST_QUESTIONS = 240
-MOST_ANSWERS = 24
-SIDE = 240  # pixels of a thumbnail's longer side
-LoadImage = Callable[[str], Image.Image]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ballot:
-    """One of the answers that the votes gave; `answer` is None for those that could not be parsed."""
-
-    answer: str | None
-    share: float
-    silver: bool
+MOST_ROLLOUTS = 20_000  # questions and attempts in a page
+MOST_TEXT = 24_000_000  # characters of all texts in a page
+LONGEST_TEXT = 4_000  # characters of one text; what is cut is counted
+TRAINING, CURATION, ANSWERING = "questioner", "curation", "reasoner"  # where a question was met
+FILTERS = ("iteration", "phase", "type", "outcome", "judged", "paid", "answered")  # by one value of many
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """One question as curation left it.
+class Browsable:
+    """The questions of a page.
 
     Attributes:
-        iteration: when it was asked.
-        question: its text, or what stands for a malformed one.
-        type: as the Questioner named it.
-        ballots: the answers, most frequent first.
-        votes: how many answers there were, or None where that is not stored.
-        silver: the silver answer, or None.
-        confidence: its share of all votes.
-        outcome: "kept", or the reason against it.
-        truth: the true answer, where known.
-        judged: "true" or "false" for the silver answer, "unanswerable", or "" where the truth is unknown.
+        questions: one JSON-ready mapping each, in the order of pictures, iterations and steps; see `_item`.
+        pictures: keys of their pictures, those with most questions first.
+        rollouts: how many questions and attempts are in them.
+        all_rollouts: how many the run has.
     """
+
+    questions: list[Row]
+    pictures: list[str]
+    rollouts: int
+    all_rollouts: int
+
+
+@dataclass(slots=True, kw_only=True)
+class _Found:
+    """A question as it lies in a run: its row, and the attempts at answering it."""
 
     iteration: int
-    question: str
-    type: str
-    ballots: list[Ballot]
-    votes: int | None
-    silver: str | None
-    confidence: float
-    outcome: str
-    truth: str | None
-    judged: str
+    phase: str
+    row: Row
+    attempts: list[Row] = field(default_factory=list)
+
+    @property
+    def outcome(self) -> str:
+        """What curation decided; "" for a question that was only asked in training."""
+        if self.phase != CURATION:
+            return ""
+        return "kept" if self.row["kept"] else self.row.get("reject_reason") or "rejected"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """A picture (a data URI, or "" where it cannot be had) with the questions about it."""
+def browsable(story: Story, *, most_rollouts: int = MOST_ROLLOUTS, most_text: int = MOST_TEXT) -> Browsable:
+    """Draw questions in turn from every iteration, phase and outcome, until all are in or there is no room.
 
-    key: str
-    source: str
-    picture: str
-    asked: list[Asked]
-
-
-def choose_questions(story: Story) -> list[Shown]:
-    """Draw candidates in turn from every iteration and outcome, on as few pictures as possible.
-
-    So rare rejects are there to look at; the shares among the questions shown mean nothing.
+    So rare rejects are there to look at even where not all fit; then the shares among them mean nothing.
     """
-    buckets: dict[tuple[int, str], Iterator[dict[str, Any]]] = {}
-    for iteration, rows in story.candidates.items():
-        # Hashes order pictures at random, and the same in every bucket: pictures meet again.
-        ordered = sorted(rows, key=lambda row: str(row["image_key"]))
-        for outcome in dict.fromkeys(_outcome(row) for row in ordered):
-            buckets[iteration, outcome] = iter([row for row in ordered if _outcome(row) == outcome])
-    chosen: dict[str, list[tuple[int, dict[str, Any]]]] = {}
-    count = 0
-    while buckets and count < MOST_QUESTIONS:
-        for bucket in list(buckets):
-            row = _next_on(buckets[bucket], chosen)
-            if row is None:
-                del buckets[bucket]
-            elif count < MOST_QUESTIONS:
-                chosen.setdefault(row["image_key"], []).append((bucket[0], row))
-                count += 1
-    return [
-        Shown(
-            key=key,
-            source=story.sources.get(key, ""),
-            picture="",
-            asked=[_asked(row, iteration, story=story) for iteration, row in sorted(rows, key=_first)],
-        )
-        for key, rows in sorted(chosen.items())
-    ]
-
-
-def choose_answers(story: Story, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Rollouts of the Reasoner phases about pictures that are shown, rewarded and unrewarded in turn."""
-    shown = set(keys)
-    chosen: list[dict[str, Any]] = []
-    for iteration, rows in story.answers.items():
-        seen = [row | {"iteration": iteration} for row in rows if row["image_key"] in shown]
-        half = MOST_ANSWERS // (2 * len(story.answers)) or 1
-        paid, unpaid = [r for r in seen if r["reward"] > 0], [r for r in seen if r["reward"] <= 0]
-        chosen += sorted(paid[:half] + unpaid[:half], key=lambda row: int(row["step"]))
-    return chosen
-
-
-def thumbnail(key: str, load_image: LoadImage | None) -> str:
-    """A picture as a data URI, or "" where it cannot be loaded: a report must not fail for a lost picture."""
-    if load_image is None:
-        return ""
-    try:
-        picture = load_image(key).convert("RGB")
-    except (VisplayError, OSError, KeyError, ValueError):
-        return ""
-    picture.thumbnail((SIDE, SIDE))
-    lossless = picture.width * picture.height <= 128 * 128  # small drawings: no blur added by the report
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG" if lossless else "JPEG", **({} if lossless else {"quality": 80}))
-    kind = "png" if lossless else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _first(pair: tuple[int, Any]) -> int:
-    return pair[0]
-
-
-def _next_on(rows: Iterator[dict[str, Any]], pictures: dict[str, Any]) -> dict[str, Any] | None:
-    """The next row about a picture that is shown, or that there is room for."""
-    for row in rows:
-        if row["image_key"] in pictures or len(pictures) < MOST_PICTURES:
-            return row
-    return None
-
-
-def _outcome(row: dict[str, Any]) -> str:
-    return "kept" if row["kept"] else row.get("reject_reason") or "rejected"
-
-
-def _asked(row: dict[str, Any], iteration: int, *, story: Story) -> Asked:
-    known = story.curations.get(iteration, {}).get("answerable") is not None and row.get("question")
-    judged = "unanswerable" if row.get("truth") is None else "true" if is_right(row) else "false"
-    return Asked(
-        iteration=iteration,
-        question=row.get("question") or row.get("failure") or "(nothing that could be read as a question)",
-        type=row.get("type") or "",
-        ballots=_ballots(row),
-        votes=row["samples"] if row.get("samples") else len(row["answers"]) if "shares" not in row else None,
-        silver=row.get("silver_answer"),
-        confidence=float(row.get("confidence") or 0.0),
-        outcome=_outcome(row),
-        truth=row.get("truth"),
-        judged=judged if known else "",
+    found = _found(story)
+    buckets: dict[tuple[int, str, str], list[_Found]] = defaultdict(list)
+    # Hashes order pictures at random, and the same in every bucket: pictures meet again.
+    for one in sorted(found, key=lambda one: str(one.row["image_key"])):
+        buckets[one.iteration, one.phase, one.outcome].append(one)
+    chosen = list(_within_budget([iter(b) for b in buckets.values()], rollouts=most_rollouts, text=most_text))
+    chosen.sort(key=lambda one: (str(one.row["image_key"]), one.iteration, one.phase != TRAINING))
+    known = {
+        i for i, figures in story.curations.items() if figures.get("answerable") is not None
+    }  # iterations whose truth was looked up
+    verdicts: dict[tuple[Any, Any], str] = {}
+    return Browsable(
+        questions=[_item(one, has_truth=one.iteration in known, verdicts=verdicts) for one in chosen],
+        pictures=[key for key, _ in Counter(one.row["image_key"] for one in chosen).most_common()],
+        rollouts=sum(_rollouts(one) for one in chosen),
+        all_rollouts=sum(_rollouts(one) for one in found),
     )
 
 
-def _ballots(row: dict[str, Any]) -> list[Ballot]:
-    """From distinct answers with their shares, or from one answer per vote; the rest is unparsed."""
+def choices(questions: list[Row]) -> dict[str, list[str]]:
+    """The values that the questions can be filtered by."""
+    ordered = ("kept", TRAINING, CURATION, ANSWERING, "true", "false", "all", "some", "none", "above 0", "0")
+    place: dict[Any, int] = {value: i for i, value in enumerate(ordered)}
+    there = {name: {question.get(name) for question in questions} - {None} for name in FILTERS}
+    return {
+        name: [str(v) for v in sorted(values, key=lambda v: (place.get(v, len(place)), v))]
+        for name, values in there.items()
+    }
+
+
+def _found(story: Story) -> list[_Found]:
+    found = [
+        _Found(iteration=i, phase=phase, row=row)
+        for phase, rows_of in ((TRAINING, story.asked), (CURATION, story.candidates))
+        for i, rows in rows_of.items()
+        for row in rows
+    ]
+    answered = {
+        (one.iteration, one.row["image_key"], one.row["question"]): one
+        for one in found
+        if one.outcome == "kept"
+    }
+    for i, rows in story.answers.items():
+        for row in rows:
+            key = (i, row["image_key"], row["question"])
+            if key not in answered:  # its curation is lost
+                answered[key] = _Found(iteration=i, phase=ANSWERING, row=row)
+                found.append(answered[key])
+            answered[key].attempts.append(row)
+    return found
+
+
+def _within_budget(buckets: list[Iterator[_Found]], *, rollouts: int, text: int) -> Iterator[_Found]:
+    while buckets:
+        for bucket in list(buckets):
+            one = next(bucket, None)
+            if one is None:
+                buckets.remove(bucket)
+                continue
+            rollouts -= _rollouts(one)
+            text -= sum(_length(row) for row in [one.row, *one.attempts])
+            if rollouts < 0 or text < 0:
+                return
+            yield one
+
+
+def _rollouts(one: _Found) -> int:
+    return len(one.attempts) + (one.phase != ANSWERING)
+
+
+def _length(row: Row) -> int:
+    answers = sum(min(len(answer or ""), LONGEST_TEXT) for answer in row.get("answers") or [])
+    return answers + sum(min(len(row.get(key) or ""), LONGEST_TEXT) for key in ("completion", "question"))
+
+
+def _item(one: _Found, *, has_truth: bool, verdicts: dict[tuple[Any, Any], str]) -> Row:
+    """A question for the page's script; what is not known of it is left out."""
+    row = one.row
+    voted = bool(row.get("samples") or row.get("answers"))
+    reward = finite(row.get("reward")) if one.phase == TRAINING else None
+    parts = {
+        name.removeprefix("reward_"): finite(value)
+        for name, value in row.items()
+        if name.startswith("reward_") and value is not None
+    }
+    rewarded = sum((finite(attempt["reward"]) or 0) > 0 for attempt in one.attempts)
+    attempts = [
+        {"step": attempt["step"], "reward": finite(attempt["reward"]), "text": cut(attempt["completion"])}
+        for attempt in one.attempts
+    ]
+    item = {
+        "picture": row["image_key"],
+        "iteration": one.iteration,
+        "phase": one.phase,
+        "step": row["step"] if one.phase == TRAINING else None,
+        "question": cut(row.get("question") or ""),
+        "failure": cut(row.get("failure") or ""),
+        "type": row.get("type"),
+        "ballots": ballots(row),
+        "votes": votes(row),
+        "confidence": finite(row.get("confidence")) if voted else None,
+        "silver": cut(row.get("silver_answer") or ""),
+        "outcome": one.outcome,
+        "judged": _judged(row, verdicts) if has_truth and row.get("question") and voted else None,
+        "truth": cut(row.get("truth") or ""),
+        "reward": reward,
+        "paid": None if reward is None else "above 0" if reward > 0 else "below 0" if reward < 0 else "0",
+        "parts": parts,
+        "completion": cut(row["completion"]) if one.phase == TRAINING else None,
+        "attempts": attempts,
+        "answered": ("all" if rewarded == len(attempts) else "some" if rewarded else "none")
+        if attempts
+        else None,
+    }
+    return {name: value for name, value in item.items() if value not in (None, "", [], {})}
+
+
+def cut(text: str) -> str:
+    """A text of at most `LONGEST_TEXT` characters that says how many were left out."""
+    if len(text) <= LONGEST_TEXT:
+        return text
+    return f"{text[:LONGEST_TEXT]} \u2026 ({len(text) - LONGEST_TEXT} more characters)"
+
+
+def votes(row: Mapping[str, Any]) -> int | None:
+    """How many answers there were, or None where that is not stored."""
+    if row.get("samples"):
+        return int(row["samples"])
+    return None if "shares" in row else len(row.get("answers") or []) or None
+
+
+def ballots(row: Mapping[str, Any]) -> list[list[Any]]:
+    """Answer, share and whether it is the silver answer, most frequent first; answer None: not readable.
+
+    From distinct answers with their shares, or from one answer per vote.
+    """
     answers, shares = list(row.get("answers") or []), row.get("shares")
     if shares is None:
-        counted = Counter(answers)
-        pairs = [(answer, n / len(answers)) for answer, n in counted.most_common()]
+        pairs = [(answer, n / len(answers)) for answer, n in Counter(answers).most_common()]
     else:
         pairs = sorted(zip(answers, shares, strict=True), key=lambda pair: -pair[1])
         rest = 1 - sum(share for _, share in pairs)
         if row.get("samples") and row.get("parsed", row["samples"]) < row["samples"] and rest > 1e-9:
             pairs.append((None, rest))
     silver = row.get("silver_answer")
-    return [Ballot(answer=a, share=s, silver=a is not None and a == silver) for a, s in pairs]
+    return [
+        [None if a is None else cut(a), finite(share), a is not None and a == silver] for a, share in pairs
+    ]
+
+
+def _judged(row: Row, verdicts: dict[tuple[Any, Any], str]) -> str:
+    if row.get("truth") is None:
+        return "unanswerable"
+    key = row["silver_answer"], row["truth"]
+    if key not in verdicts:
+        verdicts[key] = "true" if is_right(row) else "false"
+    return verdicts[key]

@@ -59,6 +59,11 @@ def majority_key(figures: dict[str, Any]) -> str | None:
     return next((key for key in figures if key.startswith("maj@")), None)
 
 
+def finite(value: Any) -> float | None:
+    """The value where it can be drawn and stand in JSON: no NaN, nothing infinite or missing."""
+    return value if _is_number(value) else None
+
+
 def share(value: Any) -> str:
     """A share in [0, 1] as a percentage with one decimal."""
     return f"{100 * value:.1f}{SPACE}%" if _is_number(value) else UNKNOWN

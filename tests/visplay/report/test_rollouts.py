@@ -1,0 +1,129 @@
+"""The browser's data: every rollout of a run, each question with what became of it, within stated bounds."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from tests.visplay.report.small_run import (
+    ATTACK,
+    candidate,
+    page_of,
+    rollouts_of,
+    write_json,
+    write_rows,
+    write_small_run,
+)
+from visplay.report.pictures import thumbnails
+from visplay.report.reading import read_story
+from visplay.report.samples import ballots, browsable, votes
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return write_small_run(tmp_path)
+
+
+def test_questions_carry_votes_outcome_truth_and_attempts(run: Path) -> None:
+    html, tags = page_of(run)
+    asked = [q for q in rollouts_of(html)["questions"] if q["phase"] == "curation"]
+    hostile, stars, art, broken = sorted(asked, key=lambda q: q.get("question", "~"))
+    assert stars["question"] == "How many stars?" and stars["judged"] == "false" and stars["truth"] == "3"
+    assert stars["ballots"] == [["2", 0.5, True], ["3", 0.375, False], [None, 0.125, False]]
+    assert (stars["votes"], stars["confidence"], stars["outcome"]) == (8, 0.5, "confidence too high")
+    assert art["judged"] == "unanswerable" and art["outcome"] == "kept"
+    assert broken["failure"] == "no question block" and "confidence" not in broken and "judged" not in broken
+    assert hostile["ballots"][0][0] == ATTACK and "attempts" not in hostile
+    assert html.count("data:image/jpeg;base64,") == 2  # each picture once
+    assert all(a.get("data-filter") for tag, a in tags.found if tag == "select")
+
+
+def test_attempts_stand_at_the_question_they_belong_to(run: Path) -> None:
+    path = run / "iteration-1/reasoner/rollouts.parquet"
+    [row] = pq.read_table(path).to_pylist()
+    tried = [row | {"question": ATTACK, "step": step, "reward": float(step)} for step in (0, 1)]
+    write_rows(path, [*tried, row])
+    questions = rollouts_of(page_of(run)[0])["questions"]
+    [hostile] = [q for q in questions if q.get("question") == ATTACK]
+    assert [(a["step"], a["reward"], a["text"]) for a in hostile["attempts"]] == [
+        (0, 0.0, ATTACK),
+        (1, 1.0, ATTACK),
+    ]
+    assert hostile["answered"] == "some"
+    [orphan] = [q for q in questions if q["phase"] == "reasoner"]  # its question is not among the candidates
+    assert (orphan["question"], orphan["answered"], orphan["silver"]) == ("How many?", "all", "2")
+
+
+def test_rewards_of_the_questioner_stand_with_their_parts(run: Path) -> None:
+    row = candidate("a" * 64, "Why?", step=3, completion="<question>Why?</question>", reward=0.25)
+    del row["kept"], row["reject_reason"]
+    row |= {"reward_uncertainty": 0.5, "reward_redundancy": -0.25, "reward_lost": float("nan")}
+    write_rows(run / "iteration-1/questioner/rollouts.parquet", [row])
+    [asked] = [q for q in rollouts_of(page_of(run)[0])["questions"] if q["phase"] == "questioner"]
+    assert (asked["step"], asked["reward"], asked["paid"]) == (3, 0.25, "above 0")
+    assert asked["parts"] == {"uncertainty": 0.5, "redundancy": -0.25, "lost": None}
+    assert asked["completion"] == "<question>Why?</question>" and "outcome" not in asked
+
+
+def test_long_texts_are_cut_and_say_so(run: Path) -> None:
+    write_rows(run / "iteration-1/curation/candidates.parquet", [candidate("a" * 64, "x" * 100_000)])
+    [question] = [q for q in rollouts_of(page_of(run)[0])["questions"] if q["phase"] == "curation"]
+    assert question["question"] == "x" * 4000 + " … (96000 more characters)"
+
+
+def test_rare_outcomes_are_shown_where_not_all_fit(run: Path) -> None:
+    rows = [candidate(f"{i % 60:064x}", f"question {i}") for i in range(900)]
+    rows[700] |= {"kept": False, "reject_reason": "asked before"}
+    write_rows(run / "iteration-1/curation/candidates.parquet", rows)
+    (run / "iteration-1/reasoner/rollouts.parquet").unlink()
+    assert browsable(read_story(run)).rollouts == 900
+    shown = browsable(read_story(run), most_rollouts=100)
+    assert (shown.rollouts, shown.all_rollouts, len(shown.questions)) == (100, 900, 100)
+    assert "asked before" in {question["outcome"] for question in shown.questions}
+    few = browsable(read_story(run), most_text=280)  # each "question 123", "2" and "3": 14 at most
+    assert 20 <= len(few.questions) <= 23
+
+
+def test_one_answer_per_vote_is_counted_too() -> None:
+    row = candidate("a" * 64, "How many?", answers=["2", "3", "2", None])
+    for column in ("shares", "samples", "parsed"):
+        del row[column]
+    assert ballots(row) == [["2", 0.5, True], ["3", 0.25, False], [None, 0.25, False]]
+    assert votes(row) == 4
+
+
+def test_pictures_have_a_budget() -> None:
+    loaded: list[str] = []
+
+    def load(key: str) -> Image.Image:
+        loaded.append(key)
+        return Image.new("L", (8, 8), 3)
+
+    made: dict[str, str] = {}
+    one = len(thumbnails(["a"], load, made=made)["a"])
+    assert list(thumbnails("abcde", load, made=made, most_bytes=3 * one)) == ["a", "b", "c"]
+    assert loaded == ["a", "b", "c", "d"]  # "a" was there; "d" is too much
+    assert list(thumbnails("abcde", load, made=made, most=2)) == ["a", "b"]
+
+
+def test_a_phase_under_way_is_told_from_its_finished_steps(run: Path) -> None:
+    scratch = run / "iteration-2/reasoner.partial/unfinished"
+    for step in (1, 2, 10):
+        row = {"step": step, "image_key": "a" * 64, "completion": "\ud800 half", "reward": 1.0,
+               "question": "Q?", "silver_answer": "2"}  # fmt: skip
+        write_json(
+            scratch / f"step-{step}.json", {"metrics": {"step": step, "reward": step / 8}, "records": [row]}
+        )
+    write_json(run / "iteration-2/curation.partial/unfinished/pictures-0.json", [])
+    config = run / "config.yaml"
+    config.write_text(config.read_text() + "reasoner: {steps: 20}\n")
+    html, tags = page_of(run)
+    text = " ".join(tags.text.split())
+    assert "Begun, not finished: iteration 2, reasoner, 3 of 20 steps, reward 1.25 in the last" in text
+    assert "Begun, not finished: iteration 2, curation" in text
+    [question] = [q for q in rollouts_of(html)["questions"] if q["iteration"] == 2]
+    assert [a["step"] for a in question["attempts"]] == [1, 2, 10]
+    assert "\ud800" not in html and "\\ud800" in html
+    (run / "iteration-2/reasoner").mkdir()  # finished while we looked
+    assert "reasoner, 3 of 20" not in page_of(run)[1].text

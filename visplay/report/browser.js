@@ -1,0 +1,178 @@
+"use strict";
+
+// The browser of questions. What a model or a file name wrote becomes text (`textContent`), never markup.
+// Questions are made into elements a page at a time; filters look at the data. The filters stand behind "#"
+// in the address, so that a reload or a link keeps them.
+const PAGE = 50;
+const form = document.querySelector(".filter");
+const data = JSON.parse(document.getElementById("rollouts").textContent);
+const list = document.getElementById("questions");
+const more = document.getElementById("more");
+const controls = form ? [...form.querySelectorAll("[data-filter]")] : [];
+let matching = [];
+let shown = 0;
+
+function make(tag, className, text) {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  if (text !== undefined) {
+    element.textContent = text;
+    element.dir = "auto";  // its own direction, and none for its neighbours
+  }
+  return element;
+}
+
+const percent = (share) => (100 * share).toFixed(1) + "\u00a0%";
+const figure = (value) => value === null ? "\u2014" : String(Math.round(value * 1e4) / 1e4).replace("-", "\u2212");
+
+function textOf(item) {
+  if (item.searched === undefined) {
+    item.searched = [
+      item.question, item.failure, item.completion, item.silver, item.truth, data.pictures[item.picture].source,
+      ...(item.ballots || []).map(([answer]) => answer), ...(item.attempts || []).map((attempt) => attempt.text),
+    ].filter(Boolean).join("\n").toLowerCase();
+  }
+  return item.searched;
+}
+
+function fits(item, name, wanted) {
+  if (name === "text") return textOf(item).includes(wanted.toLowerCase());
+  if (name === "least") return item.confidence !== undefined && item.confidence >= Number(wanted) / 100 - 1e-9;
+  if (name === "most") return item.confidence !== undefined && item.confidence <= Number(wanted) / 100 + 1e-9;
+  return String(item[name]) === wanted;
+}
+
+function filter(atLeast) {
+  const wanted = controls.map((control) => [control.dataset.filter, control.value.trim()]).filter(([, value]) => value);
+  matching = data.questions.filter((item) => wanted.every(([name, value]) => fits(item, name, value)));
+  list.replaceChildren();
+  shown = 0;
+  showMore(Math.max(PAGE, atLeast || 0));
+  document.getElementById("none").hidden = matching.length > 0;
+}
+
+function showMore(count) {
+  const end = Math.min(matching.length, shown + count);
+  for (; shown < end; shown++) {
+    const item = matching[shown];
+    const last = list.lastElementChild;
+    const sample = last && last.dataset.picture === String(item.picture) ? last : list.appendChild(frameOf(item.picture));
+    sample.lastElementChild.append(questionOf(item));
+  }
+  document.getElementById("count").textContent =
+    `${matching.length} of ${data.questions.length} questions match, ${shown} of them are shown`;
+  more.hidden = shown === matching.length;
+  more.textContent = `Show ${Math.min(PAGE, matching.length - shown)} more`;
+}
+
+function frameOf(index) {
+  const picture = data.pictures[index];
+  const sample = make("article", "sample");
+  sample.dataset.picture = index;
+  const frame = sample.appendChild(make("div", "frame"));
+  if (picture.data) {
+    const image = frame.appendChild(make("img"));
+    image.alt = `Picture ${picture.source || picture.key}`;
+    image.width = 132;
+    image.src = picture.data;
+  } else {
+    frame.append(make("div", "lost", "picture not at hand"));
+  }
+  const name = frame.appendChild(make("p", "file", picture.source || picture.key.slice(0, 12)));
+  name.title = picture.key;
+  sample.append(make("ul", "asked"));
+  return sample;
+}
+
+const MET = { questioner: "asked in training", curation: "asked in curation", reasoner: "answered in training" };
+const JUDGED = { true: ["tag good", "silver answer is true"], unanswerable: ["tag out", "cannot be answered"] };
+
+function questionOf(item) {
+  const place = make("li", "question");
+  place.append(make("p", "text", item.question || item.failure || "(nothing that could be read as a question)"));
+  const marks = place.appendChild(make("p", "marks"));
+  const mark = (className, text) => marks.append(make("span", className, text));
+  mark("tag", `iteration ${item.iteration}, ${MET[item.phase]}` + (item.step === undefined ? "" : `, step ${item.step}`));
+  if (item.type) mark("tag", item.type);
+  if (item.outcome) mark(item.outcome === "kept" ? "tag good" : "tag out", item.outcome === "kept" ? "kept" : "rejected: " + item.outcome);
+  if (item.judged) mark(...(JUDGED[item.judged] || ["tag bad", `silver answer is false; true: ${item.truth}`]));
+  if (item.phase === "questioner" && item.question === undefined) mark("tag out", "not a well-formed question");
+  if (item.ballots) place.append(ballotsOf(item));
+  if (item.confidence !== undefined) place.append(make("p", "quiet", `confidence ${percent(item.confidence)}`));
+  if (item.reward !== undefined) place.append(rewardOf(item));
+  if (item.completion) place.append(folded("What the Questioner wrote", () => [make("pre", "", item.completion)]));
+  if (item.attempts) {
+    const paid = item.attempts.filter((attempt) => attempt.reward > 0).length;
+    place.append(folded(`${item.attempts.length} attempts of the Reasoner in training, ${paid} rewarded`, () => item.attempts.flatMap(attemptOf)));
+  }
+  return place;
+}
+
+function ballotsOf(item) {
+  const ballots = make("ul", "ballots");
+  ballots.setAttribute("aria-label", "Votes" + (item.votes ? ` of ${item.votes} answers` : ""));
+  for (const [answer, share, silver] of item.ballots) {
+    const ballot = ballots.appendChild(make("li", silver ? "silver" : ""));
+    ballot.style.setProperty("--share", `${(100 * share).toFixed(1)}%`);
+    const said = ballot.appendChild(make("span", "", answer === null ? "(not readable)" : answer));
+    if (silver) said.append(" ", make("span", "quiet", "silver"));
+    ballot.append(make("span", "number", item.votes ? `${Math.round(share * item.votes)}/${item.votes}` : percent(share)));
+  }
+  return ballots;
+}
+
+function rewardOf(item) {
+  const reward = make("p", "reward");
+  reward.append(make("strong", "", `reward ${figure(item.reward)}`));
+  for (const [name, value] of Object.entries(item.parts || {})) {
+    reward.append(" ", make("span", "", `${name} ${figure(value)}`));
+  }
+  return reward;
+}
+
+function attemptOf(attempt) {
+  const marks = make("p", "marks");
+  marks.append(make("span", "tag", `step ${attempt.step}`));
+  if (attempt.reward !== undefined) marks.append(make("span", attempt.reward > 0 ? "tag good" : "tag out", `reward ${figure(attempt.reward)}`));
+  return [marks, make("pre", "", attempt.text)];
+}
+
+// A part that is made when it is first opened.
+function folded(title, inside) {
+  const details = make("details");
+  details.append(make("summary", "", title));
+  details.addEventListener("toggle", () => {
+    const made = inside();
+    made.filter((element) => element.tagName === "PRE").forEach((element) => { element.tabIndex = 0; });
+    details.append(...made);
+  }, { once: true });
+  return details;
+}
+
+// The address keeps the filters.
+function remember() {
+  const kept = new URLSearchParams(controls.map((control) => [control.dataset.filter, control.value.trim()]).filter(([, value]) => value));
+  if (shown > PAGE) kept.set("shown", shown);
+  const words = kept.toString();
+  if (words || location.hash.startsWith("#samples?")) history.replaceState(null, "", words ? "#samples?" + words : "#samples");
+}
+
+function recall() {
+  const kept = new URLSearchParams(location.hash.startsWith("#samples?") ? location.hash.slice(9) : "");
+  for (const control of controls) {
+    const value = kept.get(control.dataset.filter) || "";
+    control.value = value;
+    if (control.value !== value) control.value = "";  // an answer that this page doesn't have
+  }
+  return Number(kept.get("shown")) || 0;
+}
+
+if (form) {
+  form.hidden = false;
+  form.addEventListener("input", () => { filter(); remember(); });
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", () => setTimeout(() => { filter(); remember(); }, 0));
+  more.addEventListener("click", () => { showMore(PAGE); remember(); });
+  window.addEventListener("hashchange", () => { if (location.hash.startsWith("#samples?")) filter(recall()); });
+  filter(recall());
+}

@@ -1,0 +1,26 @@
+"use strict";
+
+// Only in a page that `visplay report --watch` serves: ask for the version, and reload when it is another.
+const live = document.getElementById("live");
+const follow = document.getElementById("follow");
+
+async function look() {
+  try {
+    const answer = await fetch("version", { cache: "no-store" });
+    const version = await answer.text();
+    const typing = document.activeElement && document.activeElement.matches(".filter input, .filter select");
+    const news = answer.ok && version !== live.dataset.version;
+    live.querySelector("output").textContent = !answer.ok ? version : news ? "there is something new" : "up to date";
+    if (news && follow.checked && !typing) {
+      remember();
+      location.reload();
+      return;
+    }
+  } catch {
+    live.querySelector("output").textContent = "visplay report --watch no longer runs; this is what it last served";
+  }
+  setTimeout(look, 1000);
+}
+follow.checked = sessionStorage.getItem("follow") !== "no";
+follow.addEventListener("change", () => sessionStorage.setItem("follow", follow.checked ? "yes" : "no"));
+look();
