@@ -4,6 +4,7 @@ Where there is no Chromium these tests are skipped with the mend as the reason, 
 shows that line; `.ci/run` refuses to begin without one.
 """
 
+import fcntl
 import json
 import os
 import select
@@ -81,6 +82,9 @@ class Tab:
             typed = {"text": text} if text and kind == "keyDown" else {}
             self.call("Input.dispatchKeyEvent", type=kind, key=name, windowsVirtualKeyCode=code, **typed)
 
+    def close(self) -> None:
+        self.call("Page.close")
+
     def note(self, event: dict[str, Any]) -> None:
         """Keep what an event says."""
         method, given = event["method"], event["params"]
@@ -99,12 +103,12 @@ class Browser:
 
     def __init__(self, profile: Path) -> None:
         assert CHROMIUM is not None
-        theirs_in, self._out = os.pipe()
-        self._in, theirs_out = os.pipe()
+        theirs_in, self._out = map(_out_of_the_way, os.pipe())
+        self._in, theirs_out = map(_out_of_the_way, os.pipe())
         command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}"]
         program = f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}'  # Chromium's two ends are 3 and 4
         self._process = subprocess.Popen(
-            ["sh", "-c", program, "sh", *command], pass_fds=(theirs_in, theirs_out),
+            ["bash", "-c", program, "bash", *command], pass_fds=(theirs_in, theirs_out),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         os.close(theirs_in)
@@ -158,6 +162,13 @@ class Browser:
             self._unread += got
         message, self._unread = self._unread.split(b"\0", 1)
         return json.loads(message)
+
+
+def _out_of_the_way(descriptor: int) -> int:
+    """The same end of a pipe under a number that is neither 3 nor 4."""
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
+    os.close(descriptor)
+    return moved
 
 
 @contextmanager

@@ -1,0 +1,225 @@
+"""The page in a real browser, from disk, with 10,000 rollouts that are full of attacks."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.visplay.report.chromium import Browser, Tab, chromium, needs_chromium
+from tests.visplay.report.many_rollouts import HOSTILE, rows_of, write_run
+from visplay.report import write_report
+
+pytestmark = needs_chromium
+Row = dict[str, Any]
+Fits = Callable[[Row], bool]
+FIRST_VIEW = 2000  # milliseconds
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report") / "runs" / "many"
+    write_run(folder)
+    write_report(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with chromium(tmp_path_factory.mktemp("profile")) as started:
+        yield started
+
+
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[Tab]:
+    opened = browser.tab()
+    yield opened
+    assert opened.errors == [], "the page's own scripts and its policy leave nothing to complain about"
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def rows(run: Path) -> list[Row]:
+    return rows_of(run)
+
+
+def address(run: Path, **filters: str) -> str:
+    return (run / "report.html").as_uri() + ("#samples?" + urlencode(filters) if filters else "")
+
+
+def count(tab: Tab) -> int:
+    return int(tab.run("document.getElementById('count').textContent.split(' ')[0]"))
+
+
+def choose(tab: Tab, name: str, value: str) -> None:
+    tab.run(
+        f"(() => {{ const control = document.querySelector('[data-filter={name}]');"
+        f" control.value = {json.dumps(value)};"
+        " control.dispatchEvent(new Event('input', { bubbles: true })); })()"
+    )
+
+
+def test_no_script_runs_and_nothing_is_asked_of_a_network(tab: Tab, run: Path) -> None:
+    tab.go(address(run))
+    for text in HOSTILE[:-1]:
+        choose(tab, "text", text[:60].replace("\x00", "").strip())
+        tab.run("document.querySelectorAll('#questions details').forEach((part) => { part.open = true; })")
+        tab.run("new Promise((done) => setTimeout(done, 30))")
+    choose(tab, "text", "")
+    tab.run("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+    tab.run("window.scrollTo(0, document.body.scrollHeight)")
+    tab.run("new Promise((done) => setTimeout(done, 300))")
+    assert tab.alerts == []
+    assert tab.run(
+        "window.hit === undefined && document.querySelectorAll('iframe, svg[onload], b').length === 0"
+    )
+    assert {url.split(":")[0] for url in tab.requests} <= {"about", "file", "data"}
+    assert [url for url in tab.requests if url.startswith("file:")] == [address(run)]
+    assert tab.run("[...document.querySelectorAll('img')].every((one) => one.src.startsWith('data:image/'))")
+
+
+def test_hostile_text_is_shown_as_it_was_written(tab: Tab, run: Path) -> None:
+    tab.go(address(run, text=HOSTILE[0]))
+    assert count(tab) > 0
+    assert tab.run(f"document.getElementById('questions').textContent.includes({json.dumps(HOSTILE[0])})")
+
+
+def test_the_first_view_is_there_within_two_seconds(tab: Tab, run: Path) -> None:
+    tab.go(address(run))
+    seen = tab.wait_for(
+        "performance.getEntriesByName('first-contentful-paint').map((one) => one.startTime)[0]"
+    )
+    assert seen < FIRST_VIEW
+
+
+ONE_OF_MANY: dict[str, Callable[[Row], Any]] = {
+    "iteration": lambda row: str(row["iteration"]),
+    "phase": lambda row: row["phase"],
+    "type": lambda row: row["type"] or None,
+    "outcome": lambda row: None if row["phase"] != "curation" else row["reject_reason"] or "kept",
+    "judged": lambda row: None if not row["valid"] else "unanswerable" if row["truth"] is None
+    else "true" if row["truth"] == row["silver_answer"] else "false",
+    "paid": lambda row: None if row["phase"] != "questioner" else "above 0" if row["reward"] > 0
+    else "below 0" if row["reward"] < 0 else "0",
+    "answered": lambda row: {(): None, (0,): "none", (0, 1): "some", (1,): "all"}[
+        tuple(sorted({a["reward"] for a in row["attempts"]}))
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ONE_OF_MANY)
+def test_every_choice_of_a_filter_finds_what_the_files_hold(
+    tab: Tab, run: Path, rows: list[Row], name: str
+) -> None:
+    tab.go(address(run))
+    select = f"document.querySelector('[data-filter={name}]')"
+    values = tab.run(f"[...{select}.options].map((one) => one.value)")
+    expected = [ONE_OF_MANY[name](row) for row in rows]
+    assert set(values) - {""} == set(expected) - {None}
+    assert len(values) >= 3
+    for value in values[1:]:
+        choose(tab, name, value)
+        assert count(tab) == expected.count(value), value
+    choose(tab, name, "")
+    assert count(tab) == len(rows)
+
+
+def test_confidence_text_and_several_filters_at_once(tab: Tab, run: Path, rows: list[Row]) -> None:
+    def voted(row: Row) -> bool:
+        return bool(row["samples"])
+
+    def said(row: Row, word: str) -> bool:
+        own = [row["question"], row["failure"], row.get("completion"), row["silver_answer"], row["truth"]]
+        texts = [*own, *row["answers"], *(attempt["completion"] for attempt in row["attempts"])]
+        return any(word in text.lower() for text in texts if text)
+
+    tab.go(address(run))
+    asked: list[tuple[dict[str, str], Fits]] = [
+        ({"least": "25"}, lambda row: voted(row) and row["confidence"] >= 0.25),
+        ({"most": "8.5"}, lambda row: voted(row) and row["confidence"] <= 0.085),
+        ({"least": "16", "most": "26"}, lambda row: voted(row) and 0.16 <= row["confidence"] <= 0.26),
+        ({"text": "No Question BLOCK"}, lambda row: said(row, "no question block")),
+        ({"text": "seven because red"}, lambda row: said(row, "seven because red")),
+        (
+            {"iteration": "2", "outcome": "kept", "type": "yes/no", "least": "25", "text": "round thing"},
+            lambda row: row["iteration"] == 2 and row.get("kept", False) and row["type"] == "yes/no"
+            and row["confidence"] >= 0.25 and said(row, "round thing"),
+        ),
+    ]  # fmt: skip
+    for filters, fits in asked:
+        tab.run("document.querySelector('.filter button[type=reset]').click()")
+        tab.wait_for(f"document.getElementById('count').textContent.startsWith('{len(rows)} ')")
+        for name, value in filters.items():
+            choose(tab, name, value)
+        found = sum(map(fits, rows))
+        assert found > 0 and count(tab) == found, filters
+    choose(tab, "text", "no text is like this")
+    assert count(tab) == 0 and tab.run("!document.getElementById('none').hidden")
+
+
+def test_filters_stand_in_the_address_and_survive_a_reload(tab: Tab, run: Path) -> None:
+    tab.go(address(run))
+    choose(tab, "iteration", "2")
+    choose(tab, "phase", "curation")
+    tab.run("document.getElementById('more').click()")
+    found = count(tab)
+    assert "iteration=2" in tab.run("location.hash")
+    tab.call("Page.reload")
+    tab.wait_for(
+        "document.readyState === 'complete' && document.querySelectorAll('.question').length === 100"
+    )
+    assert count(tab) == found
+    assert tab.run("document.querySelector('[data-filter=iteration]').value") == "2"
+
+
+def test_all_of_it_can_be_done_from_the_keyboard(tab: Tab, run: Path) -> None:
+    tab.go(address(run))
+    assert tab.run("[...document.querySelectorAll('[tabindex]')].every((one) => one.tabIndex <= 0)")
+    tab.run("document.querySelector('.filter select').focus()")
+    reached = []
+    for _ in range(14):
+        reached.append(tab.run("document.activeElement.dataset.filter || document.activeElement.type || ''"))
+        tab.key("Tab", code=9)
+    assert reached[:11] == [*ONE_OF_MANY, "least", "most", "text", "reset"]
+    before = count(tab)
+    tab.run("document.querySelector('[data-filter=iteration]').focus()")
+    tab.key("ArrowDown", code=40)
+    assert 0 < count(tab) < before
+    tab.run("document.getElementById('more').focus()")
+    tab.key("Enter", code=13, text="\r")
+    tab.wait_for("document.querySelectorAll('.question').length === 100")
+    tab.run("document.querySelector('#questions summary').focus()")
+    tab.key("Enter", code=13, text="\r")
+    tab.wait_for("document.querySelector('#questions details[open] pre[tabindex=\"0\"]') !== null")
+    assert tab.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_nothing_is_wider_than_the_screen(tab: Tab, run: Path, width: int) -> None:
+    tab.size(width, 800, mobile=width < 500)
+    for text in ("", "<script", "WWWW"):
+        tab.go(address(run, text=text))
+        tab.run("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
+        assert tab.run("document.documentElement.scrollWidth") <= width
+
+
+def test_dark_mode_has_a_dark_page_that_can_be_read(tab: Tab, run: Path) -> None:
+    light = []
+    for dark in (False, True):
+        tab.dark(dark)
+        tab.go(address(run))
+        style = "getComputedStyle(document.body)"
+        colors = tab.run(f"[{style}.backgroundColor, {style}.color]")
+        light.append([sum(map(int, color[4:-1].split(","))) / 765 for color in colors])
+    assert light[0][0] > 0.9 and light[0][1] < 0.2 and light[1][0] < 0.15 and light[1][1] > 0.85
+
+
+def test_verdict_and_tables_read_without_a_script(tab: Tab, run: Path) -> None:
+    tab.call("Emulation.setScriptExecutionDisabled", value=True)
+    tab.call("Page.navigate", url=address(run))
+    shown = tab.wait_for("document.querySelector('#config') && document.body.innerText")
+    assert "Nothing has been measured yet." in shown and "This part needs JavaScript" in shown
+    assert "asked" in shown and "true among kept" in shown
+    assert tab.run("document.querySelector('.filter').offsetHeight") == 0
