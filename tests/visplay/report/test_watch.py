@@ -168,8 +168,9 @@ def test_an_open_page_follows_the_run_and_keeps_its_filters(
         tab.go(server.url + "#samples?phase=questioner")
         counted = "document.getElementById('count').textContent"
         assert tab.run(counted).startswith("5 of 5")  # no such question yet, so no such choice
-        tab.run("(() => { const f = document.querySelector('[data-filter=phase]'); f.value = 'curation';"
-                " f.dispatchEvent(new Event('input', { bubbles: true })); window.old = true; })()")  # fmt: skip
+        select = "document.querySelector('[data-filter=phase]')"
+        tab.run(f"{select}.value = 'curation'; window.old = true;")
+        tab.run(f"{select}.dispatchEvent(new Event('input', {{ bubbles: true }}))")
         tab.run("window.scrollTo({ top: 700, behavior: 'instant' })")
         go_on(run, 1)
         tab.wait_for("window.old === undefined && document.readyState === 'complete'")
