@@ -76,7 +76,7 @@ function frameOf(index) {
     image.width = 132;
     image.src = picture.data;
   } else {
-    frame.append(make("div", "lost", "picture not at hand"));
+    frame.append(make("div", "lost", picture.data === null ? "left out for size" : "picture not at hand"));
   }
   const name = frame.appendChild(make("p", "file", picture.source || picture.key.slice(0, 12)));
   name.title = picture.key;

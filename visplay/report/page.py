@@ -107,7 +107,7 @@ def render_run(
         rollouts={
             "questions": [question | {"picture": place[question["picture"]]} for question in shown.questions],
             "pictures": [
-                {"key": key, "source": story.sources.get(key, ""), "data": pictures.get(key, "")}
+                {"key": key, "source": story.sources.get(key, ""), "data": pictures.get(key)}
                 for key in shown.pictures
             ],
         },

@@ -3,14 +3,16 @@
 import base64
 import io
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from PIL import Image
 
 from visplay.errors import VisplayError
 
 MOST_PICTURES = 800
-MOST_BYTES = 6_000_000  # of all pictures of a page, as they stand in it
+MOST_BYTES = 8_000_000  # of all pictures of a page, as they stand in it
 SIDE = 240  # pixels of a thumbnail's longer side
+LARGE = 10_000  # bytes of a small drawing
 LoadImage = Callable[[str], Image.Image]
 
 
@@ -23,11 +25,17 @@ def thumbnail(key: str, load_image: LoadImage | None) -> str:
     except (VisplayError, OSError, KeyError, ValueError):
         return ""
     picture.thumbnail((SIDE, SIDE))
-    lossless = picture.width * picture.height <= 128 * 128  # small drawings: no blur added by the report
+    small = picture.width * picture.height <= 128 * 128  # small drawings: no blur added by the report ...
+    kind, data = "png", _encoded(picture, "PNG") if small else b""
+    if not small or len(data) > LARGE:  # ... unless they are noise, of which a lossless file is large
+        kind, data = "jpeg", _encoded(picture, "JPEG", quality=90 if small else 80)
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _encoded(picture: Image.Image, form: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG" if lossless else "JPEG", **({} if lossless else {"quality": 80}))
-    kind = "png" if lossless else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    picture.save(buffer, format=form, **options)
+    return buffer.getvalue()
 
 
 def thumbnails(

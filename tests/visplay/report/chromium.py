@@ -1,7 +1,7 @@
 """A headless Chromium, driven over its debugging pipe: no port, and nothing to install beside the browser.
 
-Where there is no Chromium these tests are skipped with the mend as the reason, and pytest's summary (`-ra`)
-shows that line; `.ci/run` refuses to begin without one.
+Chromium is no Python package, so `make setup` cannot bring it. Where there is none these tests are skipped,
+and pytest's summary (`-ra`) ends with what was not tested and the mend.
 """
 
 import fcntl

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from tests.visplay.report.small_run import benchmark, change
 from visplay.images import read_images
 
 HIT = "window.hit = (window.hit || 0) + 1; alert(1)"
@@ -63,6 +64,11 @@ def write_run(folder: Path, *, rollouts: int = 10_000, seed: int = 0) -> None:
         f"reasoner: {{steps: 20}}\nhealth: {{limits: {{min_valid: 0.5}}}}\n"
         f"images: {{source: {json.dumps(str(source))}, column: image}}\n"
     )
+    paired = change(0.0541, 0.0332, 0.0749, verdict="better")
+    for iteration, measured in enumerate((benchmark(0.65), benchmark(0.704, paired=paired))):
+        _json(
+            folder / f"iteration-{iteration}/evaluation/summary.json", {"benchmarks": {HOSTILE[3]: measured}}
+        )
     metrics: list[dict[str, Any]] = []
     for iteration in (1, 2):
         n = rollouts // 10

@@ -34,10 +34,19 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def tab(browser: Browser) -> Iterator[Tab]:
+    """An empty page."""
     opened = browser.tab()
     yield opened
-    assert opened.errors == [], "the page's own scripts and its policy leave nothing to complain about"
     opened.close()
+    assert opened.errors == [], "the page's own scripts and its policy leave nothing to complain about"
+
+
+@pytest.fixture(scope="module")
+def report(browser: Browser, run: Path) -> Tab:
+    """The report, opened once for the tests that only look at it."""
+    opened = browser.tab()
+    opened.go(address(run))
+    return opened
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +70,11 @@ def choose(tab: Tab, name: str, value: str) -> None:
     )
 
 
+def clear(tab: Tab, rows: list[Row]) -> None:
+    tab.run("document.querySelector('.filter button[type=reset]').click()")
+    tab.wait_for(f"document.getElementById('count').textContent.startsWith('{len(rows)} of {len(rows)} ')")
+
+
 def test_no_script_runs_and_nothing_is_asked_of_a_network(tab: Tab, run: Path) -> None:
     tab.go(address(run))
     for text in HOSTILE[:-1]:
@@ -72,18 +86,17 @@ def test_no_script_runs_and_nothing_is_asked_of_a_network(tab: Tab, run: Path) -
     tab.run("window.scrollTo(0, document.body.scrollHeight)")
     tab.run("new Promise((done) => setTimeout(done, 300))")
     assert tab.alerts == []
-    assert tab.run(
-        "window.hit === undefined && document.querySelectorAll('iframe, svg[onload], b').length === 0"
-    )
+    assert tab.run("window.hit === undefined")
+    assert tab.run("document.querySelector('iframe, svg[onload], b, [onclick], [onerror]') === null")
     assert {url.split(":")[0] for url in tab.requests} <= {"about", "file", "data"}
     assert [url for url in tab.requests if url.startswith("file:")] == [address(run)]
     assert tab.run("[...document.querySelectorAll('img')].every((one) => one.src.startsWith('data:image/'))")
 
 
-def test_hostile_text_is_shown_as_it_was_written(tab: Tab, run: Path) -> None:
-    tab.go(address(run, text=HOSTILE[0]))
-    assert count(tab) > 0
-    assert tab.run(f"document.getElementById('questions').textContent.includes({json.dumps(HOSTILE[0])})")
+def test_hostile_text_is_shown_as_it_was_written(report: Tab) -> None:
+    choose(report, "text", HOSTILE[0])
+    assert count(report) > 0
+    assert report.run(f"document.getElementById('questions').textContent.includes({json.dumps(HOSTILE[0])})")
 
 
 def test_the_first_view_is_there_within_two_seconds(tab: Tab, run: Path) -> None:
@@ -110,23 +123,21 @@ ONE_OF_MANY: dict[str, Callable[[Row], Any]] = {
 
 
 @pytest.mark.parametrize("name", ONE_OF_MANY)
-def test_every_choice_of_a_filter_finds_what_the_files_hold(
-    tab: Tab, run: Path, rows: list[Row], name: str
-) -> None:
-    tab.go(address(run))
+def test_every_choice_of_a_filter_finds_what_the_files_hold(report: Tab, rows: list[Row], name: str) -> None:
+    clear(report, rows)
     select = f"document.querySelector('[data-filter={name}]')"
-    values = tab.run(f"[...{select}.options].map((one) => one.value)")
+    values = report.run(f"[...{select}.options].map((one) => one.value)")
     expected = [ONE_OF_MANY[name](row) for row in rows]
     assert set(values) - {""} == set(expected) - {None}
     assert len(values) >= 3
     for value in values[1:]:
-        choose(tab, name, value)
-        assert count(tab) == expected.count(value), value
-    choose(tab, name, "")
-    assert count(tab) == len(rows)
+        choose(report, name, value)
+        assert count(report) == expected.count(value), value
+    choose(report, name, "")
+    assert count(report) == len(rows)
 
 
-def test_confidence_text_and_several_filters_at_once(tab: Tab, run: Path, rows: list[Row]) -> None:
+def test_confidence_text_and_several_filters_at_once(report: Tab, rows: list[Row]) -> None:
     def voted(row: Row) -> bool:
         return bool(row["samples"])
 
@@ -135,7 +146,6 @@ def test_confidence_text_and_several_filters_at_once(tab: Tab, run: Path, rows: 
         texts = [*own, *row["answers"], *(attempt["completion"] for attempt in row["attempts"])]
         return any(word in text.lower() for text in texts if text)
 
-    tab.go(address(run))
     asked: list[tuple[dict[str, str], Fits]] = [
         ({"least": "25"}, lambda row: voted(row) and row["confidence"] >= 0.25),
         ({"most": "8.5"}, lambda row: voted(row) and row["confidence"] <= 0.085),
@@ -149,14 +159,13 @@ def test_confidence_text_and_several_filters_at_once(tab: Tab, run: Path, rows: 
         ),
     ]  # fmt: skip
     for filters, fits in asked:
-        tab.run("document.querySelector('.filter button[type=reset]').click()")
-        tab.wait_for(f"document.getElementById('count').textContent.startsWith('{len(rows)} ')")
+        clear(report, rows)
         for name, value in filters.items():
-            choose(tab, name, value)
+            choose(report, name, value)
         found = sum(map(fits, rows))
-        assert found > 0 and count(tab) == found, filters
-    choose(tab, "text", "no text is like this")
-    assert count(tab) == 0 and tab.run("!document.getElementById('none').hidden")
+        assert found > 0 and count(report) == found, filters
+    choose(report, "text", "no text is like this")
+    assert count(report) == 0 and report.run("!document.getElementById('none').hidden")
 
 
 def test_filters_stand_in_the_address_and_survive_a_reload(tab: Tab, run: Path) -> None:
@@ -199,8 +208,9 @@ def test_all_of_it_can_be_done_from_the_keyboard(tab: Tab, run: Path) -> None:
 @pytest.mark.parametrize("width", [320, 390, 1280])
 def test_nothing_is_wider_than_the_screen(tab: Tab, run: Path, width: int) -> None:
     tab.size(width, 800, mobile=width < 500)
+    tab.go(address(run))
     for text in ("", "<script", "WWWW"):
-        tab.go(address(run, text=text))
+        choose(tab, "text", text)
         tab.run("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
         assert tab.run("document.documentElement.scrollWidth") <= width
 
@@ -220,6 +230,9 @@ def test_verdict_and_tables_read_without_a_script(tab: Tab, run: Path) -> None:
     tab.call("Emulation.setScriptExecutionDisabled", value=True)
     tab.call("Page.navigate", url=address(run))
     shown = tab.wait_for("document.querySelector('#config') && document.body.innerText")
-    assert "Nothing has been measured yet." in shown and "This part needs JavaScript" in shown
+    assert (
+        "Iteration 1 is better than the base by +5.4 points" in shown
+        and "This part needs JavaScript" in shown
+    )
     assert "asked" in shown and "true among kept" in shown
     assert tab.run("document.querySelector('.filter').offsetHeight") == 0
