@@ -24,7 +24,8 @@ def interval(value: float, n: int = 1000) -> dict[str, float]:
 def benchmark(accuracy: float, *, paired: dict[str, Any] | None = None) -> dict[str, Any]:
     return {
         "n": 1000, "accuracy": interval(accuracy), "maj@8": interval(accuracy + 0.0123), "parse_rate": 0.987,
-        "truncation_rate": 0.004, "blind": interval(0.312), "kinds": {"count": interval(0.4567, n=260)},
+        "truncation_rate": 0.004, "mean_tokens": 12.5, "blind": interval(0.312),
+        "kinds": {"count": interval(0.4567, n=260)},
         "paired": paired,
     }  # fmt: skip
 
