@@ -244,3 +244,12 @@ def test_the_photographs_of_scikit_image_are_all_read() -> None:
         assert (picture.mode, picture.size) == ("RGB", (record.width, record.height))
     for entry in images.skipped:
         assert Path(entry.source).suffix not in {".png", ".jpg"} or "duplicate" in entry.reason
+
+
+def test_a_large_jpeg_may_be_decoded_at_a_fraction_of_its_size(tmp_path: Path) -> None:
+    Image.new("RGB", (4000, 3000), (200, 10, 10)).save(tmp_path / "large.jpg")
+    Image.new("RGB", (400, 300), (200, 10, 10)).save(tmp_path / "small.png")
+    images = read_images(tmp_path)
+    large, small = (images.load(record.key, at_least=240) for record in images.records)
+    assert large.size == (500, 375) and small.size == (400, 300)
+    assert images.load(images.records[0].key).size == (4000, 3000)

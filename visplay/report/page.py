@@ -9,6 +9,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from visplay.errors import ImageSourceError
 from visplay.images import reopen_images
 from visplay.report import wording
 from visplay.report.figures import accuracy_figures, health_figures, label_figures, training_figures
-from visplay.report.pictures import LoadImage, thumbnails
+from visplay.report.pictures import SIDE, LoadImage, thumbnails
 from visplay.report.reading import Story, read_story
 from visplay.report.samples import ANSWERING, CURATION, TRAINING, browsable, choices
 from visplay.run import write_text
@@ -154,7 +155,7 @@ def _own_images(story: Story, run_folder: Path) -> LoadImage | None:
         opened = reopen_images(images["source"], column=images.get("column") or "image", manifest=manifest)
     except ImageSourceError:
         return None
-    return opened.load
+    return partial(opened.load, at_least=SIDE)
 
 
 def _facts(story: Story) -> dict[str, str]:
