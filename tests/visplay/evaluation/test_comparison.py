@@ -12,6 +12,7 @@ from rich.console import Console
 
 from rollouts.engine import AdapterVersion, Prompt, Sampling
 from tests.visplay.evaluation.asked import items, reasoner
+from tests.visplay.report.chromium import chromium, needs_chromium
 from visplay.errors import EvaluationError
 from visplay.evaluation.comparison import compare
 from visplay.evaluation.evaluating import evaluate_items
@@ -181,6 +182,31 @@ def test_the_page_shows_what_changed_escapes_everything_and_fetches_nothing(tmp_
     assert "default-src 'none'" in unescape(text) and "10 went from wrong to right" in without_scripts
     specs = json.loads(re.search(r'id="figures">(.*?)</script>', text, re.DOTALL)[1])  # type: ignore[index]
     assert specs["forest"]["data"][0]["x"] == [pytest.approx(100 * 10 / 60)]
+
+
+@pytest.mark.slow
+@needs_chromium
+def test_the_page_filters_and_runs_nothing_hostile_in_a_browser(tmp_path: Path) -> None:
+    before = evaluation(tmp_path / "old", [i % 2 == 0 for i in range(60)], said=ATTACK)
+    after = evaluation(tmp_path / "new", [i == 3 or (i % 2 == 0 and i > 8) for i in range(60)], said=ATTACK)
+    sides = find_side(str(before)), find_side(str(after))
+    page = tmp_path / "page.html"
+    page.write_text(render_comparison(*sides, compare(*sides)))
+    with chromium(tmp_path / "profile") as browser:
+        tab = browser.tab()
+        tab.go(page.as_uri())
+        counted = "document.getElementById('count').textContent"
+        assert tab.run(counted) == "6 of the 6 questions shown here"
+        for direction, count in (("gained", 1), ("lost", 5), ("", 6)):
+            tab.run(f"document.querySelector('[data-filter=direction]').value = {direction!r}")
+            tab.run("document.querySelector('.filter').dispatchEvent(new Event('input'))")
+            assert tab.run(counted) == f"{count} of the 6 questions shown here"
+            assert (
+                tab.run("[...document.querySelectorAll('.sample')].filter((one) => !one.hidden).length")
+                == count
+            )
+        assert tab.alerts == tab.errors == []
+        assert {url.split(":")[0] for url in tab.requests} <= {"about", "file", "data"}
 
 
 def test_printed_lines_say_verdict_and_parts(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tests.visplay.report.chromium import Browser, Tab, chromium, needs_chromium
 from tests.visplay.report.many_rollouts import HOSTILE, rows_of, write_run
 from visplay.report import write_report
 
-pytestmark = needs_chromium
+pytestmark = [needs_chromium, pytest.mark.slow]
 Row = dict[str, Any]
 Fits = Callable[[Row], bool]
 FIRST_VIEW = 2000  # milliseconds

@@ -159,6 +159,7 @@ def test_ctrl_c_ends_it_cleanly(run: Path) -> None:
     assert (watching.returncode, rest, errors) == (0, "", "")
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_an_open_page_follows_the_run_and_keeps_its_filters(
     run: Path, server: LiveServer, tmp_path: Path
