@@ -173,6 +173,9 @@ if (form) {
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(() => { filter(); remember(); }, 0));
   more.addEventListener("click", () => { showMore(PAGE); remember(); });
-  window.addEventListener("hashchange", () => { if (location.hash.startsWith("#samples?")) filter(recall()); });
+  const filtered = () => location.hash.startsWith("#samples?");
+  const arrive = () => document.getElementById("samples").scrollIntoView({ behavior: "instant" });
+  window.addEventListener("hashchange", () => { if (filtered()) { filter(recall()); arrive(); } });
   filter(recall());
+  if (filtered() && performance.getEntriesByType("navigation")[0].type === "navigate") arrive();  // a reload keeps its place
 }

@@ -6,13 +6,14 @@ const figures = JSON.parse(document.getElementById("figures").textContent);
 const places = [...document.querySelectorAll(".chart")];
 const drawn = new Set();
 
-function inPalette(value, palette) {
-  if (Array.isArray(value)) return value.map((item) => inPalette(item, palette));
+// Plotly reads tags in labels; but for our own templates, a label is what it says.
+function prepared(value, key, palette) {
+  if (Array.isArray(value)) return value.map((item) => prepared(item, key, palette));
   if (value && typeof value === "object") {
-    return Object.fromEntries(Object.entries(value).map(([key, item]) =>
-      [key, key === "color" && typeof item === "string" ? palette.getPropertyValue("--" + item).trim() : inPalette(item, palette)]));
+    return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, prepared(item, name, palette)]));
   }
-  return value;
+  if (typeof value !== "string" || key === "hovertemplate") return value;
+  return key === "color" ? palette.getPropertyValue("--" + value).trim() : value.replaceAll("&", "&amp;").replaceAll("<", "&lt;");
 }
 
 function draw(place) {
@@ -20,7 +21,7 @@ function draw(place) {
   const color = (name) => palette.getPropertyValue("--" + name).trim();
   const axis = { gridcolor: color("line"), linecolor: color("line"), zerolinecolor: color("line"), automargin: true };
   const titled = (given) => ({ ...given, title: { ...given.title, font: { size: 12.5, color: color("quiet") } } });
-  const spec = inPalette(figures[place.dataset.figure], palette);
+  const spec = prepared(figures[place.dataset.figure], "", palette);
   const layout = {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif", size: 12.5, color: color("ink") },

@@ -22,6 +22,7 @@ HOSTILE = (
     "<img src='http://127.0.0.1:9/leak.png'><link rel=stylesheet href='//127.0.0.1:9/leak.css'>",
     f"<svg onload='{HIT}'><iframe srcdoc='<script>parent.hit=1</script>'></iframe>",
     "javascript:alert(1)",
+    "<a href='http://127.0.0.1:9/'>a link</a>",
     f"data:text/html,<script>{HIT}</script>",
     f"\" onmouseover='{HIT}' autofocus onfocus='{HIT}' x=\"",
     "{{ 7 * 7 }} {% raw %} ${7*7} `${alert(1)}`",
@@ -66,6 +67,7 @@ def write_run(folder: Path, *, rollouts: int = 10_000, seed: int = 0) -> None:
     )
     paired = change(0.0541, 0.0332, 0.0749, verdict="better")
     for iteration, measured in enumerate((benchmark(0.65), benchmark(0.704, paired=paired))):
+        measured[f"maj@{HOSTILE[7]}"] = measured.pop("maj@8")
         _json(
             folder / f"iteration-{iteration}/evaluation/summary.json", {"benchmarks": {HOSTILE[3]: measured}}
         )
@@ -92,7 +94,11 @@ def write_run(folder: Path, *, rollouts: int = 10_000, seed: int = 0) -> None:
             for phase in ("questioner", "reasoner")
             for step in range(20)
         ]
-        health = {f"figure_{i}": lot.random() for i in range(14)} | {HOSTILE[3]: 1.0, "valid": 0.9}
+        health = {f"figure_{i}": lot.random() for i in range(14)} | {
+            HOSTILE[3]: 1.0,
+            HOSTILE[7]: 2.0,
+            "valid": 0.9,
+        }
         metrics.append({"iteration": iteration, "phase": "health"} | health)
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in metrics))
 
@@ -137,7 +143,7 @@ def _question(lot: random.Random, keys: list[str], text: str) -> dict[str, Any]:
     valid = lot.random() < 0.95
     counts = sorted((lot.randint(1, 4) for _ in range(lot.randint(1, 3))), reverse=True)
     answers = [
-        lot.choice(HOSTILE[:16]) if evil else str(lot.randint(0, 9)) + "abc"[j] for j in range(len(counts))
+        lot.choice(HOSTILE[:17]) if evil else str(lot.randint(0, 9)) + "abc"[j] for j in range(len(counts))
     ]
     shares = [count / 12 for count in counts]
     longer = lot.choice(HOSTILE) if evil else lot.choice(("", "What is left of the round thing? "))

@@ -93,6 +93,14 @@ def test_no_script_runs_and_nothing_is_asked_of_a_network(tab: Tab, run: Path) -
     assert tab.run("[...document.querySelectorAll('img')].every((one) => one.src.startsWith('data:image/'))")
 
 
+def test_names_in_charts_are_names(report: Tab) -> None:
+    report.run("window.dispatchEvent(new Event('beforeprint'))")  # draws all
+    assert report.run("document.querySelectorAll('.chart .main-svg').length") > 20
+    legends = report.run("[...document.querySelectorAll('.chart .legendtext')].map((one) => one.textContent)")
+    assert f"maj@{HOSTILE[7]}" in legends
+    assert report.run("document.querySelectorAll('.chart a').length") == 0
+
+
 def test_hostile_text_is_shown_as_it_was_written(report: Tab) -> None:
     choose(report, "text", HOSTILE[0])
     assert count(report) > 0
@@ -169,7 +177,9 @@ def test_confidence_text_and_several_filters_at_once(report: Tab, rows: list[Row
 
 
 def test_filters_stand_in_the_address_and_survive_a_reload(tab: Tab, run: Path) -> None:
-    tab.go(address(run))
+    tab.go(address(run, type="yes/no"))
+    assert tab.run("Math.abs(document.getElementById('samples').getBoundingClientRect().top)") < 5
+    choose(tab, "type", "")
     choose(tab, "iteration", "2")
     choose(tab, "phase", "curation")
     tab.run("document.getElementById('more').click()")
