@@ -30,7 +30,7 @@ PACKAGES = (
 
 
 # Keys and sections that may differ when a run is continued: how far it goes, and what decides no result.
-MAY_CHANGE = {"name", "output", "iterations", "threads", "optimizer.checkpoint_every", "health"}
+MAY_CHANGE = {"name", "output", "iterations", "threads", "optimizer.checkpoint_every", "health", "report_to"}
 UNFINISHED = "unfinished"  # inside a step's folder: what only a stopped step needs
 
 

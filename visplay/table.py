@@ -20,6 +20,7 @@ from visplay.policy import Policy
 from visplay.progress import Display, Stopwatch
 from visplay.roles import reasoner_prompt
 from visplay.seeds import mix_seed as mix_seed
+from visplay.tracking import Tracker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,7 @@ class Table:
     truth: Truth | None
     watch: Stopwatch
     display: Display
+    tracker: Tracker
 
 
 def sample(

@@ -14,9 +14,11 @@ from visplay.config import Config, check_config
 from visplay.errors import AdapterMismatch
 from visplay.health import question_health
 from visplay.images import read_images
-from visplay.phases import curation, read_silver
+from visplay.phases import curation
 from visplay.progress import Display, Stopwatch
+from visplay.silver import read_silver
 from visplay.table import Table, sample, take_votes
+from visplay.tracking import Tracker
 
 ADAPTER = AdapterVersion(name="shared", version=0)
 
@@ -59,6 +61,7 @@ def lay(
     return Table(
         config=config, preset=config.rewards.resolve(), policy=None, engine=engine,  # type: ignore[arg-type]
         images=read_images(folder), truth=None, watch=Stopwatch(), display=Display(),
+        tracker=Tracker(config),
     )  # fmt: skip
 
 

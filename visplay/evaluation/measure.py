@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import rewards
-from rollouts.engine import AdapterVersion, Completion, Sampling
+from rollouts.engine import BASE, AdapterVersion, Completion, Sampling
 from visplay.errors import BenchmarkError
 from visplay.evaluation.asking import greyed, item_prompt
 from visplay.evaluation.benchmarks import load_benchmark
@@ -25,7 +25,7 @@ from visplay.evaluation.session import Plan, run_evaluation
 from visplay.evaluation.sides import find_side
 from visplay.evaluation.spec import Spec, expand
 from visplay.evaluation.statistics import accuracy_interval, paired_difference
-from visplay.evaluation.target import BASE, folder_digest, model_digest
+from visplay.evaluation.target import folder_digest, model_digest
 from visplay.report.comparison import write_comparison
 from visplay.run import UNFINISHED, write_text
 from visplay.table import Table, sample

@@ -10,7 +10,7 @@ import numpy as np
 
 import rewards
 from rewards import Question
-from rollouts.engine import AdapterVersion, Prompt, Sampling
+from rollouts.engine import BASE, Prompt, Sampling
 from rollouts.transformers_engine import TransformersEngine
 from visplay.config import Model
 from visplay.evaluation.statistics import Estimate, accuracy_interval
@@ -23,7 +23,6 @@ from visplay.roles import questioner_prompt, reasoner_prompt
 from visplay.run import write_text
 from visplay.table import greyed_out
 
-BASE = AdapterVersion(name="base", version=0)
 GREEDY = Sampling(temperature=0, max_tokens=96)
 
 
