@@ -205,6 +205,7 @@ class Limits(Section):
 
     min_valid: float | None = Field(0.5, description="Of the questions, well-formed.")
     min_distinct: float | None = Field(0.1, description="Of the valid questions, different ones.")
+    max_redundancy: float | None = Field(0.5, description="Of the questions about one picture, alike.")
     max_same_question: float | None = Field(0.2, description="Of the valid questions, one and the same.")
     max_repeated: float | None = Field(
         0.95, description="Of the valid questions, asked in an iteration before."
@@ -242,7 +243,9 @@ class Health(Section):
         None, ge=1, description="End the run after so many iterations without a better probe; absent: never."
     )
     blind_questions: int = Field(
-        64, ge=0, description="Kept questions voted on again with a grey picture (drawn by seed); 0 is off."
+        64,
+        ge=0,
+        description="Kept questions answered once more with a grey picture (drawn by seed); 0 is off.",
     )
     limits: Limits = Limits()
 

@@ -25,11 +25,13 @@ def question_health(
         earlier: the questions that earlier iterations asked.
 
     Returns:
-        Counts of questions asked, valid, answerable (the truth has an answer), distinct, clusters among the
-        distinct ones (`rewards.cluster_labels`), clusters that no earlier question falls into, valid ones
-        that an earlier iteration asked in the same words, the most frequent question, and kept; reject
-        reasons; the histogram of confidence; the *true* accuracy of silver answers, kept and rejected apart;
-        calibration: accuracy by bin of confidence. An unanswerable question's silver answer is wrong.
+        Counts of questions asked, valid, answerable (the truth has an answer), distinct, clusters among
+        the distinct ones (`rewards.cluster_labels`), clusters that no earlier question falls into,
+        valid ones that an earlier iteration asked in the same words, the most frequent question,
+        and kept; `redundancy` of the questions about one picture, in [0, 1], mean over pictures: 0
+        where each is a cluster of its own, 1 where all are one; reject reasons; the histogram of
+        confidence; the *true* accuracy of silver answers, kept and rejected apart; calibration:
+        accuracy by bin of confidence. An unanswerable question's silver answer is wrong.
     """
     valid = [row for row in candidates if row["valid"]]
     voted = [row for row in valid if row["silver_answer"] is not None]
@@ -45,6 +47,7 @@ def question_health(
         **_clusters(list(texts), list(dict.fromkeys(earlier))),
         "repeated": sum(row["question"] in before for row in valid),
         "most_frequent": max(texts.values(), default=0),
+        "redundancy": _redundancy(valid),
         "kept": sum(row["kept"] for row in candidates),
         "types": dict(sorted(Counter(row["type"] for row in valid).items())),
         "low_confidence": sum(row["confidence"] < 0.25 for row in once) / max(1, len(once)),
@@ -96,6 +99,19 @@ def _clusters(texts: Sequence[str], earlier: Sequence[str]) -> dict[str, int]:
     label = dict(zip(joined, rewards.cluster_labels(joined), strict=True))
     new = {label[text] for text in now} - {label[text] for text in before}
     return {"clusters": len(set(rewards.cluster_labels(now))), "new_clusters": len(new)}
+
+
+def _redundancy(valid: Sequence[dict[str, Any]]) -> float | None:
+    """(size of the largest cluster - 1) / (questions - 1), mean over pictures; None where none has two."""
+    by_picture: dict[str, list[str]] = {}
+    for row in valid:
+        by_picture.setdefault(row["image_key"], []).append(row["question"])
+    shares = [
+        (max(Counter(rewards.cluster_labels(texts)).values()) - 1) / (len(texts) - 1)
+        for texts in by_picture.values()
+        if len(texts) > 1
+    ]
+    return sum(shares) / len(shares) if shares else None
 
 
 def _silver_accuracy(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

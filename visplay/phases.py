@@ -247,13 +247,13 @@ def _probe_blind(
 def probe_blind_answers(
     table: Table, candidates: Sequence[dict[str, Any]], *, reasoner: AdapterVersion, seed: int
 ) -> dict[str, Any] | None:
-    """Vote again, with grey pictures, on some kept questions; see `visplay.health.blind_answer_rate`."""
+    """Answer some kept questions once more, with grey pictures; see `visplay.health.blind_answer_rate`."""
     kept = [c for c in candidates if c["kept"]]
     count = min(table.config.health.blind_questions, len(kept))
     probed = draw(kept, count, seed=mix_seed(seed, "blind answers"))
-    blind = (
-        _vote_blind(table, probed, reasoner=reasoner, seed=mix_seed(seed, "blind answers")) if probed else []
-    )
+    if not probed:
+        return None
+    blind = _vote_blind(table, probed, reasoner=reasoner, seed=mix_seed(seed, "blind answers"), samples=1)
     return blind_answer_rate([stored_vote(c) for c in probed], blind)
 
 
@@ -271,12 +271,19 @@ def _reject_ungrounded(
 
 
 def _vote_blind(
-    table: Table, candidates: Sequence[dict[str, Any]], *, reasoner: AdapterVersion, seed: int
+    table: Table,
+    candidates: Sequence[dict[str, Any]],
+    *,
+    reasoner: AdapterVersion,
+    seed: int,
+    samples: int | None = None,
 ) -> list[Vote | None]:
     """The Reasoner's votes on candidates' questions with grey pictures, one each."""
     keys = [c["image_key"] for c in candidates]
     asked = [[Question(type=c["type"], question=c["question"], answer="")] for c in candidates]
-    votes = take_votes(table, keys, asked, reasoner=reasoner, phase="curation", seed=seed, blind=True)
+    votes = take_votes(
+        table, keys, asked, reasoner=reasoner, phase="curation", seed=seed, blind=True, samples=samples
+    )
     return [vote for (vote,) in votes]
 
 

@@ -64,6 +64,7 @@ def take_votes(
     phase: Literal["questioner", "curation"],
     seed: int,
     blind: bool = False,
+    samples: int | None = None,
 ) -> list[list[Vote | None]]:
     """Let the Reasoner answer each question m times; None for what is not a question.
 
@@ -75,13 +76,14 @@ def take_votes(
         phase: decides m and the denominator, which the preset may set apart.
         seed: of the sampling.
         blind: grey the pictures out.
+        samples: m, in place of the preset's.
     """
     config, preset = table.config, table.preset
     asked = [(key, item) for key, group in zip(keys, groups, strict=True) for item in group]
     distinct = list(dict.fromkeys((key, item.question) for key, item in asked if isinstance(item, Question)))
     in_curation = phase == "curation"
     sampling = Sampling(
-        n=preset.curation_samples if in_curation else preset.samples,
+        n=samples or (preset.curation_samples if in_curation else preset.samples),
         temperature=config.votes.temperature, top_k=config.votes.top_k, top_p=config.votes.top_p,
         max_tokens=config.reasoner.max_tokens, seed=seed,
     )  # fmt: skip

@@ -83,8 +83,8 @@ def test_what_the_run_is_measured_by_cannot_anchor_it(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "mine.parquet")
     own = tmp_path / "mine.yaml"
     own.write_text(
-        f"id: mine\nsource: {{path: {tmp_path / 'mine.parquet'}}}\nimages: [image]\nquestion: '{{question}}'\n"
-        "answer: answer\nrule: text\n"
+        f"id: mine\nsource: {{path: {tmp_path / 'mine.parquet'}}}\nimages: [image]\n"
+        "question: '{question}'\nanswer: answer\nrule: text\n"
     )
     anchored = {"anchors": 0.25, "anchor_benchmark": str(own)}
     (lesson,) = load_anchors(config(tmp_path, guards=anchored))
