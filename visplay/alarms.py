@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pyarrow.parquet as pq
 
 from visplay.config import Limits
-from visplay.run import read_jsonl
+from visplay.storage import read_jsonl
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ A YAML file says only what differs.
 """
 
 import difflib
+import hashlib
 import pkgutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,9 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 import rewards
-from visplay.errors import ConfigError
+from visplay.errors import ConfigError, CorruptArtifact
+
+_CHECKSUM = "# sha256 of what follows: "  # the first line of a run's own configuration
 
 
 class Section(BaseModel):
@@ -196,6 +199,14 @@ class Health(Section):
     limits: Limits = Limits()
 
 
+class Checkpoints(Section):
+    """Which adapters stay; rollouts, silver sets and samples always do."""
+
+    keep_last: int | None = Field(
+        None, ge=1, description="Keep those of so many last iterations and of the best one; all if absent."
+    )
+
+
 class Rewards(BaseModel):
     """A preset and the values that differ from it, e.g. `rewards.samples=5`."""
 
@@ -258,6 +269,7 @@ class Config(Section):
     optimizer: Optimizer = Optimizer()
     evaluation: Evaluation = Evaluation()
     health: Health = Health()
+    checkpoints: Checkpoints = Checkpoints()
 
     @model_validator(mode="after")
     def _engine_fits_together(self) -> Self:
@@ -320,15 +332,40 @@ def check_config(data: dict[Any, Any]) -> Config:
 
 
 def dump_config(config: Config) -> str:
-    """The resolved configuration as YAML; reading it back gives the same configuration."""
-    return OmegaConf.to_yaml(OmegaConf.create(config.model_dump(mode="json")))
+    """The resolved configuration as YAML under its checksum; reading it back gives the same configuration."""
+    text: str = OmegaConf.to_yaml(OmegaConf.create(config.model_dump(mode="json")))
+    return f"{_CHECKSUM}{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """What `dump_config` wrote, as plain data."""
-    data = OmegaConf.to_container(OmegaConf.load(path))
-    assert isinstance(data, dict), path
+    """What `dump_config` wrote, as plain data.
+
+    Raises:
+        CorruptArtifact: the file is damaged or was edited.
+    """
+    content = path.read_bytes()
+    first, _, rest = content.partition(b"\n")
+    if first.startswith(_CHECKSUM.encode()) and first[-64:] != hashlib.sha256(rest).hexdigest().encode():
+        raise CorruptArtifact(f"{path} is not as the run wrote it")
+    try:
+        data = OmegaConf.to_container(OmegaConf.create(content.decode()))
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
+        raise CorruptArtifact(f"{path} is damaged: {error}") from error
+    if not isinstance(data, dict) or not data:
+        raise CorruptArtifact(f"{path} is damaged: it holds no keys")
     return {str(key): value for key, value in data.items()}
+
+
+def completed_config(data: dict[str, Any]) -> dict[str, Any]:
+    """What `read_config` read, with the defaults of keys that did not exist when it was written.
+
+    So the default of a new key must be what was done before there was the key. Data that this version does
+    not understand is returned as it is.
+    """
+    try:
+        return Config.model_validate(data).model_dump(mode="json")
+    except ValidationError:
+        return data
 
 
 def flat_config(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The three phases of one self-play iteration (Algorithm 1 of arXiv 2511.15661)."""
 
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from rewards import ParseFailure, Question, Reward, Vote
 from rollouts.engine import AdapterVersion, Prompt, Sampling
 from visplay import grpo
 from visplay.roles import questioner_prompt, reasoner_prompt
-from visplay.run import UNFINISHED, write_text
+from visplay.run import UNFINISHED
+from visplay.storage import read_piece, write_piece
 from visplay.table import Table, mix_seed, sample, take_votes, write_table
 
 Group = Sequence[Question | ParseFailure]  # what was asked about one picture
@@ -124,13 +124,15 @@ def curation(
     with table.display.bar("curation", total=-(-len(keys) // chunk)) as advance:
         for start in range(0, len(keys), chunk):
             done = unfinished / f"pictures-{start}.json"
-            if not done.exists():
+            pieces = read_piece(done)
+            if pieces is None:
                 asked = ask_and_vote(
                     table, keys[start : start + chunk], questioner=questioner, reasoner=reasoner,
                     seed=mix_seed(seed, "chunk", start),
                 )  # fmt: skip
-                write_text(done, json.dumps(asked))
-            candidates += json.loads(done.read_text())
+                write_piece(done, asked)
+                pieces = read_piece(done)  # as one that goes on reads it
+            candidates += pieces
             advance(f"kept {sum(c['reject_reason'] == '' for c in candidates)} of {len(candidates)}")
     within = [i for i, candidate in enumerate(candidates) if candidate["reject_reason"] == ""]
     kept = set(_draw(within, min(config.budget, len(within)), seed=mix_seed(seed, "budget")))

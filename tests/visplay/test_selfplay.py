@@ -30,8 +30,9 @@ from visplay.pocket.truth import write_pictures
 from visplay.policy import load_base
 from visplay.progress import Display
 from visplay.roles import reasoner_prompt
-from visplay.run import Run, read_jsonl
+from visplay.run import Run
 from visplay.selfplay import selfplay
+from visplay.storage import read_jsonl
 
 pytestmark = pytest.mark.slow
 SMALL = {

@@ -20,7 +20,7 @@ from visplay.pocket.oracle import oracle
 from visplay.pocket.scenes import Scene, StyleName, render, sample_scenes
 from visplay.policy import load_base
 from visplay.roles import questioner_prompt, reasoner_prompt
-from visplay.run import write_text
+from visplay.storage import write_text
 from visplay.table import greyed_out
 
 BASE = AdapterVersion(name="base", version=0)
