@@ -116,7 +116,7 @@ def damage(folder: Path, files: dict[str, str]) -> list[str]:
             with (folder / name).open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != digest:
                     found.append(name)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             found.append(name)
     return found
 
