@@ -1,21 +1,12 @@
 """What surviving, watching and tracking cost: their seconds inside one pocket run, as a share of it.
 
 Runs one iteration of `configs/pocket.yaml` in this process, with a clock around everything that writes a
-checkpoint, an artifact or the journal, computes health figures, asks the blind questions or sends to a tracker:
+checkpoint, an artifact or the journal, computes health figures, asks blind questions or sends to a tracker:
 
     python benchmarks/overhead.py --images runs/demo-images
 
 The clocks nest: what one span holds is not counted again in the one around it.
 """
-
-import argparse
-import functools
-import sys
-import tempfile
-import time
-from collections import defaultdict
-from pathlib import Path
-from typing import Any
 
 import transformers
 
@@ -26,9 +17,6 @@ import visplay.health
 import visplay.phases
 import visplay.run
 import visplay.tracking
-from visplay.config import load_config
-from visplay.progress import Display
-from visplay.selfplay import selfplay
 
 FUNCTIONS = {
     "journal and artifacts": [

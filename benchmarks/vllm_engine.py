@@ -26,12 +26,12 @@ from vllm import SamplingParams
 from rollouts.chat import Chat
 from rollouts.engine import AdapterVersion, Prompt, Sampling
 from rollouts.vllm_engine import VllmEngine
-from visplay.config import Lora, Model
 from visplay.engines import CPU_DEFAULTS
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.policy import Policy, adapter_folder, load_base, model_source
 from visplay.preflight import stir, trainer_logprobs
 from visplay.roles import questioner_prompt, reasoner_prompt
+from visplay.sections import Lora, Model
 
 POCKET = Model(path="pocket", dtype="float32")
 TYPES = ["numerical", "yes/no", "short answer"]

@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 import pyarrow.parquet as pq
 
-from visplay.config import Limits, check_config, read_config
+from visplay.config import check_config, read_config
 from visplay.health import calibration_error
-from visplay.run import read_jsonl
+from visplay.sections import Limits
+from visplay.storage import read_jsonl
 
 FEWEST = 20  # votes inside the band below which their accuracy says too little
 RATIO = "sampling/importance_sampling_ratio/mean"

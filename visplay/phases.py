@@ -1,6 +1,5 @@
 """The three phases of one self-play iteration (Algorithm 1 of arXiv 2511.15661)."""
 
-import json
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,9 +13,10 @@ from visplay.guards import Lesson, asked_by_base
 from visplay.health import blind_answer_rate
 from visplay.progress import Advance
 from visplay.roles import questioner_prompt
-from visplay.run import UNFINISHED, write_text
+from visplay.run import UNFINISHED
 from visplay.seeds import draw
 from visplay.silver import stored_vote
+from visplay.storage import read_piece, write_piece
 from visplay.table import Table, mix_seed, sample, take_votes, write_table
 
 Group = Sequence[Question | ParseFailure]  # what was asked about one picture
@@ -119,7 +119,8 @@ def curation(
     with table.display.bar("curation", total=-(-len(keys) // chunk)) as advance:
         for start in range(0, len(keys), chunk):
             done = unfinished / f"pictures-{start}.json"
-            if not done.exists():
+            pieces = read_piece(done)
+            if pieces is None:
                 of_chunk, asked = keys[start : start + chunk], []
                 for name, asker, of in (
                     ("questioner", questioner, [key for key in of_chunk if key not in by_base]),
@@ -131,8 +132,9 @@ def curation(
                         table, of, questioner=asker, reasoner=reasoner, seed=mix_seed(seed, "chunk", start)
                     )
                     asked += [row | {"asked_by": name} for row in rows]
-                write_text(done, json.dumps(asked))
-            candidates += json.loads(done.read_text())
+                write_piece(done, asked)
+                pieces = read_piece(done)  # as one that goes on reads it
+            candidates += pieces
             advance(f"kept {sum(c['reject_reason'] == '' for c in candidates)} of {len(candidates)}")
     within = [i for i, candidate in enumerate(candidates) if candidate["reject_reason"] == ""]
     kept = set(draw(within, min(config.budget, len(within)), seed=mix_seed(seed, "budget")))

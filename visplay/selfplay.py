@@ -23,6 +23,7 @@ from visplay.checkpoints import (
     keep_roll_back,
     kept_adapter,
     rolled_back,
+    superseded,
     with_trained,
 )
 from visplay.config import Config
@@ -38,8 +39,9 @@ from visplay.pocket.truth import read_truth
 from visplay.policy import Policy, adapter_folder, load_base
 from visplay.preflight import check as check_engine
 from visplay.progress import Display, Stopwatch
-from visplay.run import Run, append_jsonl, write_text
+from visplay.run import PRUNED, PRUNING, UNFINISHED, Run
 from visplay.silver import SilverExample, read_silver
+from visplay.storage import append_jsonl, damaged_pieces, write_text
 from visplay.table import Table
 from visplay.tracking import Tracker
 
@@ -62,6 +64,7 @@ def selfplay(config: Config, *, display: Display, api_key: str | None = None) ->
             adapters = train_reasoner(table, run, iteration, adapters, silver)
             measure(table, run, iteration, adapters)
             adapters = watch_health(table, run, iteration, adapters)
+            prune(table, run, iteration, adapters)
             if patience_is_out(table, run, iteration):
                 break
         if config.evaluation.full_at_end:
@@ -238,8 +241,25 @@ def watch_health(table: Table, run: Run, iteration: int, adapters: Adapters) -> 
         table.display.say(f"going on with the adapters of iteration {found['rolled_back_to']}")
         adapters = rolled_back(adapters, folder)
         for adapter in adapters.values():
-            table.engine.publish(adapter)
+            if adapter.path is not None and adapter.path.exists():
+                table.engine.publish(adapter)
     return adapters
+
+
+def prune(table: Table, run: Run, iteration: int, adapters: Adapters) -> None:
+    """Remove adapters that `checkpoints.keep_last` lets go; what a pruning step lists is no longer missed."""
+    keep_last = table.config.checkpoints.keep_last
+
+    def work(folder: Path) -> list[dict[str, Any]]:
+        best = best_iteration(run.folder, last=iteration, probe=table.config.health.probe)
+        kept = {0, best, *range(max(0, iteration - keep_last + 1), iteration + 1)} if keep_last else set()
+        listed = superseded(run.folder, last=iteration, kept=kept, current=adapters)
+        write_text(folder / PRUNED, json.dumps(listed, indent=2))
+        return []
+
+    if keep_last is not None:
+        _step(table, run, f"iteration-{iteration}/{PRUNING}", work)
+    run.remove_pruned()
 
 
 def patience_is_out(table: Table, run: Run, iteration: int) -> bool:
@@ -278,13 +298,15 @@ def _check_names(config: Config) -> None:
 
 def _step(table: Table, run: Run, name: str, work: Callable[[Path], list[dict[str, Any]]]) -> Path:
     """Do a step of the run unless it is done; returns its folder."""
-    if not run.has(name):
+    if not run.has(name) and not run.take_up(name):
         with run.step(name) as scratch:
-            if not (scratch / "metrics.jsonl").exists():  # else killed just before the step was noted
-                rows = work(scratch)
-                write_text(scratch / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-                with table.watch("telemetry"):  # those of a trained phase were sent step by step
-                    table.tracker.log_rows([row for row in rows if "step" not in row])
+            for piece in damaged_pieces(scratch / UNFINISHED):
+                table.display.say(f"{piece} is damaged or vouches for a damaged file; it is done again")
+                piece.unlink()
+            rows = work(scratch)
+            write_text(scratch / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+            with table.watch("telemetry"):  # those of a trained phase were sent step by step
+                table.tracker.log_rows([row for row in rows if "step" not in row])
         append_jsonl(run.folder / "timings.jsonl", {"step": name, "seconds": table.watch.take()})
     run.collect_metrics()
     return run.folder / name
@@ -293,7 +315,8 @@ def _step(table: Table, run: Run, name: str, work: Callable[[Path], list[dict[st
 def _publish_trained(table: Table, adapters: Adapters, role: str, folder: Path) -> Adapters:
     """Publish a phase's result and put it in place of the version it was trained from."""
     trained = kept_adapter(folder)
-    table.engine.publish(trained)
+    if trained.path is not None and trained.path.exists():  # else pruned: a later one is published
+        table.engine.publish(trained)
     return with_trained(adapters, role, trained)
 
 

@@ -1,5 +1,6 @@
 """What every phase uses: the players at their table, one way to sample, one way to vote."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from visplay.policy import Policy
 from visplay.progress import Display, Stopwatch
 from visplay.roles import reasoner_prompt
 from visplay.seeds import mix_seed as mix_seed
+from visplay.storage import write_bytes
 from visplay.tracking import Tracker
 
 
@@ -108,5 +110,7 @@ def take_votes(
 
 
 def write_table(path: Path, records: list[dict[str, Any]]) -> None:
-    """Write rows as parquet."""
-    pq.write_table(pa.Table.from_pylist(records), path)
+    """Write rows as parquet, whole or not at all."""
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(records), buffer)
+    write_bytes(path, buffer.getvalue())

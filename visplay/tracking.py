@@ -17,7 +17,7 @@ from accelerate.tracking import GeneralTracker, TensorBoardTracker, TrackioTrack
 
 from visplay.config import Config, flat_config
 from visplay.errors import ConfigError
-from visplay.run import write_text
+from visplay.storage import write_text
 
 
 class Tracker:

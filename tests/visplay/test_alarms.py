@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from visplay.alarms import WATCHED, best_iteration, check, iteration_figures
-from visplay.config import Limits
+from visplay.sections import Limits
 
 HEALTHY: dict[str, float | None] = {
     "valid": 0.98, "distinct": 0.4, "redundancy": 0.1,

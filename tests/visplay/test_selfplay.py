@@ -25,7 +25,7 @@ from rollouts.launch import Server
 from rollouts.transformers_engine import TransformersEngine
 from visplay.ask import ask, print_asked
 from visplay.checkpoints import adapters_after, kept_adapter
-from visplay.config import Config, Model, check_config
+from visplay.config import Config, check_config
 from visplay.engines import CPU_DEFAULTS
 from visplay.errors import HealthAlarm, PreflightError, RunError
 from visplay.export import export
@@ -35,8 +35,10 @@ from visplay.pocket.truth import write_pictures
 from visplay.policy import load_base
 from visplay.progress import Display
 from visplay.roles import reasoner_prompt
-from visplay.run import Run, read_jsonl
+from visplay.run import Run
+from visplay.sections import Model
 from visplay.selfplay import selfplay
+from visplay.storage import read_jsonl
 
 pytestmark = pytest.mark.slow
 SMALL = {

@@ -9,8 +9,9 @@ from typing import Any
 from rollouts.engine import BASE, AdapterVersion
 from visplay import pocket
 from visplay.checkpoints import adapters_after
-from visplay.config import Model, read_config
+from visplay.config import read_config
 from visplay.errors import EvaluationError
+from visplay.sections import Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

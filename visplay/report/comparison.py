@@ -10,7 +10,7 @@ from visplay.evaluation.sides import Side
 from visplay.report.page import page
 from visplay.report.samples import thumbnail
 from visplay.report.wording import is_synthetic
-from visplay.run import write_text
+from visplay.storage import write_text
 
 SHOWN_TEXT = 4000  # characters of an output
 

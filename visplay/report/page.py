@@ -22,7 +22,7 @@ from visplay.report import wording
 from visplay.report.figures import accuracy_figures, label_figures, training_figures
 from visplay.report.reading import Story, read_story
 from visplay.report.samples import LoadImage, Shown, choose_answers, choose_questions, thumbnail
-from visplay.run import write_text
+from visplay.storage import write_text
 
 
 def write_report(run_folder: Path, *, load_image: LoadImage | None = None) -> Path:

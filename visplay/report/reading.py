@@ -10,7 +10,7 @@ import yaml
 
 from visplay.errors import CorruptArtifact, RunError
 from visplay.evaluation.table import read_summaries
-from visplay.run import read_jsonl
+from visplay.storage import read_jsonl
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
