@@ -21,7 +21,7 @@ from visplay.evaluation.statistics import paired_difference
 from visplay.evaluation.table import percent_interval, points, read_summaries
 from visplay.health import is_right
 from visplay.pocket.lessons import is_glance
-from visplay.run import read_jsonl
+from visplay.storage import read_jsonl
 
 ARMS = {
     "method": [],

@@ -26,12 +26,12 @@ from vllm import SamplingParams
 from rollouts.chat import Chat
 from rollouts.engine import AdapterVersion, Prompt, Sampling
 from rollouts.vllm_engine import VllmEngine
-from visplay.config import Lora, Model
 from visplay.engines import CPU_DEFAULTS
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.policy import Policy, adapter_folder, load_base, model_source
 from visplay.preflight import stir, trainer_logprobs
 from visplay.roles import questioner_prompt, reasoner_prompt
+from visplay.sections import Lora, Model
 
 POCKET = Model(path="pocket", dtype="float32")
 TYPES = ["numerical", "yes/no", "short answer"]
@@ -84,6 +84,7 @@ def throughput(rounds: int) -> None:
 
         order = [("engine", ours), ("bare", bare)]
         for name, work in order if round_ % 2 else order[::-1]:
+            engine._forget()  # the engine does so itself; pictures that a run asks about are new to bare, too
             took = seconds(work)
             if round_ >= 0:
                 tokens[name].append(made[name] / took)

@@ -6,6 +6,7 @@ only be told apart by a computer algebra system, and stops it when the interpret
 
 from rewards.bleu import bleu_distances, bleu_scores
 from rewards.diversity import (
+    cluster_labels,
     cluster_shares,
     embedding_distances,
     grouped_cluster_shares,
@@ -37,6 +38,7 @@ __all__ = [
     "bleu_distances",
     "bleu_scores",
     "blind_agreement",
+    "cluster_labels",
     "cluster_shares",
     "embedding_distances",
     "entropy_difficulty",

@@ -30,6 +30,22 @@ def cluster_shares(
     return np.bincount(labels)[labels] / max(1, len(questions))
 
 
+def cluster_labels(
+    questions: Sequence[str], *, threshold: float = 0.5, distances: Distances = bleu_distances
+) -> list[int]:
+    """Returns the number of each question's cluster, [n]; equal texts always share one.
+
+    Args:
+        questions: n texts.
+        threshold: the cut, in units of distance, > 0.
+        distances: texts to a symmetric [n, n] matrix of distances.
+    """
+    points = sorted({" ".join(text.split()) for text in questions})
+    labels = average_linkage(distances(points), threshold=threshold)
+    of = {text: int(label) for text, label in zip(points, labels, strict=True)}
+    return [of[" ".join(text.split())] for text in questions]
+
+
 def grouped_cluster_shares(
     groups: Sequence[Sequence[str]],
     *,

@@ -30,6 +30,9 @@ class AdapterVersion:
         return f"{self.name}@{self.version}"
 
 
+BASE = AdapterVersion(name="base", version=0)  # the base VLM as it is
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
     """One chat prompt with its images.

@@ -10,11 +10,10 @@ from vllm import LLM, SamplingParams
 from vllm.lora.request import LoRARequest
 
 from rollouts.chat import Chat, image_id
-from rollouts.engine import AdapterVersion, Completion, Prompt, Sampling, same_version
+from rollouts.engine import BASE, AdapterVersion, Completion, Prompt, Sampling, same_version
 from rollouts.launch import reserved_rank
 from rollouts.merge import write_merged
 
-_BASE = AdapterVersion(name="base", version=0)
 _Key = tuple[str, int]
 
 
@@ -104,7 +103,7 @@ class VllmEngine:
             request = self._request(adapter)
             self._wake()
             if self._merged:
-                self._merged.switch_to(adapter if request else _BASE)
+                self._merged.switch_to(adapter if request else BASE)
             outputs = self._together(
                 [self._as_vllm(prompt) for prompt in prompts],
                 [SamplingParams(**self._chat.parameters(sampling, prompt=i)) for i in range(len(prompts))],
@@ -164,13 +163,13 @@ class VllmEngine:
             live = self._merged.live
         else:
             numbers = {request.lora_int_id: version for version, request in self._loaded.values()}
-            live = numbers[output.lora_request.lora_int_id] if output.lora_request else _BASE
-        return asked if live is _BASE and asked.path is None else live
+            live = numbers[output.lora_request.lora_int_id] if output.lora_request else BASE
+        return asked if live is BASE and asked.path is None else live
 
     def _together(
         self, requests: list[Any], sampling: list[SamplingParams], adapter: LoRARequest | None
     ) -> list[Any]:
-        """Outputs in the requests' order, to the bit the same whatever was asked before and however busy it is.
+        """Outputs in the requests' order, the same to the bit whatever was asked before, however busy it is.
 
         Log-probs are rounded by batch. vLLM's scheduler runs in a process of its own and would batch what
         happens to have arrived, and what earlier calls left in its caches would not be computed again: so it
@@ -205,7 +204,7 @@ class _Merged:
     def __init__(self, llm: LLM, base: str, *, dtype: str, **options: Any) -> None:
         self._llm, self._base, self._dtype, self._options = llm, base, dtype, options
         self._scratch = tempfile.TemporaryDirectory(prefix="visplay-merged-")
-        self.live = _BASE
+        self.live = BASE
 
     def add(self, adapter: AdapterVersion) -> None:
         folder = self._folder(adapter)
@@ -220,7 +219,7 @@ class _Merged:
     def switch_to(self, adapter: AdapterVersion) -> None:
         if adapter == self.live:
             return
-        source = self._base if adapter is _BASE else str(self._folder(adapter))
+        source = self._base if adapter is BASE else str(self._folder(adapter))
         self._llm.collective_rpc("reload_weights", kwargs={"weights_path": source})
         self.live = adapter
 

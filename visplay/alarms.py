@@ -9,8 +9,13 @@ from typing import Any, Literal
 
 import pyarrow.parquet as pq
 
-from visplay.config import Limits
-from visplay.run import read_jsonl
+from visplay.config import check_config, read_config
+from visplay.health import calibration_error
+from visplay.sections import Limits
+from visplay.storage import read_jsonl
+
+FEWEST = 20  # votes inside the band below which their accuracy says too little
+RATIO = "sampling/importance_sampling_ratio/mean"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +46,18 @@ WATCHED = (
         meaning="the Questioner asks the same again and again (R-Zero's collapse without its penalty)",
     ),
     Watched(
+        figure="redundancy", limit="max_redundancy", side="most",
+        meaning="the questions about one picture are all alike",
+    ),
+    Watched(
+        figure="same_question", limit="max_same_question", side="most",
+        meaning="one question is asked of many pictures",
+    ),
+    Watched(
+        figure="repeated", limit="max_repeated", side="most",
+        meaning="the Questioner asks what it asked in earlier iterations",
+    ),
+    Watched(
         figure="kept", limit="min_kept", side="least",
         meaning="hardly any question is informative: votes agree, or scatter, on nearly all",
     ),
@@ -53,6 +70,14 @@ WATCHED = (
         meaning="most silver answers that training used are wrong",
     ),
     Watched(
+        figure="probe_silver", limit="min_probe_silver", side="least",
+        meaning="on labelled questions, votes of moderate confidence are mostly wrong",
+    ),
+    Watched(
+        figure="blind_answers", limit="max_blind_answers", side="most",
+        meaning="most kept questions are answered the same without the picture",
+    ),
+    Watched(
         figure="same_answer", limit="max_same_answer", side="most",
         meaning="the Reasoner gives one answer to nearly everything",
     ),
@@ -61,11 +86,23 @@ WATCHED = (
         meaning="the Reasoner no longer boxes its answers",
     ),
     Watched(
+        figure="truncated", limit="max_truncated", side="most",
+        meaning="most completions reach the length limit; raise max_tokens or look for endless text",
+    ),
+    Watched(
         figure="no_spread", limit="max_no_spread", side="most",
         meaning="most groups have equal rewards and teach nothing",
     ),
     Watched(
         figure="kl", limit="max_kl", side="most", meaning="the policy has run far from the phase's start",
+    ),
+    Watched(
+        figure="entropy", limit="min_entropy", side="least",
+        meaning="a role answers without any variation, so groups have nothing to tell apart",
+    ),
+    Watched(
+        figure="ratio_error", limit="max_ratio_error", side="most",
+        meaning="engine and trainer disagree about the probability of what was sampled",
     ),
     Watched(
         figure="accuracy_change", limit="min_accuracy_change", side="least",
@@ -105,33 +142,62 @@ def check(figures: Mapping[str, float | None], limits: Limits) -> list[Alarm]:
     return found
 
 
-def iteration_figures(run: Path, iteration: int) -> dict[str, float | None]:
-    """What is watched of one iteration, each from its stored rows; None where it is not known.
+def iteration_figures(run: Path, iteration: int, *, probe: str | None = None) -> dict[str, float | None]:
+    """Everything that is watched of one iteration, and more to look at; None where it is not known.
 
-    Shares are in [0, 1]: `valid` of all questions; `distinct` and `kept` of the valid ones; `low_confidence`
-    (c < 0.25) of those voted on; `silver_accuracy` of the kept ones whose truth is known; `same_answer`, the
-    largest share of one answer, and `parsed` over all benchmarks; `no_spread` of the training groups, mean
-    of the worse phase. `kl` is the larger of both phases' last steps, in nats. `accuracy_change` is the
-    largest loss against the base that is called worse, in [-1, 0]; 0 where none is.
+    All from what the iteration has stored. Shares in [0, 1] are, of the questions, `valid`; of the valid
+    ones `distinct`, `clusters`, `new_clusters`, `same_question` (the most frequent one), `repeated`
+    (asked in an iteration before) and `kept`; `redundancy` of the questions about one picture (0 none, 1
+    all alike); `low_confidence` (c < 0.25) of those voted on; `silver_accuracy` of the kept ones whose
+    truth is known, `blind_answers` of those asked again with a grey picture; `same_answer`, the largest
+    share of one answer, and `parsed` of all benchmark answers; `probe_silver`, right among the probe's
+    majority answers inside the informative band, None for fewer than `FEWEST`. Of the training
+    completions, as mean of a phase and the worse one's, `truncated`, `no_spread` (groups of equal
+    rewards). At the end of a phase, the worse one's: `kl` and `entropy`, in nats per token.
+    `ratio_error` is the largest distance of a step's mean importance ratio from 1, `grad_norm` the
+    largest before clipping. `questioner_tokens` and `reasoner_tokens` are mean lengths of completions.
+    `calibration_error` is in [0, 1]. `probe_accuracy` is greedy. `accuracy_change` is the largest loss
+    against the base that is called worse, in [-1, 0]; 0 where none is.
     """
     folder = run / f"iteration-{iteration}"
-    asked = json.loads((folder / "curation" / "summary.json").read_text())
-    silver = (asked["silver_accuracy"] or {}).get("kept")
-    phases = [read_jsonl(folder / name / "metrics.jsonl") for name in ("questioner", "reasoner")]
-    trained = [rows for rows in phases if rows]
-    samples = pq.read_table(folder / "evaluation" / "samples.parquet", columns=["answer"])
-    answers = samples["answer"].to_pylist()
-    measured = json.loads((folder / "evaluation" / "summary.json").read_text())["benchmarks"]
+    asked = _read_json(folder / "curation" / "summary.json")
+    silver, blind = (asked["silver_accuracy"] or {}).get("kept"), asked["blind_answers"]
+    phases = {name: read_jsonl(folder / name / "metrics.jsonl") for name in ("questioner", "reasoner")}
+    trained = [rows for rows in phases.values() if rows]
+    samples = pq.read_table(folder / "evaluation" / "samples.parquet").to_pylist()
+    answers = [row["answer"] for row in samples]
+    measured = _read_json(folder / "evaluation" / "summary.json")["benchmarks"]
+    probe = probe or next(iter(measured))
+    valid = max(1, asked["valid"])
     return {
         "valid": asked["valid"] / asked["questions"],
-        "distinct": asked["distinct"] / max(1, asked["valid"]),
-        "kept": asked["kept"] / max(1, asked["valid"]),
+        "distinct": asked["distinct"] / valid,
+        "clusters": asked["clusters"] / valid,
+        "new_clusters": asked["new_clusters"] / valid,
+        "redundancy": asked["redundancy"],
+        "same_question": asked["most_frequent"] / valid,
+        "repeated": asked["repeated"] / valid,
+        "kept": asked["kept"] / valid,
         "low_confidence": asked["low_confidence"],
         "silver_accuracy": silver["value"] if silver else None,
+        "probe_silver": _probe_silver([row for row in samples if row["benchmark"] == probe], run),
+        "calibration_error": calibration_error(asked["calibration"]) if asked["calibration"] else None,
+        "blind_answers": blind["value"] if blind else None,
         "same_answer": _largest_share(answers),
         "parsed": sum(answer is not None for answer in answers) / len(answers),
+        "truncated": max((_mean(rows, "completions/clipped_ratio") for rows in trained), default=None),
         "no_spread": max((_mean(rows, "frac_reward_zero_std") for rows in trained), default=None),
         "kl": max((rows[-1]["kl"] for rows in trained if "kl" in rows[-1]), default=None),
+        "entropy": min((rows[-1]["entropy"] for rows in trained), default=None),
+        "ratio_error": max(
+            (abs(row[RATIO] - 1) for rows in trained for row in rows if RATIO in row), default=None
+        ),
+        "grad_norm": max((row["grad_norm"] for rows in trained for row in rows), default=None),
+        **{
+            f"{name}_tokens": _mean(rows, "completions/mean_length") if rows else None
+            for name, rows in phases.items()
+        },
+        "probe_accuracy": measured[probe]["accuracy"]["value"],
         "accuracy_change": min(
             (b["paired"]["difference"] for b in measured.values() if b["paired"]["verdict"] == "worse"),
             default=0.0,
@@ -139,14 +205,28 @@ def iteration_figures(run: Path, iteration: int) -> dict[str, float | None]:
     }
 
 
-def best_iteration(run: Path, *, last: int) -> int:
-    """The iteration, up to `last`, that is most accurate on the first benchmark; the earliest of equals."""
+def best_iteration(run: Path, *, last: int, probe: str | None = None) -> int:
+    """The iteration, up to `last`, that is most accurate on the probe; the earliest of equals.
+
+    The probe is a measured benchmark, the first one by default.
+    """
     accuracy = []
     for iteration in range(last + 1):
-        path = run / f"iteration-{iteration}" / "evaluation" / "summary.json"
-        first = next(iter(json.loads(path.read_text())["benchmarks"].values()))
-        accuracy.append(first["accuracy"]["value"])
+        measured = _read_json(run / f"iteration-{iteration}" / "evaluation" / "summary.json")["benchmarks"]
+        accuracy.append(measured[probe or next(iter(measured))]["accuracy"]["value"])
     return accuracy.index(max(accuracy))
+
+
+def _probe_silver(rows: Sequence[Mapping[str, Any]], run: Path) -> float | None:
+    """Of the probe's majority answers that curation would keep, the share that is right."""
+    preset = check_config(read_config(run / "config.yaml")).rewards.resolve()
+    voted = [row for row in rows if row["majority_correct"] is not None and row["majority"] is not None]
+    band = [r for r in voted if preset.low <= r["majority_confidence"] <= preset.high]
+    return sum(r["majority_correct"] for r in band) / len(band) if len(band) >= FEWEST else None
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text())
 
 
 def _largest_share(answers: Sequence[str | None]) -> float | None:

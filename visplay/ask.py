@@ -15,6 +15,7 @@ from visplay.phases import ask_and_vote
 from visplay.policy import Policy, load_base
 from visplay.progress import Display, Stopwatch
 from visplay.table import Table
+from visplay.tracking import Tracker
 
 
 def ask(
@@ -52,6 +53,7 @@ def ask(
         truth=None,
         watch=Stopwatch(),
         display=display,
+        tracker=Tracker(config.model_copy(update={"report_to": []})),
     )
     for adapter in adapters.values():
         table.engine.publish(adapter)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rollouts.engine import AdapterVersion
 from visplay.errors import RunError
-from visplay.run import read_jsonl, write_text
+from visplay.run import SEAL
+from visplay.storage import read_jsonl, write_text
 
 Adapters = dict[str, AdapterVersion]  # by role; with shared adapters both roles name the same version
 ROLES = ("questioner", "reasoner")
@@ -48,7 +49,7 @@ def adapters_after(run: Path, *, iteration: int | None = None) -> tuple[int, Ada
         The iteration, 0 for the base with adapters that change nothing yet, and the versions by role.
 
     Raises:
-        RunError: not a run's folder, or the iteration is not finished.
+        RunError: not a run's folder, or the iteration is not finished, or its adapters were pruned.
     """
     steps = {entry["step"] for entry in read_jsonl(run / "journal.jsonl")}
     measured = sorted(int(re.findall(r"\d+", step)[0]) for step in steps if step.endswith("/evaluation"))
@@ -57,6 +58,29 @@ def adapters_after(run: Path, *, iteration: int | None = None) -> tuple[int, Ada
     last = measured[-1] if iteration is None else iteration
     if last not in measured:
         raise RunError(f"iteration {last} of {run} is not finished; finished are {measured}")
+    adapters = _versions_after(run, last, steps=steps)
+    if any(adapter.path is None or not adapter.path.is_dir() for adapter in adapters.values()):
+        raise RunError(f"the adapters of iteration {last} of {run} were removed (checkpoints.keep_last)")
+    return last, adapters
+
+
+def superseded(run: Path, *, last: int, kept: set[int], current: Adapters) -> list[str]:
+    """Folders of adapters, relative to the run's, that no iteration in `kept` needs, nor what comes next."""
+    steps = {entry["step"] for entry in read_jsonl(run / "journal.jsonl")}
+    needed = {adapter.path for adapter in current.values()}
+    for iteration in kept:
+        needed |= {adapter.path for adapter in _versions_after(run, iteration, steps=steps).values()}
+    old = [run / f"iteration-{i}" for i in range(1, last + 1) if i not in kept]
+    found = [path for folder in old for step in sorted(folder.glob("*/")) for path in step.rglob("adapter")]
+    return [str(path.relative_to(run)) for path in found if path not in needed and _is_sealed(path)]
+
+
+def _is_sealed(adapter: Path) -> bool:
+    """Whether its step lists its files one by one, so that some of them can go."""
+    return any((folder / SEAL).exists() for folder in adapter.parents)
+
+
+def _versions_after(run: Path, last: int, *, steps: set[str]) -> Adapters:
     adapters = first_adapters(run / "iteration-0" / "adapters")
     for number in range(1, last + 1):
         for step in (f"iteration-{number}/{role}" for role in ROLES):
@@ -64,7 +88,7 @@ def adapters_after(run: Path, *, iteration: int | None = None) -> tuple[int, Ada
                 adapters = with_trained(adapters, step.split("/")[1], kept_adapter(run / step))
         if number < last:
             adapters = rolled_back(adapters, run / f"iteration-{number}" / "health")
-    return last, adapters
+    return adapters
 
 
 def keep_roll_back(current: Adapters, best: Adapters, folder: Path) -> None:

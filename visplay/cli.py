@@ -1,15 +1,11 @@
 """The command line."""
 
-import errno
 import os
-import shlex
-import signal
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,9 +13,7 @@ from rollouts.engine import EngineUnavailable
 from visplay import __version__
 from visplay.errors import VisplayError
 from visplay.evaluation import commands
-
-if TYPE_CHECKING:
-    from visplay.progress import Display
+from visplay.leaving import saying_how_to_go_on
 
 API_KEY = "VLLM_API_KEY"  # vLLM's own name: servers that we start read it too
 
@@ -74,50 +68,13 @@ def train(
     from visplay.report import write_report
 
     settings = load_config(config, overrides or [])
-    from visplay.selfplay import selfplay
-
     display = Display()
-    with _saying_how_to_go_on(display):
+    with saying_how_to_go_on(commands.this_command(), say=display.say):
+        from visplay.selfplay import selfplay
+
         folder = selfplay(settings, display=display, api_key=os.environ.get(API_KEY))
         print_result(folder)
         display.say(f"report: {write_report(folder)}")
-
-
-@contextmanager
-def _saying_how_to_go_on(display: "Display") -> Iterator[None]:
-    """Leave on Ctrl-C, SIGTERM, a full disk or lack of memory with one clear line; what is done is kept."""
-
-    def leave(signum: int, frame: object) -> None:
-        raise _Stopped(signum)
-
-    before = {number: signal.signal(number, leave) for number in (signal.SIGINT, signal.SIGTERM)}
-    again = f"go on with: {shlex.join(['visplay', *sys.argv[1:]])}"
-    try:
-        yield
-    except _Stopped as stopped:
-        display.say(f"stopped; all finished steps are kept; {again}")
-        raise SystemExit(128 + stopped.signum) from None
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise VisplayError(f"the disk is full; make room, then {again}") from error
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "out of memory" not in str(error).lower():
-            raise
-        raise VisplayError(
-            f"out of memory: lower engine.batch_size or optimizer.micro_batch_size, then start a run under "
-            f"another name; or free memory and {again}"
-        ) from error
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-class _Stopped(BaseException):
-    """A signal asked us to leave; not an Exception, so that nothing on the way takes it for a failure."""
-
-    def __init__(self, signum: int) -> None:
-        self.signum = signum
 
 
 @app.command()

@@ -9,9 +9,10 @@ from rollouts.engine import EngineUnavailable, RolloutEngine
 from rollouts.launch import Server, reserved_rank
 from rollouts.server_engine import ServerEngine
 from rollouts.transformers_engine import TransformersEngine
-from visplay.config import Config, Model
+from visplay.config import Config
 from visplay.errors import ConfigError, EngineError
 from visplay.policy import load_base, load_processor, model_source, picture_size
+from visplay.sections import Model
 
 MAX_ADAPTERS = 3  # the frozen Reasoner, the current policy and the one that comes in
 # What vLLM 0.32 needs on a CPU; engine.vllm overrides each.

@@ -12,7 +12,7 @@ from visplay.config import Config, check_config, read_config
 from visplay.errors import RunError
 from visplay.evaluation.table import percent_interval, points, read_summaries
 from visplay.policy import load_base
-from visplay.run import write_text
+from visplay.storage import write_text
 
 Form = Literal["adapter", "merged"]
 

@@ -5,7 +5,6 @@ correction; who generates, with which weights and for which reward, is decided h
 """
 
 import itertools
-import json
 import math
 import shutil
 from collections.abc import Callable, Sequence
@@ -22,10 +21,10 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from rewards import Reward
 from rollouts.engine import AdapterVersion, Completion, Prompt, RolloutEngine
-from visplay.config import Optimizer, Phase
 from visplay.errors import PreflightError, TrainingDiverged
 from visplay.policy import Policy, adapter_folder, save_adapter
-from visplay.run import write_text
+from visplay.sections import Optimizer, Phase
+from visplay.storage import read_piece, write_piece
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,11 +117,15 @@ def train(
 
 
 def finished_steps(scratch: Path) -> list[dict[str, Any]]:
-    """The steps up to the last checkpoint of a phase that was stopped: `metrics` and `records` of each."""
-    if not (scratch / "checkpoint.json").exists():
+    """The steps up to the last checkpoint of a phase that was stopped: `metrics` and `records` of each.
+
+    None where any of it, the checkpoint included, is not as it was written: the phase then begins again.
+    """
+    last = read_piece(scratch / "checkpoint.json")
+    if last is None:
         return []
-    last = json.loads((scratch / "checkpoint.json").read_text())["step"]
-    return [json.loads((scratch / f"step-{step}.json").read_text()) for step in range(1, last + 1)]
+    steps = [read_piece(scratch / f"step-{step}.json") for step in range(1, last["step"] + 1)]
+    return [] if None in steps else steps
 
 
 def _trainer(
@@ -221,6 +224,7 @@ class _Steps(TrainerCallback):
         self._scratch, self.finished, self._on_step = scratch, finished, on_step
         self.folder = scratch / "trainer"
         self.records: list[dict[str, Any]] = []  # of the step in flight
+        self._drop_others()  # cut short by a kill
         for step in finished:
             on_step(step["metrics"])
 
@@ -243,15 +247,19 @@ class _Steps(TrainerCallback):
                 )
         step = {"metrics": row, "records": self.records}
         self.finished.append(step)
-        write_text(self._scratch / f"step-{state.global_step}.json", json.dumps(step))
+        write_piece(self._scratch / f"step-{state.global_step}.json", step)
         self._on_step(row)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Note that this step's checkpoint is whole, and drop the one before."""
-        write_text(self._scratch / "checkpoint.json", json.dumps({"step": state.global_step}))
-        for old in self.folder.glob("checkpoint-*"):
-            if old != self.checkpoint:
-                shutil.rmtree(old)
+        note = self._scratch / "checkpoint.json"
+        write_piece(note, {"step": state.global_step}, vouch_for=self.checkpoint)
+        self._drop_others()
+
+    def _drop_others(self) -> None:
+        for other in self.folder.glob("checkpoint-*"):
+            if other != self.checkpoint:
+                shutil.rmtree(other)
 
 
 def _reward(prompts: Any, completions: Any, reward: list[float], **_: Any) -> list[float | None]:

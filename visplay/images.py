@@ -8,7 +8,6 @@ import difflib
 import hashlib
 import io
 import json
-import os
 import warnings
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from visplay.errors import ConfigError, ImageSourceError
+from visplay.storage import write_bytes
 
 MID_GREY = (128, 128, 128)  # an all-black picture counts as padding in some architectures
 
@@ -99,9 +99,9 @@ class ImageSet:
         table = pa.Table.from_pylist([asdict(record) for record in self.records], schema=schema)
         buffer = io.BytesIO()
         pq.write_table(table, buffer)
-        _write_atomically(folder / "manifest.parquet", buffer.getvalue())
+        write_bytes(folder / "manifest.parquet", buffer.getvalue())
         lines = [json.dumps(asdict(skipped), ensure_ascii=False) + "\n" for skipped in self.skipped]
-        _write_atomically(folder / "skipped.jsonl", "".join(lines).encode())
+        write_bytes(folder / "skipped.jsonl", "".join(lines).encode())
 
 
 def read_images(source: str | Path, *, column: str = "image", limit: int | None = None) -> ImageSet:
@@ -324,9 +324,3 @@ def cell_bytes(cell: object, *, base: Path) -> bytes:
 def greyed_out(picture: Image.Image) -> Image.Image:
     """A mid-grey picture of the same size: what the Reasoner gets when it is to answer blind."""
     return Image.new("RGB", picture.size, MID_GREY)
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)

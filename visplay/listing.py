@@ -1,13 +1,16 @@
 """What runs there are, and how far each has come."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from visplay.config import read_config
-from visplay.errors import RunError
+from visplay.errors import RunError, VisplayError
 from visplay.evaluation.table import read_summaries
 from visplay.run import Run
 
@@ -18,7 +21,7 @@ def print_runs(folder: Path, console: Console | None = None) -> None:
     Raises:
         RunError: no run lies there.
     """
-    found = [path.parent for path in folder.glob("*/journal.jsonl")]
+    found = {path.parent for name in ("journal.jsonl", "config.yaml") for path in folder.glob(f"*/{name}")}
     if not found:
         raise RunError(f"there is no run in {folder}; name the folder that `output` named")
     table = Table(title=f"runs in {folder}", title_justify="left")
@@ -31,12 +34,30 @@ def print_runs(folder: Path, console: Console | None = None) -> None:
 
 def _line(folder: Path) -> tuple[str, ...]:
     run = Run(folder)
-    steps = [entry["step"] for entry in run.journal()]
-    planned = int(read_config(folder / "config.yaml")["iterations"])
-    done = sum(1 for step in steps if step.endswith("/evaluation") and step != "iteration-0/evaluation")
-    state = "running" if run.is_open() else "finished" if done >= planned else "stopped"
     changed = datetime.fromtimestamp(_changed(folder)).strftime("%Y-%m-%d %H:%M")
-    return folder.name, state, f"{done} of {planned}", steps[-1] if steps else "", _accuracy(folder), changed
+    try:
+        return folder.name, *_state(run), changed
+    except (VisplayError, OSError, ValueError, KeyError, TypeError) as error:
+        # One damaged run must not hide the others; what its files hold may be of any shape.
+        return folder.name, escape(f"unreadable: {error}"), "", "", "", changed
+
+
+def _state(run: Run) -> tuple[str, str, str, str]:
+    folder = run.folder
+    steps = [entry["step"] for entry in run.journal()]
+    config = read_config(folder / "config.yaml")
+    planned = int(config["iterations"])
+    done = sum(1 for step in steps if step.endswith("/evaluation") and step != "iteration-0/evaluation")
+    state = "running" if run.is_open() else "finished" if _is_finished(config, steps) else "stopped"
+    return state, f"{done} of {planned}", steps[-1] if steps else "", _accuracy(folder)
+
+
+def _is_finished(config: dict[str, Any], steps: Sequence[str]) -> bool:
+    """Whether the loop's last step is there; before there were health steps it was a measurement."""
+    last = int(config["iterations"])
+    with_health = "health" in config and f"iteration-{last}/health" not in steps
+    in_full = config["evaluation"].get("full_at_end") and f"full-{last}" not in steps
+    return f"iteration-{last}/evaluation" in steps and not with_health and not in_full
 
 
 def _accuracy(folder: Path) -> str:
@@ -49,4 +70,5 @@ def _accuracy(folder: Path) -> str:
 
 
 def _changed(folder: Path) -> float:
-    return (folder / "journal.jsonl").stat().st_mtime
+    journal = folder / "journal.jsonl"
+    return (journal if journal.exists() else folder).stat().st_mtime

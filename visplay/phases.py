@@ -1,32 +1,25 @@
 """The three phases of one self-play iteration (Algorithm 1 of arXiv 2511.15661)."""
 
-import json
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 import rewards
 from rewards import ParseFailure, Question, Reward, Vote
-from rollouts.engine import AdapterVersion, Prompt, Sampling
+from rollouts.engine import BASE, AdapterVersion, Prompt, Sampling
 from visplay import grpo
-from visplay.roles import questioner_prompt, reasoner_prompt
-from visplay.run import UNFINISHED, write_text
+from visplay.guards import Lesson, asked_by_base
+from visplay.health import blind_answer_rate
+from visplay.progress import Advance
+from visplay.roles import questioner_prompt
+from visplay.run import UNFINISHED
+from visplay.seeds import draw
+from visplay.silver import stored_vote
+from visplay.storage import read_piece, write_piece
 from visplay.table import Table, mix_seed, sample, take_votes, write_table
 
 Group = Sequence[Question | ParseFailure]  # what was asked about one picture
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SilverExample:
-    """A picture, a question about it and the vote that answered it."""
-
-    image_key: str
-    question: str
-    vote: Vote
 
 
 def questioner_phase(
@@ -45,7 +38,7 @@ def questioner_phase(
     """
     config, preset = table.config.questioner, table.preset
     terms = table.config.rewards.terms("questioner")
-    keys = _draw([r.key for r in table.images.records], config.steps * config.prompts_per_step, seed=seed)
+    keys = draw([r.key for r in table.images.records], config.steps * config.prompts_per_step, seed=seed)
     pictures = {key: table.images.load(key) for key in set(keys)}
     prompts = [questioner_prompt(pictures[key], types=config.types, key=key) for key in keys]
     for finished in grpo.finished_steps(folder / UNFINISHED):
@@ -94,7 +87,7 @@ def questioner_phase(
     with table.display.bar("questioner", total=config.steps) as advance:
         trained = _train(
             table, start=questioner, prompts=prompts, rollout=rollout, phase=config, folder=folder, seed=seed,
-            on_step=lambda row: advance(f"reward {row['reward']:.3f}"),
+            on_step=_telling(advance, table, "questioner"),
         )  # fmt: skip
     write_table(folder / "rollouts.parquet", trained.records)
     return trained
@@ -112,28 +105,39 @@ def curation(
     """Ask about all pictures, let the Reasoner vote, keep the questions of moderate confidence (Eq. 9).
 
     Writes all candidates, the rejected ones with their reason, to `candidates.parquet` and returns them.
+    A share of the pictures may be asked about by the base model (`guards.base_questions`).
     It goes through `chunk` pictures at a time; what a stopped curation has taken of them is not taken again.
     """
     config = table.config.curation
     keys = [record.key for record in table.images.records]
     if config.images is not None:
-        keys = sorted(_draw(keys, min(config.images, len(keys)), seed=mix_seed(seed, "pictures")))
+        keys = sorted(draw(keys, min(config.images, len(keys)), seed=mix_seed(seed, "pictures")))
     candidates: list[dict[str, Any]] = []
     unfinished = folder / UNFINISHED
     unfinished.mkdir(exist_ok=True)
+    by_base = asked_by_base(table, keys, seed=seed)
     with table.display.bar("curation", total=-(-len(keys) // chunk)) as advance:
         for start in range(0, len(keys), chunk):
             done = unfinished / f"pictures-{start}.json"
-            if not done.exists():
-                asked = ask_and_vote(
-                    table, keys[start : start + chunk], questioner=questioner, reasoner=reasoner,
-                    seed=mix_seed(seed, "chunk", start),
-                )  # fmt: skip
-                write_text(done, json.dumps(asked))
-            candidates += json.loads(done.read_text())
+            pieces = read_piece(done)
+            if pieces is None:
+                of_chunk, asked = keys[start : start + chunk], []
+                for name, asker, of in (
+                    ("questioner", questioner, [key for key in of_chunk if key not in by_base]),
+                    ("base", BASE, [key for key in of_chunk if key in by_base]),
+                ):
+                    if not of:
+                        continue
+                    rows = ask_and_vote(
+                        table, of, questioner=asker, reasoner=reasoner, seed=mix_seed(seed, "chunk", start)
+                    )
+                    asked += [row | {"asked_by": name} for row in rows]
+                write_piece(done, asked)
+                pieces = read_piece(done)  # as one that goes on reads it
+            candidates += pieces
             advance(f"kept {sum(c['reject_reason'] == '' for c in candidates)} of {len(candidates)}")
     within = [i for i, candidate in enumerate(candidates) if candidate["reject_reason"] == ""]
-    kept = set(_draw(within, min(config.budget, len(within)), seed=mix_seed(seed, "budget")))
+    kept = set(draw(within, min(config.budget, len(within)), seed=mix_seed(seed, "budget")))
     for i in within:
         if i not in kept:
             candidates[i]["reject_reason"] = "over budget"
@@ -143,41 +147,16 @@ def curation(
     return candidates
 
 
-def read_silver(folder: Path) -> list[SilverExample]:
-    """The examples that a curation kept, from its `candidates.parquet`."""
-    return [
-        SilverExample(
-            image_key=row["image_key"],
-            question=row["question"],
-            vote=_vote(row),
-        )
-        for row in pq.read_table(folder / "candidates.parquet").to_pylist()
-        if row["kept"]
-    ]  # fmt: skip
-
-
-def _vote(row: dict[str, Any]) -> Vote:
-    return Vote(
-        answer=row["silver_answer"], confidence=row["confidence"], parsed=row["parsed"],
-        samples=row["samples"], shares=tuple(zip(row["answers"], row["shares"], strict=True)),
-    )  # fmt: skip
-
-
 def reasoner_phase(
-    table: Table, *, reasoner: AdapterVersion, silver: Sequence[SilverExample], folder: Path, seed: int
+    table: Table, *, reasoner: AdapterVersion, lessons: Sequence[Lesson], folder: Path, seed: int
 ) -> grpo.Trained:
-    """Teach the Reasoner to agree with the silver answers (Eq. 10).
+    """Teach the Reasoner to agree with the silver answers (Eq. 10); see `visplay.guards.draw_lessons`.
 
     Writes `rollouts.parquet` to `folder`; goes on after the steps that a stopped phase left there.
     """
     config = table.config.reasoner
     terms = table.config.rewards.terms("reasoner")
-    drawn = _draw(list(silver), config.steps * config.prompts_per_step, seed=seed)
-    pictures = {key: table.images.load(key) for key in {example.image_key for example in drawn}}
-    prompts = [
-        reasoner_prompt(pictures[example.image_key], example.question, key=example.image_key)
-        for example in drawn
-    ]
+    prompts = [lesson.prompt for lesson in lessons]
 
     def rollout(rows: Sequence[int], version: AdapterVersion, step: int) -> grpo.Rollouts:
         records: list[dict[str, Any]] = []
@@ -188,18 +167,21 @@ def reasoner_phase(
         groups = []
         with table.watch("rewards"):
             for i, (row, completions) in enumerate(zip(rows, answered, strict=True)):
+                lesson = lessons[row]
                 texts = [completion.text for completion in completions]
                 rewarded = rewards.reasoner_rewards(
-                    texts, silver=drawn[row].vote, preset=table.preset, terms=terms
+                    texts, silver=lesson.vote, preset=table.preset, terms=terms
                 )
                 if table.config.control == "random_reward":
                     rewarded = _by_lot(rewarded, seed=mix_seed(seed, "lot", step, i))
                 groups.append(grpo.Group(completions=completions, rewards=rewarded))
                 records.extend(
                     {
-                        "step": step, "image_key": drawn[row].image_key, "question": drawn[row].question,
-                        "completion": text, "silver_answer": drawn[row].vote.answer, "reward": reward.total,
+                        "step": step, "image_key": lesson.prompt.key, "question": lesson.question,
+                        "origin": lesson.origin, "completion": text, "silver_answer": lesson.vote.answer,
+                        "reward": reward.total,
                     }
+                    | {f"reward_{name}": part for name, part in reward.parts.items()}
                     for text, reward in zip(texts, rewarded, strict=True)
                 )  # fmt: skip
         return grpo.Rollouts(groups=groups, records=records)
@@ -207,7 +189,7 @@ def reasoner_phase(
     with table.display.bar("reasoner", total=config.steps) as advance:
         trained = _train(
             table, start=reasoner, prompts=prompts, rollout=rollout, phase=config, folder=folder, seed=seed,
-            on_step=lambda row: advance(f"reward {row['reward']:.3f}"),
+            on_step=_telling(advance, table, "reasoner"),
         )  # fmt: skip
     write_table(folder / "rollouts.parquet", trained.records)
     return trained
@@ -264,6 +246,19 @@ def _probe_blind(
     return take_votes(table, keys, asked, reasoner=reasoner, phase="questioner", seed=seed, blind=True)
 
 
+def probe_blind_answers(
+    table: Table, candidates: Sequence[dict[str, Any]], *, reasoner: AdapterVersion, seed: int
+) -> dict[str, Any] | None:
+    """Answer some kept questions once more, with grey pictures; see `visplay.health.blind_answer_rate`."""
+    kept = [c for c in candidates if c["kept"]]
+    count = min(table.config.health.blind_questions, len(kept))
+    probed = draw(kept, count, seed=mix_seed(seed, "blind answers"))
+    if not probed:
+        return None
+    blind = _vote_blind(table, probed, reasoner=reasoner, seed=mix_seed(seed, "blind answers"), samples=1)
+    return blind_answer_rate([stored_vote(c) for c in probed], blind)
+
+
 def _reject_ungrounded(
     table: Table, candidates: list[dict[str, Any]], *, reasoner: AdapterVersion, seed: int
 ) -> None:
@@ -271,19 +266,27 @@ def _reject_ungrounded(
     limit = table.preset.groundedness_limit
     assert limit is not None
     kept = [c for c in candidates if c["reject_reason"] == ""]
-    groups = [[Question(type=c["type"], question=c["question"], answer="")] for c in kept]
-    blind = take_votes(
-        table,
-        [c["image_key"] for c in kept],
-        groups,
-        reasoner=reasoner,
-        phase="curation",
-        seed=seed,
-        blind=True,
-    )
-    for candidate, (unseeing,) in zip(kept, blind, strict=True):
-        if unseeing is not None and not rewards.is_grounded(_vote(candidate), unseeing, limit=limit):
+    blind = _vote_blind(table, kept, reasoner=reasoner, seed=seed)
+    for candidate, unseeing in zip(kept, blind, strict=True):
+        if unseeing is not None and not rewards.is_grounded(stored_vote(candidate), unseeing, limit=limit):
             candidate["reject_reason"] = "answered the same without the picture"
+
+
+def _vote_blind(
+    table: Table,
+    candidates: Sequence[dict[str, Any]],
+    *,
+    reasoner: AdapterVersion,
+    seed: int,
+    samples: int | None = None,
+) -> list[Vote | None]:
+    """The Reasoner's votes on candidates' questions with grey pictures, one each."""
+    keys = [c["image_key"] for c in candidates]
+    asked = [[Question(type=c["type"], question=c["question"], answer="")] for c in candidates]
+    votes = take_votes(
+        table, keys, asked, reasoner=reasoner, phase="curation", seed=seed, blind=True, samples=samples
+    )
+    return [vote for (vote,) in votes]
 
 
 def _reject_reason(item: Question | ParseFailure, vote: Vote | None, *, preset: rewards.Preset) -> str:
@@ -330,6 +333,17 @@ def _train(
         )  # fmt: skip
 
 
+def _telling(advance: Advance, table: Table, phase: str) -> Callable[[dict[str, float]], None]:
+    """Tells display and trackers of each step."""
+
+    def on_step(row: dict[str, float]) -> None:
+        advance(f"reward {row['reward']:.3f}")
+        with table.watch("telemetry"):
+            table.tracker.log_step(phase, row)
+
+    return on_step
+
+
 def _remember(memory: Sequence[str], records: Sequence[dict[str, Any]], *, size: int) -> Sequence[str]:
     """The memory after one more step."""
     return rewards.remember(memory, [row["question"] for row in records if row["valid"]], size=size)
@@ -344,12 +358,3 @@ def _by_lot(group: Sequence[Reward], *, seed: int) -> list[Reward]:
 def _sampling(phase: Any, *, seed: int) -> Sampling:
     """Untruncated: the log-probs feed the importance correction."""
     return Sampling(n=phase.group_size, temperature=phase.temperature, max_tokens=phase.max_tokens, seed=seed)
-
-
-def _draw(items: Sequence[Any], count: int, *, seed: int) -> list[Any]:
-    """`count` items in random order; each once before any comes twice."""
-    lot = random.Random(seed)
-    drawn: list[Any] = []
-    while items and len(drawn) < count:
-        drawn += lot.sample(list(items), min(len(items), count - len(drawn)))
-    return drawn

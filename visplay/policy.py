@@ -10,8 +10,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from rollouts.engine import AdapterVersion
 from visplay import pocket
-from visplay.config import Lora, Model
 from visplay.errors import ConfigError
+from visplay.sections import Lora, Model
 
 
 class Policy:

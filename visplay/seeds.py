@@ -1,8 +1,19 @@
-"""Seeds of their own for each purpose."""
+"""Seeds of their own for each purpose, and what is drawn by them."""
 
 import random
+from collections.abc import Sequence
+from typing import Any
 
 
 def mix_seed(seed: int, *parts: str | int) -> int:
     """A seed of its own for each purpose, the same in every process."""
     return random.Random(f"{seed}:{':'.join(map(str, parts))}").getrandbits(31)
+
+
+def draw(items: Sequence[Any], count: int, *, seed: int) -> list[Any]:
+    """`count` items in random order; each once before any comes twice. None where there are no items."""
+    lot = random.Random(seed)
+    drawn: list[Any] = []
+    while items and len(drawn) < count:
+        drawn += lot.sample(list(items), min(len(items), count - len(drawn)))
+    return drawn

@@ -23,21 +23,27 @@ from visplay.checkpoints import (
     keep_roll_back,
     kept_adapter,
     rolled_back,
+    superseded,
     with_trained,
 )
 from visplay.config import Config
 from visplay.engines import start_engine
-from visplay.errors import HealthAlarm, PreflightError
+from visplay.errors import ConfigError, HealthAlarm, PreflightError
 from visplay.evaluation.measure import evaluate, evaluate_in_full
+from visplay.evaluation.spec import expand
+from visplay.guards import draw_lessons, load_anchors
 from visplay.health import question_health
 from visplay.images import read_images
-from visplay.phases import SilverExample, curation, questioner_phase, read_silver, reasoner_phase
+from visplay.phases import curation, probe_blind_answers, questioner_phase, reasoner_phase
 from visplay.pocket.truth import read_truth
 from visplay.policy import Policy, adapter_folder, load_base
 from visplay.preflight import check as check_engine
 from visplay.progress import Display, Stopwatch
-from visplay.run import Run, append_jsonl, write_text
+from visplay.run import PRUNED, PRUNING, UNFINISHED, Run
+from visplay.silver import SilverExample, read_silver
+from visplay.storage import append_jsonl, damaged_pieces, write_text
 from visplay.table import Table
+from visplay.tracking import Tracker
 
 
 def selfplay(config: Config, *, display: Display, api_key: str | None = None) -> Path:
@@ -48,14 +54,19 @@ def selfplay(config: Config, *, display: Display, api_key: str | None = None) ->
     with Run(config.folder).opened(config) as run, ExitStack() as stack:
         table = lay_table(config, display=display, folder=run.folder, api_key=api_key)
         stack.callback(table.engine.close)
+        stack.callback(table.tracker.close)
         adapters = initial_adapters(table, run)
         measure(table, run, 0, adapters)
         for iteration in range(1, config.iterations + 1):
+            table.tracker.iteration = iteration
             adapters = train_questioner(table, run, iteration, adapters)
             silver = curate(table, run, iteration, adapters)
             adapters = train_reasoner(table, run, iteration, adapters, silver)
             measure(table, run, iteration, adapters)
             adapters = watch_health(table, run, iteration, adapters)
+            prune(table, run, iteration, adapters)
+            if patience_is_out(table, run, iteration):
+                break
         if config.evaluation.full_at_end:
             measure_in_full(table, run, adapters)
     return run.folder
@@ -66,6 +77,7 @@ def lay_table(config: Config, *, display: Display, folder: Path, api_key: str | 
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     set_seed(config.seed)
+    _check_names(config)
     images = read_images(config.images.source, column=config.images.column, limit=config.images.limit)
     images.write_manifest(folder)
     display.say(f"{len(images)} pictures from {config.images.source}, {len(images.skipped)} skipped")
@@ -86,6 +98,7 @@ def lay_table(config: Config, *, display: Display, folder: Path, api_key: str | 
         truth=read_truth(config.images.source),
         watch=Stopwatch(),
         display=display,
+        tracker=Tracker(config),
     )
 
 
@@ -112,7 +125,8 @@ def train_questioner(table: Table, run: Run, iteration: int, adapters: Adapters)
     def work(folder: Path) -> list[dict[str, Any]]:
         trained = questioner_phase(
             table, questioner=adapters["questioner"], reasoner=adapters["reasoner"], folder=folder,
-            seed=_seed(table, iteration, "questioner"), memory=_asked_before(run, iteration),
+            seed=_seed(table, iteration, "questioner"),
+            memory=_asked_before(run, iteration, "questioner/rollouts.parquet"),
         )  # fmt: skip
         keep_adapter(trained.adapter, folder)
         return [{"iteration": iteration, "phase": "questioner", **row} for row in trained.history]
@@ -134,7 +148,15 @@ def curate(table: Table, run: Run, iteration: int, adapters: Adapters) -> list[S
             table, questioner=adapters["questioner"], reasoner=adapters["reasoner"], folder=folder,
             seed=_seed(table, iteration, "curation"),
         )  # fmt: skip
-        health = question_health(candidates, has_truth=table.truth is not None)
+        with table.watch("telemetry"):
+            health = question_health(
+                candidates,
+                has_truth=table.truth is not None,
+                earlier=_asked_before(run, iteration, "curation/candidates.parquet"),
+            )
+        health["blind_answers"] = probe_blind_answers(
+            table, candidates, reasoner=adapters["reasoner"], seed=_seed(table, iteration, "curation")
+        )
         write_text(folder / "summary.json", json.dumps(health, indent=2))
         return [{"iteration": iteration, "phase": "curation", **health}]
 
@@ -154,10 +176,18 @@ def train_reasoner(
         )
 
     def work(folder: Path) -> list[dict[str, Any]]:
+        seed, phase = _seed(table, iteration, "reasoner"), table.config.reasoner
+        earlier = [
+            example
+            for i in range(1, iteration)
+            for example in read_silver(run.folder / f"iteration-{i}" / "curation")
+        ]
+        lessons = draw_lessons(
+            table, silver, earlier=earlier, count=phase.steps * phase.prompts_per_step, seed=seed
+        )
         trained = reasoner_phase(
-            table, reasoner=adapters["reasoner"], silver=silver, folder=folder,
-            seed=_seed(table, iteration, "reasoner"),
-        )  # fmt: skip
+            table, reasoner=adapters["reasoner"], lessons=lessons, folder=folder, seed=seed
+        )
         keep_adapter(trained.adapter, folder)
         return [{"iteration": iteration, "phase": "reasoner", **row} for row in trained.history]
 
@@ -187,9 +217,10 @@ def watch_health(table: Table, run: Run, iteration: int, adapters: Adapters) -> 
     health = table.config.health
 
     def work(folder: Path) -> list[dict[str, Any]]:
-        figures = iteration_figures(run.folder, iteration)
-        alarms = check(figures, health.limits)
-        best = best_iteration(run.folder, last=iteration)
+        with table.watch("telemetry"):
+            figures = iteration_figures(run.folder, iteration, probe=health.probe)
+            alarms = check(figures, health.limits)
+        best = best_iteration(run.folder, last=iteration, probe=health.probe)
         back = best if alarms and health.action == "roll_back" and best < iteration else None
         if back is not None:
             keep_roll_back(adapters, adapters_after(run.folder, iteration=back)[1], folder)
@@ -210,8 +241,38 @@ def watch_health(table: Table, run: Run, iteration: int, adapters: Adapters) -> 
         table.display.say(f"going on with the adapters of iteration {found['rolled_back_to']}")
         adapters = rolled_back(adapters, folder)
         for adapter in adapters.values():
-            table.engine.publish(adapter)
+            if adapter.path is not None and adapter.path.exists():
+                table.engine.publish(adapter)
     return adapters
+
+
+def prune(table: Table, run: Run, iteration: int, adapters: Adapters) -> None:
+    """Remove adapters that `checkpoints.keep_last` lets go; what a pruning step lists is no longer missed."""
+    keep_last = table.config.checkpoints.keep_last
+
+    def work(folder: Path) -> list[dict[str, Any]]:
+        best = best_iteration(run.folder, last=iteration, probe=table.config.health.probe)
+        kept = {0, best, *range(max(0, iteration - keep_last + 1), iteration + 1)} if keep_last else set()
+        listed = superseded(run.folder, last=iteration, kept=kept, current=adapters)
+        write_text(folder / PRUNED, json.dumps(listed, indent=2))
+        return []
+
+    if keep_last is not None:
+        _step(table, run, f"iteration-{iteration}/{PRUNING}", work)
+    run.remove_pruned()
+
+
+def patience_is_out(table: Table, run: Run, iteration: int) -> bool:
+    """Whether the probe has not become better for `health.patience` iterations (early stopping)."""
+    health = table.config.health
+    best = best_iteration(run.folder, last=iteration, probe=health.probe)
+    if health.patience is None or iteration - best < health.patience or iteration == table.config.iterations:
+        return False
+    table.display.say(
+        f"no better accuracy on the probe since iteration {best}: the run ends early; its adapters are "
+        f"exported by: visplay export {run.folder} OUT --iteration {best}"
+    )
+    return True
 
 
 def measure_in_full(table: Table, run: Run, adapters: Adapters) -> None:
@@ -225,13 +286,27 @@ def measure_in_full(table: Table, run: Run, adapters: Adapters) -> None:
     table.display.say(f"comparison on all questions: {folder / 'comparison.html'}")
 
 
+def _check_names(config: Config) -> None:
+    """See that probe and anchors can be had, before hours have passed."""
+    measured = [spec.id for spec in expand(config.evaluation.benchmarks)]
+    if config.health.probe not in (None, *measured):
+        raise ConfigError(
+            f"health.probe: {config.health.probe!r} is not measured; measured are {', '.join(measured)}"
+        )
+    load_anchors(config)
+
+
 def _step(table: Table, run: Run, name: str, work: Callable[[Path], list[dict[str, Any]]]) -> Path:
     """Do a step of the run unless it is done; returns its folder."""
-    if not run.has(name):
+    if not run.has(name) and not run.take_up(name):
         with run.step(name) as scratch:
-            if not (scratch / "metrics.jsonl").exists():  # else killed just before the step was noted
-                rows = work(scratch)
-                write_text(scratch / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+            for piece in damaged_pieces(scratch / UNFINISHED):
+                table.display.say(f"{piece} is damaged or vouches for a damaged file; it is done again")
+                piece.unlink()
+            rows = work(scratch)
+            write_text(scratch / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+            with table.watch("telemetry"):  # those of a trained phase were sent step by step
+                table.tracker.log_rows([row for row in rows if "step" not in row])
         append_jsonl(run.folder / "timings.jsonl", {"step": name, "seconds": table.watch.take()})
     run.collect_metrics()
     return run.folder / name
@@ -240,14 +315,15 @@ def _step(table: Table, run: Run, name: str, work: Callable[[Path], list[dict[st
 def _publish_trained(table: Table, adapters: Adapters, role: str, folder: Path) -> Adapters:
     """Publish a phase's result and put it in place of the version it was trained from."""
     trained = kept_adapter(folder)
-    table.engine.publish(trained)
+    if trained.path is not None and trained.path.exists():  # else pruned: a later one is published
+        table.engine.publish(trained)
     return with_trained(adapters, role, trained)
 
 
-def _asked_before(run: Run, iteration: int) -> list[str]:
-    """The questions of all earlier Questioner phases, oldest first."""
-    files = [run.folder / f"iteration-{i}" / "questioner" / "rollouts.parquet" for i in range(1, iteration)]
-    return [q for file in files if file.exists() for q in pq.read_table(file)["question"].to_pylist() if q]
+def _asked_before(run: Run, iteration: int, file: str) -> list[str]:
+    """The questions that this file of all earlier iterations holds, oldest first."""
+    files = [run.folder / f"iteration-{i}" / file for i in range(1, iteration)]
+    return [q for path in files if path.exists() for q in pq.read_table(path)["question"].to_pylist() if q]
 
 
 def _seed(table: Table, iteration: int, phase: str) -> int:

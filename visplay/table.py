@@ -1,5 +1,6 @@
 """What every phase uses: the players at their table, one way to sample, one way to vote."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from visplay.policy import Policy
 from visplay.progress import Display, Stopwatch
 from visplay.roles import reasoner_prompt
 from visplay.seeds import mix_seed as mix_seed
+from visplay.storage import write_bytes
+from visplay.tracking import Tracker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,7 @@ class Table:
     truth: Truth | None
     watch: Stopwatch
     display: Display
+    tracker: Tracker
 
 
 def sample(
@@ -62,6 +66,7 @@ def take_votes(
     phase: Literal["questioner", "curation"],
     seed: int,
     blind: bool = False,
+    samples: int | None = None,
 ) -> list[list[Vote | None]]:
     """Let the Reasoner answer each question m times; None for what is not a question.
 
@@ -73,13 +78,14 @@ def take_votes(
         phase: decides m and the denominator, which the preset may set apart.
         seed: of the sampling.
         blind: grey the pictures out.
+        samples: m, in place of the preset's.
     """
     config, preset = table.config, table.preset
     asked = [(key, item) for key, group in zip(keys, groups, strict=True) for item in group]
     distinct = list(dict.fromkeys((key, item.question) for key, item in asked if isinstance(item, Question)))
     in_curation = phase == "curation"
     sampling = Sampling(
-        n=preset.curation_samples if in_curation else preset.samples,
+        n=samples or (preset.curation_samples if in_curation else preset.samples),
         temperature=config.votes.temperature, top_k=config.votes.top_k, top_p=config.votes.top_p,
         max_tokens=config.reasoner.max_tokens, seed=seed,
     )  # fmt: skip
@@ -104,5 +110,7 @@ def take_votes(
 
 
 def write_table(path: Path, records: list[dict[str, Any]]) -> None:
-    """Write rows as parquet."""
-    pq.write_table(pa.Table.from_pylist(records), path)
+    """Write rows as parquet, whole or not at all."""
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(records), buffer)
+    write_bytes(path, buffer.getvalue())

@@ -10,11 +10,12 @@ from PIL import Image
 from rollouts.engine import AdapterVersion, Prompt, RolloutEngine, Sampling
 from rollouts.server_engine import ServerEngine
 from rollouts.transformers_engine import STAGE
-from visplay.config import Config, Images, Lora, Model
+from visplay.config import Config
 from visplay.engines import start_engine
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.policy import Policy, adapter_folder, load_base
 from visplay.roles import questioner_prompt, reasoner_prompt
+from visplay.sections import Images, Lora, Model
 
 pytestmark = pytest.mark.slow
 BASE = AdapterVersion(name="base", version=0)

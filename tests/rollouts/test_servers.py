@@ -15,12 +15,12 @@ from rollouts.chat import Chat
 from rollouts.engine import AdapterVersion, Completion, EngineUnavailable, Prompt, Sampling
 from rollouts.launch import Server, flags
 from rollouts.server_engine import ServerEngine
-from visplay.config import Lora, Model
 from visplay.engines import CPU_DEFAULTS
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.policy import Policy, adapter_folder, load_base, model_source
 from visplay.preflight import stir
 from visplay.roles import reasoner_prompt
+from visplay.sections import Lora, Model
 
 KEY = "a-key-for-this-test"
 POCKET = Model(path="pocket", dtype="float32")

@@ -13,12 +13,12 @@ from rewards import Reward
 from rollouts.engine import AdapterVersion, Prompt, Sampling
 from rollouts.transformers_engine import TransformersEngine
 from visplay import grpo
-from visplay.config import Lora, Model, Optimizer, Phase
 from visplay.errors import PreflightError
 from visplay.pocket.lessons import is_glance
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.policy import Policy, adapter_folder, load_base
 from visplay.roles import reasoner_prompt
+from visplay.sections import Lora, Model, Optimizer, Phase
 
 
 def test_the_private_names_are_still_trls() -> None:

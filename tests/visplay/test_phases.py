@@ -14,9 +14,11 @@ from visplay.config import Config, check_config
 from visplay.errors import AdapterMismatch
 from visplay.health import question_health
 from visplay.images import read_images
-from visplay.phases import curation, read_silver
+from visplay.phases import curation
 from visplay.progress import Display, Stopwatch
+from visplay.silver import read_silver
 from visplay.table import Table, sample, take_votes
+from visplay.tracking import Tracker
 
 ADAPTER = AdapterVersion(name="shared", version=0)
 
@@ -59,6 +61,7 @@ def lay(
     return Table(
         config=config, preset=config.rewards.resolve(), policy=None, engine=engine,  # type: ignore[arg-type]
         images=read_images(folder), truth=None, watch=Stopwatch(), display=Display(),
+        tracker=Tracker(config),
     )  # fmt: skip
 
 
@@ -124,6 +127,8 @@ def test_health_of_a_curation(tmp_path: Path) -> None:
     health = question_health(candidates, has_truth=True)
     assert (health["questions"], health["valid"], health["answerable"], health["distinct"]) == (12, 9, 9, 2)
     assert health["kept"] == 3
+    # of each picture's three valid questions two are the same, and all pictures get the same
+    assert (health["clusters"], health["most_frequent"], health["redundancy"]) == (2, 6, 0.5)
     assert health["silver_accuracy"]["kept"]["value"] == 0.0  # the votes for `fair` are wrong
     assert health["silver_accuracy"]["rejected"]["value"] == 1.0
     assert health["calibration"] == [

@@ -1,6 +1,8 @@
 """The whole loop for real: pocket VLM, TRL, pictures from a folder; killed, resumed, repeated, controlled."""
 
+import base64
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -11,17 +13,20 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from rich.console import Console
 from safetensors.torch import load_file
 
-from rollouts.engine import AdapterVersion, Sampling
+from rollouts.engine import AdapterVersion, Prompt, Sampling
+from rollouts.launch import Server
 from rollouts.transformers_engine import TransformersEngine
 from visplay.ask import ask, print_asked
 from visplay.checkpoints import adapters_after, kept_adapter
-from visplay.config import Config, Model, check_config
+from visplay.config import Config, check_config
+from visplay.engines import CPU_DEFAULTS
 from visplay.errors import HealthAlarm, PreflightError, RunError
 from visplay.export import export
 from visplay.listing import print_runs
@@ -30,8 +35,10 @@ from visplay.pocket.truth import write_pictures
 from visplay.policy import load_base
 from visplay.progress import Display
 from visplay.roles import reasoner_prompt
-from visplay.run import Run, read_jsonl
+from visplay.run import Run
+from visplay.sections import Model
 from visplay.selfplay import selfplay
+from visplay.storage import read_jsonl
 
 pytestmark = pytest.mark.slow
 SMALL = {
@@ -118,6 +125,42 @@ def test_evaluation_figures_follow_from_the_stored_samples(finished: Path) -> No
     assert paired["lost"] == sum(b["correct"] and not r["correct"] for b, r in dusk)
 
 
+def served(checkpoint: Path, prompts: list[Prompt], *, log: Path) -> list[str]:
+    """Greedy answers of a vLLM server that was given the folder and nothing else of ours."""
+    options = {"dtype": "float32", **CPU_DEFAULTS}
+    server = Server(str(checkpoint), lora_rank=8, max_adapters=1, log=log, options=options)
+    server.start()
+    try:
+        deadline = time.monotonic() + 400
+        while not answers(f"{server.url}/health"):
+            assert server.running() and time.monotonic() < deadline, server.last_words()
+            time.sleep(1)
+        return [chat(server.url, prompt) for prompt in prompts]
+    finally:
+        server.stop()
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx2.get(url, trust_env=False).status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def chat(url: str, prompt: Prompt) -> str:
+    picture = io.BytesIO()
+    prompt.images[0].save(picture, "PNG")
+    uri = f"data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}"
+    text = prompt.messages[0]["content"][1]
+    content = [{"type": "image_url", "image_url": {"url": uri}}, text]
+    request = {
+        "model": "base", "messages": [{"role": "user", "content": content}], "temperature": 0,
+        "max_tokens": 96,
+    }  # fmt: skip
+    answer = httpx2.post(f"{url}/v1/chat/completions", json=request, timeout=120, trust_env=False)
+    return str(answer.raise_for_status().json()["choices"][0]["message"]["content"])
+
+
 def test_an_export_loads_as_it_is_and_answers_like_the_adapter_on_its_base(
     finished: Path, tmp_path: Path
 ) -> None:
@@ -145,6 +188,7 @@ def test_an_export_loads_as_it_is_and_answers_like_the_adapter_on_its_base(
         load_file(first / "adapter_model.safetensors").keys()
         == load_file(adapters["reasoner"].path / "adapter_model.safetensors").keys()
     )
+    assert served(merged, prompts, log=tmp_path / "server.log") == [g[0].text for g in want]
     with pytest.raises(RunError, match="not empty"):
         export(finished, tmp_path / "first", role="questioner", iteration=0, form="adapter")
     with pytest.raises(RunError, match=r"iteration 2 .* is not finished; finished are \[0, 1\]"):

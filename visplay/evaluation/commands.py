@@ -1,18 +1,21 @@
 """The commands that measure: evaluate, rescore, compare, benchmarks."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from visplay.errors import EvaluationError
+from visplay.leaving import saying_how_to_go_on
 
 if TYPE_CHECKING:
-    from visplay.config import Model
     from visplay.evaluation.evaluating import Reasoner
     from visplay.evaluation.judge import Judge
     from visplay.evaluation.session import Plan
     from visplay.evaluation.target import Target
+    from visplay.sections import Model
 
 Names = Annotated[
     str,
@@ -74,16 +77,22 @@ def evaluate(
     )  # fmt: skip
     found_judge = _judge(context, judge, judge_model)
     display = Display()
-    reasoner, about = _reasoner(found, device=device, batch_size=batch_size)
     folder = out or Path("runs/evaluations") / found.name
-    try:
-        summary = run_evaluation(
-            reasoner, plan, folder=folder, about=about | _asked(plan), judge=found_judge, display=display
-        )
-    finally:
-        reasoner.engine.close()
+    with saying_how_to_go_on(this_command(), say=display.say):
+        reasoner, about = _reasoner(found, device=device, batch_size=batch_size)
+        try:
+            summary = run_evaluation(
+                reasoner, plan, folder=folder, about=about | _asked(plan), judge=found_judge, display=display
+            )
+        finally:
+            reasoner.engine.close()
     print_figures(found.name, summary)
     display.say(f"samples and figures: {folder}")
+
+
+def this_command() -> str:
+    """What was typed."""
+    return shlex.join(["visplay", *sys.argv[1:]])
 
 
 def rescore(
@@ -260,7 +269,7 @@ def _asked(plan: "Plan") -> dict[str, object]:
 
 
 def _model(path: str, *, device: str) -> "Model":
-    from visplay.config import Model
+    from visplay.sections import Model
 
     return Model(path=path, device=device)
 

@@ -20,7 +20,7 @@ from visplay.evaluation.items import Gold
 from visplay.evaluation.records import Record, append_records, scored, with_score
 from visplay.evaluation.scoring import Score, rule_for_judged
 from visplay.evaluation.statistics import kappa
-from visplay.run import read_jsonl
+from visplay.storage import read_jsonl
 
 LONGEST = 8000  # characters of an answer that are shown
 AT_ONCE = 4

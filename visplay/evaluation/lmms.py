@@ -18,7 +18,7 @@ from visplay.errors import EvaluationError
 from visplay.evaluation.asking import item_prompt
 from visplay.evaluation.items import Item
 from visplay.evaluation.sides import read_log
-from visplay.run import write_text
+from visplay.storage import write_text
 
 FUNCTIONS = {
     "doc_to_text": "text", "doc_to_visual": "pictures", "doc_to_messages": "messages",

@@ -8,11 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 import rewards
-from rollouts.engine import AdapterVersion, Completion, Sampling
+from rollouts.engine import BASE, AdapterVersion, Completion, Sampling
 from visplay.errors import BenchmarkError
 from visplay.evaluation.asking import greyed, item_prompt
 from visplay.evaluation.benchmarks import load_benchmark
@@ -25,10 +24,11 @@ from visplay.evaluation.session import Plan, run_evaluation
 from visplay.evaluation.sides import find_side
 from visplay.evaluation.spec import Spec, expand
 from visplay.evaluation.statistics import accuracy_interval, paired_difference
-from visplay.evaluation.target import BASE, folder_digest, model_digest
+from visplay.evaluation.target import folder_digest, model_digest
 from visplay.report.comparison import write_comparison
-from visplay.run import UNFINISHED, write_text
-from visplay.table import Table, sample
+from visplay.run import UNFINISHED
+from visplay.storage import read_piece, write_piece, write_text
+from visplay.table import Table, sample, write_table
 
 
 def evaluate(
@@ -36,6 +36,7 @@ def evaluate(
 ) -> dict[str, dict[str, Any]]:
     """Ask every benchmark of the configuration; writes `samples.parquet` and `summary.json` to `folder`.
 
+    A benchmark that a stopped evaluation has asked is not asked again.
     With the untrained model, whose `base` is None, `contamination.json` is written too.
 
     Args:
@@ -51,6 +52,7 @@ def evaluate(
     rows: list[dict[str, Any]] = []
     suspects: list[dict[str, Any]] = []
     specs = expand(config.benchmarks)
+    (folder / UNFINISHED).mkdir(exist_ok=True)
     with table.display.bar("evaluation", total=len(specs)) as advance:
         for spec in specs:
             name = spec.id
@@ -58,7 +60,13 @@ def evaluate(
             if base is None and config.contamination_bits >= 0:
                 found = find_suspects(table.images, {name: items}, bits=config.contamination_bits)
                 suspects += [asdict(suspect) for suspect in found]
-            rows += [{"benchmark": name} | row for row in _ask(table, items, adapter=adapter)]
+            done = folder / UNFINISHED / f"{name}.json"
+            answered = read_piece(done)
+            if answered is None:
+                asked = _ask(table, items, adapter=adapter)
+                write_piece(done, [{"benchmark": name} | row for row in asked])
+                answered = read_piece(done)
+            rows += answered
             advance(name)
     if base is None and config.contamination_bits >= 0:
         write_text(folder / "contamination.json", json.dumps(suspects, indent=2))
@@ -66,7 +74,7 @@ def evaluate(
         table.display.say(
             f"{len(suspects)} benchmark pictures look like training pictures; contamination.json names them"
         )
-    pq.write_table(pa.Table.from_pylist(rows), folder / "samples.parquet")
+    write_table(folder / "samples.parquet", rows)
     base_rows = pq.read_table(base / "samples.parquet").to_pylist() if base else None
     summary = summarise(rows, base_rows=base_rows, k=config.maj_k)
     write_text(folder / "summary.json", json.dumps({"benchmarks": summary}, indent=2))

@@ -29,7 +29,7 @@ from visplay.evaluation.records import Record, read_records, write_records
 from visplay.evaluation.scoring import SCORER
 from visplay.evaluation.spec import Spec, expand, find_spec, shipped_specs
 from visplay.progress import Display
-from visplay.run import write_text
+from visplay.storage import write_text
 
 GREEDY, SAMPLED = "greedy", "sampled"
 _HEAVY = ("output", "prompt", "question", "pictures", "error", "generation", "key")

@@ -18,7 +18,7 @@ from visplay.evaluation.records import Record, read_records
 from visplay.evaluation.session import GREEDY
 from visplay.evaluation.spec import shipped_specs
 from visplay.evaluation.target import find_target
-from visplay.run import read_jsonl
+from visplay.storage import read_jsonl
 
 _LOG = re.compile(r"^(?:.*_)?samples_(?P<task>.+)\.jsonl$")
 _METRICS = ("exact_match", "accuracy", "acc", "score", "gpt_eval_score")

@@ -14,8 +14,8 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from visplay.config import Section
 from visplay.errors import BenchmarkError
+from visplay.sections import Section
 
 Rule = Literal["choice", "yes_no", "number", "open", "relaxed", "text", "judge"]
 Package = Literal["easy-vqa", "pocket-dusk", "pocket-clean"]

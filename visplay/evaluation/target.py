@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rollouts.engine import AdapterVersion
+from rollouts.engine import BASE, AdapterVersion
 from visplay import pocket
 from visplay.checkpoints import adapters_after
-from visplay.config import Model, read_config
+from visplay.config import read_config
 from visplay.errors import EvaluationError
+from visplay.sections import Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +33,6 @@ class Target:
     folder: Path | None = None
     iteration: int | None = None
     max_tokens: int | None = None
-
-
-BASE = AdapterVersion(name="base", version=0)
 
 
 def find_target(text: str, *, base: Model | None = None) -> Target:

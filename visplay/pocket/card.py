@@ -10,9 +10,8 @@ import numpy as np
 
 import rewards
 from rewards import Question
-from rollouts.engine import AdapterVersion, Prompt, Sampling
+from rollouts.engine import BASE, Prompt, Sampling
 from rollouts.transformers_engine import TransformersEngine
-from visplay.config import Model
 from visplay.evaluation.statistics import Estimate, accuracy_interval
 from visplay.pocket.build import Recipe, Stage
 from visplay.pocket.lessons import CAPTION_PROMPT, TAUGHT, TYPES, caption, draw_question, is_glance
@@ -20,10 +19,10 @@ from visplay.pocket.oracle import oracle
 from visplay.pocket.scenes import Scene, StyleName, render, sample_scenes
 from visplay.policy import load_base
 from visplay.roles import questioner_prompt, reasoner_prompt
-from visplay.run import write_text
+from visplay.sections import Model
+from visplay.storage import write_text
 from visplay.table import greyed_out
 
-BASE = AdapterVersion(name="base", version=0)
 GREEDY = Sampling(temperature=0, max_tokens=96)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from visplay.pocket.oracle import oracle
 from visplay.pocket.scenes import Scene, StyleName, render, sample_scenes
-from visplay.run import write_text
+from visplay.storage import write_text
 
 SCENES = ".scenes.jsonl"  # hidden, so that it is not taken for a picture
 

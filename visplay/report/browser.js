@@ -93,6 +93,8 @@ function questionOf(item) {
   const marks = place.appendChild(make("p", "marks"));
   const mark = (className, text) => marks.append(make("span", className, text));
   mark("tag", `iteration ${item.iteration}, ${MET[item.phase]}` + (item.step === undefined ? "" : `, step ${item.step}`));
+  if (item.by_base) mark("tag", "asked by the base model");
+  if (item.labelled) mark("tag", "labelled example");
   if (item.type) mark("tag", item.type);
   if (item.outcome) mark(item.outcome === "kept" ? "tag good" : "tag out", item.outcome === "kept" ? "kept" : "rejected: " + item.outcome);
   if (item.judged) mark(...(JUDGED[item.judged] || ["tag bad", `silver answer is false; true: ${item.truth}`]));
@@ -103,7 +105,7 @@ function questionOf(item) {
   if (item.completion) place.append(folded("What the Questioner wrote", () => [make("pre", "", item.completion)]));
   if (item.attempts) {
     const paid = item.attempts.filter((attempt) => attempt.reward > 0).length;
-    place.append(folded(`${item.attempts.length} attempts of the Reasoner in training, ${paid} rewarded`, () => item.attempts.flatMap(attemptOf)));
+    place.append(folded(`${item.attempts.length} attempts of the Reasoner in training, ${paid} rewarded`, () => item.attempts.flatMap((attempt) => attemptOf(attempt, item))));
   }
   return place;
 }
@@ -130,10 +132,11 @@ function rewardOf(item) {
   return reward;
 }
 
-function attemptOf(attempt) {
+function attemptOf(attempt, item) {
   const marks = make("p", "marks");
-  marks.append(make("span", "tag", `step ${attempt.step}`));
-  if (attempt.reward !== undefined) marks.append(make("span", attempt.reward > 0 ? "tag good" : "tag out", `reward ${figure(attempt.reward)}`));
+  marks.append(make("span", "tag", (attempt.iteration === item.iteration ? "" : `iteration ${attempt.iteration}, `) + `step ${attempt.step}`));
+  if (attempt.reward !== null) marks.append(make("span", attempt.reward > 0 ? "tag good" : "tag out", `reward ${figure(attempt.reward)}`));
+  for (const [name, value] of Object.entries(attempt.parts)) marks.append(make("span", "tag out", `${name} ${figure(value)}`));
   return [marks, make("pre", "", attempt.text)];
 }
 

@@ -11,7 +11,7 @@ from visplay.report.page import page
 from visplay.report.pictures import thumbnail
 from visplay.report.samples import cut
 from visplay.report.wording import is_synthetic
-from visplay.run import write_text
+from visplay.storage import write_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ from visplay.report.figures import accuracy_figures, health_figures, label_figur
 from visplay.report.pictures import SIDE, LoadImage, thumbnails
 from visplay.report.reading import Story, read_story
 from visplay.report.samples import ANSWERING, CURATION, TRAINING, browsable, choices
-from visplay.run import write_text
+from visplay.storage import write_text
 
 # What questions are filtered by: the name, its label, and the word for all.
 FILTERS = (
@@ -41,7 +41,7 @@ FILTERS = (
 WORDS = {
     ("phase", TRAINING): "training",
     ("phase", CURATION): "curation",
-    ("phase", ANSWERING): "not stored; answers are",
+    ("phase", ANSWERING): "neither: only answered",
     ("answered", "all"): "all rewarded",
     ("answered", "some"): "some rewarded",
     ("answered", "none"): "none rewarded",

@@ -11,7 +11,8 @@ import yaml
 
 from visplay.errors import CorruptArtifact, RunError
 from visplay.evaluation.table import read_summaries
-from visplay.run import UNFINISHED, read_jsonl
+from visplay.run import UNFINISHED
+from visplay.storage import PARTIAL, read_jsonl, read_piece
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,21 +123,19 @@ def read_story(folder: Path) -> Story:
 
 def _underway(folder: Path, config: dict[str, Any], *, pictures: int) -> Iterator[Underway]:
     """What the scratch folders hold: `step-K.json` of a training phase, `pictures-*.json` of a curation."""
-    for iteration, scratch in _by_iteration(folder, f"*.partial/{UNFINISHED}"):
-        phase = scratch.parent.name.removesuffix(".partial")
+    for iteration, scratch in _by_iteration(folder, f"*{PARTIAL}/{UNFINISHED}"):
+        phase = scratch.parent.name.removesuffix(PARTIAL)
         if (scratch.parents[1] / phase).exists():
             continue  # finished, and not yet noted in the journal
-        steps = [_json(path) for path in _numbered(scratch, "step-*.json")]
+        settings = config.get(phase) or {}
+        steps = _pieces(scratch, "step-*.json")
         records = [row for step in steps for row in step["records"]]
-        planned, done = (config.get(phase) or {}).get("steps"), len(steps) or None
+        planned, done = settings.get("steps"), len(steps) or None
         if phase == "curation":
-            records = [
-                row | {"kept": not row["reject_reason"]}
-                for path in _numbered(scratch, "pictures-*.json")
-                for row in _json(path)
-            ]
-            done = len({row["image_key"] for row in records}) or None
-            planned = min((config.get(phase) or {}).get("images") or pictures, pictures)
+            rows = [row for piece in _pieces(scratch, "pictures-*.json") for row in piece]
+            records = [row | {"kept": not row["reject_reason"]} for row in rows]
+            planned = min(settings.get("images") or pictures, pictures)
+            done = len({row["image_key"] for row in rows}) or None
         yield Underway(
             iteration=iteration, phase=phase, done=done, planned=planned, records=records,
             metrics=[{"iteration": iteration, "phase": phase} | step["metrics"] for step in steps],
@@ -152,8 +151,10 @@ def _phase_rows(
     return rows
 
 
-def _numbered(folder: Path, pattern: str) -> list[Path]:
-    return sorted(folder.glob(pattern), key=lambda path: int(path.stem.split("-")[-1]))
+def _pieces(folder: Path, pattern: str) -> list[Any]:
+    """What the numbered pieces hold, in their order; a damaged one is left out: the run does it again."""
+    numbered = sorted(folder.glob(pattern), key=lambda path: int(path.stem.split("-")[-1]))
+    return [piece for path in numbered if (piece := read_piece(path)) is not None]
 
 
 def _json(path: Path) -> Any:

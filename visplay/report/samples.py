@@ -97,18 +97,19 @@ def _found(story: Story) -> list[_Found]:
         for i, rows in rows_of.items()
         for row in rows
     ]
-    answered = {
-        (one.iteration, one.row["image_key"], one.row["question"]): one
-        for one in found
-        if one.outcome == "kept"
-    }
+    kept: dict[tuple[str, str], list[_Found]] = defaultdict(list)
+    for one in found:
+        if one.outcome == "kept":
+            kept[one.row["image_key"], one.row["question"]].append(one)
     for i, rows in story.answers.items():
         for row in rows:
-            key = (i, row["image_key"], row["question"])
-            if key not in answered:  # its curation is lost
-                answered[key] = _Found(iteration=i, phase=ANSWERING, row=row)
-                found.append(answered[key])
-            answered[key].attempts.append(row)
+            asked = kept[row["image_key"], row["question"]]
+            mine = next((one for one in reversed(asked) if one.iteration <= i), None)  # earlier: a replay
+            if mine is None:  # a labelled example, or its curation is lost
+                mine = _Found(iteration=i, phase=ANSWERING, row=row)
+                asked.append(mine)
+                found.append(mine)
+            mine.attempts.append(row | {"iteration": i})
     return found
 
 
@@ -140,16 +141,12 @@ def _item(one: _Found, *, has_truth: bool, verdicts: dict[tuple[Any, Any], str])
     row = one.row
     voted = bool(row.get("samples") or row.get("answers"))
     reward = finite(row.get("reward")) if one.phase == TRAINING else None
-    parts = {
-        name.removeprefix("reward_"): finite(value)
-        for name, value in row.items()
-        if name.startswith("reward_") and value is not None
-    }
     rewarded = sum((finite(attempt["reward"]) or 0) > 0 for attempt in one.attempts)
     attempts = [
-        {"step": attempt["step"], "reward": finite(attempt["reward"]), "text": cut(attempt["completion"])}
+        {"iteration": attempt["iteration"], "step": attempt["step"], "text": cut(attempt["completion"]),
+         "reward": finite(attempt["reward"]), "parts": _parts(attempt)}
         for attempt in one.attempts
-    ]
+    ]  # fmt: skip
     item = {
         "picture": row["image_key"],
         "iteration": one.iteration,
@@ -158,6 +155,8 @@ def _item(one: _Found, *, has_truth: bool, verdicts: dict[tuple[Any, Any], str])
         "question": cut(row.get("question") or ""),
         "failure": cut(row.get("failure") or ""),
         "type": row.get("type"),
+        "by_base": row.get("asked_by") == "base" or None,
+        "labelled": row.get("origin") == "anchor" or None,
         "ballots": ballots(row),
         "votes": votes(row),
         "confidence": finite(row.get("confidence")) if voted else None,
@@ -167,7 +166,7 @@ def _item(one: _Found, *, has_truth: bool, verdicts: dict[tuple[Any, Any], str])
         "truth": cut(row.get("truth") or ""),
         "reward": reward,
         "paid": None if reward is None else "above 0" if reward > 0 else "below 0" if reward < 0 else "0",
-        "parts": parts,
+        "parts": _parts(row) if one.phase == TRAINING else None,
         "completion": cut(row["completion"]) if one.phase == TRAINING else None,
         "attempts": attempts,
         "answered": ("all" if rewarded == len(attempts) else "some" if rewarded else "none")
@@ -175,6 +174,16 @@ def _item(one: _Found, *, has_truth: bool, verdicts: dict[tuple[Any, Any], str])
         else None,
     }
     return {name: value for name, value in item.items() if value not in (None, "", [], {})}
+
+
+def _parts(row: Row) -> dict[str, float | None]:
+    """What a reward is made of, by the names of its parts."""
+    prefix = "reward_"
+    return {
+        name.removeprefix(prefix): finite(value)
+        for name, value in row.items()
+        if name.startswith(prefix) and value is not None
+    }
 
 
 def cut(text: str) -> str:

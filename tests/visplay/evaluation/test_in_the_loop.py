@@ -18,6 +18,7 @@ from visplay.pocket.scenes import render, sample_scenes
 from visplay.progress import Display, Stopwatch
 from visplay.run import UNFINISHED
 from visplay.table import Table
+from visplay.tracking import Tracker
 
 BASE = AdapterVersion(name="base", version=0)
 
@@ -36,6 +37,7 @@ def lay(tmp_path: Path, script: Any, **values: Any) -> Table:
     return Table(
         config=config, preset=config.rewards.resolve(), policy=None, engine=ScriptedEngine(script),  # type: ignore[arg-type]
         images=read_images(folder), truth=None, watch=Stopwatch(), display=Display(),
+        tracker=Tracker(config),
     )  # fmt: skip
 
 

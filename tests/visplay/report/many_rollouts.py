@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from tests.visplay.report.small_run import benchmark, change
+from tests.visplay.report.small_run import benchmark, change, write_unfinished
 from visplay.images import read_images
+from visplay.storage import read_piece
 
 HIT = "window.hit = (window.hit || 0) + 1; alert(1)"
 HOSTILE = (
@@ -86,7 +87,7 @@ def write_run(folder: Path, *, rollouts: int = 10_000, seed: int = 0) -> None:
         else:
             answers[0]["completion"] = HALF_SURROGATE
             step = {"metrics": {"step": 1.0, "reward": 0.5}, "records": answers}
-            _json(parts / "reasoner.partial/unfinished/step-1.json", step)
+            write_unfinished(parts / "reasoner.partial/unfinished/step-1.json", step)
         _json(parts / "curation/summary.json", _summary(candidates))
         _json(parts / "health/alarms.json", {"alarms": [HOSTILE[1], HALF_SURROGATE]})
         metrics += [
@@ -110,7 +111,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
         parts = folder / f"iteration-{iteration}"
         step = parts / "reasoner.partial/unfinished/step-1.json"
         tried = pq.read_table(parts / "reasoner/rollouts.parquet").to_pylist() if iteration == 1 else (
-            json.loads(step.read_text())["records"])  # fmt: skip
+            read_piece(step)["records"])  # fmt: skip
         for phase, name in (("questioner", "rollouts"), ("curation", "candidates")):
             for row in pq.read_table(parts / phase / f"{name}.parquet").to_pylist():
                 asked = row["image_key"], row["question"]

@@ -13,6 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from visplay.images import read_images
 from visplay.report import write_report
+from visplay.storage import write_piece
 
 ATTACK = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\" onmouseover='alert(3)' {{ 7 * 7 }}"
 
@@ -53,6 +54,12 @@ def write_json(path: Path, data: Any) -> None:
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows), path)
+
+
+def write_unfinished(path: Path, value: Any) -> None:
+    """A piece of a step that is under way, as the run writes it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_piece(path, value)
 
 
 def write_small_run(tmp_path: Path) -> Path:

@@ -11,9 +11,9 @@ from tests.visplay.report.small_run import (
     candidate,
     page_of,
     rollouts_of,
-    write_json,
     write_rows,
     write_small_run,
+    write_unfinished,
 )
 from visplay.report.pictures import thumbnails
 from visplay.report.reading import read_story
@@ -50,9 +50,25 @@ def test_attempts_stand_at_the_question_they_belong_to(run: Path) -> None:
         (0, 0.0, ATTACK),
         (1, 1.0, ATTACK),
     ]
-    assert hostile["answered"] == "some"
+    assert hostile["answered"] == "some" and hostile["attempts"][0]["iteration"] == 1
     [orphan] = [q for q in questions if q["phase"] == "reasoner"]  # its question is not among the candidates
     assert (orphan["question"], orphan["answered"], orphan["silver"]) == ("How many?", "all", "2")
+
+
+def test_replayed_and_labelled_examples_are_told_from_new_ones(run: Path) -> None:
+    path = run / "iteration-1/reasoner/rollouts.parquet"
+    [row] = pq.read_table(path).to_pylist()
+    replayed = row | {"question": ATTACK, "origin": "replay", "step": 7, "reward_format": 0.5}
+    anchor = row | {"image_key": "of a benchmark", "origin": "anchor", "reward_format": 1.0}
+    write_rows(run / "iteration-2/reasoner/rollouts.parquet", [replayed, anchor])
+    questions = rollouts_of(page_of(run)[0])["questions"]
+    [hostile] = [q for q in questions if q.get("question") == ATTACK]
+    assert hostile["iteration"] == 1
+    assert hostile["attempts"] == [
+        {"iteration": 2, "step": 7, "text": ATTACK, "reward": 1.0, "parts": {"format": 0.5}}
+    ]
+    [labelled] = [q for q in questions if q.get("labelled")]
+    assert (labelled["iteration"], labelled["phase"], labelled["answered"]) == (2, "reasoner", "all")
 
 
 def test_rewards_of_the_questioner_stand_with_their_parts(run: Path) -> None:
@@ -112,10 +128,10 @@ def test_a_phase_under_way_is_told_from_its_finished_steps(run: Path) -> None:
     for step in (1, 2, 10):
         row = {"step": step, "image_key": "a" * 64, "completion": "\ud800 half", "reward": 1.0,
                "question": "Q?", "silver_answer": "2"}  # fmt: skip
-        write_json(
-            scratch / f"step-{step}.json", {"metrics": {"step": step, "reward": step / 8}, "records": [row]}
-        )
-    write_json(run / "iteration-2/curation.partial/unfinished/pictures-0.json", [])
+        value = {"metrics": {"step": step, "reward": step / 8}, "records": [row]}
+        write_unfinished(scratch / f"step-{step}.json", value)
+    (scratch / "step-11.json").write_text('{"metrics": ')  # damaged: the run does it again
+    write_unfinished(run / "iteration-2/curation.partial/unfinished/pictures-0.json", [])
     config = run / "config.yaml"
     config.write_text(config.read_text() + "reasoner: {steps: 20}\n")
     html, tags = page_of(run)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.visplay.report.chromium import chromium, needs_chromium
-from tests.visplay.report.small_run import candidate, rollouts_of, write_json, write_small_run
+from tests.visplay.report.small_run import candidate, rollouts_of, write_small_run, write_unfinished
 from visplay.errors import RunError, VisplayError
 from visplay.report.watch import LivePage, LiveServer
 
@@ -51,7 +51,7 @@ def ask(server: LiveServer, path: str, *, host: str | None = "", method: str = "
 def go_on(run: Path, step: int) -> None:
     """Another optimizer step of the Questioner is finished."""
     row = candidate("a" * 64, f"Question of step {step}?", step=step, completion="", reward=0.5)
-    write_json(
+    write_unfinished(
         run / f"iteration-2/questioner.partial/unfinished/step-{step}.json",
         {"metrics": {"step": step, "reward": 0.5}, "records": [row]},
     )
@@ -86,11 +86,12 @@ def test_the_page_is_not_made_more_often_than_the_run_can_bear(run: Path) -> Non
 def test_a_file_that_cannot_be_read_leaves_the_page_as_it_was(run: Path) -> None:
     page = LivePage(run, clock=lambda: 0.0)
     before = page.html()
-    broken = run / "iteration-2/questioner.partial/unfinished/step-1.json"
-    broken.parent.mkdir(parents=True)
-    broken.write_text('{"metrics": ')
-    assert page.html() == before
+    summary = run / "iteration-1/curation/summary.json"
+    whole = summary.read_text()
+    summary.write_text(whole[:20])
     go_on(run, 1)
+    assert page.html() == before
+    summary.write_text(whole)
     assert page.html() != before
 
 

@@ -1,0 +1,158 @@
+"""Do silver labels decay over many iterations, and which guard helps?
+
+Runs the pocket configuration for ten short iterations for each arm and seed, each run in a process of its
+own, and prints the curves. A finished run is not done again, so two invocations with different arms can
+share two cores, and a last one with all arms prints the tables and writes the chart:
+
+    python benchmarks/guards.py --images runs/demo-images --arms none
+    python benchmarks/guards.py --images runs/demo-images --show --chart docs/images/guards.svg
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean
+
+import pyarrow.parquet as pq
+
+from visplay.evaluation.statistics import paired_difference
+from visplay.evaluation.table import percent_interval, points, read_summaries
+
+Curve = dict[int, float]  # by iteration
+ARMS = {
+    "none": [],
+    "mixed": ["guards.base_questions=0.5", "guards.replay=0.5"],
+    "anchors": ["guards.anchors=0.25", "guards.anchor_benchmark=pocket-dusk"],
+}
+# Half of a pocket iteration, measured by greedy answers alone: ten of them in half an hour on one core.
+SHORT = [
+    "threads=1", "iterations=10", "questioner.steps=5", "curation.images=150", "reasoner.steps=10",
+    "evaluation.benchmarks=[pocket-dusk,easy-vqa]", "evaluation.limit=500", "evaluation.maj_limit=0",
+    "evaluation.blind_limit=0",
+]  # fmt: skip
+
+
+def train(arm: str, seed: int, *, images: Path, output: Path) -> None:
+    command = [
+        sys.executable, "-m", "visplay.cli", "train", "configs/pocket.yaml", f"images.source={images}",
+        f"output={output}", f"name={arm}-{seed}", f"seed={seed}", *SHORT, *ARMS[arm],
+    ]  # fmt: skip
+    print(" ".join(command[1:]), flush=True)
+    output.mkdir(parents=True, exist_ok=True)
+    with (output / f"{arm}-{seed}.log").open("a") as log:
+        subprocess.run(command, check=True, stdout=log, stderr=log)
+
+
+def accuracy(benchmark: str) -> Callable[[Path], Curve]:
+    return lambda run: {i: s[benchmark]["accuracy"]["value"] for i, s in read_summaries(run).items()}
+
+
+def curated(figure: Callable[[dict[str, float]], float]) -> Callable[[Path], Curve]:
+    def curve(run: Path) -> Curve:
+        files = run.glob("iteration-*/curation/summary.json")
+        found = {int(f.parts[-3].removeprefix("iteration-")): json.loads(f.read_text()) for f in files}
+        return {i: figure(summary) for i, summary in sorted(found.items())}
+
+    return curve
+
+
+CURVES: dict[str, Callable[[Path], Curve]] = {
+    "dusky scenes, % right": accuracy("pocket-dusk"),
+    "easy-vqa, % right": accuracy("easy-vqa"),
+    "silver answers kept, % right": curated(lambda s: s["silver_accuracy"]["kept"]["value"]),  # type: ignore[index]
+    "different questions, % of the valid": curated(lambda s: s["distinct"] / s["valid"]),
+}
+
+
+def print_curves(runs: dict[str, list[Path]]) -> None:
+    for title, curve in CURVES.items():
+        print(f"\n{title}: mean over seeds (each seed)")
+        for arm, folders in runs.items():
+            curves = [curve(run) for run in folders]
+            for i in sorted(set.intersection(*(set(c) for c in curves))):
+                each = ", ".join(f"{100 * c[i]:.1f}" for c in curves)
+                print(f"  {arm:8} {i:2}  {100 * mean(c[i] for c in curves):5.1f}  ({each})")
+
+
+def print_ends(runs: dict[str, list[Path]]) -> None:
+    """Each run's last iteration against its base and against the run without guards and of the same seed."""
+    for benchmark in ("pocket-dusk", "easy-vqa"):
+        print(f"\n{benchmark}: last iteration")
+        for arm, folders in runs.items():
+            for number, run in enumerate(folders):
+                summaries = read_summaries(run)
+                last = summaries[max(summaries)][benchmark]
+                line = f"  {run.name:10} {percent_interval(last['accuracy'])}"
+                line += f"; to the base {points(last['paired'])}"
+                if arm != "none" and number < len(runs.get("none", ())):
+                    against = difference(run, runs["none"][number], benchmark)
+                    line += f"; to no guards {points(against)}, {against['verdict']}"
+                print(line)
+
+
+def difference(run: Path, other: Path, benchmark: str) -> dict[str, object]:
+    correct = []
+    for folder in (other, run):
+        last = max(read_summaries(folder))
+        rows = pq.read_table(folder / f"iteration-{last}/evaluation/samples.parquet").to_pylist()
+        correct.append({r["key"]: (r["correct"], r["cluster"]) for r in rows if r["benchmark"] == benchmark})
+    keys = sorted(correct[0].keys() & correct[1].keys())
+    before, after = ([side[key][0] for key in keys] for side in correct)
+    clusters = [correct[0][key][1] for key in keys]
+    found = paired_difference(before, after, clusters=clusters if len(set(clusters)) < len(keys) else None)
+    return {name: getattr(found, name) for name in found.__dataclass_fields__}
+
+
+def draw(runs: dict[str, list[Path]], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(2, 2, figsize=(9, 6.2), layout="constrained")
+    for axis, (title, curve) in zip(axes.flat, CURVES.items(), strict=True):
+        for colour, (arm, folders) in zip(("#4477aa", "#ee6677", "#228833"), runs.items(), strict=False):
+            curves = [curve(run) for run in folders]
+            for one in curves:
+                axis.plot(list(one), [100 * v for v in one.values()], color=colour, alpha=0.3, linewidth=1)
+            shared = sorted(set.intersection(*(set(c) for c in curves)))
+            means = [100 * mean(c[i] for c in curves) for i in shared]
+            axis.plot(shared, means, color=colour, linewidth=2.2, label=f"{arm} (n = {len(curves)} seeds)")
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("iteration")
+        axis.grid(alpha=0.25)
+    axes.flat[0].legend(fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=Path, required=True, help="what `visplay pocket images` wrote")
+    parser.add_argument("--output", type=Path, default=Path("runs/guards"))
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--show", action="store_true", help="print the tables of finished runs and stop")
+    parser.add_argument("--chart", type=Path, help="draw the curves to this file")
+    arguments = parser.parse_args()
+    runs: dict[str, list[Path]] = {}
+    for arm in arguments.arms:
+        for seed in arguments.seeds:
+            folder = arguments.output / f"{arm}-{seed}"
+            if not arguments.show:
+                train(arm, seed, images=arguments.images, output=arguments.output)
+            if (folder / "report.html").exists():
+                runs.setdefault(arm, []).append(folder)
+    print_curves(runs)
+    print_ends(runs)
+    if arguments.chart:
+        draw(runs, arguments.chart)
+
+
+if __name__ == "__main__":
+    main()

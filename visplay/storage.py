@@ -1,0 +1,154 @@
+"""Files that are there whole or not at all, and checksums that tell whether they still are what was written.
+
+A file is written beside its place, synced and renamed. A *piece* is a small JSON file of an unfinished step
+that carries its own checksum, and, if asked, those of files which it vouches for: what a kill or a bad disk
+has damaged is recognised and done again.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from visplay.errors import CorruptArtifact
+
+PARTIAL = ".partial"  # ends the name of what is being written
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; it is on disk when this returns."""
+    scratch = path.with_name(path.name + PARTIAL)
+    with unbroken():
+        with scratch.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+        sync_folder(path.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """The same for text."""
+    write_bytes(path, text.encode())
+
+
+def append_jsonl(path: Path, row: dict[str, Any]) -> None:
+    """Append one JSON line and wait until it is on disk; a last line cut short by a kill is overwritten."""
+    with unbroken(), path.open("ab+") as file:
+        file.seek(0)
+        whole = file.read().rfind(b"\n") + 1
+        file.truncate(whole)
+        file.write((json.dumps(row) + "\n").encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """The lines of a JSON-lines file; a last line cut short by a kill is left out.
+
+    Raises:
+        CorruptArtifact: another line is not JSON.
+    """
+    if not path.exists():
+        return []
+    rows = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            rows += [json.loads(line)] if line else []
+        except ValueError as error:
+            raise CorruptArtifact(f"{path}, line {number} is damaged: {error}") from error
+    return rows
+
+
+def write_piece(path: Path, value: Any, *, vouch_for: Path | None = None) -> None:
+    """Write a JSON value with its checksum, and with those of the files in a folder beside or below it."""
+    files = checksums(vouch_for, sync=True) if vouch_for else {}
+    beside = {str((vouch_for / name).relative_to(path.parent)): d for name, d in files.items() if vouch_for}
+    body = json.dumps({"value": value, "files": beside})
+    write_text(path, f"{_sha256(body.encode())}\n{body}\n")
+
+
+def read_piece(path: Path) -> Any:
+    """What `write_piece` wrote; None where it, or a file it vouches for, is missing or damaged."""
+    try:
+        check, body, _ = path.read_bytes().split(b"\n")
+    except (OSError, ValueError):
+        return None
+    if check.decode(errors="replace") != _sha256(body):
+        return None
+    piece = json.loads(body)
+    return None if damage(path.parent, piece["files"]) else piece["value"]
+
+
+def damaged_pieces(folder: Path) -> list[Path]:
+    """The pieces in a folder that `read_piece` would not take."""
+    return [path for path in sorted(folder.glob("*.json")) if read_piece(path) is None]
+
+
+def checksums(folder: Path, *, sync: bool = False, without: Sequence[str] = ()) -> dict[str, str]:
+    """SHA-256 of every file in a folder, by its path there; `sync` also waits until each is on disk.
+
+    `without` names entries of the folder that are passed over.
+    """
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.relative_to(folder).parts[0] not in without:
+            with path.open("rb") as file:
+                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+                if sync:
+                    os.fsync(file.fileno())
+    if sync:
+        for inner in {folder, *(folder / name for name in found)}:
+            sync_folder(inner if inner == folder else inner.parent)
+    return found
+
+
+def damage(folder: Path, files: dict[str, str]) -> list[str]:
+    """Of the files that should be in a folder, those that are missing or not what was written."""
+    found = []
+    for name, digest in files.items():
+        try:
+            with (folder / name).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                    found.append(name)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            found.append(name)
+    return found
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until a folder's entries are on disk: only then does a rename outlive a loss of power."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+@contextmanager
+def unbroken() -> Iterator[None]:
+    """Let SIGINT and SIGTERM wait until this block is over."""
+    if threading.current_thread() is not threading.main_thread():  # handlers run in the main thread only
+        yield
+        return
+    came: list[int] = []
+    before: dict[int, Any] = {}
+    try:
+        number: int
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, lambda signum, _: came.append(signum))
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
