@@ -94,10 +94,10 @@ def test_synthetic_results_say_so(run: Path) -> None:
 
 
 def test_alarms_are_shown_as_text(run: Path) -> None:
-    write_json(run / "iteration-1/health/alarms.json", {"alarms": [f"valid is 0.1 {ATTACK}"]})
+    write_json(run / "iteration-1/health/alarms.json", {"alarms": [f"valid is 0.1 {ATTACK}", "\ud800|\0"]})
     page = write_report(run).read_text()
     assert "<strong>Alarm, iteration 1.</strong> valid is 0.1 &lt;/script&gt;" in page
-    assert ATTACK not in page
+    assert ATTACK not in page and "\ufffd|\ufffd" in page
 
 
 def test_a_run_that_has_only_begun_renders(tmp_path: Path) -> None:

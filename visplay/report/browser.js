@@ -105,7 +105,7 @@ function questionOf(item) {
   if (item.completion) place.append(folded("What the Questioner wrote", () => [make("pre", "", item.completion)]));
   if (item.attempts) {
     const paid = item.attempts.filter((attempt) => attempt.reward > 0).length;
-    place.append(folded(`${item.attempts.length} attempts of the Reasoner in training, ${paid} rewarded`, () => item.attempts.flatMap((attempt) => attemptOf(attempt, item))));
+    place.append(folded(`${item.attempts.length} attempts of the Reasoner in training, ${paid} rewarded`, () => item.attempts.flatMap(attemptOf)));
   }
   return place;
 }
@@ -132,11 +132,11 @@ function rewardOf(item) {
   return reward;
 }
 
-function attemptOf(attempt, item) {
+function attemptOf(attempt) {
   const marks = make("p", "marks");
-  marks.append(make("span", "tag", (attempt.iteration === item.iteration ? "" : `iteration ${attempt.iteration}, `) + `step ${attempt.step}`));
+  marks.append(make("span", "tag", (attempt.iteration === undefined ? "" : `iteration ${attempt.iteration}, `) + `step ${attempt.step}`));
   if (attempt.reward !== null) marks.append(make("span", attempt.reward > 0 ? "tag good" : "tag out", `reward ${figure(attempt.reward)}`));
-  for (const [name, value] of Object.entries(attempt.parts)) marks.append(make("span", "tag out", `${name} ${figure(value)}`));
+  for (const [name, value] of Object.entries(attempt.parts || {})) marks.append(make("span", "tag out", `${name} ${figure(value)}`));
   return [marks, make("pre", "", attempt.text)];
 }
 

@@ -142,11 +142,7 @@ def _item(one: _Found, *, has_truth: bool, verdicts: dict[tuple[Any, Any], str])
     voted = bool(row.get("samples") or row.get("answers"))
     reward = finite(row.get("reward")) if one.phase == TRAINING else None
     rewarded = sum((finite(attempt["reward"]) or 0) > 0 for attempt in one.attempts)
-    attempts = [
-        {"iteration": attempt["iteration"], "step": attempt["step"], "text": cut(attempt["completion"]),
-         "reward": finite(attempt["reward"]), "parts": _parts(attempt)}
-        for attempt in one.attempts
-    ]  # fmt: skip
+    attempts = [_attempt(attempt, iteration=one.iteration) for attempt in one.attempts]
     item = {
         "picture": row["image_key"],
         "iteration": one.iteration,
@@ -174,6 +170,14 @@ def _item(one: _Found, *, has_truth: bool, verdicts: dict[tuple[Any, Any], str])
         else None,
     }
     return {name: value for name, value in item.items() if value not in (None, "", [], {})}
+
+
+def _attempt(row: Row, *, iteration: int) -> Row:
+    """An answer in training; its iteration where it is not that of the question, as in a replay."""
+    attempt = {"step": row["step"], "reward": finite(row["reward"]), "text": cut(row["completion"])}
+    another = {} if row["iteration"] == iteration else {"iteration": row["iteration"]}
+    parts = _parts(row)
+    return attempt | another | ({"parts": parts} if parts else {})
 
 
 def _parts(row: Row) -> dict[str, float | None]:

@@ -105,6 +105,10 @@ def test_hostile_text_is_shown_as_it_was_written(report: Tab) -> None:
     choose(report, "text", HOSTILE[0])
     assert count(report) > 0
     assert report.run(f"document.getElementById('questions').textContent.includes({json.dumps(HOSTILE[0])})")
+    written = (
+        "[...document.querySelectorAll('#questions :is(.text, .ballots li > :first-child, pre, .file)')]"
+    )
+    assert report.run(f"{written}.every((one) => one.dir === 'auto')")  # a turned text turns no neighbour
 
 
 def test_the_first_view_is_there_within_two_seconds(tab: Tab, run: Path) -> None:

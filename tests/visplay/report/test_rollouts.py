@@ -50,7 +50,7 @@ def test_attempts_stand_at_the_question_they_belong_to(run: Path) -> None:
         (0, 0.0, ATTACK),
         (1, 1.0, ATTACK),
     ]
-    assert hostile["answered"] == "some" and hostile["attempts"][0]["iteration"] == 1
+    assert hostile["answered"] == "some" and "iteration" not in hostile["attempts"][0]
     [orphan] = [q for q in questions if q["phase"] == "reasoner"]  # its question is not among the candidates
     assert (orphan["question"], orphan["answered"], orphan["silver"]) == ("How many?", "all", "2")
 
