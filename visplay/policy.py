@@ -1,6 +1,7 @@
 """The base VLM and the LoRA adapter on it: load, start a phase, save a version."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ class Policy:
 def save_adapter(peft_model: Any, adapter: AdapterVersion) -> None:
     """Write the adapter `default` to `adapter.path` as PEFT does, in safetensors."""
     assert adapter.path is not None
+    if adapter.path.exists():  # cut short by a kill; PEFT would add to the model card that lies there
+        shutil.rmtree(adapter.path)
     peft_model.save_pretrained(str(adapter.path), selected_adapters=["default"])
 
 
