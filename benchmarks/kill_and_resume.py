@@ -50,7 +50,7 @@ PICTURES = 72  # so that curation goes through two chunks of 64
 RUNNER = """
 import json, os, sys
 from visplay import cli, phases
-take_votes, log = phases.take_votes, os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+take_votes, log = phases.take_votes, os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 def noted(*arguments, phase, seed, **named):
     os.write(log, (json.dumps({"pid": os.getpid(), "phase": phase, "seed": seed}) + "\\n").encode())
     return take_votes(*arguments, phase=phase, seed=seed, **named)
@@ -65,6 +65,7 @@ COMPARED = ("metrics.jsonl", "*/*/metrics.jsonl", "*/*/*.parquet", "*/*/summary.
 class Outcome:
     """Of all runs: kills by the step they fell into, starts, runs that ended otherwise, votings repeated."""
 
+    settings: dict[str, Any]
     kills: Counter[str] = field(default_factory=Counter)
     resumes: int = 0
     runs: int = 0
@@ -77,13 +78,13 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def kill_and_resume(folder: Path, *, kills: int, seed: int) -> Outcome:
+def kill_and_resume(folder: Path, *, kills: int, seed: int, iterations: int = 2) -> Outcome:
     """Make the undisturbed run and the killed ones below `folder`; says what it sees."""
     pictures = folder / "pictures"
     write_pictures(pictures, count=PICTURES, seed=3, style="dusk")
-    lot, outcome = random.Random(seed), Outcome()
+    lot, outcome = random.Random(seed), Outcome(settings=SETTINGS | {"iterations": iterations})
     start = time.monotonic()
-    whole = _begin(folder, "undisturbed")
+    whole = _begin(folder, "undisturbed", outcome.settings)
     assert whole.wait() == 0, "the undisturbed run failed"
     seconds = time.monotonic() - start
     say(f"undisturbed: {seconds:.0f} s")
@@ -108,7 +109,7 @@ def _disturbed(
     folder: Path, name: str, *, kills: int, lot: random.Random, seconds: float, outcome: Outcome
 ) -> None:
     while True:
-        process = _begin(folder, name)
+        process = _begin(folder, name, outcome.settings)
         try:
             ended = _lived_on(process, folder / name, kills=kills, lot=lot, seconds=seconds, outcome=outcome)
         finally:
@@ -180,10 +181,10 @@ def _count_votings(folder: Path, name: str, outcome: Outcome) -> None:
                 outcome.beyond_step_in_flight.append(f"{name}: {voting} of process {pid}")
 
 
-def _begin(folder: Path, name: str) -> "subprocess.Popen[bytes]":
+def _begin(folder: Path, name: str, settings: dict[str, Any]) -> "subprocess.Popen[bytes]":
     config = folder / f"{name}.yaml"
     images = {"source": str(folder / "pictures")}
-    config.write_text(json.dumps(SETTINGS | {"name": name, "output": str(folder), "images": images}))
+    config.write_text(json.dumps(settings | {"name": name, "output": str(folder), "images": images}))
     command = [sys.executable, "-c", RUNNER, str(folder / f"{name}.votes"), "train", str(config)]
     with (folder / f"{name}.log").open("ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)

@@ -1,6 +1,7 @@
 """The base VLM and the LoRA adapter on it: load, start a phase, save a version."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,11 @@ class Policy:
 def save_adapter(peft_model: Any, adapter: AdapterVersion) -> None:
     """Write the adapter `default` to `adapter.path` as PEFT does, in safetensors."""
     assert adapter.path is not None
+    if adapter.path.exists():  # cut short by a kill
+        shutil.rmtree(adapter.path)
     peft_model.save_pretrained(str(adapter.path), selected_adapters=["default"])
+    # PEFT's card says nothing of the run, and something else where TRL was not at work before.
+    (adapter.path / "README.md").unlink(missing_ok=True)
 
 
 def load_base(config: Model) -> tuple[Any, Any]:

@@ -1,6 +1,7 @@
 """How a command ends, by the errors and signals themselves."""
 
 import errno
+import json
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from rollouts.engine import EngineUnavailable
+from tests.visplay.faulty import settings
 from visplay.errors import AdapterMismatch, RunLocked, VisplayError
 from visplay.leaving import saying_how_to_go_on
 
@@ -134,3 +136,33 @@ def test_signals(body: str, signals: list[int], seconds: float, says: str) -> No
     said, _ = process.communicate(timeout=60)
     assert time.monotonic() - asked < seconds + 0.6
     assert says in said and process.returncode == 128 + signals[0]
+
+
+def interrupted(arguments: list[str], sign: Path) -> str:
+    """What a command says on Ctrl-C as soon as a file is there; it has ten seconds to leave."""
+    command = [sys.executable, "-m", "visplay.cli", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 240
+    while not sign.exists():
+        assert process.poll() is None and time.monotonic() < deadline, f"{sign} never came"
+        time.sleep(0.02)
+    asked = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert time.monotonic() - asked < 10 and process.returncode == 128 + signal.SIGINT, said
+    assert "Traceback" not in said
+    return said.strip().splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_training_and_evaluation_leave_on_ctrl_c(scenes: Path, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    config = settings(scenes, tmp_path, name="begun")
+    file.write_text(json.dumps(config.model_dump(mode="json")))
+    # As the models are loaded, before the first step.
+    said = interrupted(["train", str(file)], config.folder / "versions.json")
+    assert said == f"stopped; all finished steps are kept; go on with: visplay train {file}"
+    out = tmp_path / "evaluation"
+    asked = ["evaluate", "pocket", "-b", "pocket-dusk", "--limit", "500", "--out", str(out)]
+    said = interrupted(asked, out / "pocket-dusk" / "greedy.jsonl.unfinished")
+    assert said == f"stopped; all finished steps are kept; go on with: visplay {' '.join(asked)}"

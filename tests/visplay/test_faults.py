@@ -1,0 +1,227 @@
+"""Faults injected into real pocket runs: what is said, what is kept, what happens after the mend.
+
+What was seen is a table of docs/faults.md; `pytest tests/visplay/test_faults.py --rewrite-docs` writes it.
+"""
+
+import errno
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.visplay.faulty import (
+    AGAIN,
+    FULL_FROM,
+    NEXT,
+    Disk,
+    Seen,
+    Stop,
+    StopsAt,
+    check_same,
+    check_table,
+    copied,
+    error_of,
+    settings,
+    state,
+    stop_at,
+)
+from visplay.config import Config
+from visplay.report import write_report
+from visplay.run import Run
+from visplay.selfplay import selfplay
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def seen() -> Seen:
+    """Rows of the table: fault, where, what is said, after the mend."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def disk() -> Disk:
+    return Disk()
+
+
+FULL = {
+    "evaluation": {
+        "config.yaml": r"/config\.yaml", "versions.json": r"/versions\.json", "manifest.parquet": "/manifest",
+        "skipped.jsonl": r"/skipped\.jsonl", "evaluation/unfinished/BENCHMARK.json": r"/easy-vqa\.json",
+        "evaluation/contamination.json": "/contamination",
+        "evaluation/samples.parquet": r"/samples\.parquet", "evaluation/summary.json": r"/summary\.json",
+    },
+    "questioner": {
+        "questioner/unfinished/step-K.json": r"/step-3\.json",
+        "questioner/unfinished/checkpoint.json": r"/checkpoint\.json",
+        "questioner/rollouts.parquet": r"/rollouts\.parquet",
+        "questioner/adapter/": r"questioner\.partial/adapter/", "questioner/adapter.json": r"/adapter\.json",
+    },
+    "curation": {
+        "curation/unfinished/scenes-K.json": r"/scenes-64",
+        "curation/candidates.parquet": r"/candidates\.parquet",
+        "curation/summary.json": r"curation\.partial/summary\.json",
+        "curation/metrics.jsonl": r"curation\.partial/metrics\.jsonl",
+        "curation/checksums.json": r"curation\.partial/checksums\.json",
+        "journal.jsonl": r"/journal\.jsonl", "timings.jsonl": r"/timings\.jsonl",
+        "metrics.jsonl": r"(run|RUN)/metrics\.jsonl",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("step", FULL)
+def test_full_disk(
+    step: str, disk: Disk, stopped: dict[str, Path], whole: Path, scenes: Path, tmp_path: Path, seen: Seen
+) -> None:
+    """Full at one file after the other: each start comes as far as the next, so the one before was mended."""
+    config = copied(stopped[step], scenes, tmp_path)
+    for where, pattern in FULL[step].items():
+        with disk.failing(pattern):
+            said = error_of(config)
+        assert re.search(pattern, said) and said.startswith("VisplayError: the disk is full ("), (where, said)
+        assert said.endswith(f"make room, then go on with: {AGAIN}")
+        seen.append(("disk full", where, "the disk is full (…); make room, then go on", "goes on"))
+    stop_at(config, NEXT[step])
+    check_same(config, whole)
+
+
+def test_full_disk_at_the_report(disk: Disk, whole: Path, seen: Seen) -> None:
+    before = (whole / "report.html").read_bytes()
+    with disk.failing(r"report\.html"), pytest.raises(OSError, match="No space left"):
+        write_report(whole)
+    assert (whole / "report.html").read_bytes() == before
+    seen.append(("disk full", "report.html", "the disk is full (…); make room, then go on", "goes on"))
+
+
+@pytest.mark.parametrize(
+    ("where", "pattern"),
+    [("questioner/unfinished/shared-V, cut in a file", r"unfinished/shared-4$"),
+     ("questioner/unfinished/trainer/checkpoint-K, cut in a file", r"checkpoint-3$")],
+    ids=["adapter", "checkpoint"],
+)  # fmt: skip
+def test_full_disk_in_the_middle_of_a_librarys_write(
+    where: str,
+    pattern: str,
+    stopped: dict[str, Path],
+    whole: Path,
+    scenes: Path,
+    tmp_path: Path,
+    seen: Seen,
+) -> None:
+    config = copied(stopped["questioner"], scenes, tmp_path)
+    file = tmp_path / "config.yaml"
+    file.write_text(json.dumps(config.model_dump(mode="json")))
+    command = [sys.executable, "-c", FULL_FROM, pattern, "train", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "error: the disk is full (" in done.stderr, done.stderr
+    assert f"go on with: visplay train {file}" in done.stderr and "Traceback" not in done.stderr
+    stop_at(config, "curation")
+    check_same(config, whole)
+    seen.append(("disk full", where, "the disk is full (…); make room, then go on", "goes on"))
+
+
+def test_a_read_only_folder(
+    disk: Disk, stopped: dict[str, Path], whole: Path, scenes: Path, tmp_path: Path, seen: Seen
+) -> None:
+    """Root may write anywhere, so the error comes from the call that opens a file."""
+    config = copied(stopped["reasoner"], scenes, tmp_path)
+    before = state(config.folder)
+    for number in (errno.EROFS, errno.EACCES):
+        with disk.failing(f"{config.folder}/", number):
+            said = error_of(config)
+        assert said.startswith(f"VisplayError: a file cannot be written or read ([Errno {number}]"), said
+        assert said.endswith(f"change that, then go on with: {AGAIN}") and state(config.folder) == before
+    stop_at(config, "evaluation")
+    check_same(config, whole)
+    seen.append(
+        (
+            "read-only folder",
+            "any",
+            "a file cannot be written or read (…); change that, then go on",
+            "goes on",
+        )
+    )
+
+
+@pytest.fixture
+def holder(whole: Path, scenes: Path, tmp_path: Path) -> Iterator[tuple[Config, "subprocess.Popen[str]"]]:
+    config = copied(whole, scenes, tmp_path)
+    file = tmp_path / "config.yaml"
+    file.write_text(json.dumps(config.model_dump(mode="json")))
+    program = (
+        "import sys, time; from pathlib import Path; from visplay.config import load_config\n"
+        "from visplay.run import Run; config = load_config(Path(sys.argv[1]))\n"
+        "with Run(config.folder).opened(config): print('holds', flush=True); time.sleep(600)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, str(file)], stdout=subprocess.PIPE, text=True)
+    try:
+        yield config, process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_second_process(holder: tuple[Config, "subprocess.Popen[str]"], seen: Seen) -> None:
+    config, process = holder
+    assert process.stdout is not None and process.stdout.readline() == "holds\n"
+    said = error_of(config)
+    assert said == "RunLocked: another process works on RUN"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    with Run(config.folder).opened(config):
+        pass
+    seen.append(("a second process", "lock", said.replace(" RUN", " …"), "the first one killed: goes on"))
+
+
+def test_clock_jumps(
+    stopped: dict[str, Path], whole: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    seen: Seen,
+) -> None:  # fmt: skip
+    """Files of 1970 and of 2100, and a clock that goes backwards a day with each look at it."""
+    config = copied(stopped["questioner"], scenes, tmp_path)
+    for i, path in enumerate(sorted(config.folder.rglob("*"))):
+        os.utime(path, (0, 0) if i % 2 else (4_102_444_800, 4_102_444_800))
+    now = time.time()
+
+    def backwards() -> float:
+        nonlocal now
+        now -= 86_400
+        return now
+
+    monkeypatch.setattr(time, "time", backwards)
+    selfplay(config, display=StopsAt())
+    monkeypatch.undo()
+    assert state(config.folder) == state(whole)
+    seen.append(("clock jumps", "all file times, time.time", "nothing", "goes on, same bits"))
+
+
+def test_a_lost_server(scenes: Path, tmp_path: Path, seen: Seen) -> None:
+    lost = {"backend": "server", "urls": ["http://127.0.0.1:9"]}
+    said = error_of(settings(scenes, tmp_path, engine=lost))
+    assert said.startswith("EngineError: engine.backend=server: ") and "http://127.0.0.1:9" in said, said
+    assert said.endswith(f"what is done is kept; when the engine answers again, go on with: {AGAIN}")
+    seen.append(("lost server", "engine", "EngineError: … when the engine answers again, go on", "goes on"))
+
+
+def test_no_number(whole: Path, scenes: Path, tmp_path: Path, seen: Seen) -> None:
+    terms = {"preset": "paper", "questioner_terms": {"tests.visplay.faulty:not_a_number": 1.0}}
+    config = settings(scenes, tmp_path, rewards={**settings(scenes, tmp_path).rewards.model_dump(), **terms})
+    said = error_of(config)
+    assert re.match(
+        r"TrainingDiverged: step 1: (loss|grad_norm) is nan; the steps before it are kept", said
+    ), said
+    with pytest.raises(Stop):
+        selfplay(config, display=StopsAt("questioner", 0))  # what was before is not done again
+    said = "TrainingDiverged: step N: loss is nan; the steps before it are kept …"
+    seen.append(("loss is not a number", "training", said, "another learning rate, another name"))
+
+
+def test_the_table_in_the_docs(seen: Seen, request: pytest.FixtureRequest) -> None:
+    check_table(seen, request)

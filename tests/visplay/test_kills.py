@@ -1,0 +1,18 @@
+"""`kill -9` at random instants; `benchmarks/kill_and_resume.py` does it fifty times."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.kill_and_resume import kill_and_resume
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.timeout(1800)  # six starts and two runs, on a machine that may be busy
+def test_killed_again_and_again_a_run_ends_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    outcome = kill_and_resume(tmp_path, kills=6, seed=7, iterations=1)
+    assert outcome.kills.total() == 6 and outcome.different == []
+    assert outcome.beyond_step_in_flight == []
+    first = tmp_path / "killed-0.votes"
+    assert len(first.read_text().splitlines()) >= 5  # three steps and two chunks of pictures are voted on
