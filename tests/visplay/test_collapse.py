@@ -11,8 +11,8 @@ from visplay.checkpoints import adapters_after
 from visplay.config import check_config
 from visplay.pocket.truth import write_pictures
 from visplay.progress import Display
-from visplay.storage import read_jsonl
 from visplay.selfplay import selfplay
+from visplay.storage import read_jsonl
 
 pytestmark = pytest.mark.slow
 COLLAPSING = {
