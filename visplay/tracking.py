@@ -7,7 +7,6 @@ that environment variables (`WANDB_MODE=offline`, `WANDB_PROJECT`, `TRACKIO_DIR`
 
 import importlib.util
 import json
-import os
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,9 @@ from accelerate.tracking import GeneralTracker, TensorBoardTracker, TrackioTrack
 from visplay.config import Config, flat_config
 from visplay.errors import ConfigError
 from visplay.storage import write_text
+
+
+PROJECT = "visplay"  # the command line tells Weights & Biases unless WANDB_PROJECT does
 
 
 class Tracker:
@@ -66,15 +68,14 @@ class Tracker:
 
 
 def _open(name: str, config: Config) -> GeneralTracker:
-    project = os.environ.get(f"{name.upper()}_PROJECT", "visplay")
     if name == "tensorboard":
         tracker: Any = TensorBoardTracker("tensorboard", config.folder)
     elif name == "wandb":
         tracker = WandBTracker(
-            project, id=_identity(config.folder), name=config.name, resume="allow", dir=str(config.folder)
+            None, id=_identity(config.folder), name=config.name, resume="allow", dir=str(config.folder)
         )
     else:
-        tracker = TrackioTracker(project, name=f"{config.name}-{_identity(config.folder)}", resume="allow")
+        tracker = TrackioTracker(PROJECT, name=f"{config.name}-{_identity(config.folder)}", resume="allow")
     tracker.start()
     if name != "tensorboard":
         tracker.store_init_configuration(flat_config(config.model_dump(mode="json")))
