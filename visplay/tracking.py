@@ -18,7 +18,6 @@ from visplay.config import Config, flat_config
 from visplay.errors import ConfigError
 from visplay.storage import write_text
 
-
 PROJECT = "visplay"  # the command line tells Weights & Biases unless WANDB_PROJECT does
 
 
