@@ -199,6 +199,8 @@ def check_table(seen: Seen, request: pytest.FixtureRequest) -> None:
     asked = {item.name.split("[")[0] for item in request.session.items if item.path == module}
     if asked != {name for name in vars(request.module) if name.startswith("test_")}:
         pytest.skip("only some of the faults were tried")
+    if request.session.testsfailed:
+        pytest.skip("other tests failed: what was seen is not all there is")
     begin, end = f"<!-- made by tests/visplay/{module.name} -->\n", "<!-- end -->"
     page = PAGE.read_text()
     before, rest = page.split(begin)
@@ -210,12 +212,15 @@ def check_table(seen: Seen, request: pytest.FixtureRequest) -> None:
 
 
 def _table(seen: Seen) -> str:
-    """The rows, with the places of equal outcomes in one."""
-    rows: dict[tuple[str, str, str], list[str]] = {}
+    """The rows; faults of the same outcome at one place, and places of the same faults, share one."""
+    faults: dict[tuple[str, str, str], list[str]] = {}
     for fault, where, said, after in seen:
-        rows.setdefault((fault, said, after), []).append(where)
+        faults.setdefault((where, said, after), []).append(fault)
+    places: dict[tuple[str, str, str], list[str]] = {}
+    for (where, said, after), found in faults.items():
+        places.setdefault((", ".join(sorted(set(found))), said, after), []).append(where)
     lines = ["| fault | where | what is said | after the mend |", "|---|---|---|---|"]
-    for (fault, said, after), places in rows.items():
-        shown = ", ".join(f"`{place}`" for place in dict.fromkeys(places))
+    for (fault, said, after), found in places.items():
+        shown = ", ".join(f"`{place}`" for place in found)
         lines.append(f"| {fault} | {shown} | {said} | {after} |")
     return "\n".join(lines) + "\n"

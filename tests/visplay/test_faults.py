@@ -63,14 +63,15 @@ FULL = {
         "questioner/unfinished/checkpoint.json": r"/checkpoint\.json",
         "questioner/rollouts.parquet": r"/rollouts\.parquet",
         "questioner/adapter/": r"questioner\.partial/adapter/", "questioner/adapter.json": r"/adapter\.json",
+        "journal.jsonl": r"/journal\.jsonl",
     },
     "curation": {
-        "curation/unfinished/scenes-K.json": r"/scenes-64",
+        "curation/unfinished/pictures-K.json": r"/pictures-64",
         "curation/candidates.parquet": r"/candidates\.parquet",
         "curation/summary.json": r"curation\.partial/summary\.json",
         "curation/metrics.jsonl": r"curation\.partial/metrics\.jsonl",
         "curation/checksums.json": r"curation\.partial/checksums\.json",
-        "journal.jsonl": r"/journal\.jsonl", "timings.jsonl": r"/timings\.jsonl",
+        "timings.jsonl": r"/timings\.jsonl",
         "metrics.jsonl": r"(run|RUN)/metrics\.jsonl",
     },
 }  # fmt: skip
