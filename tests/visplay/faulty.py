@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -169,11 +169,6 @@ def journal_lines(run: Path) -> list[str]:
 
 def steps_of(run: Path) -> list[str]:
     return [json.loads(line)["step"] for line in journal_lines(run)]
-
-
-def not_a_number(members: Sequence[object], context: object) -> list[float]:
-    """A reward of one's own that breaks the loss."""
-    return [float("nan")] * len(members)
 
 
 def copied(run: Path, pictures: Path, tmp_path: Path) -> Config:
