@@ -238,7 +238,9 @@ class _Steps(TrainerCallback):
         if "reward" not in logs:
             return  # the summary at the end of training
         row = {"step": float(state.global_step)}
-        row |= {k: float(v) for k, v in logs.items() if k not in ("step_time", "epoch", "num_tokens")}
+        kept = {k: v for k, v in logs.items() if k not in ("step_time", "epoch", "num_tokens")}
+        # transformers logs None for what is not finite
+        row |= {k: math.nan if v is None else float(v) for k, v in kept.items()}
         for name in ("loss", "grad_norm"):
             if not math.isfinite(row[name]):
                 raise TrainingDiverged(
