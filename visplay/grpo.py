@@ -138,6 +138,7 @@ def _trainer(
         assert rows == [row for row in drawn for _ in range(phase.group_size)], "TRL repeats each row G times"
         rolled = rollout(drawn, published.version, published.steps)
         published.rest()
+        _check_finite(rolled, step=published.steps + 1)
         steps.records = rolled.records
         completions = [c for group in rolled.groups for c in group.completions]
         assert len(completions) == len(rows), (len(completions), len(rows))
@@ -262,6 +263,16 @@ class _Steps(TrainerCallback):
         for other in self.folder.glob("checkpoint-*"):
             if other != self.checkpoint:
                 shutil.rmtree(other)
+
+
+def _check_finite(rolled: Rollouts, *, step: int) -> None:
+    """TRL takes what is not finite for an advantage of 0, so a broken reward would teach nothing unseen."""
+    for reward in (reward for group in rolled.groups for reward in group.rewards):
+        if not math.isfinite(reward.total):
+            raise TrainingDiverged(
+                f"step {step}: a reward is {reward.total}, its parts {reward.parts}; the steps before it are "
+                "kept. Mend the reward of your own that is named there, then start the same command again"
+            )
 
 
 def _reward(prompts: Any, completions: Any, reward: list[float], **_: Any) -> list[float | None]:

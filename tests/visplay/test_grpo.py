@@ -1,8 +1,10 @@
 """The bridge to TRL: what we rely on of TRL 1.16, and that an update does what it should."""
 
 import inspect
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ from rewards import Reward
 from rollouts.engine import AdapterVersion, Prompt, Sampling
 from rollouts.transformers_engine import TransformersEngine
 from visplay import grpo
-from visplay.errors import PreflightError
+from visplay.errors import PreflightError, TrainingDiverged
 from visplay.pocket.lessons import is_glance
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.policy import Policy, adapter_folder, load_base
@@ -33,6 +35,20 @@ def test_the_private_names_are_still_trls() -> None:
         assert text in source, text
 
 
+def test_a_loss_that_is_not_finite_is_an_error_and_its_step_is_not_kept(tmp_path: Path) -> None:
+    """transformers logs None for it."""
+    steps = grpo._Steps(tmp_path, finished=[], on_step=lambda row: None)
+    row = {"reward": 0.5, "loss": 0.1, "grad_norm": 0.2}
+    steps.on_log(None, SimpleNamespace(global_step=1), None, row)
+    for name in ("loss", "grad_norm"):
+        for value in (None, math.nan, math.inf):
+            with pytest.raises(
+                TrainingDiverged, match=f"step 2: {name} is (nan|inf); .* optimizer.learning_rate"
+            ):
+                steps.on_log(None, SimpleNamespace(global_step=2), None, {**row, name: value})
+    assert len(steps.finished) == 1
+
+
 pocket = Model(path="pocket", dtype="float32")
 slow = pytest.mark.slow
 
@@ -50,7 +66,13 @@ class Killed(Exception):
 
 
 def train_glances(
-    folder: Path, *, steps: int, kl: float = 0.0, seed: int = 0, killed_at: int | None = None
+    folder: Path,
+    *,
+    steps: int,
+    kl: float = 0.0,
+    seed: int = 0,
+    killed_at: int | None = None,
+    infinite_at: int | None = None,
 ) -> tuple[Policy, AdapterVersion, grpo.Trained, list[AdapterVersion]]:
     """Reward answers that are given at a glance, which greedy decoding could do or not."""
     policy = Policy(*load_base(pocket), lora=Lora(rank=8, alpha=16))
@@ -69,9 +91,13 @@ def train_glances(
         sampling = Sampling(n=8, max_tokens=48, seed=step)
         groups = engine.generate([asked[row] for row in rows], adapter=version, sampling=sampling)
         glances = [[is_glance(c.text) for c in group] for group in groups]
+        worth = math.inf if step == infinite_at else 1.0
         return grpo.Rollouts(
             groups=[
-                grpo.Group(completions=g, rewards=[Reward(total=float(x), parts={}) for x in xs])
+                grpo.Group(
+                    completions=g,
+                    rewards=[Reward(total=worth * float(x) if x else 0.0, parts={}) for x in xs],
+                )
                 for g, xs in zip(groups, glances, strict=True)
             ],
             records=[{"step": step, "glance": x} for xs in glances for x in xs],
@@ -90,6 +116,18 @@ def train_glances(
 def weights(version: AdapterVersion) -> dict[str, torch.Tensor]:
     assert version.path is not None
     return load_file(version.path / "adapter_model.safetensors")
+
+
+@slow
+def test_an_infinite_reward_stops_the_phase_and_costs_no_step_before_it(tmp_path: Path) -> None:
+    with pytest.raises(
+        TrainingDiverged, match=r"step 3: a reward is inf, its parts .*; the steps before it are kept"
+    ):
+        train_glances(tmp_path, steps=4, infinite_at=2)
+    assert len(grpo.finished_steps(tmp_path / "unfinished")) == 2
+    _, _, trained, _ = train_glances(tmp_path, steps=4)  # the mended reward goes on from there
+    assert [row["step"] for row in trained.history] == [1, 2, 3, 4]
+    assert all(torch.isfinite(tensor).all() for tensor in weights(trained.adapter).values())
 
 
 @slow
