@@ -63,6 +63,8 @@ CURVES: dict[str, Callable[[Path], Curve]] = {
     "dusky scenes, % right": accuracy("pocket-dusk"),
     "easy-vqa, % right": accuracy("easy-vqa"),
     "silver answers kept, % right": curated(lambda s: s["silver_accuracy"]["kept"]["value"]),  # type: ignore[index]
+    "answerable, % of the valid questions": curated(lambda s: s["answerable"] / s["valid"]),
+    "kept, % of the valid questions": curated(lambda s: s["kept"] / s["valid"]),
     "different questions, % of the valid": curated(lambda s: s["distinct"] / s["valid"]),
 }
 
@@ -82,13 +84,14 @@ def print_ends(runs: dict[str, list[Path]]) -> None:
     for benchmark in ("pocket-dusk", "easy-vqa"):
         print(f"\n{benchmark}: last iteration")
         for arm, folders in runs.items():
-            for number, run in enumerate(folders):
+            for run in folders:
                 summaries = read_summaries(run)
                 last = summaries[max(summaries)][benchmark]
                 line = f"  {run.name:10} {percent_interval(last['accuracy'])}"
                 line += f"; to the base {points(last['paired'])}"
-                if arm != "none" and number < len(runs.get("none", ())):
-                    against = difference(run, runs["none"][number], benchmark)
+                unguarded = run.with_name(run.name.replace(arm, "none"))
+                if arm != "none" and unguarded in runs.get("none", ()):
+                    against = difference(run, unguarded, benchmark)
                     line += f"; to no guards {points(against)}, {against['verdict']}"
                 print(line)
 
@@ -112,7 +115,7 @@ def draw(runs: dict[str, list[Path]], path: Path) -> None:
     matplotlib.use("svg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, 2, figsize=(9, 6.2), layout="constrained")
+    figure, axes = pyplot.subplots(2, 3, figsize=(12, 6.2), layout="constrained")
     for axis, (title, curve) in zip(axes.flat, CURVES.items(), strict=True):
         for colour, (arm, folders) in zip(("#4477aa", "#ee6677", "#228833"), runs.items(), strict=False):
             curves = [curve(run) for run in folders]

@@ -46,6 +46,10 @@ WATCHED = (
         meaning="the Questioner asks the same again and again (R-Zero's collapse without its penalty)",
     ),
     Watched(
+        figure="answerable", limit="min_answerable", side="least",
+        meaning="most questions have no answer in their picture; uncertainty is rewarded all the same",
+    ),
+    Watched(
         figure="redundancy", limit="max_redundancy", side="most",
         meaning="the questions about one picture are all alike",
     ),
@@ -146,18 +150,18 @@ def iteration_figures(run: Path, iteration: int, *, probe: str | None = None) ->
     """Everything that is watched of one iteration, and more to look at; None where it is not known.
 
     All from what the iteration has stored. Shares in [0, 1] are, of the questions, `valid`; of the valid
-    ones `distinct`, `clusters`, `new_clusters`, `same_question` (the most frequent one), `repeated`
-    (asked in an iteration before) and `kept`; `redundancy` of the questions about one picture (0 none, 1
-    all alike); `low_confidence` (c < 0.25) of those voted on; `silver_accuracy` of the kept ones whose
-    truth is known, `blind_answers` of those asked again with a grey picture; `same_answer`, the largest
-    share of one answer, and `parsed` of all benchmark answers; `probe_silver`, right among the probe's
-    majority answers inside the informative band, None for fewer than `FEWEST`. Of the training
-    completions, as mean of a phase and the worse one's, `truncated`, `no_spread` (groups of equal
-    rewards). At the end of a phase, the worse one's: `kl` and `entropy`, in nats per token.
-    `ratio_error` is the largest distance of a step's mean importance ratio from 1, `grad_norm` the
-    largest before clipping. `questioner_tokens` and `reasoner_tokens` are mean lengths of completions.
-    `calibration_error` is in [0, 1]. `probe_accuracy` is greedy. `accuracy_change` is the largest loss
-    against the base that is called worse, in [-1, 0]; 0 where none is.
+    ones `answerable` (where truth is known), `distinct`, `clusters`, `new_clusters`, `same_question`
+    (the most frequent one), `repeated` (asked in an iteration before) and `kept`; `redundancy` of the
+    questions about one picture (0 none, 1 all alike); `low_confidence` (c < 0.25) of those voted on;
+    `silver_accuracy` of the kept ones whose truth is known, `blind_answers` of those asked again with a
+    grey picture; `same_answer`, the largest share of one answer, and `parsed` of all benchmark answers;
+    `probe_silver`, right among the probe's majority answers inside the informative band, None for fewer
+    than `FEWEST`. Of the training completions, as mean of a phase and the worse one's, `truncated`,
+    `no_spread` (groups of equal rewards). At the end of a phase, the worse one's: `kl` and `entropy`, in
+    nats per token. `ratio_error` is the largest distance of a step's mean importance ratio from 1,
+    `grad_norm` the largest before clipping. `questioner_tokens` and `reasoner_tokens` are mean lengths
+    of completions. `calibration_error` is in [0, 1]. `probe_accuracy` is greedy. `accuracy_change` is
+    the largest loss against the base that is called worse, in [-1, 0]; 0 where none is.
     """
     folder = run / f"iteration-{iteration}"
     asked = _read_json(folder / "curation" / "summary.json")
@@ -171,6 +175,7 @@ def iteration_figures(run: Path, iteration: int, *, probe: str | None = None) ->
     valid = max(1, asked["valid"])
     return {
         "valid": asked["valid"] / asked["questions"],
+        "answerable": asked["answerable"] / valid if asked["answerable"] is not None else None,
         "distinct": asked["distinct"] / valid,
         "clusters": asked["clusters"] / valid,
         "new_clusters": asked["new_clusters"] / valid,

@@ -198,6 +198,7 @@ class Limits(Section):
     """What is healthy; beyond a limit an alarm is raised, null is off. docs/health.md has what each means."""
 
     min_valid: float | None = Field(0.5, description="Of the questions, well-formed.")
+    min_answerable: float | None = Field(0.5, description="Of the valid questions, answerable if known.")
     min_distinct: float | None = Field(0.1, description="Of the valid questions, different ones.")
     max_redundancy: float | None = Field(0.5, description="Of the questions about one picture, alike.")
     max_same_question: float | None = Field(0.2, description="Of the valid questions, one and the same.")

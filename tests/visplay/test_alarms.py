@@ -9,7 +9,8 @@ from visplay.alarms import WATCHED, best_iteration, check, iteration_figures
 from visplay.sections import Limits
 
 HEALTHY: dict[str, float | None] = {
-    "valid": 0.98, "distinct": 0.4, "redundancy": 0.1,
+    "valid": 0.98, "answerable": 0.8,
+    "distinct": 0.4, "redundancy": 0.1,
     "same_question": 0.03, "repeated": 0.5, "kept": 0.6,
     "low_confidence": 0.02, "silver_accuracy": 0.7, "probe_silver": 0.7, "blind_answers": 0.3,
     "same_answer": 0.3, "parsed": 1.0, "truncated": 0.0, "no_spread": 0.2, "kl": 0.05, "entropy": 0.1,
@@ -24,7 +25,8 @@ def test_a_healthy_iteration_raises_nothing() -> None:
 @pytest.mark.parametrize(
     ("figure", "value", "key"),
     [
-        ("valid", 0.49, "min_valid"), ("distinct", 0.09, "min_distinct"), ("kept", 0.01, "min_kept"),
+        ("valid", 0.49, "min_valid"), ("answerable", 0.49, "min_answerable"),
+        ("distinct", 0.09, "min_distinct"), ("kept", 0.01, "min_kept"),
         ("redundancy", 0.51, "max_redundancy"),
         ("same_question", 0.21, "max_same_question"), ("repeated", 0.96, "max_repeated"),
         ("probe_silver", 0.29, "min_probe_silver"), ("blind_answers", 0.81, "max_blind_answers"),
@@ -66,7 +68,8 @@ def write_iteration(run: Path, number: int, *, accuracy: float, verdict: str = "
     for name in ("curation", "questioner", "reasoner", "evaluation"):
         (folder / name).mkdir(parents=True)
     asked = {
-        "questions": 100, "valid": 80, "distinct": 20, "kept": 40, "low_confidence": 0.25,
+        "questions": 100, "valid": 80, "answerable": 60,
+        "distinct": 20, "kept": 40, "low_confidence": 0.25,
         "clusters": 16, "new_clusters": 8, "most_frequent": 12,
         "redundancy": 0.2, "repeated": 60,
         "silver_accuracy": {"kept": {"value": 0.6}, "rejected": None}, "blind_answers": {"value": 0.4},
@@ -107,7 +110,8 @@ def test_figures_follow_from_what_the_iteration_stored(tmp_path: Path) -> None:
     figures = iteration_figures(tmp_path, 1)
     assert figures == pytest.approx(
         {
-            "valid": 0.8, "distinct": 0.25, "clusters": 0.2, "new_clusters": 0.1, "redundancy": 0.2,
+            "valid": 0.8, "answerable": 0.75,
+            "distinct": 0.25, "clusters": 0.2, "new_clusters": 0.1, "redundancy": 0.2,
             "same_question": 0.15,
             "repeated": 0.75, "kept": 0.5, "low_confidence": 0.25, "silver_accuracy": 0.6,
             "probe_silver": 0.0, "calibration_error": 0.125, "blind_answers": 0.4, "same_answer": 0.5,
