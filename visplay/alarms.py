@@ -222,6 +222,11 @@ def best_iteration(run: Path, *, last: int, probe: str | None = None) -> int:
     return accuracy.index(max(accuracy))
 
 
+def out_of_patience(run: Path, iteration: int, *, patience: int | None, probe: str | None = None) -> bool:
+    """Whether the probe has not become better for `patience` iterations; never where that is None."""
+    return patience is not None and iteration - best_iteration(run, last=iteration, probe=probe) >= patience
+
+
 def _probe_silver(rows: Sequence[Mapping[str, Any]], run: Path) -> float | None:
     """Of the probe's majority answers that curation would keep, the share that is right."""
     preset = check_config(read_config(run / "config.yaml")).rewards.resolve()

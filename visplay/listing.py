@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from visplay.alarms import out_of_patience
 from visplay.config import read_config
 from visplay.errors import RunError, VisplayError
 from visplay.evaluation.table import read_summaries
@@ -48,16 +49,27 @@ def _state(run: Run) -> tuple[str, str, str, str]:
     config = read_config(folder / "config.yaml")
     planned = int(config["iterations"])
     done = sum(1 for step in steps if step.endswith("/evaluation") and step != "iteration-0/evaluation")
-    state = "running" if run.is_open() else "finished" if _is_finished(config, steps) else "stopped"
+    state = "running" if run.is_open() else "finished" if _is_finished(folder, config, steps) else "stopped"
     return state, f"{done} of {planned}", steps[-1] if steps else "", _accuracy(folder)
 
 
-def _is_finished(config: dict[str, Any], steps: Sequence[str]) -> bool:
+def _is_finished(folder: Path, config: dict[str, Any], steps: Sequence[str]) -> bool:
     """Whether the loop's last step is there; before there were health steps it was a measurement."""
-    last = int(config["iterations"])
+    last = _last_iteration(folder, config, steps)
     with_health = "health" in config and f"iteration-{last}/health" not in steps
-    in_full = config["evaluation"].get("full_at_end") and f"full-{last}" not in steps
+    in_full = config["evaluation"].get("full_at_end") and f"full-{config['iterations']}" not in steps
     return f"iteration-{last}/evaluation" in steps and not with_health and not in_full
+
+
+def _last_iteration(folder: Path, config: dict[str, Any], steps: Sequence[str]) -> int:
+    """The planned one, or that at which `health.patience` ended the run."""
+    planned, health = int(config["iterations"]), config.get("health") or {}
+    for iteration in range(1, planned):
+        if f"iteration-{iteration}/health" not in steps:
+            break
+        if out_of_patience(folder, iteration, patience=health.get("patience"), probe=health.get("probe")):
+            return iteration
+    return planned
 
 
 def _accuracy(folder: Path) -> str:

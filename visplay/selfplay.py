@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import torch
 from transformers import set_seed
 
-from visplay.alarms import best_iteration, check, iteration_figures
+from visplay.alarms import best_iteration, check, iteration_figures, out_of_patience
 from visplay.checkpoints import (
     Adapters,
     adapters_after,
@@ -265,9 +265,9 @@ def prune(table: Table, run: Run, iteration: int, adapters: Adapters) -> None:
 def patience_is_out(table: Table, run: Run, iteration: int) -> bool:
     """Whether the probe has not become better for `health.patience` iterations (early stopping)."""
     health = table.config.health
-    best = best_iteration(run.folder, last=iteration, probe=health.probe)
-    if health.patience is None or iteration - best < health.patience or iteration == table.config.iterations:
+    if not out_of_patience(run.folder, iteration, patience=health.patience, probe=health.probe):
         return False
+    best = best_iteration(run.folder, last=iteration, probe=health.probe)
     table.display.say(
         f"no better accuracy on the probe since iteration {best}: the run ends early; its adapters are "
         f"exported by: visplay export {run.folder} OUT --iteration {best}"

@@ -18,6 +18,7 @@ from visplay.config import Config, check_config
 from visplay.errors import ConfigError
 from visplay.guards import draw_lessons, load_anchors
 from visplay.images import read_images
+from visplay.listing import _last_iteration
 from visplay.phases import curation
 from visplay.progress import Display, Stopwatch
 from visplay.run import Run
@@ -26,6 +27,7 @@ from visplay.silver import SilverExample
 from visplay.table import Table
 from visplay.tracking import Tracker
 
+HEALTHS = [f"iteration-{i}/health" for i in range(1, 4)]
 TRAINED = AdapterVersion(name="shared", version=3, path=Path("adapter"))
 
 
@@ -150,5 +152,9 @@ def test_the_run_ends_early_when_the_probe_is_no_better(tmp_path: Path) -> None:
         write_iteration(run.folder, number, accuracy=accuracy)
     table = lay(settings)
     assert [patience_is_out(table, run, i) for i in (1, 2, 3)] == [False, False, True]
+    assert (
+        _last_iteration(run.folder, settings.model_dump(), HEALTHS) == 3
+    )
     endless = lay(config(tmp_path, iterations=9))
     assert not patience_is_out(endless, run, 3)
+    assert _last_iteration(run.folder, endless.config.model_dump(), HEALTHS) == 9
