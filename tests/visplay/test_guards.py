@@ -152,9 +152,7 @@ def test_the_run_ends_early_when_the_probe_is_no_better(tmp_path: Path) -> None:
         write_iteration(run.folder, number, accuracy=accuracy)
     table = lay(settings)
     assert [patience_is_out(table, run, i) for i in (1, 2, 3)] == [False, False, True]
-    assert (
-        _last_iteration(run.folder, settings.model_dump(), HEALTHS) == 3
-    )
+    assert _last_iteration(run.folder, settings.model_dump(), HEALTHS) == 3
     endless = lay(config(tmp_path, iterations=9))
     assert not patience_is_out(endless, run, 3)
     assert _last_iteration(run.folder, endless.config.model_dump(), HEALTHS) == 9
