@@ -43,6 +43,7 @@ from visplay.storage import read_jsonl
 pytestmark = pytest.mark.slow
 SMALL = {
     "iterations": 1,
+    "threads": 1,  # whatever an earlier test has set: bits depend on it
     "model": {"path": "pocket", "dtype": "float32"},
     "rewards": {"samples": 4, "curation_samples": 4, "low": 0.25, "high": 1.0},
     "questioner": {
