@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -50,7 +51,7 @@ def accuracy(benchmark: str) -> Callable[[Path], Curve]:
     return lambda run: {i: s[benchmark]["accuracy"]["value"] for i, s in read_summaries(run).items()}
 
 
-def curated(figure: Callable[[dict[str, float]], float]) -> Callable[[Path], Curve]:
+def curated(figure: Callable[[dict[str, Any]], float]) -> Callable[[Path], Curve]:
     def curve(run: Path) -> Curve:
         files = run.glob("iteration-*/curation/summary.json")
         found = {int(f.parts[-3].removeprefix("iteration-")): json.loads(f.read_text()) for f in files}
@@ -62,7 +63,7 @@ def curated(figure: Callable[[dict[str, float]], float]) -> Callable[[Path], Cur
 CURVES: dict[str, Callable[[Path], Curve]] = {
     "dusky scenes, % right": accuracy("pocket-dusk"),
     "easy-vqa, % right": accuracy("easy-vqa"),
-    "silver answers kept, % right": curated(lambda s: s["silver_accuracy"]["kept"]["value"]),  # type: ignore[index]
+    "silver answers kept, % right": curated(lambda s: s["silver_accuracy"]["kept"]["value"]),
     "answerable, % of the valid questions": curated(lambda s: s["answerable"] / s["valid"]),
     "kept, % of the valid questions": curated(lambda s: s["kept"] / s["valid"]),
     "different questions, % of the valid": curated(lambda s: s["distinct"] / s["valid"]),

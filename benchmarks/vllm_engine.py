@@ -129,7 +129,7 @@ def swaps(count: int) -> None:
                 time.sleep(0.001)
             source = weights[i % 2]
             new = adapter_folder(folder, "swapped", i)
-            shutil.copytree(source.path, new.path)  # type: ignore[arg-type]
+            shutil.copytree(source.path, new.path)
             engine.publish(new)
             (group,) = engine.generate([prompt], adapter=new, sampling=greedy)
             gap = max(abs(a - b) for a, b in zip(group[0].logprobs, signs[i % 2], strict=True))
@@ -172,7 +172,7 @@ def swap_time(policy: Policy, model: str, adapters: list[AdapterVersion], *, mod
         engine.publish(adapter)
         engine.generate(prompts, adapter=adapter, sampling=Sampling(max_tokens=1))
 
-    times = [seconds(lambda adapter=adapter: swap(adapter)) for adapter in adapters]  # type: ignore[misc]
+    times = [seconds(lambda adapter=adapter: swap(adapter)) for adapter in adapters]
     moved = size_of(engine._merged._folder(adapters[-1]) if engine._merged else adapters[-1].path)
     engine.close()
     return statistics.median(times[1:]), moved
@@ -220,8 +220,8 @@ def roles(rounds: int) -> None:
         step(engines[0], engines[0], -1), step(engines[1], engines[1], -1)
         one, two = [], []
         for seed in range(rounds):
-            one.append(seconds(lambda seed=seed: step(engines[0], engines[0], seed)))  # type: ignore[misc]
-            two.append(seconds(lambda seed=seed: step(engines[1], engines[0], seed)))  # type: ignore[misc]
+            one.append(seconds(lambda seed=seed: step(engines[0], engines[0], seed)))
+            two.append(seconds(lambda seed=seed: step(engines[1], engines[0], seed)))
         for engine in engines:
             engine.close()
     ratio = statistics.median(one) / statistics.median(two)

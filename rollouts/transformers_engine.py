@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -153,7 +154,7 @@ class TransformersEngine:
             alive = [alive[i] for i in going_on]
             keep = torch.tensor(going_on, device=new_ids.device)
             inputs = _narrow(stage, inputs, keep)
-            self._change_offsets(lambda offsets, keep=keep: offsets[keep])  # type: ignore[misc]
+            self._change_offsets(itemgetter(keep))
         return done
 
     def _change_offsets(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:

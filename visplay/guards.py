@@ -69,17 +69,18 @@ def draw_lessons(
     anchors = draw(load_anchors(table.config), round(guards.anchors * count), seed=mix_seed(seed, "anchors"))
     replayed = draw(list(earlier), round(guards.replay * count), seed=mix_seed(seed, "replay"))
     fresh = draw(list(silver), count - len(anchors) - len(replayed), seed=seed)
-    examples = [("silver", example) for example in fresh] + [("replay", example) for example in replayed]
-    pictures = {key: table.images.load(key) for key in {example.image_key for _, example in examples}}
-    return anchors + [
-        Lesson(
-            prompt=reasoner_prompt(
-                pictures[example.image_key], example.question, key=example.image_key
-            ),
-            question=example.question, vote=example.vote, origin=origin,  # type: ignore[arg-type]
-        )
-        for origin, example in examples
-    ]  # fmt: skip
+    pictures = {key: table.images.load(key) for key in {example.image_key for example in fresh + replayed}}
+
+    def lesson(example: SilverExample, origin: Literal["silver", "replay"]) -> Lesson:
+        key, question = example.image_key, example.question
+        prompt = reasoner_prompt(pictures[key], question, key=key)
+        return Lesson(prompt=prompt, question=question, vote=example.vote, origin=origin)
+
+    return [
+        *anchors,
+        *(lesson(example, "silver") for example in fresh),
+        *(lesson(example, "replay") for example in replayed),
+    ]
 
 
 def load_anchors(config: Config) -> list[Lesson]:

@@ -52,9 +52,10 @@ def selfplay(config: Config, *, display: Display, api_key: str | None = None) ->
     `api_key` is sent to the servers of `engine.backend=server`; it is stored nowhere.
     """
     with Run(config.folder).opened(config) as run, ExitStack() as stack:
-        table = lay_table(config, display=display, folder=run.folder, api_key=api_key)
+        tracker = Tracker(config)
+        stack.callback(tracker.close)
+        table = lay_table(config, display=display, tracker=tracker, folder=run.folder, api_key=api_key)
         stack.callback(table.engine.close)
-        stack.callback(table.tracker.close)
         adapters = initial_adapters(table, run)
         measure(table, run, 0, adapters)
         for iteration in range(1, config.iterations + 1):
@@ -72,7 +73,9 @@ def selfplay(config: Config, *, display: Display, api_key: str | None = None) ->
     return run.folder
 
 
-def lay_table(config: Config, *, display: Display, folder: Path, api_key: str | None = None) -> Table:
+def lay_table(
+    config: Config, *, display: Display, tracker: Tracker, folder: Path, api_key: str | None = None
+) -> Table:
     """Load pictures, base VLM and engine, and see that the engine computes what the trainer computes."""
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -98,7 +101,7 @@ def lay_table(config: Config, *, display: Display, folder: Path, api_key: str | 
         truth=read_truth(config.images.source),
         watch=Stopwatch(),
         display=display,
-        tracker=Tracker(config),
+        tracker=tracker,
     )
 
 
@@ -265,7 +268,8 @@ def prune(table: Table, run: Run, iteration: int, adapters: Adapters) -> None:
 def patience_is_out(table: Table, run: Run, iteration: int) -> bool:
     """Whether the probe has not become better for `health.patience` iterations (early stopping)."""
     health = table.config.health
-    if not out_of_patience(run.folder, iteration, patience=health.patience, probe=health.probe):
+    ends = out_of_patience(run.folder, iteration, patience=health.patience, probe=health.probe)
+    if not ends or iteration == table.config.iterations:
         return False
     best = best_iteration(run.folder, last=iteration, probe=health.probe)
     table.display.say(

@@ -70,7 +70,7 @@ def engine(
     engine = ENGINES[request.param]
     output = tmp_path_factory.mktemp("runs")
     started = start_engine(
-        Config(images=Images(source=Path()), output=output, model=POCKET, lora=Lora(rank=4), engine=engine)  # type: ignore[arg-type]
+        Config(images=Images(source=Path()), output=output, model=POCKET, lora=Lora(rank=4), engine=engine)
     )
     yield started
     started.close()
@@ -78,13 +78,13 @@ def engine(
 
 def trainer_logprobs(model: object, processor: object, prompt: Prompt, ids: list[int]) -> torch.Tensor:
     """Log-probs [tokens] of a completion by one plain forward pass, as a trainer computes them."""
-    text = processor.apply_chat_template(list(prompt.messages), add_generation_prompt=True)  # type: ignore[attr-defined]
-    inputs = processor(text=[text], images=[list(prompt.images)], return_tensors="pt")  # type: ignore[operator]
+    text = processor.apply_chat_template(list(prompt.messages), add_generation_prompt=True)
+    inputs = processor(text=[text], images=[list(prompt.images)], return_tensors="pt")
     length = inputs["input_ids"].shape[1]
     inputs["input_ids"] = torch.cat([inputs["input_ids"], torch.tensor([ids])], dim=1)
     inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
     with torch.no_grad():
-        logits = model(**inputs).logits[0, length - 1 : -1]  # type: ignore[operator]
+        logits = model(**inputs).logits[0, length - 1 : -1]
     return torch.log_softmax(logits, -1).gather(1, torch.tensor(ids)[:, None])[:, 0]
 
 

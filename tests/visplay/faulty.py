@@ -11,10 +11,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+from tests.visplay.small import SMALL
 from visplay.config import Config, check_config
 from visplay.errors import VisplayError
 from visplay.leaving import saying_how_to_go_on
@@ -23,22 +25,13 @@ from visplay.run import Run
 from visplay.selfplay import selfplay
 
 AGAIN = "visplay train CONFIG"
-SMALL = {
-    "iterations": 1, "threads": 1,
-    "model": {"path": "pocket", "dtype": "float32"},
-    "rewards": {"samples": 4, "curation_samples": 4, "low": 0.25, "high": 1.0},
-    "questioner": {
-        "types": ["numerical", "yes/no", "short answer"], "steps": 3, "prompts_per_step": 2, "group_size": 4,
-        "max_tokens": 48,
-    },
+FAULTY: dict[str, Any] = {  # three steps a phase: one done, one under way, one to come
+    **SMALL,
+    "questioner": {**SMALL["questioner"], "steps": 3},
     "curation": {"questions_per_image": 1},
-    "reasoner": {"steps": 3, "prompts_per_step": 2, "group_size": 4, "max_tokens": 64},
-    "optimizer": {"learning_rate": 1e-3, "micro_batch_size": 8},
-    "evaluation": {
-        "benchmarks": ["pocket-dusk", "easy-vqa"], "limit": 6, "maj_limit": 2, "blind_limit": 2,
-        "split": "development",
-    },
-}  # fmt: skip
+    "reasoner": {**SMALL["reasoner"], "steps": 3, "prompts_per_step": 2, "max_tokens": 64},
+    "evaluation": {**SMALL["evaluation"], "limit": 6, "maj_limit": 2, "blind_limit": 2},
+}
 # Where a run is stopped, and the bar that begins after the step it was stopped in.
 STOPS = {"evaluation": 1, "questioner": 2, "curation": 1, "reasoner": 2}
 NEXT = {
@@ -120,7 +113,7 @@ cli.main()
 
 
 def settings(pictures: Path, output: Path, **values: object) -> Config:
-    return check_config({**SMALL, "images": {"source": str(pictures)}, "output": str(output), **values})
+    return check_config({**FAULTY, "images": {"source": str(pictures)}, "output": str(output), **values})
 
 
 def error_of(config: Config, display: Display | None = None) -> str:

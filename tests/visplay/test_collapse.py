@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from tests.visplay.test_selfplay import SMALL
+from tests.visplay.small import SMALL
 from visplay.checkpoints import adapters_after
 from visplay.config import check_config
 from visplay.pocket.truth import write_pictures
@@ -17,7 +17,6 @@ from visplay.storage import read_jsonl
 pytestmark = pytest.mark.slow
 COLLAPSING = {
     **SMALL,
-    "threads": 1,
     "curation": {"questions_per_image": 4},
     "optimizer": {"learning_rate": 3e-3, "micro_batch_size": 64},
     "evaluation": {
@@ -46,10 +45,10 @@ def test_a_reasoner_rewarded_for_yes_is_noticed_and_taken_back(pictures: Path, t
                 **COLLAPSING,
                 "images": {"source": str(pictures)},
                 "output": str(tmp_path),
-                "questioner": {**SMALL["questioner"], "steps": 0},  # type: ignore[dict-item]
+                "questioner": {**SMALL["questioner"], "steps": 0},
                 "reasoner": {"steps": 14, "prompts_per_step": 8, "group_size": 8, "max_tokens": 96},
                 "rewards": {
-                    **SMALL["rewards"],  # type: ignore[dict-item]
+                    **SMALL["rewards"],
                     "accuracy_weight": 0.0,
                     "reasoner_terms": {"tests.visplay.collapse:says_yes": 1.0},
                 },
@@ -63,7 +62,7 @@ def test_a_reasoner_rewarded_for_yes_is_noticed_and_taken_back(pictures: Path, t
     _, measured = adapters_after(run, iteration=1)
     best = load_file(run / "iteration-0/adapters/shared-0/adapter_model.safetensors")
     back = load_file(run / "iteration-1/health/reasoner/adapter/adapter_model.safetensors")
-    collapsed = load_file(measured["reasoner"].path / "adapter_model.safetensors")  # type: ignore[operator]
+    collapsed = load_file(measured["reasoner"].path / "adapter_model.safetensors")
     assert all(best[name].equal(back[name]) for name in best)
     assert not all(best[name].equal(collapsed[name]) for name in best)
 
@@ -77,13 +76,13 @@ def test_a_questioner_rewarded_for_repeats_is_noticed(pictures: Path, tmp_path: 
                 "images": {"source": str(pictures)},
                 "output": str(tmp_path),
                 "questioner": {
-                    **SMALL["questioner"],  # type: ignore[dict-item]
+                    **SMALL["questioner"],
                     "steps": 18,
                     "prompts_per_step": 4,
                     "group_size": 16,
                 },
                 "rewards": {
-                    **SMALL["rewards"],  # type: ignore[dict-item]
+                    **SMALL["rewards"],
                     "samples": 2,
                     "redundancy_weight": 0.0,
                     "questioner_terms": {"tests.visplay.collapse:repeats": 2.0},

@@ -14,7 +14,7 @@ CONFIGS = sorted(Path("configs").glob("*.yaml"))
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_every_shipped_config_is_valid_and_survives_a_round_trip(path: Path) -> None:
     config = load_config(path)
-    assert check_config(OmegaConf.to_container(OmegaConf.create(dump_config(config)))) == config  # type: ignore[arg-type]
+    assert check_config(OmegaConf.to_container(OmegaConf.create(dump_config(config)))) == config
 
 
 def test_the_papers_values_are_the_defaults(tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def test_killed_in_a_phase_it_goes_on_after_the_last_finished_step(tmp_path: Pat
 def test_too_few_prompts_are_an_error_before_training(tmp_path: Path) -> None:
     with pytest.raises(PreflightError, match="draws 8 different prompts and there are only 3"):
         grpo.train(
-            policy=None, start=AdapterVersion(name="shared", version=0), engine=None, prompts=prompts(3),  # type: ignore[arg-type]
+            policy=None, start=AdapterVersion(name="shared", version=0), engine=None, prompts=prompts(3),
             rollout=lambda *_: [], phase=Phase(), optimizer=Optimizer(), scratch=tmp_path, seed=0,
             on_step=lambda _: None,
         )  # fmt: skip

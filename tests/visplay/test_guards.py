@@ -41,7 +41,7 @@ def config(folder: Path, **values: object) -> Config:
 
 def lay(settings: Config, engine: object = None) -> Table:
     return Table(
-        config=settings, preset=settings.rewards.resolve(), policy=None, engine=engine,  # type: ignore[arg-type]
+        config=settings, preset=settings.rewards.resolve(), policy=None, engine=engine,
         images=read_images(settings.images.source), truth=None, watch=Stopwatch(), display=Display(),
         tracker=Tracker(settings),
     )  # fmt: skip

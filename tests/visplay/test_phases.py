@@ -59,7 +59,7 @@ def lay(
         }
     )
     return Table(
-        config=config, preset=config.rewards.resolve(), policy=None, engine=engine,  # type: ignore[arg-type]
+        config=config, preset=config.rewards.resolve(), policy=None, engine=engine,
         images=read_images(folder), truth=None, watch=Stopwatch(), display=Display(),
         tracker=Tracker(config),
     )  # fmt: skip

@@ -13,7 +13,7 @@ def test_no_two_streams_share_a_picture() -> None:
     pictures = [
         render(scene).tobytes()
         for split in ("warm-up", "warm-up-check", "play", "development", "held-out")
-        for scene in sample_scenes(20, split=split, seed=0)  # type: ignore[arg-type]
+        for scene in sample_scenes(20, split=split, seed=0)
     ]
     assert len(set(pictures)) == len(pictures) == 100
 

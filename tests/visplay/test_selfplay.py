@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from rollouts.engine import AdapterVersion, Prompt, Sampling
 from rollouts.launch import Server
 from rollouts.transformers_engine import TransformersEngine
+from tests.visplay.small import SMALL
 from visplay.ask import ask, print_asked
 from visplay.checkpoints import adapters_after, kept_adapter
 from visplay.config import Config, check_config
@@ -41,23 +42,6 @@ from visplay.selfplay import selfplay
 from visplay.storage import read_jsonl
 
 pytestmark = pytest.mark.slow
-SMALL = {
-    "iterations": 1,
-    "threads": 1,  # whatever an earlier test has set: bits depend on it
-    "model": {"path": "pocket", "dtype": "float32"},
-    "rewards": {"samples": 4, "curation_samples": 4, "low": 0.25, "high": 1.0},
-    "questioner": {
-        "types": ["numerical", "yes/no", "short answer"], "steps": 2, "prompts_per_step": 2, "group_size": 4,
-        "max_tokens": 48,
-    },
-    "curation": {"questions_per_image": 2, "budget": 64},
-    "reasoner": {"steps": 2, "prompts_per_step": 4, "group_size": 4, "max_tokens": 96},
-    "optimizer": {"learning_rate": 1e-3, "micro_batch_size": 8},
-    "evaluation": {
-        "benchmarks": ["pocket-dusk", "easy-vqa"], "limit": 24, "maj_limit": 8, "blind_limit": 8,
-        "split": "development",
-    },
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -283,7 +267,7 @@ def test_stopped_by_a_signal_or_a_full_disk_it_says_how_to_go_on(pictures: Path,
 def test_an_alarm_stops_the_run_or_takes_it_back_to_the_best_adapters(pictures: Path, tmp_path: Path) -> None:
     """So high a learning rate destroys the Reasoner within two steps."""
     destructive = {
-        "iterations": 2, "questioner": {**SMALL["questioner"], "steps": 0},  # type: ignore[dict-item]
+        "iterations": 2, "questioner": {**SMALL["questioner"], "steps": 0},
         "optimizer": {"learning_rate": 0.1, "micro_batch_size": 8},
         "evaluation": {"benchmarks": ["pocket-dusk"], "limit": 24, "maj_limit": 0, "blind_limit": 0},
     }  # fmt: skip
@@ -320,7 +304,7 @@ def wait_for(path: Path, process: subprocess.Popen[Any], seconds: float = 240) -
 
 
 def test_two_adapters_and_random_rewards(pictures: Path, tmp_path: Path) -> None:
-    small = {**SMALL["evaluation"], "benchmarks": ["pocket-clean"], "limit": 4, "maj_limit": 0}  # type: ignore[dict-item]
+    small = {**SMALL["evaluation"], "benchmarks": ["pocket-clean"], "limit": 4, "maj_limit": 0}
     run = selfplay(
         config(pictures, tmp_path, adapters="per_role", control="random_reward", evaluation=small),
         display=Display(),
@@ -336,7 +320,7 @@ def test_two_adapters_and_random_rewards(pictures: Path, tmp_path: Path) -> None
 
 
 def test_too_few_silver_examples_are_an_error_that_says_what_to_do(pictures: Path, tmp_path: Path) -> None:
-    untrained = {**SMALL["questioner"], "steps": 0}  # type: ignore[dict-item]
+    untrained = {**SMALL["questioner"], "steps": 0}
     few = {"questions_per_image": 1, "images": 2}
     settings = config(pictures, tmp_path, curation=few, questioner=untrained)
     with pytest.raises(PreflightError, match="silver examples and one step needs 4; ask about more images"):
@@ -355,7 +339,7 @@ def test_photographs_go_all_the_way(tmp_path: Path) -> None:
     run = selfplay(
         config(
             photographs, tmp_path, rewards={"samples": 4, "curation_samples": 4, "low": 0.0, "high": 1.0},
-            evaluation={**SMALL["evaluation"], "limit": 4, "maj_limit": 0},  # type: ignore[dict-item]
+            evaluation={**SMALL["evaluation"], "limit": 4, "maj_limit": 0},
         ),
         display=Display(),
     )  # fmt: skip

@@ -23,7 +23,7 @@ def items(count: int, *, options: Sequence[str] = ()) -> list[Item]:
         )  # fmt: skip
         made.append(
             Item(
-                key=f"q{i}", images=lambda i=i: (Image.new("RGB", (4, 4), (i % 200, 0, 0)),),  # type: ignore[misc]
+                key=f"q{i}", images=lambda i=i: (Image.new("RGB", (4, 4), (i % 200, 0, 0)),),
                 question=f"question {i}?", gold=gold, kind=["even", "odd"][i % 2], cluster=str(i // 2),
                 options=tuple(options), groups={"parity": ["even", "odd"][i % 2]},
             )

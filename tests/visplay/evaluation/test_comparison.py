@@ -180,7 +180,7 @@ def test_the_page_shows_what_changed_escapes_everything_and_fetches_nothing(tmp_
     )
     assert not re.search(r'(?:src|href)="(?!data:|#)', without_scripts)
     assert "default-src 'none'" in unescape(text) and "10 went from wrong to right" in without_scripts
-    specs = json.loads(re.search(r'id="figures">(.*?)</script>', text, re.DOTALL)[1])  # type: ignore[index]
+    specs = json.loads(re.search(r'id="figures">(.*?)</script>', text, re.DOTALL)[1])
     assert specs["forest"]["data"][0]["x"] == [pytest.approx(100 * 10 / 60)]
 
 

@@ -17,7 +17,7 @@ def test_scaled_and_compressed_copies_are_found_and_strangers_are_not(tmp_path: 
     photographs = [Image.fromarray(data.astronaut()), Image.fromarray(data.chelsea())]
     scenes = [render(scene) for scene in sample_scenes(12, split="held-out", seed=3, style="dusk")]
     items = [
-        Item(key=f"q{i}", images=lambda p=picture: (p,), question="?", gold=Gold(rule="text", answers=("x",)))  # type: ignore[misc]
+        Item(key=f"q{i}", images=lambda p=picture: (p,), question="?", gold=Gold(rule="text", answers=("x",)))
         for i, picture in enumerate([*photographs, *scenes])
     ]
     photographs[0].resize((200, 200)).save(tmp_path / "small.jpg", quality=70)

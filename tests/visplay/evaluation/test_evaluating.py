@@ -90,7 +90,7 @@ def test_nothing_stored_is_asked_again_and_nothing_stale_is_used(tmp_path: Path)
         asked = reasoner(digest=str(how.get("digest", "m")))
         sampling = Sampling(temperature=0, max_tokens=int(str(how.get("tokens", 100))))
         evaluate_items(asked, items(20), benchmark="b", sampling=sampling, path=path)
-        return len(asked.engine.calls)  # type: ignore[attr-defined]
+        return len(asked.engine.calls)
 
     assert [calls(), calls(), calls(digest="other"), calls(digest="other"), calls(tokens=99)] == [
         3,
@@ -130,7 +130,7 @@ def test_a_failure_of_the_engine_is_no_wrong_answer(tmp_path: Path) -> None:
     assert figures["withheld"] == "2 engine_error of 40; 99% of the rows must count"
     mended = reasoner()
     records = evaluate_items(mended, items(40), benchmark="b", sampling=GREEDY, path=path)
-    assert len(mended.engine.calls) == 2  # type: ignore[attr-defined]  # the two chunks they were in
+    assert len(mended.engine.calls) == 2  # the two chunks they were in
     assert figures_of(records)["headline"] is not None
 
 
@@ -145,7 +145,7 @@ def test_an_engine_that_fails_on_everything_is_said_at_once(tmp_path: Path) -> N
 def test_other_weights_than_asked_for_stop_it(tmp_path: Path) -> None:
     class Liar:
         def generate(self, prompts: object, *, adapter: object, sampling: Sampling) -> object:
-            honest = reasoner().engine.generate(list(prompts), adapter=STALE, sampling=sampling)  # type: ignore[call-overload]
+            honest = reasoner().engine.generate(list(prompts), adapter=STALE, sampling=sampling)
             return honest
 
     STALE = AdapterVersion(name="base", version=7)
@@ -170,7 +170,7 @@ def test_controls() -> None:
     shuffled = controlled(some, "shuffled", seed=0)
     assert len(shuffled) == 12
     for before, after in zip(some, shuffled, strict=True):
-        red = after.images()[0].getpixel((0, 0))[0]  # type: ignore[index]
+        red = after.images()[0].getpixel((0, 0))[0]
         assert int(red) // 2 != int(before.cluster)  # a picture of another cluster
         assert after.question == before.question
     assert controlled(items(2), "shuffled", seed=0) == []  # one cluster only: nothing to swap with

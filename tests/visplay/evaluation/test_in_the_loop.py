@@ -35,7 +35,7 @@ def lay(tmp_path: Path, script: Any, **values: Any) -> Table:
         }
     )
     return Table(
-        config=config, preset=config.rewards.resolve(), policy=None, engine=ScriptedEngine(script),  # type: ignore[arg-type]
+        config=config, preset=config.rewards.resolve(), policy=None, engine=ScriptedEngine(script),
         images=read_images(folder), truth=None, watch=Stopwatch(), display=Display(),
         tracker=Tracker(config),
     )  # fmt: skip

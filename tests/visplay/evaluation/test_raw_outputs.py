@@ -16,7 +16,7 @@ def rows() -> list[object]:
         rule, output, options, gold, extra, verdict = line.split("\t")
         name, _, value = extra.partition("=")
         held = Gold(
-            rule=rule,  # type: ignore[arg-type]
+            rule=rule,
             answers=tuple(gold.split("||")),
             options=tuple(options.split("|")) if options else (),
             decimals=int(value) if name == "decimals" else None,

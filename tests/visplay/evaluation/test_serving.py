@@ -36,7 +36,7 @@ def request(shade: int, **values: Any) -> dict[str, Any]:
 def script(prompt: Prompt, adapter: AdapterVersion, sampling: Sampling) -> Sequence[str]:
     if prompt.images[0].getpixel((0, 0)) == (13, 0, 0):
         raise RuntimeError("no room")
-    return [f"\\boxed{{{prompt.images[0].getpixel((0, 0))[0]}}}"]  # type: ignore[index]
+    return [f"\\boxed{{{prompt.images[0].getpixel((0, 0))[0]}}}"]
 
 
 def test_many_requests_at_once_get_each_its_own_answer() -> None:
