@@ -97,6 +97,23 @@ def print_ends(runs: dict[str, list[Path]]) -> None:
                 print(line)
 
 
+def print_labels(runs: dict[str, list[Path]]) -> None:
+    """When each run's alarm for silver answers first rang, and whose questions had answers at its end."""
+    print("\nfirst alarm for silver answers; answerable, % of the last valid questions, by asker")
+    for run in (run for folders in runs.values() for run in folders):
+        alarms = {
+            int(f.parts[-3].removeprefix("iteration-")): f for f in run.glob("iteration-*/health/alarms.json")
+        }
+        rang = [i for i in sorted(alarms) if "silver_accuracy is" in alarms[i].read_text()]
+        last = run / f"iteration-{max(alarms)}" / "curation" / "candidates.parquet"
+        rows = [row for row in pq.read_table(last).to_pylist() if row["valid"]]
+        shares = []
+        for asker in ("questioner", "base"):
+            own = [row["truth"] is not None for row in rows if row.get("asked_by", "questioner") == asker]
+            shares += [f"{asker} {100 * mean(own):.1f} of {len(own)}"] if own else []
+        print(f"  {run.name:10} iteration {rang[0] if rang else 'none'}; {', '.join(shares)}")
+
+
 def difference(run: Path, other: Path, benchmark: str) -> dict[str, object]:
     correct = []
     for folder in (other, run):
@@ -154,6 +171,7 @@ def main() -> None:
                 runs.setdefault(arm, []).append(folder)
     print_curves(runs)
     print_ends(runs)
+    print_labels(runs)
     if arguments.chart:
         draw(runs, arguments.chart)
 

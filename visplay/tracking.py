@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from accelerate.tracking import GeneralTracker, TensorBoardTracker, TrackioTracker, WandBTracker
 
 from visplay.config import Config, flat_config
@@ -40,6 +41,8 @@ class Tracker:
         for name in config.report_to:
             if importlib.util.find_spec(name) is None:
                 raise ConfigError(f"report_to: {name} is not installed; pip install {name}")
+        if config.report_to:
+            PartialState()  # accelerate's trackers do not start without it; a trainer makes its own
         self._trackers = [_open(name, config) for name in config.report_to]
 
     def log_step(self, phase: str, row: Mapping[str, float]) -> None:

@@ -4,11 +4,18 @@ import json
 from pathlib import Path
 
 import pytest
+from accelerate import PartialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from visplay.config import Config, check_config
 from visplay.errors import ConfigError
 from visplay.tracking import Tracker
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_accelerate_is_set_up() -> None:
+    """As at the beginning of a run; a test before may have set it up."""
+    PartialState._reset_state()
 
 
 def config(folder: Path, *names: str) -> Config:
