@@ -152,11 +152,17 @@ def test_answers_carry_their_protection(server: LiveServer) -> None:
 
 def test_ctrl_c_ends_it_cleanly(run: Path) -> None:
     command = [sys.executable, "-m", "visplay.cli", "report", str(run), "--watch"]
-    watching = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert watching.stdout is not None
-    assert watching.stdout.readline().startswith("http://127.0.0.1:")
-    os.kill(watching.pid, signal.SIGINT)
-    rest, errors = watching.communicate(timeout=60)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+    ) as watching:  # fmt: skip
+        try:
+            assert watching.stdout is not None
+            assert watching.stdout.readline().startswith("http://127.0.0.1:")
+            os.kill(watching.pid, signal.SIGINT)
+            rest, errors = watching.communicate(timeout=60)
+        finally:
+            watching.kill()
     assert (watching.returncode, rest, errors) == (0, "", "")
 
 
