@@ -154,7 +154,7 @@ def test_ctrl_c_ends_it_cleanly(run: Path) -> None:
     command = [sys.executable, "-m", "visplay.cli", "report", str(run), "--watch"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs ignore it
     ) as watching:  # fmt: skip
         try:
             assert watching.stdout is not None
