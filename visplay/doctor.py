@@ -158,7 +158,10 @@ def _canaries(config: Config, *, api_key: str | None) -> Finding:
     try:
         images = read_images(config.images.source, column=config.images.column, limit=1)
         policy = Policy(*load_base(config.model), lora=config.lora)
-        engine = start_engine(config, api_key=api_key)
+        engine = start_engine(
+            config.model, config.engine, lora_rank=config.lora.rank, logs=config.folder / "servers",
+            api_key=api_key,
+        )  # fmt: skip
         try:
             found = check(engine, policy=policy, picture=images.load(images.records[0].key))
         finally:

@@ -85,7 +85,10 @@ def lay_table(
     images.write_manifest(folder)
     display.say(f"{len(images)} pictures from {config.images.source}, {len(images.skipped)} skipped")
     policy = Policy(*load_base(config.model), lora=config.lora)
-    engine = start_engine(config, api_key=api_key)
+    engine = start_engine(
+        config.model, config.engine, lora_rank=config.lora.rank, logs=config.folder / "servers",
+        api_key=api_key,
+    )  # fmt: skip
     try:
         found = check_engine(engine, policy=policy, picture=images.load(images.records[0].key))
     except BaseException:

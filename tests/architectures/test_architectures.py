@@ -19,7 +19,7 @@ from visplay.errors import ConfigError
 from visplay.policy import Policy, adapter_folder, load_base, load_processor
 from visplay.preflight import check, stir, trainer_logprobs
 from visplay.roles import reasoner_prompt
-from visplay.sections import Optimizer, Phase
+from visplay.sections import Engine, Optimizer, Phase
 
 pytestmark = pytest.mark.slow
 LIMITS = {"max_pixels": 32 * 32 * 16, "min_pixels": 32 * 32 * 4}
@@ -74,7 +74,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         policy.create_adapter(adapter, seed=adapter.version)
         stir(adapter, size=0.1, seed=adapter.version)
     chat = Chat(policy.processor, config=policy.model.config, generation=policy.model.generation_config)
-    started = start_engine(config)
+    started = start_engine(config.model, config.engine, lora_rank=config.lora.rank, logs=folder)
     yield Case(tiny, config, policy, chat, started, adapters)
     started.close()
 
@@ -85,11 +85,7 @@ def test_the_canaries_live(case: Case) -> None:
 
 
 def test_both_engines_sample_what_the_trainer_computes(case: Case) -> None:
-    transformers = start_engine(
-        case.config.model_copy(
-            update={"engine": case.config.engine.model_copy(update={"backend": "transformers"})}
-        )
-    )
+    transformers = start_engine(case.config.model, Engine(), lora_rank=4, logs=Path())
     banned = set(case.chat.banned)
     for adapter in case.adapters:
         for engine in (case.engine, transformers):

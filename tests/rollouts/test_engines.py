@@ -10,21 +10,20 @@ from PIL import Image
 from rollouts.engine import AdapterVersion, Prompt, RolloutEngine, Sampling
 from rollouts.server_engine import ServerEngine
 from rollouts.transformers_engine import STAGE
-from visplay.config import Config
 from visplay.engines import start_engine
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.policy import Policy, adapter_folder, load_base
 from visplay.roles import questioner_prompt, reasoner_prompt
-from visplay.sections import Images, Lora, Model
+from visplay.sections import Engine, Lora, Model
 
 pytestmark = pytest.mark.slow
 BASE = AdapterVersion(name="base", version=0)
 POCKET = Model(path="pocket", dtype="float32")
-ENGINES: dict[str, dict[str, object]] = {
-    "transformers": {"backend": "transformers"},
-    "vllm": {"backend": "vllm"},
-    "merged": {"backend": "vllm", "sync": "merged"},
-    "server": {"backend": "server", "replicas": 2},
+ENGINES = {
+    "transformers": Engine(),
+    "vllm": Engine(backend="vllm"),
+    "merged": Engine(backend="vllm", sync="merged"),
+    "server": Engine(backend="server", replicas=2),
 }
 
 
@@ -67,11 +66,8 @@ def disturb(path: Path | None, *, seed: int, size: float = 0.05) -> None:
 def engine(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RolloutEngine]:
-    engine = ENGINES[request.param]
-    output = tmp_path_factory.mktemp("runs")
-    started = start_engine(
-        Config(images=Images(source=Path()), output=output, model=POCKET, lora=Lora(rank=4), engine=engine)
-    )
+    logs = tmp_path_factory.mktemp("logs")
+    started = start_engine(POCKET, ENGINES[request.param], lora_rank=4, logs=logs)
     yield started
     started.close()
 

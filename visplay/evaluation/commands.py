@@ -3,7 +3,7 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -24,7 +24,10 @@ Names = Annotated[
 Sources = Annotated[list[str] | None, typer.Option("--source", help="ID=PATH: a local copy of the data.")]
 JudgeUrl = Annotated[str | None, typer.Option("--judge", help="An OpenAI-compatible endpoint, with /v1.")]
 JudgeModel = Annotated[str | None, typer.Option(help="The judge's name there.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto.")]
 FreeForm = Annotated[bool, typer.Option("--judge-free-form", help="Let the judge also see open answers.")]
+
+BATCHES = {"transformers": 64, "vllm": 512}  # items asked at once
 
 
 def evaluate(
@@ -48,8 +51,16 @@ def evaluate(
         int | None, typer.Option(min=1, help="Length limit of an answer; default: the run's, else 1024.")
     ] = None,
     base: Annotated[str | None, typer.Option(help="The base VLM under an adapter.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto.")] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Sequences decoded side by side.")] = 64,
+    device: Device = "auto",
+    engine: Annotated[Literal["transformers", "vllm"], typer.Option(help="What generates.")] = "transformers",
+    vllm: Annotated[
+        list[str] | None,
+        typer.Option(help="KEY=VALUE of vLLM's engine, e.g. max_model_len=8192; a run's own by default."),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Items asked at once; default 64, and 512 with vllm, which orders them."),
+    ] = None,
     judge: JudgeUrl = None,
     judge_model: JudgeModel = None,
     judge_free_form: FreeForm = False,
@@ -79,7 +90,9 @@ def evaluate(
     display = Display()
     folder = out or Path("runs/evaluations") / found.name
     with saying_how_to_go_on(this_command(), say=display.say):
-        reasoner, about = _reasoner(found, device=device, batch_size=batch_size)
+        reasoner, about = _reasoner(
+            found, device=device, engine=engine, vllm=vllm, batch_size=batch_size or BATCHES[engine]
+        )
         try:
             summary = run_evaluation(
                 reasoner, plan, folder=folder, about=about | _asked(plan), judge=found_judge, display=display
@@ -132,7 +145,7 @@ def serve(
     target: Annotated[str, typer.Argument(help="As for evaluate.")],
     port: Annotated[int, typer.Option(min=0, help="On 127.0.0.1; 0 takes a free one.")] = 8000,
     base: Annotated[str | None, typer.Option(help="The base VLM under an adapter.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto.")] = "auto",
+    device: Device = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Requests answered at once.")] = 32,
 ) -> None:
     """Serve a checkpoint on the loopback, OpenAI-compatible, for other evaluation tools; Ctrl-C ends it."""
@@ -166,7 +179,7 @@ def lmms_eval(
     ] = None,
     url: Annotated[str | None, typer.Option(help="An endpoint that serves it already, with /v1.")] = None,
     base: Annotated[str | None, typer.Option(help="The base VLM under an adapter.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto.")] = "auto",
+    device: Device = "auto",
     batch_size: Annotated[int, typer.Option(min=1, help="Requests answered at once.")] = 32,
 ) -> None:
     """Run lmms-eval, from its own environment, with our prompt and scorer as task files."""
@@ -234,28 +247,29 @@ def _check(names: str, sources: dict[str, Path]) -> None:
         raise BenchmarkError(f"data that differs from its spec: {', '.join(differing)}")
 
 
-def _reasoner(target: "Target", *, device: str, batch_size: int) -> tuple["Reasoner", dict[str, object]]:
-    from rollouts.transformers_engine import TransformersEngine
-    from visplay.evaluation.evaluating import Reasoner
-    from visplay.evaluation.target import folder_digest, model_digest
-    from visplay.policy import load_base
+def _reasoner(
+    target: "Target", *, device: str, batch_size: int,
+    engine: Literal["transformers", "vllm"] = "transformers", vllm: list[str] | None = None,
+) -> tuple["Reasoner", dict[str, object]]:  # fmt: skip
+    from dataclasses import replace
 
-    settings = target.model.model_copy(update={"device": device} if device != "auto" else {})
-    model, processor = load_base(settings)
-    engine = TransformersEngine(model, processor, batch_size=batch_size)
-    engine.publish(target.adapter)
-    digest = model_digest(settings, loaded=model)
-    adapter = folder_digest(target.adapter.path) if target.adapter.path else ""
-    reasoner = Reasoner(
-        engine=engine, adapter=target.adapter, model_digest=digest, adapter_digest=adapter, chunk=batch_size
-    )
-    about: dict[str, object] = {
-        "name": target.name,
-        "model": settings.path,
-        "model_digest": digest,
-        "adapter_digest": adapter,
-    }
-    return reasoner, about
+    from visplay.evaluation.target import open_reasoner
+    from visplay.sections import Engine
+
+    if vllm and engine != "vllm":
+        raise EvaluationError("--vllm is for --engine vllm; leave it out, or name that engine")
+    on = replace(target, model=target.model.model_copy(update={"device": device} if device != "auto" else {}))
+    options = target.vllm | _vllm_options(vllm)
+    return open_reasoner(on, Engine(backend=engine, batch_size=batch_size, vllm=options), chunk=batch_size)
+
+
+def _vllm_options(given: list[str] | None) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    for entry in given or []:
+        if "=" not in entry:
+            raise EvaluationError(f"--vllm must look like KEY=VALUE, got {entry!r}")
+    return cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.from_dotlist(given or [])))
 
 
 def _asked(plan: "Plan") -> dict[str, object]:

@@ -35,6 +35,7 @@ class Reasoner:
         adapter: which version answers.
         model_digest: tells the base VLM from every other.
         adapter_digest: tells the adapter's weights from every other; empty for the base alone.
+        backend: the engine's name; engines round differently, so their samples are not mixed.
         chunk: items asked at once; part of what decides a completion to the last bit.
     """
 
@@ -42,6 +43,7 @@ class Reasoner:
     adapter: AdapterVersion
     model_digest: str
     adapter_digest: str
+    backend: str
     chunk: int = 64
 
 
@@ -112,7 +114,7 @@ def _blank(
         for sample in range(sampling.n):
             generation = generation_key(
                 prompt, pictures=digests, model=reasoner.model_digest, adapter=reasoner.adapter_digest,
-                sampling=sampling, sample=sample,
+                engine=reasoner.backend, sampling=sampling, sample=sample,
             )  # fmt: skip
             made.append(
                 new_record(

@@ -106,6 +106,7 @@ def evaluate_in_full(table: Table, *, reasoner: AdapterVersion, folder: Path) ->
         asked = Reasoner(
             engine=table.engine, adapter=adapter, model_digest=model_digest(model),
             adapter_digest=folder_digest(adapter.path) if adapter.path else "",
+            backend=table.config.engine.backend,
         )  # fmt: skip
         about = {"name": f"{table.config.name} {name}", "model": model.path}
         run_evaluation(asked, plan, folder=unfinished / name, about=about, judge=None, display=table.display)

@@ -1,6 +1,6 @@
 """Stored samples: one JSON line for each completion, keyed by everything that decides it.
 
-A key is a hash of prompt, pictures, model, adapter, sampling and scorer. So a line is never taken for
+A key is a hash of prompt, pictures, model, adapter, engine, sampling and scorer. So a line is never taken for
 another checkpoint's, an interrupted evaluation goes on where it was, and a new scorer scores old lines again.
 """
 
@@ -30,10 +30,11 @@ def picture_digest(image: Image.Image) -> str:
 
 
 def generation_key(
-    prompt: Prompt, *, pictures: Sequence[str], model: str, adapter: str, sampling: Sampling, sample: int
-) -> str:
+    prompt: Prompt, *, pictures: Sequence[str], model: str, adapter: str, engine: str, sampling: Sampling,
+    sample: int,
+) -> str:  # fmt: skip
     """Hash of all that decides a completion; `sample` counts those of one prompt."""
-    parts = [list(prompt.messages), list(pictures), model, adapter, asdict(sampling), sample]
+    parts = [list(prompt.messages), list(pictures), model, adapter, engine, asdict(sampling), sample]
     return _hash(parts)
 
 

@@ -2,16 +2,20 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from transformers import AutoConfig
+
 from rollouts.engine import BASE, AdapterVersion
-from visplay import pocket
 from visplay.checkpoints import adapters_after
 from visplay.config import read_config
+from visplay.engines import start_engine
 from visplay.errors import EvaluationError
-from visplay.sections import Model
+from visplay.evaluation.evaluating import Reasoner
+from visplay.policy import model_source
+from visplay.sections import Engine, Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +29,7 @@ class Target:
         folder: of the run it comes from, or None.
         iteration: of that run, or None.
         max_tokens: the length that the run trained its answers with, or None.
+        vllm: arguments that the run gave to vLLM's engine.
     """
 
     name: str
@@ -33,6 +38,7 @@ class Target:
     folder: Path | None = None
     iteration: int | None = None
     max_tokens: int | None = None
+    vllm: dict[str, Any] = field(default_factory=dict)
 
 
 def find_target(text: str, *, base: Model | None = None) -> Target:
@@ -75,16 +81,47 @@ def _of_run(folder: Path, iteration: str) -> Target:
         model=Model.model_validate(config["model"]), folder=folder, iteration=number,
         adapter=adapters["reasoner"] if number else BASE,
         max_tokens=(config.get("reasoner") or {}).get("max_tokens"),
+        vllm=(config.get("engine") or {}).get("vllm") or {},
     )  # fmt: skip
 
 
-def model_digest(model: Model, *, loaded: Any = None) -> str:
+def open_reasoner(target: Target, engine: Engine, *, chunk: int) -> tuple[Reasoner, dict[str, object]]:
+    """Load what a target names; returns who answers, and what an evaluation notes of it.
+
+    Args:
+        target: its base VLM and adapter.
+        engine: what generates; on vLLM a base alone gets an engine without room for adapters.
+        chunk: items asked at once.
+
+    Raises:
+        ConfigError: the base VLM or the engine cannot be had.
+    """
+    path = target.adapter.path
+    rank = int(json.loads((path / "adapter_config.json").read_text())["r"]) if path else 1
+    sync: dict[str, Any] = {} if path else {"sync": "merged"}
+    started = start_engine(target.model, engine.model_copy(update=sync), lora_rank=rank, logs=Path())
+    started.publish(target.adapter)
+    digest, adapter_digest = model_digest(target.model), folder_digest(path) if path else ""
+    reasoner = Reasoner(
+        engine=started, adapter=target.adapter, model_digest=digest, adapter_digest=adapter_digest,
+        backend=engine.backend, chunk=chunk,
+    )  # fmt: skip
+    about: dict[str, object] = {
+        "name": target.name, "model": target.model.path, "model_digest": digest,
+        "adapter_digest": adapter_digest, "engine": engine.backend,
+    }  # fmt: skip
+    return reasoner, about
+
+
+def model_digest(model: Model) -> str:
     """What tells one base VLM from another: hub id and commit, or a hash of the folder's files."""
-    folder = pocket.MODEL if model.path == "pocket" else Path(model.path)
-    if Path(str(folder)).is_dir():
-        return folder_digest(Path(str(folder)))
-    commit = getattr(getattr(loaded, "config", None), "_commit_hash", None)
-    return f"{model.path}@{commit or model.revision or 'main'}"
+    source = Path(model_source(model))
+    if source.is_dir():
+        return folder_digest(source)
+    config = AutoConfig.from_pretrained(
+        model.path, revision=model.revision, trust_remote_code=model.trust_remote_code
+    )
+    return f"{model.path}@{config._commit_hash or model.revision or 'main'}"
 
 
 def folder_digest(folder: Path) -> str:

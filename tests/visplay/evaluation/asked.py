@@ -44,8 +44,9 @@ def slowly(prompt: Prompt, adapter: AdapterVersion, sampling: Sampling) -> Seque
 
 def reasoner(script: Callable[..., Sequence[str]] = answer, *, chunk: int = 8, digest: str = "m") -> Reasoner:
     return Reasoner(
-        engine=ScriptedEngine(script), adapter=BASE, model_digest=digest, adapter_digest="", chunk=chunk
-    )
+        engine=ScriptedEngine(script), adapter=BASE, model_digest=digest, adapter_digest="",
+        backend="scripted", chunk=chunk,
+    )  # fmt: skip
 
 
 def folder(path: Path) -> Path:

@@ -159,6 +159,9 @@ def test_commands_name_what_is_wrong(tmp_path: Path) -> None:
     assert "there is no benchmark 'x'" in said("evaluate", "pocket", "-b", "x", "--check-data")[1]
     assert "must look like ID=PATH" in said("evaluate", "pocket", "--source", "x")[1]
     assert "no control 'deaf'" in said("evaluate", "pocket", "--controls", "deaf")[1]
+    assert "--vllm is for --engine vllm" in said("evaluate", "pocket", "--vllm", "dtype=auto")[1]
+    on_vllm = ("evaluate", "pocket", "--engine", "vllm", "--vllm")
+    assert "--vllm must look like KEY=VALUE, got 'dtype'" in said(*on_vllm, "dtype")[1]
     assert "--judge needs --judge-model" in said("evaluate", "pocket", "--judge", "http://x")[1]
     assert "must be an http(s) address" in said("rescore", "x", "--judge", "ftp://x", "--judge-model", "m")[1]
     assert "holds no stored samples" in said("compare", str(tmp_path), str(tmp_path))[1]
