@@ -68,9 +68,12 @@ class Replica:
     async def served(self) -> dict[str, str]:
         """Names of what it serves, each with the path that it was loaded from; notes the base VLM's."""
         answer = await self._send("GET", "/v1/models", timeout=_HEALTH_SECONDS)
-        cards = answer["data"]
-        self.base = next(card["id"] for card in cards if card["parent"] is None)
-        return {card["id"]: card["root"] for card in cards}
+        try:
+            held = {card["id"]: (card["root"], card["parent"]) for card in answer["data"]}
+            self.base = next(name for name, (_, parent) in held.items() if parent is None)
+        except (KeyError, TypeError, StopIteration) as error:
+            raise ReplicaRefused(f"{self.url} is no vLLM server: /v1/models says {answer!r:.200}") from error
+        return {name: root for name, (root, _) in held.items()}
 
     async def load(self, name: str, path: Path) -> None:
         """Load an adapter under `name`; that it is there already, from the same path, is as good."""
@@ -127,6 +130,10 @@ class Replica:
             raise ReplicaLost(f"{self.url} does not answer: {type(error).__name__}") from error
         if answer.status_code == 200:
             return answer.json() if answer.headers.get("content-type", "").startswith("app") else answer.text
+        if answer.status_code == 401:
+            raise ReplicaRefused(
+                f"{self.url} does not take the API key: set VLLM_API_KEY to the server's own"
+            )
         complaint = f"{self.url}{path}: {answer.status_code} {answer.text[:_LONGEST_COMPLAINT]}"
         if answer.status_code == 429 or answer.status_code >= 500:
             raise ReplicaFault(complaint)

@@ -12,6 +12,7 @@ from rollouts.replica import Replica, ReplicaFault, ReplicaLost, ReplicaRefused
 
 _MISSES_ALLOWED = 2  # health checks in a row without an answer
 _STARTS_ALLOWED = 4  # of a server of ours
+_ANSWER_SECONDS = 60.0  # for one that is said to run already
 _Trouble = (ReplicaLost, ReplicaFault, ReplicaRefused)
 
 
@@ -68,19 +69,25 @@ class Roster:
         """Start our servers and wait until all answer.
 
         Raises:
-            EngineUnavailable: one did not, in `patience` seconds.
+            EngineUnavailable: one of ours did not in `patience` seconds, another one in a minute; or it will
+                not do what it is asked.
         """
         for replica in self._replicas:
             if replica.server:
                 replica.server.start()
-        until = time.monotonic() + patience
+        begun = time.monotonic()
         for replica in self._replicas:
+            seconds = patience if replica.server else min(patience, _ANSWER_SECONDS)
             while not replica.alive:
                 if replica.server and not replica.server.running():
                     raise EngineUnavailable(f"a server did not start:\n{replica.server.last_words()}")
-                if time.monotonic() > until:
-                    raise EngineUnavailable(f"{replica.url} does not answer after {patience:g} s")
-                await self._try_to_take_back(replica)
+                trouble = await self._try_to_take_back(replica)
+                if isinstance(trouble, ReplicaRefused):
+                    raise EngineUnavailable(str(trouble)) from trouble
+                if trouble and time.monotonic() > begun + seconds:
+                    raise EngineUnavailable(
+                        f"after {seconds:g} s, {trouble}; is it running, and is its address right?"
+                    ) from trouble
                 await asyncio.sleep(0 if replica.alive else self._check_every)
         self._watchers = [asyncio.create_task(self._watch(replica)) for replica in self._replicas]
 
@@ -146,21 +153,25 @@ class Roster:
             if gone or replica.misses >= _MISSES_ALLOWED:
                 self.take_out(replica)
 
-    async def _try_to_take_back(self, replica: Replica) -> None:
-        """Where it answers, load what it lacks, and give it work; where it is ours and dead, start it."""
+    async def _try_to_take_back(self, replica: Replica) -> Exception | None:
+        """Where it answers, load what it lacks, and give it work; where it is ours and dead, start it.
+
+        Returns what is wrong with it, None where nothing is.
+        """
         server = replica.server
         if server and not server.running() and server.starts < _STARTS_ALLOWED:
             await asyncio.to_thread(server.start)
         if not await replica.healthy():
-            return
+            return ReplicaLost(f"{replica.url} does not answer its health check")
         async with self._changing:
             try:
                 await self._equip(replica)
-            except _Trouble:
-                return
+            except _Trouble as trouble:
+                return trouble
             replica.misses = 0
             replica.lost.clear()
             self._note(replica, "back")
+            return None
 
     async def _equip(self, replica: Replica) -> None:
         held = await replica.served()

@@ -2,10 +2,13 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx2
@@ -17,7 +20,7 @@ from rollouts.launch import Server, flags
 from rollouts.server_engine import ServerEngine
 from visplay.engines import CPU_DEFAULTS
 from visplay.pocket.scenes import render, sample_scenes
-from visplay.policy import Policy, adapter_folder, load_base, model_source
+from visplay.policy import Policy, adapter_folder, load_base, load_processor, model_source
 from visplay.preflight import stir
 from visplay.roles import reasoner_prompt
 from visplay.sections import Lora, Model
@@ -167,3 +170,49 @@ def test_options_become_flags() -> None:
     options = {"enforce_eager": True, "enable_chunked_prefill": False, "revision": None, "seed": 3}
     assert flags(options) == ["--enforce-eager", "--no-enable-chunked-prefill", "--seed", "3"]
     assert flags({"mm_processor_kwargs": {"max_pixels": 9}}) == ["--mm-processor-kwargs", '{"max_pixels": 9}']
+
+
+@contextmanager
+def something_else(status: int, said: str) -> Iterator[str]:
+    """The address of a server that is healthy and answers every other request with this."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/health" else status)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(said.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "complaint"),
+    [
+        (401, "{}", "does not take the API key: set VLLM_API_KEY"),
+        (200, '{"data": [{"id": "gpt"}]}', "is no vLLM server: /v1/models says"),
+        (404, "nothing", "/v1/models: 404 nothing"),
+    ],
+)
+def test_an_address_of_something_else_is_said_at_once(status: int, said: str, complaint: str) -> None:
+    chat = Chat.load(load_processor(POCKET), model_source(POCKET))
+    with something_else(status, said) as url, pytest.raises(EngineUnavailable, match=complaint):
+        ServerEngine([url], chat=chat)
+
+
+def test_an_address_without_a_server_is_not_waited_for_long() -> None:
+    chat = Chat.load(load_processor(POCKET), model_source(POCKET))
+    with something_else(200, "") as url:
+        pass  # nobody listens there any more
+    with pytest.raises(
+        EngineUnavailable, match=r"after 0\.1 s, .* is it running, and is its address right\?"
+    ):
+        ServerEngine([url], chat=chat, patience=0.1)
