@@ -19,6 +19,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from visplay.alarms import best_iteration, out_of_patience
 from visplay.evaluation.statistics import paired_difference
 from visplay.evaluation.table import percent_interval, points, read_summaries
 
@@ -114,11 +115,31 @@ def print_labels(runs: dict[str, list[Path]]) -> None:
         print(f"  {run.name:10} iteration {rang[0] if rang else 'none'}; {', '.join(shares)}")
 
 
-def difference(run: Path, other: Path, benchmark: str) -> dict[str, object]:
+def print_stops(runs: dict[str, list[Path]]) -> None:
+    """What early stopping would have given: the run is the same up to there, so none has to be run for it.
+
+    The probe is easy-vqa, what is shown are the dusky scenes: nothing is chosen by what it is measured by.
+    """
+    print("\nearly stopping on easy-vqa: dusky scenes after the best iteration")
+    for run in (run for folders in runs.values() for run in folders):
+        summaries = read_summaries(run)
+        for patience in (1, 2):
+            ends = (i for i in summaries if out_of_patience(run, i, patience=patience, probe="easy-vqa"))
+            end = min(ends, default=max(summaries))
+            best = best_iteration(run, last=end, probe="easy-vqa")
+            found = summaries[best]["pocket-dusk"]
+            against = difference(run, run, "pocket-dusk", iteration=best)
+            line = f"  {run.name:10} patience {patience} ends after {end}; iteration {best} has "
+            line += f"{percent_interval(found['accuracy'])}; to the last iteration {points(against)}"
+            print(line + f", {against['verdict']}")
+
+
+def difference(run: Path, other: Path, benchmark: str, *, iteration: int | None = None) -> dict[str, object]:
+    """From the last iteration of `other` to `iteration` of `run`, the last one by default."""
     correct = []
-    for folder in (other, run):
-        last = max(read_summaries(folder))
-        rows = pq.read_table(folder / f"iteration-{last}/evaluation/samples.parquet").to_pylist()
+    for folder, wanted in ((other, None), (run, iteration)):
+        number = max(read_summaries(folder)) if wanted is None else wanted
+        rows = pq.read_table(folder / f"iteration-{number}/evaluation/samples.parquet").to_pylist()
         correct.append({r["key"]: (r["correct"], r["cluster"]) for r in rows if r["benchmark"] == benchmark})
     keys = sorted(correct[0].keys() & correct[1].keys())
     before, after = ([side[key][0] for key in keys] for side in correct)
@@ -172,6 +193,7 @@ def main() -> None:
     print_curves(runs)
     print_ends(runs)
     print_labels(runs)
+    print_stops(runs)
     if arguments.chart:
         draw(runs, arguments.chart)
 

@@ -73,6 +73,11 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.records)
 
+    @property
+    def digest(self) -> str:
+        """Hash of the pictures' contents in their order, 64 hex digits: what is drawn depends on both."""
+        return hashlib.sha256("\n".join(record.key for record in self.records).encode()).hexdigest()
+
     def load(self, key: str, *, at_least: int | None = None) -> Image.Image:
         """Open the picture with this key, upright and as RGB; `at_least` as for `decode`.
 

@@ -39,10 +39,11 @@ PACKAGES = (
 )
 
 
-# Keys and sections that may differ when a run is continued: how far it goes, and what decides no result.
+# Keys and sections that may differ when a run is continued: how far it goes, and what decides no result. That
+# the pictures are the same ones, wherever they lie, is seen to when they have been read.
 MAY_CHANGE = {
-    "name", "output", "iterations", "threads", "optimizer.checkpoint_every", "health", "checkpoints",
-    "report_to",
+    "name", "output", "iterations", "threads", "images.source", "optimizer.checkpoint_every", "health",
+    "checkpoints", "report_to",
 }  # fmt: skip
 UNFINISHED = "unfinished"  # inside a step's folder: what only a stopped step needs
 SEAL = "checksums.json"  # inside a step's folder: written last, when everything else is on disk

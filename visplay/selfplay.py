@@ -28,7 +28,7 @@ from visplay.checkpoints import (
 )
 from visplay.config import Config
 from visplay.engines import start_engine
-from visplay.errors import ConfigError, HealthAlarm, PreflightError
+from visplay.errors import ConfigError, HealthAlarm, PreflightError, RunMismatch
 from visplay.evaluation.measure import evaluate, evaluate_in_full
 from visplay.evaluation.spec import expand
 from visplay.guards import draw_lessons, load_anchors
@@ -56,6 +56,7 @@ def selfplay(config: Config, *, display: Display, api_key: str | None = None) ->
         stack.callback(tracker.close)
         table = lay_table(config, display=display, tracker=tracker, folder=run.folder, api_key=api_key)
         stack.callback(table.engine.close)
+        same_pictures(table, run)
         adapters = initial_adapters(table, run)
         measure(table, run, 0, adapters)
         for iteration in range(1, config.iterations + 1):
@@ -106,6 +107,29 @@ def lay_table(
         display=display,
         tracker=tracker,
     )
+
+
+def same_pictures(table: Table, run: Run) -> None:
+    """See that a run which goes on has the pictures that it was begun with: draws go by their order.
+
+    Raises:
+        RunMismatch: it has others.
+    """
+    images = table.images
+
+    def note(folder: Path) -> list[dict[str, Any]]:
+        write_text(
+            folder / "pictures.json", json.dumps({"pictures": len(images), "digest": images.digest}, indent=2)
+        )
+        return []
+
+    begun = json.loads((_step(table, run, "iteration-0/pictures", note) / "pictures.json").read_text())
+    if begun["digest"] != images.digest:
+        raise RunMismatch(
+            f"{run.folder} was begun with {begun['pictures']} pictures, and {table.config.images.source} now "
+            f"has {len(images)}, not the same ones in the same order; put it back as it was, or give the run "
+            "another name (name=...)"
+        )
 
 
 def initial_adapters(table: Table, run: Run) -> Adapters:

@@ -123,7 +123,7 @@ def test_damaged_journal_and_configuration(whole: Path, scenes: Path, tmp_path: 
     config = copied(whole, scenes, tmp_path)
     journal, written = config.folder / "journal.jsonl", config.folder / "config.yaml"
     lines = journal.read_bytes()
-    flip(journal)
+    flip(journal, at=lines.index(b'"seal": "', len(lines) // 2) + 20)  # still JSON, so only the check sees it
     said = error_of(config)
     (number,) = re.findall(
         r"RUN/journal\.jsonl, line (\d) is not as it was written\. Restore the file, or", said

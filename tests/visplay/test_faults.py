@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.visplay.faulty import (
     AGAIN,
     FULL_FROM,
     NEXT,
+    PICTURES,
     Disk,
     Seen,
     StopsAt,
@@ -27,6 +30,7 @@ from tests.visplay.faulty import (
     check_table,
     copied,
     error_of,
+    journal_lines,
     state,
     stop_at,
 )
@@ -177,6 +181,32 @@ def test_a_second_process(holder: tuple[Config, "subprocess.Popen[str]"], seen: 
     with Run(config.folder).opened(config):
         pass
     seen.append(("a second process", "lock", said.replace(" RUN", " …"), "the first one killed: goes on"))
+
+
+def test_other_pictures(whole: Path, scenes: Path, tmp_path: Path, seen: Seen) -> None:
+    """In another place than when the run was begun, which may be; then not the same ones, which may not."""
+    elsewhere = Path(shutil.copytree(scenes, tmp_path / "elsewhere"))
+    config = copied(whole, elsewhere, tmp_path)
+    before = journal_lines(config.folder)
+    Image.new("RGB", (99, 99)).save(tmp_path / "new.png")
+    moves = {
+        "a picture less": (elsewhere / "000006.png", tmp_path / "gone.png", PICTURES - 1),
+        "one more": (tmp_path / "new.png", elsewhere / "new.png", PICTURES + 1),
+        "in another order": (elsewhere / "000000.png", elsewhere / "z.png", PICTURES),
+    }
+    for fault, (here, there, count) in moves.items():
+        here.rename(there)
+        said = error_of(config)
+        assert said.startswith(
+            f"RunMismatch: RUN was begun with {PICTURES} pictures, and {elsewhere} now has {count}, not the "
+            "same ones in the same order; put it back"
+        )
+        assert journal_lines(config.folder) == before
+        there.rename(here)
+        told = "RunMismatch: … was begun with N pictures, and FOLDER now has M, not the same ones …"
+        seen.append((fault, "images.source", told, "put back: goes on"))
+    selfplay(config, display=StopsAt())
+    assert journal_lines(config.folder) == before
 
 
 def test_clock_jumps(

@@ -60,7 +60,9 @@ def test_another_configuration_is_shown(tmp_path: Path) -> None:
     with Run(before.folder).opened(before):
         pass
     with (
-        pytest.raises(RunMismatch, match=r"seed: 0 -> 5\nOnly checkpoints, health, iterations"),
+        pytest.raises(
+            RunMismatch, match=r"seed: 0 -> 5\nOnly checkpoints, health, images.source, iterations"
+        ),
         Run(after.folder).opened(after),
     ):
         pass
