@@ -253,7 +253,7 @@ def _reasoner(
 ) -> tuple["Reasoner", dict[str, object]]:  # fmt: skip
     from dataclasses import replace
 
-    from visplay.evaluation.target import open_reasoner
+    from visplay.evaluation.opening import open_reasoner
     from visplay.sections import Engine
 
     if vllm and engine != "vllm":

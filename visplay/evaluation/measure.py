@@ -19,12 +19,12 @@ from visplay.evaluation.comparison import compare as compare_sides
 from visplay.evaluation.contamination import find_suspects
 from visplay.evaluation.evaluating import Reasoner
 from visplay.evaluation.items import Item
+from visplay.evaluation.opening import folder_digest, model_digest
 from visplay.evaluation.scoring import compare, score_output
 from visplay.evaluation.session import Plan, run_evaluation
 from visplay.evaluation.sides import find_side
 from visplay.evaluation.spec import Spec, expand
 from visplay.evaluation.statistics import accuracy_interval, paired_difference
-from visplay.evaluation.target import folder_digest, model_digest
 from visplay.report.comparison import write_comparison
 from visplay.run import UNFINISHED
 from visplay.storage import read_piece, write_piece, write_text

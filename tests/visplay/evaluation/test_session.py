@@ -17,10 +17,11 @@ from tests.visplay.evaluation.endpoint import serving
 from visplay.cli import app
 from visplay.errors import EvaluationError, RunError, RunLocked
 from visplay.evaluation.judge import Judge
+from visplay.evaluation.opening import folder_digest
 from visplay.evaluation.printing import print_figures
 from visplay.evaluation.records import read_records, write_records
 from visplay.evaluation.session import Plan, rescore, run_evaluation
-from visplay.evaluation.target import find_target, folder_digest
+from visplay.evaluation.target import find_target
 from visplay.progress import Display
 
 GREEDY = Sampling(temperature=0, max_tokens=100)
