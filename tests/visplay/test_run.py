@@ -176,6 +176,7 @@ def test_a_damaged_step_whose_line_was_taken_out_is_done_again_and_later_ones_on
     assert (run.folder / "b" / "result").read_text() == "B"
 
 
+@pytest.mark.slow
 def test_a_damaged_journal_is_named_and_steps_whose_line_was_taken_out_are_noted_again(
     tmp_path: Path,
 ) -> None:

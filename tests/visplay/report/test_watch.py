@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,19 @@ def run(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(run: Path) -> Iterator[LiveServer]:
+    with serving(run) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def looked_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """A server for those that only ask: their run stays as it is."""
+    with serving(write_small_run(tmp_path_factory.mktemp("run"))) as started:
+        yield started
+
+
+@contextmanager
+def serving(run: Path) -> Iterator[LiveServer]:
     with LiveServer(run) as started:
         thread = threading.Thread(target=started.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
@@ -105,48 +119,48 @@ def test_a_port_that_is_taken_is_named(run: Path, server: LiveServer) -> None:
         LiveServer(run, port=server.server_port)
 
 
-def test_it_listens_on_the_loopback_only(server: LiveServer) -> None:
-    assert server.server_address[0] == "127.0.0.1"
-    assert server.url == f"http://127.0.0.1:{server.server_port}/"
+def test_it_listens_on_the_loopback_only(looked_at: LiveServer) -> None:
+    assert looked_at.server_address[0] == "127.0.0.1"
+    assert looked_at.url == f"http://127.0.0.1:{looked_at.server_port}/"
 
 
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example:{port}", "localhost:1", "127.0.0.1", None]
 )
 @pytest.mark.parametrize("path", ["/", "/version"])
-def test_another_host_is_refused(server: LiveServer, host: str | None, path: str) -> None:
-    status, _, body = ask(server, path, host=host and host.format(port=server.server_port))
+def test_another_host_is_refused(looked_at: LiveServer, host: str | None, path: str) -> None:
+    status, _, body = ask(looked_at, path, host=host and host.format(port=looked_at.server_port))
     assert status == 403 and body.startswith("this page is served to 127.0.0.1")
 
 
-def test_own_names_are_served(server: LiveServer) -> None:
+def test_own_names_are_served(looked_at: LiveServer) -> None:
     for name in ("127.0.0.1", "localhost"):
-        assert ask(server, "/", host=f"{name}:{server.server_port}")[0] == 200
+        assert ask(looked_at, "/", host=f"{name}:{looked_at.server_port}")[0] == 200
 
 
 @pytest.mark.parametrize(
     "path",
     ["/config.yaml", "/../config.yaml", "/%2e%2e/config.yaml", "/iteration-1/", "/?x", "/version/"],
 )
-def test_there_is_nothing_else_to_fetch(server: LiveServer, path: str) -> None:
-    status, _, body = ask(server, path)
+def test_there_is_nothing_else_to_fetch(looked_at: LiveServer, path: str) -> None:
+    status, _, body = ask(looked_at, path)
     assert status == 404 and "config" not in body
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"])
-def test_only_get_is_answered(server: LiveServer, method: str) -> None:
-    status, headers, _ = ask(server, "/", method=method)
+def test_only_get_is_answered(looked_at: LiveServer, method: str) -> None:
+    status, headers, _ = ask(looked_at, "/", method=method)
     assert status == 405 and headers["Allow"] == "GET"
 
 
-def test_answers_carry_their_protection(server: LiveServer) -> None:
+def test_answers_carry_their_protection(looked_at: LiveServer) -> None:
     for path in ("/", "/version", "/nothing"):
-        headers = ask(server, path)[1]
+        headers = ask(looked_at, path)[1]
         assert headers["Content-Security-Policy"] == "frame-ancestors 'none'"
         assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
         assert headers["X-Content-Type-Options"] == "nosniff" and headers["Cache-Control"] == "no-store"
         assert "Python" not in headers["Server"] and "Access-Control-Allow-Origin" not in headers
-    policy = unescape(ask(server, "/")[2][:2000])
+    policy = unescape(ask(looked_at, "/")[2][:2000])
     assert "connect-src 'self'" in policy and policy.count("'sha256-") == 4
 
 
