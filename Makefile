@@ -33,7 +33,7 @@ $(DEMO_IMAGES): | $(READY)
 
 demo: $(READY) $(DEMO_IMAGES)
 	$(BIN)/visplay train configs/pocket.yaml
-	@echo "Report: $$($(BIN)/python -c 'from pathlib import Path; from visplay.config import load_config; print(load_config(Path("configs/pocket.yaml")).folder / "report.html")')"
+	@echo "Report: $$($(BIN)/python -c 'from pathlib import Path; from visplay.config.loading import load_config; print(load_config(Path("configs/pocket.yaml")).folder / "report.html")')"
 
 test: $(READY)
 	$(BIN)/pytest

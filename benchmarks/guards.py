@@ -18,10 +18,10 @@ from statistics import mean
 from typing import Any
 
 import pyarrow.parquet as pq
-
-from visplay.alarms import best_iteration, out_of_patience
-from visplay.evaluation.statistics import paired_difference
 from visplay.evaluation.table import percent_interval, points, read_summaries
+
+from visplay.evaluation.statistics import paired_difference
+from visplay.loop.alarms import best_iteration, out_of_patience
 
 Curve = dict[int, float]  # by iteration
 ARMS = {

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from visplay.pocket.truth import write_pictures
-from visplay.run import SEAL
+from visplay.runs.run import SEAL
 from visplay.storage import read_jsonl
 
 SETTINGS: dict[str, Any] = {
@@ -49,7 +49,8 @@ PICTURES = 72  # so that curation goes through two chunks of 64
 # `visplay train` with a note of every voting, before it is done; O_APPEND, so that no kill cuts a line.
 RUNNER = """
 import json, os, sys
-from visplay import cli, phases
+from visplay.cli import main as cli
+from visplay.loop import phases
 take_votes, log = phases.take_votes, os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 def noted(*arguments, phase, seed, **named):
     os.write(log, (json.dumps({"pid": os.getpid(), "phase": phase, "seed": seed}) + "\\n").encode())

@@ -20,10 +20,13 @@ from typing import Any
 
 import transformers
 
-from visplay import alarms, checkpoints, grpo, health, phases, run, storage, table, tracking
-from visplay.config import load_config
+from visplay import storage
+from visplay.config.loading import load_config
+from visplay.loop import alarms, grpo, health, phases
+from visplay.loop import context as table
+from visplay.loop.selfplay import selfplay
 from visplay.progress import Display
-from visplay.selfplay import selfplay
+from visplay.runs import checkpoints, run, tracking
 
 FUNCTIONS = {
     "journal and artifacts": [

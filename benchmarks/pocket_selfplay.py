@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from visplay.evaluation.table import percent_interval, points, read_summaries
 
 from visplay.evaluation.statistics import paired_difference
-from visplay.evaluation.table import percent_interval, points, read_summaries
-from visplay.health import is_right
-from visplay.pocket.lessons import is_glance
+from visplay.loop.health import is_right
+from visplay.pocket.recipe.lessons import is_glance
 from visplay.storage import read_jsonl
 
 ARMS = {

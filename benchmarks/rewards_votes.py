@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from math_verify import parse, verify
 
 from rewards import vote
-from rewards.math_worker import shared_worker
+from rewards.answers.math_worker import shared_worker
 
 PHRASES = (
     "red|blue|dark green|a wooden table|the man on the left|stop sign|in the kitchen|a baseball bat|two dogs|"

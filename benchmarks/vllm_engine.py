@@ -26,12 +26,12 @@ from vllm import SamplingParams
 from rollouts.chat import Chat
 from rollouts.engine import AdapterVersion, Prompt, Sampling
 from rollouts.vllm_engine import VllmEngine
-from visplay.engines import CPU_DEFAULTS
+from visplay.config.sections import Lora, Model
+from visplay.models.engines import CPU_DEFAULTS
+from visplay.models.policy import Policy, adapter_folder, load_base
+from visplay.models.preflight import stir, trainer_logprobs
 from visplay.pocket.scenes import render, sample_scenes
-from visplay.policy import Policy, adapter_folder, load_base, model_source
-from visplay.preflight import stir, trainer_logprobs
-from visplay.roles import questioner_prompt, reasoner_prompt
-from visplay.sections import Lora, Model
+from visplay.prompts import questioner_prompt, reasoner_prompt
 
 POCKET = Model(path="pocket", dtype="float32")
 TYPES = ["numerical", "yes/no", "short answer"]
@@ -65,7 +65,7 @@ def seconds(work: Callable[[], Any]) -> float:
 
 def throughput(rounds: int) -> None:
     policy = Policy(*load_base(POCKET), lora=Lora(rank=8))
-    engine, prompts = start(policy, model_source(POCKET)), make_prompts(64)
+    engine, prompts = start(policy, POCKET.source), make_prompts(64)
     base = AdapterVersion(name="base", version=0)
     tokens: dict[str, list[float]] = {"engine": [], "bare": []}
     for round_ in range(-1, rounds):  # the first one warms both up
@@ -101,7 +101,7 @@ def swaps(count: int) -> None:
         folder = Path(scratch)
         policy = Policy(*load_base(POCKET), lora=Lora(rank=8))
         frozen, *weights = make_adapters(policy, folder, 3)
-        engine, (prompt,) = start(policy, model_source(POCKET)), make_prompts(1)
+        engine, (prompt,) = start(policy, POCKET.source), make_prompts(1)
         greedy = Sampling(temperature=0, max_tokens=4)
         engine.publish(frozen)
         signs = []
@@ -153,7 +153,7 @@ def sync(rounds: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         for size in ("pocket", "larger"):
             folder = Path(scratch) / size
-            model = model_source(POCKET) if size == "pocket" else write_larger(folder / "model")
+            model = POCKET.source if size == "pocket" else write_larger(folder / "model")
             policy = Policy(*load_base(POCKET.model_copy(update={"path": model})), lora=Lora(rank=8))
             adapters = make_adapters(policy, folder, rounds + 1)
             swap, moved = swap_time(policy, model, adapters, mode="adapter")
@@ -180,7 +180,7 @@ def swap_time(policy: Policy, model: str, adapters: list[AdapterVersion], *, mod
 
 def write_larger(folder: Path) -> str:
     """The pocket VLM's architecture with a wider and deeper language model, random weights."""
-    source = Path(model_source(POCKET))
+    source = Path(POCKET.source)
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns("*.safetensors", "config.json"))
     config = AutoConfig.from_pretrained(source)
     wide = {
@@ -206,7 +206,7 @@ def roles(rounds: int) -> None:
         policy = Policy(*load_base(POCKET), lora=Lora(rank=8))
         frozen, current = make_adapters(policy, Path(scratch), 2)
         ask, answer = make_prompts(8, role="questioner"), make_prompts(64)
-        engines = [start(policy, model_source(POCKET)) for _ in range(2)]
+        engines = [start(policy, POCKET.source) for _ in range(2)]
         for engine in engines:
             engine.publish(frozen)
             engine.publish(current)
@@ -233,7 +233,7 @@ def roles(rounds: int) -> None:
 def agreement(count: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         policy = Policy(*load_base(POCKET), lora=Lora(rank=8))
-        engine = start(policy, model_source(POCKET))
+        engine = start(policy, POCKET.source)
         prompts = make_prompts(count // 2) + make_prompts(count - count // 2, role="questioner")
         for adapter in make_adapters(policy, Path(scratch), 3):
             engine.publish(adapter)

@@ -4,8 +4,10 @@ The one exception is mathematics: `equivalent` starts a worker process the first
 only be told apart by a computer algebra system, and stops it when the interpreter ends.
 """
 
-from rewards.bleu import bleu_distances, bleu_scores
-from rewards.diversity import (
+from rewards.answers.equivalence import Verdict, equivalent
+from rewards.answers.math_worker import MathWorker
+from rewards.diversity.bleu import bleu_distances, bleu_scores
+from rewards.diversity.redundancy import (
     cluster_labels,
     cluster_shares,
     embedding_distances,
@@ -13,9 +15,7 @@ from rewards.diversity import (
     remember,
     remembered_similarity,
 )
-from rewards.equivalence import Verdict, equivalent
 from rewards.grounding import blind_agreement, is_grounded, probed_groups
-from rewards.math_worker import MathWorker
 from rewards.parsing import ParseFailure, Question, extract_answer, parse_question
 from rewards.presets import Preset, preset
 from rewards.questioner import questioner_rewards

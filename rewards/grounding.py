@@ -8,7 +8,7 @@ vision-language models (MMStar, arXiv 2403.20330); using it as a reward is this 
 import random
 from collections.abc import Sequence
 
-from rewards.equivalence import equivalent
+from rewards.answers.equivalence import equivalent
 from rewards.voting import Vote
 
 

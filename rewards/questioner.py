@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-from rewards.bleu import bleu_distances
-from rewards.diversity import Distances, grouped_cluster_shares, remembered_similarity
+from rewards.diversity.bleu import bleu_distances
+from rewards.diversity.redundancy import Distances, grouped_cluster_shares, remembered_similarity
 from rewards.grounding import blind_agreement
 from rewards.parsing import ParseFailure, Question
 from rewards.presets import Preset

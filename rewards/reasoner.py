@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from rewards.equivalence import Judge, equivalent
+from rewards.answers.equivalence import Judge, equivalent
 from rewards.parsing import extract_answer
 from rewards.presets import Preset
 from rewards.reward import Reward, Term

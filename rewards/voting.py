@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rewards.canonical import Form, canonical, same
-from rewards.equivalence import Judge, Mathematics, compare, equivalent
+from rewards.answers.canonical import Form, canonical, same
+from rewards.answers.equivalence import Judge, Mathematics, compare, equivalent
 
 Equivalence = Callable[[str, str], bool]
 

@@ -17,9 +17,9 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 
 from rollouts.chat import Chat, image_id
 from rollouts.engine import AdapterVersion, Completion, EngineUnavailable, Prompt, Sampling
-from rollouts.launch import Server
-from rollouts.replica import Replica, ReplicaFault, ReplicaLost
-from rollouts.roster import Published, Roster
+from rollouts.servers.fleet import Published, Roster
+from rollouts.servers.launch import Server
+from rollouts.servers.replica import Replica, ReplicaFault, ReplicaLost
 
 _T = TypeVar("_T")
 _FAULTS_FORGIVEN = 4  # per group; then it is not the servers that are ill

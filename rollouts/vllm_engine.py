@@ -11,8 +11,8 @@ from vllm.lora.request import LoRARequest
 
 from rollouts.chat import Chat, image_id
 from rollouts.engine import BASE, AdapterVersion, Completion, Prompt, Sampling, same_version
-from rollouts.launch import reserved_rank
 from rollouts.merge import write_merged
+from rollouts.servers.launch import reserved_rank
 
 _Key = tuple[str, int]
 

@@ -12,14 +12,14 @@ from rewards import Reward
 from rollouts.chat import Chat
 from rollouts.engine import AdapterVersion, Prompt, RolloutEngine, Sampling
 from tests.architectures.tiny import ALL, Tiny
-from visplay import grpo
-from visplay.config import Config, check_config
-from visplay.engines import start_engine
+from visplay.config.loading import Config, check_config
+from visplay.config.sections import Engine, Optimizer, Phase
 from visplay.errors import ConfigError
-from visplay.policy import Policy, adapter_folder, load_base, load_processor
-from visplay.preflight import check, stir, trainer_logprobs
-from visplay.roles import reasoner_prompt
-from visplay.sections import Engine, Optimizer, Phase
+from visplay.loop import grpo
+from visplay.models.engines import start_engine
+from visplay.models.policy import Policy, adapter_folder, load_base, load_processor
+from visplay.models.preflight import check, stir, trainer_logprobs
+from visplay.prompts import reasoner_prompt
 
 pytestmark = pytest.mark.slow
 LIMITS = {"max_pixels": 32 * 32 * 16, "min_pixels": 32 * 32 * 4}

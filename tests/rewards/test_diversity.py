@@ -6,8 +6,8 @@ from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from sklearn.cluster import AgglomerativeClustering
 
 from rewards import bleu_distances, bleu_scores, cluster_shares, grouped_cluster_shares
-from rewards.bleu import grouped_bleu_distances
-from rewards.clusters import average_linkage, linked_sizes
+from rewards.diversity.bleu import grouped_bleu_distances
+from rewards.diversity.clusters import average_linkage, linked_sizes
 
 METHOD_1 = SmoothingFunction().method1
 SENTENCES = """what is the color of a the the cat dog how many are there 这是 什么 颜色 的

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-import rewards.math_process
+import rewards.answers.math_process
 from rewards import MathWorker, equivalent, extract_answer, parse_question, vote
-from rewards.equivalence import safe_to_parse
-from rewards.math_worker import shared_worker
+from rewards.answers.equivalence import safe_to_parse
+from rewards.answers.math_worker import shared_worker
 
 MEGABYTE = 1_000_000
 SECONDS = 2.0
@@ -176,8 +176,8 @@ def test_the_worker_forbids_files_and_programs(tmp_path):
     canary = tmp_path / "ran"
     program = f"""
 import os, sys
-sys.path.insert(0, {str(Path(rewards.math_process.__file__).parents[1])!r})
-from rewards import math_process
+sys.path.insert(0, {str(Path(rewards.answers.math_process.__file__).parents[1])!r})
+from rewards.answers import math_process
 math_process._limit(2 * 1024**3)
 sys.addaudithook(math_process._forbid)
 refused = 0
@@ -204,14 +204,14 @@ def test_memory_is_bounded():
     program = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from rewards import math_process
+from rewards.answers import math_process
 math_process._limit(1024**3)
 try:
     bytearray(1024**3)
 except MemoryError:
     print("bounded")
 """
-    root = Path(rewards.math_process.__file__).parents[1]
+    root = Path(rewards.answers.math_process.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", program, root], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "bounded", done.stderr
 

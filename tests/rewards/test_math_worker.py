@@ -114,7 +114,7 @@ def run(program):
 def test_plain_answers_start_no_process():
     program = """
 import rewards
-from rewards.math_worker import shared_worker
+from rewards.answers.math_worker import shared_worker
 rewards.vote(["7", "8", "red", "yes", "B", "1/2", "3 dogs", "5 cm", "half", "1, 2", None] * 5)
 rewards.vote(["A", "cat"], options=["cat", "dog"])
 print(shared_worker().starts)
@@ -127,7 +127,7 @@ print(shared_worker().starts)
 def test_the_worker_ends_with_the_interpreter():
     program = r"""
 import rewards
-from rewards.math_worker import shared_worker
+from rewards.answers.math_worker import shared_worker
 assert rewards.equivalent(r"\sqrt{4}", "2").equal
 print(shared_worker().pid)
 """
@@ -140,7 +140,7 @@ print(shared_worker().pid)
 def test_the_worker_ends_when_its_parent_is_killed():
     program = r"""
 import os, signal, rewards
-from rewards.math_worker import shared_worker
+from rewards.answers.math_worker import shared_worker
 assert rewards.equivalent(r"\sqrt{4}", "2").equal
 print(shared_worker().pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
@@ -157,7 +157,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_after_a_fork_the_child_has_a_worker_of_its_own():
     program = r"""
 import os, rewards
-from rewards.math_worker import shared_worker
+from rewards.answers.math_worker import shared_worker
 assert rewards.equivalent(r"\sqrt{4}", "2").equal
 parent = shared_worker().pid
 child = os.fork()

@@ -10,11 +10,11 @@ from PIL import Image
 from rollouts.engine import AdapterVersion, Prompt, RolloutEngine, Sampling
 from rollouts.server_engine import ServerEngine
 from rollouts.transformers_engine import STAGE
-from visplay.engines import start_engine
+from visplay.config.sections import Engine, Lora, Model
+from visplay.models.engines import start_engine
+from visplay.models.policy import Policy, adapter_folder, load_base
 from visplay.pocket.scenes import render, sample_scenes
-from visplay.policy import Policy, adapter_folder, load_base
-from visplay.roles import questioner_prompt, reasoner_prompt
-from visplay.sections import Engine, Lora, Model
+from visplay.prompts import questioner_prompt, reasoner_prompt
 
 pytestmark = pytest.mark.slow
 BASE = AdapterVersion(name="base", version=0)

@@ -16,14 +16,14 @@ import pytest
 
 from rollouts.chat import Chat
 from rollouts.engine import AdapterVersion, Completion, EngineUnavailable, Prompt, Sampling
-from rollouts.launch import Server, flags
 from rollouts.server_engine import ServerEngine
-from visplay.engines import CPU_DEFAULTS
+from rollouts.servers.launch import Server, flags
+from visplay.config.sections import Lora, Model
+from visplay.models.engines import CPU_DEFAULTS
+from visplay.models.policy import Policy, adapter_folder, load_base, load_processor
+from visplay.models.preflight import stir
 from visplay.pocket.scenes import render, sample_scenes
-from visplay.policy import Policy, adapter_folder, load_base, load_processor, model_source
-from visplay.preflight import stir
-from visplay.roles import reasoner_prompt
-from visplay.sections import Lora, Model
+from visplay.prompts import reasoner_prompt
 
 KEY = "a-key-for-this-test"
 POCKET = Model(path="pocket", dtype="float32")
@@ -64,7 +64,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     options = {"dtype": "float32", **CPU_DEFAULTS}
     servers = [
         Server(
-            model_source(POCKET), lora_rank=8, max_adapters=3, log=folder / f"{i}.log", options=options
+            POCKET.source, lora_rank=8, max_adapters=3, log=folder / f"{i}.log", options=options
         )
         for i in range(2)
     ]  # fmt: skip
@@ -203,13 +203,13 @@ def something_else(status: int, said: str) -> Iterator[str]:
     ],
 )
 def test_an_address_of_something_else_is_said_at_once(status: int, said: str, complaint: str) -> None:
-    chat = Chat.load(load_processor(POCKET), model_source(POCKET))
+    chat = Chat.load(load_processor(POCKET), POCKET.source)
     with something_else(status, said) as url, pytest.raises(EngineUnavailable, match=complaint):
         ServerEngine([url], chat=chat)
 
 
 def test_an_address_without_a_server_is_not_waited_for_long() -> None:
-    chat = Chat.load(load_processor(POCKET), model_source(POCKET))
+    chat = Chat.load(load_processor(POCKET), POCKET.source)
     with something_else(200, "") as url:
         pass  # nobody listens there any more
     with pytest.raises(

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.visplay.faulty import PICTURES, STOPS, StopsAt, settings, stop_at
+from tests.visplay.loop.faulty import PICTURES, STOPS, StopsAt, settings, stop_at
+from visplay.loop.selfplay import selfplay
 from visplay.pocket.truth import write_pictures
 from visplay.report import write_report
-from visplay.selfplay import selfplay
 
 
 @pytest.fixture(scope="session")

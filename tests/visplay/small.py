@@ -2,6 +2,8 @@
 
 from typing import Any
 
+ORACLE = "visplay.pocket.truth:read_truth"
+
 SMALL: dict[str, Any] = {
     "iterations": 1,
     "threads": 1,  # whatever an earlier test has set: bits depend on it

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from visplay.errors import EvaluationError
-from visplay.evaluation.figures import COVERAGE
+from visplay.evaluation.metrics import COVERAGE
 from visplay.evaluation.records import Record
+from visplay.evaluation.sample_logs import Side
 from visplay.evaluation.scoring import FAILED
-from visplay.evaluation.sides import Side
 from visplay.evaluation.statistics import (
     Decomposition,
     Estimate,

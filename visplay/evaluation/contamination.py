@@ -12,8 +12,8 @@ import imagehash
 import numpy as np
 from PIL import Image
 
+from visplay.data.images import ImageSet
 from visplay.evaluation.items import Item
-from visplay.images import ImageSet
 
 _AT_ONCE = 256  # pictures compared with all others in one step; bounds the memory
 

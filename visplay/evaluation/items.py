@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from rewards.canonical import canonical
+from rewards.answers.canonical import canonical
 from visplay.errors import BenchmarkError
 from visplay.evaluation.sources import Row, Rows, is_empty
 from visplay.evaluation.spec import Rule, Spec, fill

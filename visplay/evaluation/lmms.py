@@ -1,7 +1,7 @@
 """The bridge to lmms-eval: our prompt and scorer as its task files, run in an environment of its own.
 
 lmms-eval is never imported here. It asks an endpoint, ours or any other; what it logs is read by
-`visplay.evaluation.sides`.
+`visplay.evaluation.sample_logs`.
 """
 
 import json
@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 
 from visplay.errors import EvaluationError
-from visplay.evaluation.asking import item_prompt
 from visplay.evaluation.items import Item
-from visplay.evaluation.sides import read_log
+from visplay.evaluation.prompts import item_prompt
+from visplay.evaluation.sample_logs import read_log
 from visplay.storage import write_text
 
 FUNCTIONS = {

@@ -10,8 +10,8 @@ from fractions import Fraction
 from typing import Literal
 
 import rewards
-from rewards.canonical import canonical, plain
-from rewards.quantities import Quantity, dimension, parse_quantity, same_quantity
+from rewards.answers.canonical import canonical, plain
+from rewards.answers.quantities import Quantity, dimension, parse_quantity, same_quantity
 from visplay.evaluation.items import Gold
 
 SCORER = "1"  # rises whenever a verdict may change, so that stored samples are scored again

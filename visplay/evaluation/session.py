@@ -19,13 +19,13 @@ from filelock import FileLock, Timeout
 
 from rollouts.engine import Sampling
 from visplay.errors import EvaluationError, RunLocked
-from visplay.evaluation.asking import CONTROLS, Control, controlled
 from visplay.evaluation.benchmarks import Split, load_benchmark
-from visplay.evaluation.evaluating import Reasoner, evaluate_items
-from visplay.evaluation.figures import Figures, figures_of, mean_of_parts, sampled_figures
 from visplay.evaluation.items import Item
 from visplay.evaluation.judge import Judge, agreement, judge_records, rescored
+from visplay.evaluation.metrics import Figures, figures_of, mean_of_parts, sampled_figures
+from visplay.evaluation.prompts import CONTROLS, Control, controlled
 from visplay.evaluation.records import Record, read_records, write_records
+from visplay.evaluation.sampling import Reasoner, evaluate_items
 from visplay.evaluation.scoring import SCORER
 from visplay.evaluation.spec import Spec, expand, find_spec, shipped_specs
 from visplay.progress import Display

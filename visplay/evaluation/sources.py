@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from visplay.data.images import cell_bytes, decode
 from visplay.errors import BenchmarkError
 from visplay.evaluation.spec import Source, Spec
-from visplay.images import cell_bytes, decode
 
 CHECKED_ROWS = 1000  # of a source, for empty values
 Row = dict[str, Any]
@@ -70,7 +70,7 @@ def is_empty(cell: Any) -> bool:
 
 
 def open_rows(source: Source, *, shown: str) -> Rows:
-    """Open the rows of a source that is not a package.
+    """Open the rows of a source that no function makes.
 
     Raises:
         BenchmarkError: it cannot be had; the message says how to give a local copy.

@@ -14,29 +14,30 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from visplay.config.sections import Section
 from visplay.errors import BenchmarkError
-from visplay.sections import Section
 
 Rule = Literal["choice", "yes_no", "number", "open", "relaxed", "text", "judge"]
-Package = Literal["easy-vqa", "pocket-dusk", "pocket-clean"]
 
 
 class Source(Section):
-    """Where the rows lie: exactly one of `hub`, `path`, `package` and `items`."""
+    """Where the rows lie: exactly one of `hub`, `path`, `function` and `items`."""
 
     hub: str | None = Field(None, description="Dataset id on the hub.")
     config: str | None = Field(None, description="Its configuration (subset).")
     split: str = Field("test", description="Its split.")
     revision: str | None = Field(None, description="Branch, tag or commit.")
     path: Path | None = Field(None, description="Parquet, JSON-lines or CSV file, or a folder of parquet.")
-    package: Package | None = Field(None, description="A package that carries the benchmark.")
+    function: str | None = Field(
+        None, description="`module:function` that makes the items: `(limit, seed, split) -> list[Item]`."
+    )
     items: list[dict[str, Any]] | None = Field(None, description="The rows themselves.")
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
-        named = [name for name in ("hub", "path", "package", "items") if getattr(self, name) is not None]
+        named = [name for name in ("hub", "path", "function", "items") if getattr(self, name) is not None]
         if len(named) != 1:
-            raise ValueError(f"name exactly one of hub, path, package and items, got {named or 'none'}")
+            raise ValueError(f"name exactly one of hub, path, function and items, got {named or 'none'}")
         return self
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from rollouts.engine import BASE, AdapterVersion
-from visplay.checkpoints import adapters_after
-from visplay.config import read_config
+from visplay.config.loading import read_config
+from visplay.config.sections import Model
 from visplay.errors import EvaluationError
-from visplay.sections import Model
+from visplay.runs.checkpoints import adapters_after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

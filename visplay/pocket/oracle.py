@@ -40,6 +40,12 @@ QUESTION_TYPES: dict[Kind, str] = {
     "shape-at": "short answer",
 }  # fmt: skip
 
+# What the Reasoner is taught, and what held-out scenes are asked: counting and comparing more often.
+TAUGHT: dict[Kind, float] = {
+    "count": 0.26, "sum": 0.12, "exists": 0.10, "absent": 0.07, "more": 0.15,
+    "color": 0.06, "shape": 0.06, "where": 0.06, "color-at": 0.06, "shape-at": 0.06,
+}  # fmt: skip
+
 _COLOR = "|".join(COLORS)
 _SHAPE = "|".join((*SHAPES, "shape"))
 _PLACE = "|".join(sorted(PLACES, key=len, reverse=True))
@@ -195,3 +201,12 @@ def _draw_pattern(rng: np.random.Generator, scene: Scene, *, mask: int | None = 
         thing = scene.things[rng.integers(len(scene.things))]
         color, shape = thing.color, thing.shape
     return Pattern(color=str(color) if mask in (0, 2) else None, shape=str(shape) if mask in (1, 2) else None)
+
+
+def draw_question(rng: np.random.Generator, scene: Scene, kinds: dict[Kind, float]) -> tuple[Kind, str]:
+    """Draw a question that the scene settles, its kind by the weights of `kinds`."""
+    while True:
+        kind = list(kinds)[rng.choice(len(kinds), p=list(kinds.values()))]
+        question = sample_question(rng, scene, kind=kind)
+        if question is not None:
+            return kind, question

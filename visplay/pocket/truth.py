@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from rewards import Question
 from visplay.pocket.oracle import oracle
 from visplay.pocket.scenes import Scene, StyleName, render, sample_scenes
 from visplay.storage import write_text
@@ -18,10 +19,10 @@ class Truth:
     def __init__(self, scenes: dict[str, Scene]) -> None:
         self._scenes = scenes
 
-    def answer(self, image_key: str, question: str) -> str | None:
+    def __call__(self, picture: str, question: Question) -> str | None:
         """The true answer; None where the picture does not settle it or the oracle cannot read it."""
-        scene = self._scenes.get(image_key)
-        return None if scene is None else oracle(scene, question)
+        scene = self._scenes.get(picture)
+        return None if scene is None else oracle(scene, question.question)
 
 
 def read_truth(source: Path) -> Truth | None:

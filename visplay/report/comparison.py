@@ -6,11 +6,11 @@ from typing import Any
 
 from visplay.evaluation.comparison import MOST_FLIPS, Compared, samples_of
 from visplay.evaluation.records import Record
-from visplay.evaluation.sides import Side
+from visplay.evaluation.sample_logs import Side
+from visplay.evaluation.wording import is_synthetic
 from visplay.report.page import page
 from visplay.report.pictures import thumbnail
 from visplay.report.samples import cut
-from visplay.report.wording import is_synthetic
 from visplay.storage import write_text
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from visplay.evaluation.wording import estimate, finite, is_synthetic, majority_key, quantity, share
 from visplay.report.reading import Story
-from visplay.report.wording import estimate, finite, is_synthetic, majority_key, quantity, share
 
 # Shown in this order; a metric that no row has is left out.
 TRAINING = {

@@ -18,9 +18,9 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from visplay.data.images import reopen_images
 from visplay.errors import ImageSourceError
-from visplay.images import reopen_images
-from visplay.report import wording
+from visplay.evaluation import wording
 from visplay.report.figures import accuracy_figures, health_figures, label_figures, training_figures
 from visplay.report.pictures import SIDE, LoadImage, thumbnails
 from visplay.report.reading import Story, read_story

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import yaml
 
 from visplay.errors import CorruptArtifact, RunError
-from visplay.evaluation.table import read_summaries
-from visplay.run import UNFINISHED
+from visplay.runs.results import read_summaries
+from visplay.runs.run import UNFINISHED
 from visplay.storage import PARTIAL, read_jsonl, read_piece
 
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from visplay.health import is_right
+from visplay.evaluation.wording import finite
+from visplay.loop.health import is_right
 from visplay.report.reading import Story
-from visplay.report.wording import finite
 
 MOST_ROLLOUTS = 20_000  # questions and attempts in a page
 MOST_TEXT = 24_000_000  # characters of all texts in a page

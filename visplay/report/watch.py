@@ -16,7 +16,7 @@ from typing import Any
 
 from visplay.errors import VisplayError
 from visplay.report.page import render_run
-from visplay.run import UNFINISHED
+from visplay.runs.run import UNFINISHED
 
 # What the page is made of; a change of any makes it another.
 WATCHED = (

@@ -9,8 +9,8 @@ from PIL import Image
 
 from rollouts.engine import AdapterVersion, Prompt, Sampling
 from rollouts.scripted_engine import ScriptedEngine
-from visplay.evaluation.evaluating import Reasoner
 from visplay.evaluation.items import Gold, Item
+from visplay.evaluation.sampling import Reasoner
 
 BASE = AdapterVersion(name="base", version=0)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rollouts.engine import Sampling
 from tests.visplay.evaluation.asked import items, reasoner, slowly
-from visplay.evaluation.evaluating import evaluate_items
+from visplay.evaluation.sampling import evaluate_items
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])

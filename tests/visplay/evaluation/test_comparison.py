@@ -13,12 +13,12 @@ from rich.console import Console
 from rollouts.engine import AdapterVersion, Prompt, Sampling
 from tests.visplay.evaluation.asked import items, reasoner
 from tests.visplay.report.chromium import chromium, needs_chromium
+from visplay.cli.printing import print_comparison
 from visplay.errors import EvaluationError
 from visplay.evaluation.comparison import compare
-from visplay.evaluation.evaluating import evaluate_items
-from visplay.evaluation.printing import print_comparison
 from visplay.evaluation.records import read_records, write_records
-from visplay.evaluation.sides import find_side, read_log
+from visplay.evaluation.sample_logs import find_side, read_log
+from visplay.evaluation.sampling import evaluate_items
 from visplay.report.comparison import render_comparison
 
 GREEDY = Sampling(temperature=0, max_tokens=2000)

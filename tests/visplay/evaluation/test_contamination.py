@@ -5,9 +5,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from visplay.data.images import read_images
 from visplay.evaluation.contamination import find_suspects, perceptual_hash
 from visplay.evaluation.items import Gold, Item
-from visplay.images import read_images
 from visplay.pocket.scenes import render, sample_scenes
 
 

@@ -10,15 +10,15 @@ from PIL import Image
 
 from rollouts.engine import AdapterVersion, Prompt, Sampling
 from rollouts.scripted_engine import ScriptedEngine
-from visplay.config import check_config
+from visplay.config.loading import check_config
+from visplay.data.images import read_images
 from visplay.errors import BenchmarkError
-from visplay.evaluation.measure import evaluate, evaluate_in_full
-from visplay.images import read_images
+from visplay.loop.context import Table
+from visplay.loop.measuring import evaluate, evaluate_in_full
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.progress import Display, Stopwatch
-from visplay.run import UNFINISHED
-from visplay.table import Table
-from visplay.tracking import Tracker
+from visplay.runs.run import UNFINISHED
+from visplay.runs.tracking import Tracker
 
 BASE = AdapterVersion(name="base", version=0)
 
@@ -36,7 +36,7 @@ def lay(tmp_path: Path, script: Any, **values: Any) -> Table:
     )
     return Table(
         config=config, preset=config.rewards.resolve(), policy=None, engine=ScriptedEngine(script),
-        images=read_images(folder), truth=None, watch=Stopwatch(), display=Display(),
+        images=read_images(folder), oracle=None, watch=Stopwatch(), display=Display(),
         tracker=Tracker(config),
     )  # fmt: skip
 
@@ -70,8 +70,8 @@ def test_full_sets_at_the_end_compare_base_and_reasoner(tmp_path: Path) -> None:
     table.engine.publish(trained)
     scratch = tmp_path / "step"
     (scratch / UNFINISHED).mkdir(parents=True)
-    page = evaluate_in_full(table, reasoner=trained, folder=scratch)
-    assert "better" in page.read_text() and (scratch / "base" / "own" / "greedy.jsonl").exists()
+    evaluate_in_full(table, reasoner=trained, folder=scratch)
+    assert (scratch / "base" / "own" / "greedy.jsonl").exists()
     summary = json.loads((scratch / "reasoner" / "summary.json").read_text())["benchmarks"]["own"]
     assert (summary["n"], summary["headline"]) == (30, 1.0)  # all thirty, though the limit is six
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from visplay.cli import app
+from visplay.cli.main import app
+from visplay.config.sections import Lora, Model
 from visplay.evaluation.records import read_records
-from visplay.policy import Policy, adapter_folder, load_base
-from visplay.preflight import stir
-from visplay.sections import Lora, Model
+from visplay.models.policy import Policy, adapter_folder, load_base
+from visplay.models.preflight import stir
 
 pytestmark = pytest.mark.slow
 

@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 from rollouts.engine import AdapterVersion, Prompt, Sampling
 from tests.visplay.evaluation.asked import reasoner
 from tests.visplay.evaluation.endpoint import serving
-from visplay.cli import app
+from visplay.cli.main import app
+from visplay.cli.printing import print_figures
 from visplay.errors import EvaluationError, RunError, RunLocked
 from visplay.evaluation.judge import Judge
-from visplay.evaluation.opening import folder_digest
-from visplay.evaluation.printing import print_figures
+from visplay.evaluation.reasoner import folder_digest
 from visplay.evaluation.records import read_records, write_records
 from visplay.evaluation.session import Plan, rescore, run_evaluation
 from visplay.evaluation.target import find_target

@@ -8,9 +8,9 @@ from PIL import Image
 
 from tests.visplay.evaluation.spec_rows import ROWS, png
 from visplay.errors import BenchmarkError
-from visplay.evaluation.asking import item_prompt
 from visplay.evaluation.benchmarks import data_differences, load_benchmark
 from visplay.evaluation.items import inline_options, literal_list, read_item, read_options
+from visplay.evaluation.prompts import item_prompt
 from visplay.evaluation.records import prompt_text
 from visplay.evaluation.scoring import rule_for_judged, score_output
 from visplay.evaluation.sources import check_data, open_rows
@@ -167,7 +167,7 @@ def test_local_copies_in_every_form_give_the_same_items(tmp_path: Path) -> None:
 def test_mistakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match="there is no benchmark 'mmmuu'"):
         find_spec("mmmuu")
-    with pytest.raises(BenchmarkError, match="exactly one of hub, path, package and items"):
+    with pytest.raises(BenchmarkError, match="exactly one of hub, path, function and items"):
         parse_spec("id: x\nsource: {}", shown="x.yaml")
     with pytest.raises(BenchmarkError, match=r"write \{column\} only"):
         parse_spec("id: x\nsource: {path: a}\nquestion: '{a.b}'", shown="x.yaml")

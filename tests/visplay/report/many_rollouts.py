@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from tests.visplay.report.small_run import benchmark, change, write_unfinished
-from visplay.images import read_images
+from visplay.data.images import read_images
 from visplay.storage import read_piece
 
 HIT = "window.hit = (window.hit || 0) + 1; alert(1)"

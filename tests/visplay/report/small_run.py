@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
-from visplay.images import read_images
+from visplay.data.images import read_images
 from visplay.report import write_report
 from visplay.storage import write_piece
 

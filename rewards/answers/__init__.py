@@ -1,0 +1,1 @@
+"""When two answers are one: canonical forms, quantities, mathematics in a process of its own."""

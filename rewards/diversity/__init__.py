@@ -1,0 +1,1 @@
+"""How alike questions are: BLEU distances, clusters, redundancy."""

@@ -1,0 +1,1 @@
+"""vLLM servers as one engine: start them, watch them, take them back."""

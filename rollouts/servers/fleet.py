@@ -1,0 +1,183 @@
+"""Which servers answer, and which adapters each of them must hold."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rollouts.engine import AdapterVersion, EngineUnavailable, same_version
+from rollouts.servers.replica import Replica, ReplicaFault, ReplicaLost, ReplicaRefused
+
+_MISSES_ALLOWED = 2  # health checks in a row without an answer
+_STARTS_ALLOWED = 4  # of a server of ours
+_ANSWER_SECONDS = 60.0  # for one that is said to run already
+_Trouble = (ReplicaLost, ReplicaFault, ReplicaRefused)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """An adapter as the servers know it."""
+
+    adapter: AdapterVersion
+    name: str
+    path: Path
+
+
+class Roster:
+    """The servers, watched all the time; at any moment each that is alive holds all current adapters.
+
+    Args:
+        replicas: none of them asked yet.
+        max_adapters: versions kept; one more drops the least recently used.
+        check_every: seconds between health checks.
+    """
+
+    def __init__(self, replicas: Sequence[Replica], *, max_adapters: int, check_every: float) -> None:
+        self._replicas, self._max_adapters, self._check_every = list(replicas), max_adapters, check_every
+        self._current: dict[tuple[str, int], Published] = {}
+        self._changing = asyncio.Lock()  # adapters are published, or a server is taken back, one at a time
+        self._watchers: list[asyncio.Task[None]] = []
+        self.events: list[tuple[float, str, str]] = []
+        for replica in self._replicas:
+            replica.lost.set()
+
+    def alive(self) -> list[Replica]:
+        """Those that may be given work."""
+        return [replica for replica in self._replicas if replica.alive]
+
+    def published(self, adapter: AdapterVersion) -> bool:
+        """Whether the servers hold this version; see `same_version`."""
+        held = self._current.get((adapter.name, adapter.version))
+        return same_version(held.adapter if held else None, adapter)
+
+    def use(self, adapter: AdapterVersion) -> Published:
+        """The version as the servers know it, now the most recently used.
+
+        Raises:
+            KeyError: they don't.
+        """
+        key = (adapter.name, adapter.version)
+        if key not in self._current:
+            loaded = ", ".join(str(p.adapter) for p in self._current.values())
+            raise KeyError(f"adapter {adapter} is not loaded; publish it first. Loaded: {loaded}")
+        self._current[key] = self._current.pop(key)
+        return self._current[key]
+
+    async def open(self, patience: float) -> None:
+        """Start our servers and wait until all answer.
+
+        Raises:
+            EngineUnavailable: one of ours did not in `patience` seconds, another one in a minute; or it will
+                not do what it is asked.
+        """
+        for replica in self._replicas:
+            if replica.server:
+                replica.server.start()
+        begun = time.monotonic()
+        for replica in self._replicas:
+            seconds = patience if replica.server else min(patience, _ANSWER_SECONDS)
+            while not replica.alive:
+                if replica.server and not replica.server.running():
+                    raise EngineUnavailable(f"a server did not start:\n{replica.server.last_words()}")
+                trouble = await self._try_to_take_back(replica)
+                if isinstance(trouble, ReplicaRefused):
+                    raise EngineUnavailable(str(trouble)) from trouble
+                if trouble and time.monotonic() > begun + seconds:
+                    raise EngineUnavailable(
+                        f"after {seconds:g} s, {trouble}; is it running, and is its address right?"
+                    ) from trouble
+                await asyncio.sleep(0 if replica.alive else self._check_every)
+        self._watchers = [asyncio.create_task(self._watch(replica)) for replica in self._replicas]
+
+    async def close(self) -> None:
+        """Stop watching, let go of our adapters, stop our servers."""
+        for watcher in self._watchers:
+            watcher.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
+        theirs = [replica for replica in self.alive() if not replica.server]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                names = [p.name for p in self._current.values()]
+                unloads = (r.unload(name) for r in theirs for name in names)
+                await asyncio.gather(*unloads, return_exceptions=True)
+        ours = [replica.server for replica in self._replicas if replica.server]
+        await asyncio.gather(*(asyncio.to_thread(server.stop) for server in ours))
+
+    def take_out(self, replica: Replica) -> None:
+        """Give it no more work, and end what it has under way."""
+        if replica.alive:
+            replica.lost.set()
+            self._note(replica, "lost")
+
+    async def publish(self, published: Published) -> None:
+        """Load an adapter on all that answer, or on none.
+
+        Raises:
+            ReplicaLost: none of them is left.
+            ReplicaRefused: one will not load it.
+        """
+        async with self._changing:
+            asked = self.alive()
+            loads = (r.unless_lost(r.load(published.name, published.path)) for r in asked)
+            results = await asyncio.gather(*loads, return_exceptions=True)
+            loaded, refusals = [], []
+            for replica, result in zip(asked, results, strict=True):
+                if isinstance(result, ReplicaLost):  # it gets the adapter when it is taken back
+                    self.take_out(replica)
+                elif isinstance(result, BaseException):
+                    refusals.append(result)
+                else:
+                    loaded.append(replica)
+            if refusals:
+                unloads = (replica.unload(published.name) for replica in loaded)
+                await asyncio.gather(*unloads, return_exceptions=True)
+                raise refusals[0]
+            if not loaded:
+                raise ReplicaLost("no server is left")
+            self._current[published.adapter.name, published.adapter.version] = published
+            while len(self._current) > self._max_adapters:
+                oldest = self._current.pop(next(iter(self._current)))
+                unloads = (replica.unload(oldest.name) for replica in loaded)
+                await asyncio.gather(*unloads, return_exceptions=True)
+
+    async def _watch(self, replica: Replica) -> None:
+        while True:
+            await asyncio.sleep(self._check_every)
+            if not replica.alive:
+                await self._try_to_take_back(replica)
+                continue
+            replica.misses = 0 if await replica.healthy() else replica.misses + 1
+            gone = replica.server is not None and not replica.server.running()
+            if gone or replica.misses >= _MISSES_ALLOWED:
+                self.take_out(replica)
+
+    async def _try_to_take_back(self, replica: Replica) -> Exception | None:
+        """Where it answers, load what it lacks, and give it work; where it is ours and dead, start it.
+
+        Returns what is wrong with it, None where nothing is.
+        """
+        server = replica.server
+        if server and not server.running() and server.starts < _STARTS_ALLOWED:
+            await asyncio.to_thread(server.start)
+        if not await replica.healthy():
+            return ReplicaLost(f"{replica.url} does not answer its health check")
+        async with self._changing:
+            try:
+                await self._equip(replica)
+            except _Trouble as trouble:
+                return trouble
+            replica.misses = 0
+            replica.lost.clear()
+            self._note(replica, "back")
+            return None
+
+    async def _equip(self, replica: Replica) -> None:
+        held = await replica.served()
+        for published in self._current.values():
+            if held.get(published.name) != str(published.path):
+                await replica.load(published.name, published.path)
+
+    def _note(self, replica: Replica, what: str) -> None:
+        self.events.append((time.monotonic(), replica.url, what))

@@ -1,0 +1,43 @@
+"""`visplay doctor`: what it finds here, and that each finding that is not good comes with a mend."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from visplay.cli.doctor import examine
+from visplay.config.loading import Config, check_config
+
+
+def config(images: Path, model: str = "pocket") -> Config:
+    return check_config({"images": {"source": str(images)}, "model": {"path": model, "dtype": "float32"}})
+
+
+def test_this_environment_is_as_visplay_asks_for() -> None:
+    findings = list(examine())
+    assert [str(f) for f in findings if f.verdict == "bad"] == []
+    assert all(bool(f.mend) == (f.verdict != "good") for f in findings)
+    whole = "\n".join(map(str, findings))
+    for name in (
+        "transformers 5.",
+        "trl 1.16",
+        "torchvision loads",
+        "vLLM 0.32",
+        "cores",
+        "free where runs lie",
+    ):
+        assert name in whole
+
+
+def test_what_a_configuration_lacks_is_bad_and_nothing_is_started(tmp_path: Path) -> None:
+    findings = list(examine(config(tmp_path / "nowhere", model=str(tmp_path))))
+    bad = [f for f in findings if f.verdict == "bad"]
+    assert ["images.source" in f.mend or "model.path" in f.mend for f in bad] == [True, True]
+    assert not any("canaries" in f.what for f in findings)
+
+
+@pytest.mark.slow
+def test_with_a_configuration_it_runs_the_canaries(tmp_path: Path) -> None:
+    Image.new("RGB", (96, 96), (200, 60, 60)).save(tmp_path / "a.png")
+    *_, last = examine(config(tmp_path))
+    assert last.verdict == "good" and last.what.startswith("canaries: 4")

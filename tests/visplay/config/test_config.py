@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+import rewards
+from visplay.config.loading import check_config, dump_config, load_config
+from visplay.config.reference import config_reference
+from visplay.errors import ConfigError
+
+CONFIGS = sorted(Path("configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_every_shipped_config_is_valid_and_survives_a_round_trip(path: Path) -> None:
+    config = load_config(path)
+    assert check_config(OmegaConf.to_container(OmegaConf.create(dump_config(config)))) == config
+
+
+def test_the_papers_values_are_the_defaults(tmp_path: Path) -> None:
+    config = check_config({"images": {"source": str(tmp_path)}})
+    preset = config.rewards.resolve()
+    assert (preset.name, preset.samples, preset.redundancy_weight) == ("paper", 10, 1.0)
+    assert (preset.low, preset.high) == (0.25, 0.75)
+    assert (config.optimizer.clip_low, config.optimizer.clip_high, config.optimizer.kl) == (0.2, 0.3, 1e-2)
+    assert (config.questioner.group_size, config.questioner.steps, config.iterations) == (8, 20, 3)
+    assert (config.votes.temperature, config.votes.top_k) == (1.0, 40)
+    assert config.optimizer.learning_rate == 1e-5
+    assert config.model.trust_remote_code is False
+
+
+def test_overrides_win_over_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("seed: 1\nimages: {source: a}\noptimizer: {learning_rate: 1e-4}\n")
+    config = load_config(path, ["seed=7", "optimizer.kl=0.5", "rewards.samples=4"])
+    assert (config.seed, config.optimizer.kl, config.optimizer.learning_rate) == (7, 0.5, 1e-4)
+    assert config.rewards.resolve().samples == 4
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["sed=1"], "sed: no such key; did you mean 'seed'?"),
+        (["optimizer.learning_rat=1"], "did you mean 'learning_rate'?"),
+        (
+            ["questioner.group_size=1"],
+            "questioner.group_size: input should be greater than or equal to 2, got 1",
+        ),
+        (["rewards.sampels=3"], "did you mean 'samples'?"),
+        (["rewards.questioner_terms={nowhere:f: 1}"], "'nowhere:f' cannot be imported"),
+        (["rewards.preset=papr"], "did you mean 'paper'?"),
+        (["name=../elsewhere"], "name: "),
+        (["engine.backend=server"], "engine.backend=server takes either engine.urls or engine.replicas >= 1"),
+        (["engine.backend=server", "engine.replicas=2", "engine.sync=merged"], "set engine.backend=vllm"),
+        (["engine.replicas=2", "engine.devices=['0']"], "engine.devices must name one per replica: 2, got 1"),
+        (["seed"], "an override must look like key.sub=value, got 'seed'"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named(tmp_path: Path, overrides: list[str], message: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("images: {source: a}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, overrides)
+    assert message in str(caught.value)
+
+
+def test_a_missing_file_and_a_broken_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no configuration file"):
+        load_config(tmp_path / "none.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [1,")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "broken.yaml")
+    (tmp_path / "empty.yaml").write_text("seed: 1\n")
+    with pytest.raises(ConfigError, match="images: field required"):
+        load_config(tmp_path / "empty.yaml")
+
+
+def test_the_reference_follows_the_code() -> None:
+    assert Path("docs/configuration.md").read_text() == config_reference(), "run: visplay keys"
+
+
+def test_the_documented_reward_of_ones_own_is_one_line_in_a_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path("docs/rewards.md").read_text()
+    (module,) = [block for block in page.split("```python\n") if block.startswith("# my_rewards.py")]
+    (lines,) = [block for block in page.split("```yaml\n") if block.startswith("# config.yaml")]
+    (tmp_path / "my_rewards.py").write_text(module.split("```")[0])
+    (tmp_path / "config.yaml").write_text("images: {source: a}\n" + lines.split("```")[0])
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (term,) = load_config(tmp_path / "config.yaml").rewards.terms("questioner")
+    assert (term.name, term.weight) == ("brevity", 0.1)
+    short = rewards.parse_question(
+        "<type>numerical</type><question>How many?</question><answer>2</answer>", types=["numerical"]
+    )
+    (group,) = rewards.questioner_rewards([[short]], [[0.7]], preset=rewards.preset("paper"), terms=[term])
+    # 1 - |2 * 0.7 - 1| = 0.6, minus a cluster of one in a group of one, plus the term: 0.6 - 1 + 0.1 < 0
+    assert group[0].parts["brevity"] == pytest.approx(0.1) and group[0].total == 0.0

@@ -1,0 +1,235 @@
+"""Faults injected into real pocket runs: what is said, what is kept, what happens after the mend.
+
+What was seen is a table of docs/faults.md; `pytest PATH --rewrite-docs`, with this file, writes it.
+"""
+
+import errno
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.visplay.loop.faulty import (
+    AGAIN,
+    FULL_FROM,
+    NEXT,
+    PICTURES,
+    Disk,
+    Seen,
+    StopsAt,
+    check_same,
+    check_table,
+    copied,
+    error_of,
+    journal_lines,
+    state,
+    stop_at,
+)
+from visplay.config.loading import Config
+from visplay.loop.selfplay import selfplay
+from visplay.report import write_report
+from visplay.runs.run import Run
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def seen() -> Seen:
+    """Rows of the table: fault, where, what is said, after the mend."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def disk() -> Disk:
+    return Disk()
+
+
+FULL = {
+    "evaluation": {
+        "config.yaml": r"/config\.yaml", "versions.json": r"/versions\.json", "manifest.parquet": "/manifest",
+        "skipped.jsonl": r"/skipped\.jsonl", "evaluation/unfinished/BENCHMARK.json": r"/easy-vqa\.json",
+        "evaluation/contamination.json": "/contamination",
+        "evaluation/samples.parquet": r"/samples\.parquet", "evaluation/summary.json": r"/summary\.json",
+    },
+    "questioner": {
+        "questioner/unfinished/step-K.json": r"/step-3\.json",
+        "questioner/unfinished/checkpoint.json": r"/checkpoint\.json",
+        "questioner/rollouts.parquet": r"/rollouts\.parquet",
+        "questioner/adapter/": r"questioner\.partial/adapter/", "questioner/adapter.json": r"/adapter\.json",
+        "journal.jsonl": r"/journal\.jsonl",
+    },
+    "curation": {
+        "curation/unfinished/pictures-K.json": r"/pictures-64",
+        "curation/candidates.parquet": r"/candidates\.parquet",
+        "curation/summary.json": r"curation\.partial/summary\.json",
+        "curation/metrics.jsonl": r"curation\.partial/metrics\.jsonl",
+        "curation/checksums.json": r"curation\.partial/checksums\.json",
+        "timings.jsonl": r"/timings\.jsonl",
+        "metrics.jsonl": r"(run|RUN)/metrics\.jsonl",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("step", FULL)
+def test_full_disk(
+    step: str, disk: Disk, stopped: dict[str, Path], whole: Path, scenes: Path, tmp_path: Path, seen: Seen
+) -> None:
+    """Full at one file after the other: each start comes as far as the next, so the one before was mended."""
+    config = copied(stopped[step], scenes, tmp_path)
+    for where, pattern in FULL[step].items():
+        with disk.failing(pattern):
+            said = error_of(config)
+        assert re.search(pattern, said) and said.startswith("VisplayError: the disk is full ("), (where, said)
+        assert said.endswith(f"make room, then go on with: {AGAIN}")
+        seen.append(("disk full", where, "the disk is full (…); make room, then go on", "goes on"))
+    stop_at(config, NEXT[step])
+    check_same(config, whole)
+
+
+def test_full_disk_at_the_report(disk: Disk, whole: Path, seen: Seen) -> None:
+    before = (whole / "report.html").read_bytes()
+    with disk.failing(r"report\.html"), pytest.raises(OSError, match="No space left"):
+        write_report(whole)
+    assert (whole / "report.html").read_bytes() == before
+    seen.append(("disk full", "report.html", "the disk is full (…); make room, then go on", "goes on"))
+
+
+@pytest.mark.parametrize(
+    ("where", "pattern"),
+    [("questioner/unfinished/shared-V, cut in a file", r"unfinished/shared-4$"),
+     ("questioner/unfinished/trainer/checkpoint-K, cut in a file", r"checkpoint-3$")],
+    ids=["adapter", "checkpoint"],
+)  # fmt: skip
+def test_full_disk_in_the_middle_of_a_librarys_write(
+    where: str,
+    pattern: str,
+    stopped: dict[str, Path],
+    whole: Path,
+    scenes: Path,
+    tmp_path: Path,
+    seen: Seen,
+) -> None:
+    config = copied(stopped["questioner"], scenes, tmp_path)
+    file = tmp_path / "config.yaml"
+    file.write_text(json.dumps(config.model_dump(mode="json")))
+    command = [sys.executable, "-c", FULL_FROM, pattern, "train", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "error: the disk is full (" in done.stderr, done.stderr
+    assert f"go on with: visplay train {file}" in done.stderr and "Traceback" not in done.stderr
+    stop_at(config, "curation")
+    check_same(config, whole)
+    seen.append(("disk full", where, "the disk is full (…); make room, then go on", "goes on"))
+
+
+def test_a_read_only_folder(
+    disk: Disk, stopped: dict[str, Path], whole: Path, scenes: Path, tmp_path: Path, seen: Seen
+) -> None:
+    """Root may write anywhere, so the error comes from the call that opens a file."""
+    config = copied(stopped["reasoner"], scenes, tmp_path)
+    before = state(config.folder)
+    for number in (errno.EROFS, errno.EACCES):
+        with disk.failing(f"{config.folder}/", number):
+            said = error_of(config)
+        assert said.startswith(f"VisplayError: a file cannot be written or read ([Errno {number}]"), said
+        assert said.endswith(f"change that, then go on with: {AGAIN}") and state(config.folder) == before
+    stop_at(config, "evaluation")
+    check_same(config, whole)
+    seen.append(
+        (
+            "read-only folder",
+            "any",
+            "a file cannot be written or read (…); change that, then go on",
+            "goes on",
+        )
+    )
+
+
+@pytest.fixture
+def holder(whole: Path, scenes: Path, tmp_path: Path) -> Iterator[tuple[Config, "subprocess.Popen[str]"]]:
+    config = copied(whole, scenes, tmp_path)
+    file = tmp_path / "config.yaml"
+    file.write_text(json.dumps(config.model_dump(mode="json")))
+    program = (
+        "import sys, time; from pathlib import Path; from visplay.config.loading import load_config\n"
+        "from visplay.runs.run import Run; config = load_config(Path(sys.argv[1]))\n"
+        "with Run(config.folder).opened(config): print('holds', flush=True); time.sleep(600)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, str(file)], stdout=subprocess.PIPE, text=True)
+    try:
+        yield config, process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_second_process(holder: tuple[Config, "subprocess.Popen[str]"], seen: Seen) -> None:
+    config, process = holder
+    assert process.stdout is not None and process.stdout.readline() == "holds\n"
+    said = error_of(config)
+    assert said == "RunLocked: another process works on RUN"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    with Run(config.folder).opened(config):
+        pass
+    seen.append(("a second process", "lock", said.replace(" RUN", " …"), "the first one killed: goes on"))
+
+
+def test_other_pictures(whole: Path, scenes: Path, tmp_path: Path, seen: Seen) -> None:
+    """In another place than when the run was begun, which may be; then not the same ones, which may not."""
+    elsewhere = Path(shutil.copytree(scenes, tmp_path / "elsewhere"))
+    config = copied(whole, elsewhere, tmp_path)
+    before = journal_lines(config.folder)
+    Image.new("RGB", (99, 99)).save(tmp_path / "new.png")
+    moves = {
+        "a picture less": (elsewhere / "000006.png", tmp_path / "gone.png", PICTURES - 1),
+        "one more": (tmp_path / "new.png", elsewhere / "new.png", PICTURES + 1),
+        "in another order": (elsewhere / "000000.png", elsewhere / "z.png", PICTURES),
+    }
+    for fault, (here, there, count) in moves.items():
+        here.rename(there)
+        said = error_of(config)
+        assert said.startswith(
+            f"RunMismatch: RUN was begun with {PICTURES} pictures, and {elsewhere} now has {count}, not the "
+            "same ones in the same order; put it back"
+        )
+        assert journal_lines(config.folder) == before
+        there.rename(here)
+        told = "RunMismatch: … was begun with N pictures, and FOLDER now has M, not the same ones …"
+        seen.append((fault, "images.source", told, "put back: goes on"))
+    selfplay(config, display=StopsAt())
+    assert journal_lines(config.folder) == before
+
+
+def test_clock_jumps(
+    stopped: dict[str, Path], whole: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    seen: Seen,
+) -> None:  # fmt: skip
+    """Files of 1970 and of 2100, and a clock that goes backwards a day with each look at it."""
+    config = copied(stopped["questioner"], scenes, tmp_path)
+    for i, path in enumerate(sorted(config.folder.rglob("*"))):
+        os.utime(path, (0, 0) if i % 2 else (4_102_444_800, 4_102_444_800))
+    now = time.time()
+
+    def backwards() -> float:
+        nonlocal now
+        now -= 86_400
+        return now
+
+    monkeypatch.setattr(time, "time", backwards)
+    selfplay(config, display=StopsAt())
+    monkeypatch.undo()
+    assert state(config.folder) == state(whole)
+    seen.append(("clock jumps", "all file times, time.time", "nothing", "goes on, same bits"))
+
+
+def test_the_table_in_the_docs(seen: Seen, request: pytest.FixtureRequest) -> None:
+    check_table(seen, request)

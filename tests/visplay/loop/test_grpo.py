@@ -1,0 +1,189 @@
+"""The bridge to TRL: what we rely on of TRL 1.16, and that an update does what it should."""
+
+import inspect
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import trl.trainer.grpo_trainer as trl_grpo
+from safetensors.torch import load_file
+
+from rewards import Reward
+from rollouts.engine import AdapterVersion, Prompt, Sampling
+from rollouts.transformers_engine import TransformersEngine
+from visplay.config.sections import Lora, Model, Optimizer, Phase
+from visplay.errors import PreflightError, TrainingDiverged
+from visplay.loop import grpo
+from visplay.models.policy import Policy, adapter_folder, load_base
+from visplay.pocket.recipe.lessons import is_glance
+from visplay.pocket.scenes import render, sample_scenes
+from visplay.prompts import reasoner_prompt
+
+
+def test_the_private_names_are_still_trls() -> None:
+    source = inspect.getsource(trl_grpo.GRPOTrainer)
+    for text in (
+        "if self.use_vllm and self.state.global_step != self._last_loaded_step:",
+        "self.vllm_generation.sync_weights()",
+        "output = self.rollout_func(prompts, self)",
+        "if self.use_vllm and self.vllm_importance_sampling_correction:",
+        'model.add_adapter("ref", default_config)',
+    ):
+        assert text in source, text
+
+
+def test_a_loss_that_is_not_finite_is_an_error_and_its_step_is_not_kept(tmp_path: Path) -> None:
+    """transformers logs None for it."""
+    steps = grpo._Steps(tmp_path, finished=[], on_step=lambda row: None)
+    row = {"reward": 0.5, "loss": 0.1, "grad_norm": 0.2}
+    steps.on_log(None, SimpleNamespace(global_step=1), None, row)
+    for name in ("loss", "grad_norm"):
+        for value in (None, math.nan, math.inf):
+            with pytest.raises(
+                TrainingDiverged, match=f"step 2: {name} is (nan|inf); .* optimizer.learning_rate"
+            ):
+                steps.on_log(None, SimpleNamespace(global_step=2), None, {**row, name: value})
+    assert len(steps.finished) == 1
+
+
+pocket = Model(path="pocket", dtype="float32")
+slow = pytest.mark.slow
+
+
+def prompts(count: int) -> list[Prompt]:
+    pictures = [render(scene) for scene in sample_scenes(count, split="development", seed=4)]
+    return [
+        reasoner_prompt(picture, "How many shapes are there?", key=str(i))
+        for i, picture in enumerate(pictures)
+    ]
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def train_glances(
+    folder: Path,
+    *,
+    steps: int,
+    kl: float = 0.0,
+    seed: int = 0,
+    killed_at: int | None = None,
+    infinite_at: int | None = None,
+) -> tuple[Policy, AdapterVersion, grpo.Trained, list[AdapterVersion]]:
+    """Reward answers that are given at a glance, which greedy decoding could do or not."""
+    policy = Policy(*load_base(pocket), lora=Lora(rank=8, alpha=16))
+    engine = TransformersEngine(*load_base(pocket))
+    start = adapter_folder(folder, "shared", 0)
+    policy.create_adapter(start, seed=seed)
+    engine.publish(start)
+    phase = Phase(steps=steps, prompts_per_step=4, group_size=8, max_tokens=48)
+    asked = prompts(steps * 4)
+    versions: list[AdapterVersion] = []
+
+    def rollout(rows: Sequence[int], version: AdapterVersion, step: int) -> grpo.Rollouts:
+        if step == killed_at:
+            raise Killed
+        versions.append(version)
+        sampling = Sampling(n=8, max_tokens=48, seed=step)
+        groups = engine.generate([asked[row] for row in rows], adapter=version, sampling=sampling)
+        glances = [[is_glance(c.text) for c in group] for group in groups]
+        worth = math.inf if step == infinite_at else 1.0
+        return grpo.Rollouts(
+            groups=[
+                grpo.Group(
+                    completions=g,
+                    rewards=[Reward(total=worth * float(x) if x else 0.0, parts={}) for x in xs],
+                )
+                for g, xs in zip(groups, glances, strict=True)
+            ],
+            records=[{"step": step, "glance": x} for xs in glances for x in xs],
+        )
+
+    rows: list[dict[str, float]] = []
+    trained = grpo.train(
+        policy=policy, start=start, engine=engine, prompts=asked, rollout=rollout, phase=phase,
+        optimizer=Optimizer(learning_rate=2e-3, kl=kl, micro_batch_size=16), scratch=folder / "unfinished",
+        seed=seed, on_step=rows.append,
+    )  # fmt: skip
+    assert rows == trained.history
+    return policy, start, trained, versions
+
+
+def weights(version: AdapterVersion) -> dict[str, torch.Tensor]:
+    assert version.path is not None
+    return load_file(version.path / "adapter_model.safetensors")
+
+
+@slow
+def test_an_infinite_reward_stops_the_phase_and_costs_no_step_before_it(tmp_path: Path) -> None:
+    with pytest.raises(
+        TrainingDiverged, match=r"step 3: a reward is inf, its parts .*; the steps before it are kept"
+    ):
+        train_glances(tmp_path, steps=4, infinite_at=2)
+    assert len(grpo.finished_steps(tmp_path / "unfinished")) == 2
+    _, _, trained, _ = train_glances(tmp_path, steps=4)  # the mended reward goes on from there
+    assert [row["step"] for row in trained.history] == [1, 2, 3, 4]
+    assert all(torch.isfinite(tensor).all() for tensor in weights(trained.adapter).values())
+
+
+@slow
+def test_rewarded_behaviour_becomes_likelier_and_the_ratio_is_one(tmp_path: Path) -> None:
+    policy, start, trained, versions = train_glances(tmp_path, steps=8)
+    history = trained.history
+    assert [row["step"] for row in history] == list(range(1, 9))
+    assert [v.version for v in versions] == list(range(1, 9)) and trained.adapter.version == 9
+    early = sum(row["reward"] for row in history[:2]) / 2
+    late = sum(row["reward"] for row in history[-2:]) / 2
+    assert late > early + 0.1, [row["reward"] for row in history]
+    for row in history:  # engine and trainer see the same distribution at every step
+        assert row["sampling/importance_sampling_ratio/min"] == pytest.approx(1, abs=1e-3)
+        assert row["sampling/importance_sampling_ratio/max"] == pytest.approx(1, abs=1e-3)
+    before, after = weights(start), weights(trained.adapter)
+    assert before.keys() == after.keys() and not any("ref" in name for name in after)
+    assert any(not torch.equal(before[name], after[name]) for name in after)
+    assert all("text_model" in name for name in after)  # the vision tower is left alone
+    assert type(policy.model).__name__ == "Idefics3ForConditionalGeneration"  # the bare base again
+
+
+@slow
+def test_the_kl_term_is_to_the_start_of_the_phase(tmp_path: Path) -> None:
+    history = train_glances(tmp_path, steps=3, kl=0.1)[2].history
+    assert history[0]["kl"] == pytest.approx(0, abs=1e-6)
+    assert history[-1]["kl"] > 1e-5
+
+
+@slow
+def test_the_same_seed_trains_the_same_adapter(tmp_path: Path) -> None:
+    first, second = (train_glances(tmp_path / name, steps=2)[2] for name in "ab")
+    assert first.history == second.history
+    assert all(torch.equal(w, weights(second.adapter)[name]) for name, w in weights(first.adapter).items())
+
+
+@slow
+@pytest.mark.parametrize("killed_at", [0, 2, 3])
+def test_killed_in_a_phase_it_goes_on_after_the_last_finished_step(tmp_path: Path, killed_at: int) -> None:
+    undisturbed = train_glances(tmp_path / "whole", steps=3, kl=0.1)[2]
+    if killed_at < 3:
+        with pytest.raises(Killed):
+            train_glances(tmp_path / "cut", steps=3, kl=0.1, killed_at=killed_at)
+    else:  # after the last step, before the phase's result was kept
+        train_glances(tmp_path / "cut", steps=3, kl=0.1)
+    *_, trained, versions = train_glances(tmp_path / "cut", steps=3, kl=0.1)
+    assert [version.version for version in versions] == list(range(killed_at + 1, 4))  # no step twice
+    assert trained.history == undisturbed.history and trained.records == undisturbed.records
+    assert trained.adapter.version == undisturbed.adapter.version == 4
+    before = weights(undisturbed.adapter)
+    assert all(torch.equal(before[name], w) for name, w in weights(trained.adapter).items())
+
+
+def test_too_few_prompts_are_an_error_before_training(tmp_path: Path) -> None:
+    with pytest.raises(PreflightError, match="draws 8 different prompts and there are only 3"):
+        grpo.train(
+            policy=None, start=AdapterVersion(name="shared", version=0), engine=None, prompts=prompts(3),
+            rollout=lambda *_: [], phase=Phase(), optimizer=Optimizer(), scratch=tmp_path, seed=0,
+            on_step=lambda _: None,
+        )  # fmt: skip

@@ -1,0 +1,350 @@
+"""The whole loop for real: pocket VLM, TRL, pictures from a folder; killed, resumed, repeated, controlled."""
+
+import base64
+import hashlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from rich.console import Console
+from safetensors.torch import load_file
+
+from rollouts.engine import AdapterVersion, Prompt, Sampling
+from rollouts.servers.launch import Server
+from rollouts.transformers_engine import TransformersEngine
+from tests.visplay.small import ORACLE, SMALL
+from visplay.cli.listing import print_runs
+from visplay.config.loading import Config, check_config
+from visplay.config.sections import Model
+from visplay.errors import HealthAlarm, PreflightError, RunError
+from visplay.evaluation.export import export
+from visplay.loop.ask import ask, print_asked
+from visplay.loop.selfplay import selfplay
+from visplay.models.engines import CPU_DEFAULTS
+from visplay.models.policy import load_base
+from visplay.pocket.scenes import render, sample_scenes
+from visplay.pocket.truth import write_pictures
+from visplay.progress import Display
+from visplay.prompts import reasoner_prompt
+from visplay.runs.checkpoints import adapters_after, kept_adapter
+from visplay.runs.run import Run
+from visplay.storage import read_jsonl
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    write_pictures(folder, count=16, seed=3, style="dusk")
+    (folder / "broken.png").write_bytes(b"not a picture")
+    return folder
+
+
+def config(pictures: Path, output: Path, **values: object) -> Config:
+    return check_config(
+        {**SMALL, "images": {"source": str(pictures), "oracle": ORACLE}, "output": str(output), **values}
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return selfplay(config(pictures, tmp_path_factory.mktemp("finished")), display=Display())
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_run_leaves_everything_that_happened(finished: Path) -> None:
+    steps = [entry["step"] for entry in read_jsonl(finished / "journal.jsonl")]
+    assert steps == [
+        "iteration-0/pictures", "iteration-0/adapters", "iteration-0/evaluation", "iteration-1/questioner",
+        "iteration-1/curation", "iteration-1/reasoner", "iteration-1/evaluation", "iteration-1/health",
+    ]  # fmt: skip
+    metrics = read_jsonl(finished / "metrics.jsonl")
+    assert [row["phase"] for row in metrics] == [
+        "evaluation", "questioner", "questioner", "curation", "reasoner", "reasoner", "evaluation", "health",
+    ]  # fmt: skip
+    for row in metrics:
+        if row["phase"] in ("questioner", "reasoner"):
+            assert row["sampling/importance_sampling_ratio/min"] == pytest.approx(1, abs=1e-3)
+            assert row["sampling/importance_sampling_ratio/max"] == pytest.approx(1, abs=1e-3)
+    (skipped,) = read_jsonl(finished / "skipped.jsonl")
+    assert skipped["source"] == "broken.png"
+    assert pq.read_table(finished / "manifest.parquet").num_rows == 16
+    asked = pq.read_table(finished / "iteration-1/questioner/rollouts.parquet").to_pylist()
+    assert len(asked) == 2 * 2 * 4
+    for row in asked:  # Eq. 8 from the stored parts
+        difficulty = 1 - abs(2 * row["confidence"] - 1) if row["valid"] else 0.0
+        assert row["reward"] == pytest.approx(max(0.0, difficulty - row["reward_redundancy"]) * row["valid"])
+    versions = {row["step"] for row in asked}
+    assert versions == {0, 1}
+    answered = pq.read_table(finished / "iteration-1/reasoner/rollouts.parquet").to_pylist()
+    assert len(answered) == 2 * 4 * 4 and {row["reward"] for row in answered} <= {0.0, 1.0}
+
+
+def test_evaluation_figures_follow_from_the_stored_samples(finished: Path) -> None:
+    folder = finished / "iteration-1/evaluation"
+    rows = pq.read_table(folder / "samples.parquet").to_pylist()
+    summary = json.loads((folder / "summary.json").read_text())["benchmarks"]
+    for name in ("pocket-dusk", "easy-vqa"):
+        own = [row for row in rows if row["benchmark"] == name]
+        assert len(own) == 24 == summary[name]["n"]
+        assert summary[name]["accuracy"]["value"] == pytest.approx(sum(r["correct"] for r in own) / 24)
+        assert sum(row["majority_correct"] is not None for row in own) == 8
+        assert summary[name]["blind"]["n"] == summary[name]["maj@8"]["n"] == 8
+    base = pq.read_table(finished / "iteration-0/evaluation/samples.parquet").to_pylist()
+    dusk = [(b, r) for b, r in zip(base, rows, strict=True) if r["benchmark"] == "pocket-dusk"]
+    paired = summary["pocket-dusk"]["paired"]
+    assert paired["gained"] == sum(r["correct"] and not b["correct"] for b, r in dusk)
+    assert paired["lost"] == sum(b["correct"] and not r["correct"] for b, r in dusk)
+
+
+def served(checkpoint: Path, prompts: list[Prompt], *, log: Path) -> list[str]:
+    """Greedy answers of a vLLM server that was given the folder and nothing else of ours."""
+    options = {"dtype": "float32", **CPU_DEFAULTS}
+    server = Server(str(checkpoint), lora_rank=8, max_adapters=1, log=log, options=options)
+    server.start()
+    try:
+        deadline = time.monotonic() + 400
+        while not answers(f"{server.url}/health"):
+            assert server.running() and time.monotonic() < deadline, server.last_words()
+            time.sleep(1)
+        return [chat(server.url, prompt) for prompt in prompts]
+    finally:
+        server.stop()
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx2.get(url, trust_env=False).status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def chat(url: str, prompt: Prompt) -> str:
+    picture = io.BytesIO()
+    prompt.images[0].save(picture, "PNG")
+    uri = f"data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}"
+    text = prompt.messages[0]["content"][1]
+    content = [{"type": "image_url", "image_url": {"url": uri}}, text]
+    request = {
+        "model": "base", "messages": [{"role": "user", "content": content}], "temperature": 0,
+        "max_tokens": 96,
+    }  # fmt: skip
+    answer = httpx2.post(f"{url}/v1/chat/completions", json=request, timeout=120, trust_env=False)
+    return str(answer.raise_for_status().json()["choices"][0]["message"]["content"])
+
+
+def test_an_export_loads_as_it_is_and_answers_like_the_adapter_on_its_base(
+    finished: Path, tmp_path: Path
+) -> None:
+    last, adapters = adapters_after(finished)
+    assert (last, adapters["reasoner"]) == (1, adapters["questioner"])  # shared
+    prompts = [
+        reasoner_prompt(render(scene), "How many shapes are there?")
+        for scene in sample_scenes(8, split="development", seed=2)
+    ]
+    greedy = Sampling(temperature=0, max_tokens=96)
+    trained = TransformersEngine(*load_base(Model(path="pocket", dtype="float32")))
+    trained.publish(adapters["reasoner"])
+    want = trained.generate(prompts, adapter=adapters["reasoner"], sampling=greedy)
+    merged = export(finished, tmp_path / "merged", role="reasoner", iteration=None, form="merged")
+    exported = TransformersEngine(*load_base(Model(path=str(merged))))
+    got = exported.generate(prompts, adapter=AdapterVersion(name="base", version=0), sampling=greedy)
+    assert [g[0].text for g in got] == [g[0].text for g in want]
+    card = (merged / "README.md").read_text()
+    summary = json.loads((finished / "iteration-1/evaluation/summary.json").read_text())["benchmarks"]
+    assert (
+        f"{100 * summary['easy-vqa']['accuracy']['value']:.1f} [" in card and "iteration 1, reasoner" in card
+    )
+    first = export(finished, tmp_path / "first", role="questioner", iteration=0, form="adapter")
+    assert (
+        load_file(first / "adapter_model.safetensors").keys()
+        == load_file(adapters["reasoner"].path / "adapter_model.safetensors").keys()
+    )
+    assert served(merged, prompts, log=tmp_path / "server.log") == [g[0].text for g in want]
+    with pytest.raises(RunError, match="not empty"):
+        export(finished, tmp_path / "first", role="questioner", iteration=0, form="adapter")
+    with pytest.raises(RunError, match=r"iteration 2 .* is not finished; finished are \[0, 1\]"):
+        export(finished, tmp_path / "none", role="reasoner", iteration=2, form="adapter")
+
+
+def test_ask_shows_questions_and_votes_and_lets_no_text_steer_the_terminal(
+    finished: Path, tmp_path: Path
+) -> None:
+    render(next(sample_scenes(1, split="development", seed=4))).save(tmp_path / "one.png")
+    rows = ask(finished, tmp_path / "one.png", iteration=None, questions=6, seed=0, display=Display())
+    assert len(rows) == 6
+    for row in rows:
+        assert row["valid"] == bool(row["question"]) and row["truth"] is None
+        assert row["confidence"] == pytest.approx(max(row["shares"], default=0))
+        assert row["samples"] == (4 if row["valid"] else 0)
+    console = Console(width=160, record=True)
+    rows[0] |= {"question": "[red]Is it?\x1b[2J", "answers": ["\x07no"], "shares": [1.0]}
+    print_asked(rows, console)
+    text = console.export_text()
+    assert (
+        "[red]Is it?\ufffd[2J" in text
+        and "4 x \ufffdno" in text
+        and "\x1b" not in text
+        and "\x07" not in text
+    )
+
+
+def test_the_same_seed_gives_the_same_metrics_file(finished: Path, pictures: Path, tmp_path: Path) -> None:
+    again = selfplay(config(pictures, tmp_path), display=Display())
+    assert digest(again / "metrics.jsonl") == digest(finished / "metrics.jsonl")
+    adapters = [
+        load_file(r / "iteration-1/reasoner/adapter/adapter_model.safetensors") for r in (finished, again)
+    ]
+    assert all((adapters[0][name] == adapters[1][name]).all() for name in adapters[0])
+
+
+def test_a_finished_run_does_nothing_when_started_again(finished: Path, pictures: Path) -> None:
+    kept = ("metrics.jsonl", "journal.jsonl", "iteration-1/reasoner/rollouts.parquet")
+    before = [digest(finished / name) for name in kept]
+    selfplay(config(pictures, finished.parent), display=Display())
+    assert [digest(finished / name) for name in kept] == before
+
+
+def test_killed_and_started_again_it_ends_as_if_nothing_had_happened(
+    finished: Path, pictures: Path, tmp_path: Path
+) -> None:
+    settings = config(pictures, tmp_path)
+    file = tmp_path / "config.yaml"
+    file.write_text(json.dumps(settings.model_dump(mode="json")))  # JSON is YAML
+    command = [sys.executable, "-m", "visplay.cli", "train", str(file)]
+    for step in ("iteration-1/questioner", "iteration-1/reasoner"):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            wait_for(settings.folder / f"{step}.partial" / "unfinished" / "checkpoint.json", process)
+        finally:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+        assert not (settings.folder / step).exists()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "pocket-dusk" in done.stdout
+    assert digest(settings.folder / "metrics.jsonl") == digest(finished / "metrics.jsonl")
+    assert (settings.folder / "report.html").stat().st_size > 100_000
+
+
+def test_stopped_by_a_signal_or_a_full_disk_it_says_how_to_go_on(pictures: Path, tmp_path: Path) -> None:
+    settings = config(pictures, tmp_path)
+    file = tmp_path / "config.yaml"
+    file.write_text(json.dumps(settings.model_dump(mode="json")))
+    command = [sys.executable, "-m", "visplay.cli", "train", str(file)]
+    settings.folder.mkdir()
+    (settings.folder / "versions.json.partial").symlink_to("/dev/full")
+    full = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert full.returncode == 1 and "error: the disk is full" in full.stderr, full.stderr
+    assert f"go on with: visplay train {file}" in full.stderr and "Traceback" not in full.stderr
+    (settings.folder / "versions.json.partial").unlink()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    wait_for(settings.folder / "iteration-1/questioner.partial/unfinished/checkpoint.json", process)
+    asked = time.monotonic()
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert time.monotonic() - asked < 10 and process.returncode == 128 + signal.SIGTERM
+    assert f"stopped; all finished steps are kept; go on with: visplay train {file}" in said
+    assert Run(settings.folder).is_open() is False
+    console = Console(width=200, record=True)
+    print_runs(tmp_path, console)
+    listed = console.export_text()
+    assert "stopped" in listed and "0 of 1" in listed and "iteration-0/evaluation" in listed
+
+
+def test_an_alarm_stops_the_run_or_takes_it_back_to_the_best_adapters(pictures: Path, tmp_path: Path) -> None:
+    """So high a learning rate destroys the Reasoner within two steps."""
+    destructive = {
+        "iterations": 2, "questioner": {**SMALL["questioner"], "steps": 0},
+        "optimizer": {"learning_rate": 0.1, "micro_batch_size": 8},
+        "evaluation": {"benchmarks": ["pocket-dusk"], "limit": 24, "maj_limit": 0, "blind_limit": 0},
+    }  # fmt: skip
+    stopping = config(pictures, tmp_path, name="stop", health={"action": "stop"}, **destructive)
+    with pytest.raises(
+        HealthAlarm, match=r"iteration 1 raised alarms: .*accuracy_change.*health\.action=warn"
+    ):
+        selfplay(stopping, display=Display())
+    run = selfplay(
+        config(pictures, tmp_path, name="back", health={"action": "roll_back"}, **destructive),
+        display=Display(),
+    )
+    assert json.loads((run / "iteration-1/health/alarms.json").read_text())["rolled_back_to"] == 0
+    weights = [
+        load_file(run / folder / "adapter_model.safetensors")
+        for folder in ("iteration-0/adapters/shared-0", "iteration-1/health/reasoner/adapter")
+    ]
+    assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
+    measured = adapters_after(run, iteration=1)[1]["reasoner"]
+    back = kept_adapter(run / "iteration-1/health/reasoner")
+    trained = kept_adapter(run / "iteration-2/reasoner")
+    assert measured.version < back.version < trained.version  # no number names two weights
+    first, second = (
+        json.loads((run / f"iteration-{i}/curation/summary.json").read_text())["valid"] for i in (1, 2)
+    )
+    assert second > 0.8 * first > 0  # it asks like the base again
+
+
+def wait_for(path: Path, process: subprocess.Popen[Any], seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert process.poll() is None and time.monotonic() < deadline, f"{path} never came"
+        time.sleep(0.05)
+
+
+def test_two_adapters_and_random_rewards(pictures: Path, tmp_path: Path) -> None:
+    small = {**SMALL["evaluation"], "benchmarks": ["pocket-clean"], "limit": 4, "maj_limit": 0}
+    run = selfplay(
+        config(pictures, tmp_path, adapters="per_role", control="random_reward", evaluation=small),
+        display=Display(),
+    )
+    noted = {
+        role: json.loads((run / f"iteration-1/{role}/adapter.json").read_text())["name"]
+        for role in ("questioner", "reasoner")
+    }
+    assert noted == {"questioner": "questioner", "reasoner": "reasoner"}
+    answered = pq.read_table(run / "iteration-1/reasoner/rollouts.parquet").to_pylist()
+    agreed = [f"\\boxed{{{row['silver_answer']}}}" in row["completion"] for row in answered]
+    assert agreed != [row["reward"] == 1.0 for row in answered]  # the lot does not know the silver answer
+
+
+def test_too_few_silver_examples_are_an_error_that_says_what_to_do(pictures: Path, tmp_path: Path) -> None:
+    untrained = {**SMALL["questioner"], "steps": 0}
+    few = {"questions_per_image": 1, "images": 2}
+    settings = config(pictures, tmp_path, curation=few, questioner=untrained)
+    with pytest.raises(PreflightError, match="silver examples and one step needs 4; ask about more images"):
+        selfplay(settings, display=Display())
+
+
+def test_photographs_go_all_the_way(tmp_path: Path) -> None:
+    """The pocket VLM knows nothing of photographs; what is shown is that they pass through every phase."""
+    import skimage
+
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    for name in ("astronaut.png", "coffee.png", "chelsea.png", "camera.png", "rocket.jpg", "horse.png"):
+        shutil.copy(Path(skimage.__file__).parent / "data" / name, photographs / name)
+    Image.open(photographs / "coffee.png").convert("CMYK").save(photographs / "cmyk.jpg")
+    run = selfplay(
+        config(
+            photographs, tmp_path, rewards={"samples": 4, "curation_samples": 4, "low": 0.0, "high": 1.0},
+            evaluation={**SMALL["evaluation"], "limit": 4, "maj_limit": 0},
+        ),
+        display=Display(),
+    )  # fmt: skip
+    health = json.loads((run / "iteration-1/curation/summary.json").read_text())
+    assert health["questions"] == 14 and health["valid"] > 0
+    assert health["silver_accuracy"] is None  # nobody knows the truth about a photograph

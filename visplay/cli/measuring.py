@@ -1,0 +1,327 @@
+"""The commands that measure: evaluate, rescore, compare, benchmarks."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+import typer
+
+from visplay.errors import EvaluationError
+from visplay.runs.shutdown import saying_how_to_go_on
+
+if TYPE_CHECKING:
+    from visplay.config.sections import Model
+    from visplay.evaluation.judge import Judge
+    from visplay.evaluation.sampling import Reasoner
+    from visplay.evaluation.session import Plan
+    from visplay.evaluation.target import Target
+
+Names = Annotated[
+    str,
+    typer.Option("--benchmarks", "-b", help="Ids or YAML files, with commas between."),
+]
+Sources = Annotated[list[str] | None, typer.Option("--source", help="ID=PATH: a local copy of the data.")]
+JudgeUrl = Annotated[str | None, typer.Option("--judge", help="An OpenAI-compatible endpoint, with /v1.")]
+JudgeModel = Annotated[str | None, typer.Option(help="The judge's name there.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto.")]
+FreeForm = Annotated[bool, typer.Option("--judge-free-form", help="Let the judge also see open answers.")]
+
+BATCHES = {"transformers": 64, "vllm": 512}  # items asked at once
+
+
+def evaluate(
+    context: typer.Context,
+    target: Annotated[
+        str,
+        typer.Argument(help="pocket, a hub id, a checkpoint, an adapter, RUN, or RUN@ITERATION (0: base)."),
+    ],
+    benchmarks: Names = "pocket-dusk,easy-vqa",
+    source: Sources = None,
+    out: Annotated[Path | None, typer.Option(help="Folder; default runs/evaluations/NAME.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Items a benchmark, drawn by seed.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Draws subsets, scenes and samples.")] = 0,
+    split: Annotated[Literal["held-out", "development"], typer.Option(help="Of packages.")] = "held-out",
+    controls: Annotated[str, typer.Option(help="blind,shuffled,permuted")] = "",
+    control_limit: Annotated[int | None, typer.Option(min=1, help="Items of each control.")] = None,
+    samples: Annotated[int, typer.Option(min=0, help="k for avg@k, maj@k and pass@k; 0 is off.")] = 0,
+    temperature: Annotated[float, typer.Option(min=0.01, help="Of those samples.")] = 1.0,
+    top_k: Annotated[int, typer.Option(min=0, help="Of those samples; 0 is off.")] = 40,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Length limit of an answer; default: the run's, else 1024.")
+    ] = None,
+    base: Annotated[str | None, typer.Option(help="The base VLM under an adapter.")] = None,
+    device: Device = "auto",
+    engine: Annotated[Literal["transformers", "vllm"], typer.Option(help="What generates.")] = "transformers",
+    vllm: Annotated[
+        list[str] | None,
+        typer.Option(help="KEY=VALUE of vLLM's engine, e.g. max_model_len=8192; a run's own by default."),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Items asked at once; default 64, and 512 with vllm, which orders them."),
+    ] = None,
+    judge: JudgeUrl = None,
+    judge_model: JudgeModel = None,
+    judge_free_form: FreeForm = False,
+    check_data: Annotated[bool, typer.Option("--check-data", help="Only compare data with specs.")] = False,
+) -> None:
+    """Score a base, a run, an iteration, an adapter or a checkpoint; an interrupted evaluation goes on."""
+    from rollouts.engine import Sampling
+    from visplay.cli.printing import print_figures
+    from visplay.evaluation.session import Plan, run_evaluation
+    from visplay.evaluation.target import find_target
+    from visplay.progress import Display
+
+    found_sources = _sources(source)
+    if check_data:
+        _check(benchmarks, found_sources)
+        return
+    found = find_target(target, base=_model(base, device=device) if base else None)
+    tokens = max_tokens or found.max_tokens or 1024
+    sampling = Sampling(n=max(1, samples), temperature=temperature, top_k=top_k, max_tokens=tokens, seed=seed)
+    plan = Plan(
+        benchmarks=_listed(benchmarks), sources=found_sources, limit=limit, seed=seed, split=split,
+        greedy=Sampling(temperature=0, max_tokens=tokens, seed=seed),
+        sampled=sampling if samples else None,
+        controls=_controls(controls), control_limit=control_limit, free_form=judge_free_form,
+    )  # fmt: skip
+    found_judge = _judge(context, judge, judge_model)
+    display = Display()
+    folder = out or Path("runs/evaluations") / found.name
+    with saying_how_to_go_on(this_command(), say=display.say):
+        reasoner, about = _reasoner(
+            found, device=device, engine=engine, vllm=vllm, batch_size=batch_size or BATCHES[engine]
+        )
+        try:
+            summary = run_evaluation(
+                reasoner, plan, folder=folder, about=about | _asked(plan), judge=found_judge, display=display
+            )
+        finally:
+            reasoner.engine.close()
+    print_figures(found.name, summary)
+    display.say(f"samples and figures: {folder}")
+
+
+def this_command() -> str:
+    """What was typed."""
+    return shlex.join(["visplay", *sys.argv[1:]])
+
+
+def rescore(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="A folder that `visplay evaluate` wrote.")],
+    judge: JudgeUrl = None,
+    judge_model: JudgeModel = None,
+    judge_free_form: FreeForm = False,
+) -> None:
+    """Score stored samples again, without a model; with --judge, ask it what is still open."""
+    from visplay.cli.printing import print_figures
+    from visplay.evaluation.session import rescore as rescore_folder
+
+    found = _judge(context, judge, judge_model)
+    print_figures(folder.name, rescore_folder(folder, judge=found, free_form=judge_free_form))
+
+
+def compare(
+    before: Annotated[str, typer.Argument(help="Stored samples: an evaluation, RUN@0, or lmms-eval's log.")],
+    after: Annotated[str, typer.Argument(help="The same of the other checkpoint, e.g. RUN@3.")],
+    page: Annotated[Path, typer.Option(help="Where the HTML page goes.")] = Path("comparison.html"),
+    metric: Annotated[str | None, typer.Option(help="Metric of lmms-eval's logs.")] = None,
+) -> None:
+    """Say better, worse or can't tell, benchmark by benchmark, and write a page with what changed."""
+    from visplay.cli.printing import print_comparison
+    from visplay.evaluation.comparison import compare as compare_sides
+    from visplay.evaluation.sample_logs import find_side
+    from visplay.report.comparison import write_comparison
+
+    first, second = find_side(before, metric=metric), find_side(after, metric=metric)
+    compared = compare_sides(first, second)
+    print_comparison(first.name, second.name, compared)
+    typer.echo(f"page: {write_comparison(page, first, second, compared)}")
+
+
+def serve(
+    target: Annotated[str, typer.Argument(help="As for evaluate.")],
+    port: Annotated[int, typer.Option(min=0, help="On 127.0.0.1; 0 takes a free one.")] = 8000,
+    base: Annotated[str | None, typer.Option(help="The base VLM under an adapter.")] = None,
+    device: Device = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Requests answered at once.")] = 32,
+) -> None:
+    """Serve a checkpoint on the loopback, OpenAI-compatible, for other evaluation tools; Ctrl-C ends it."""
+    import threading
+
+    from visplay.evaluation.serving import serving
+    from visplay.evaluation.target import find_target
+
+    found = find_target(target, base=_model(base, device=device) if base else None)
+    reasoner, _ = _reasoner(found, device=device, batch_size=batch_size)
+    with serving(
+        reasoner.engine, adapter=reasoner.adapter, model=found.name, batch_size=batch_size, port=port
+    ) as url:
+        typer.echo(f"{url} serves {found.name}")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            typer.echo("stopped")
+
+
+def lmms_eval(
+    target: Annotated[str, typer.Argument(help="As for evaluate; with --url, the model's name there.")],
+    python: Annotated[Path, typer.Option(help="Interpreter of the environment that has lmms-eval.")],
+    out: Annotated[Path, typer.Option(help="Task files and logs.")] = Path("runs/lmms-eval"),
+    benchmarks: Names = "easy-vqa",
+    source: Sources = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Items a benchmark, drawn by seed.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Draws subsets.")] = 0,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Length limit of an answer; default: the run's, else 1024.")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="An endpoint that serves it already, with /v1.")] = None,
+    base: Annotated[str | None, typer.Option(help="The base VLM under an adapter.")] = None,
+    device: Device = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Requests answered at once.")] = 32,
+) -> None:
+    """Run lmms-eval, from its own environment, with our prompt and scorer as task files."""
+    from contextlib import nullcontext
+
+    from visplay.evaluation.benchmarks import load_benchmark
+    from visplay.evaluation.lmms import logged_accuracy, run_lmms_eval, write_task
+    from visplay.evaluation.serving import serving
+    from visplay.evaluation.spec import expand
+    from visplay.evaluation.target import find_target
+
+    sources = _sources(source)
+    # With --url the name is the endpoint's own, so that nothing here is known of its training.
+    found = None if url else find_target(target, base=_model(base, device=device) if base else None)
+    tokens = max_tokens or (found.max_tokens if found else None) or 1024
+    tasks = [
+        write_task(
+            out, spec.id, load_benchmark(spec, limit=limit, seed=seed, source=sources.get(spec.id)),
+            max_tokens=tokens,
+        )
+        for spec in expand(_listed(benchmarks))
+    ]  # fmt: skip
+    name = target
+    if found is not None:
+        reasoner, _ = _reasoner(found, device=device, batch_size=batch_size)
+        name = found.name
+        served = serving(reasoner.engine, adapter=reasoner.adapter, model=name, batch_size=batch_size)
+    with nullcontext(url) if url else served as address:
+        logs = run_lmms_eval(
+            python, tasks=tasks, folder=out, url=address, model=name, concurrent=2 * batch_size
+        )
+    for benchmark, (accuracy, count) in logged_accuracy(logs).items():
+        typer.echo(f"{benchmark}: {100 * accuracy:.2f} % of {count} rows, as lmms-eval counts them")
+    typer.echo(f"logs: {out / 'logs'}; compare them with: visplay compare EVALUATION {out / 'logs'}")
+
+
+def benchmarks() -> None:
+    """List the benchmarks: rows, source, how they are scored."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from visplay.evaluation.spec import shipped_specs
+
+    table = Table("id", "rows", "source", "rule", "what it is")
+    for spec in shipped_specs().values():
+        source = spec.source.hub or spec.source.function or ""
+        shown = f"mean of {', '.join(spec.parts)}" if spec.parts else source
+        table.add_row(spec.id, str(spec.rows or ""), shown, "" if spec.parts else spec.rule, spec.title)
+    Console().print(table)
+
+
+def _check(names: str, sources: dict[str, Path]) -> None:
+    from visplay.errors import BenchmarkError
+    from visplay.evaluation.benchmarks import data_differences
+    from visplay.evaluation.spec import expand
+
+    differing = []
+    for spec in expand(_listed(names)):
+        found = data_differences(spec, source=sources.get(spec.id))
+        typer.echo(f"{spec.id}: {'fits its spec' if not found else f'{len(found)} differences'}")
+        for line in found:
+            typer.echo(f"  {line}")
+        differing += [spec.id] if found else []
+    if differing:
+        raise BenchmarkError(f"data that differs from its spec: {', '.join(differing)}")
+
+
+def _reasoner(
+    target: "Target", *, device: str, batch_size: int,
+    engine: Literal["transformers", "vllm"] = "transformers", vllm: list[str] | None = None,
+) -> tuple["Reasoner", dict[str, object]]:  # fmt: skip
+    from dataclasses import replace
+
+    from visplay.config.sections import Engine
+    from visplay.evaluation.reasoner import open_reasoner
+
+    if vllm and engine != "vllm":
+        raise EvaluationError("--vllm is for --engine vllm; leave it out, or name that engine")
+    on = replace(target, model=target.model.model_copy(update={"device": device} if device != "auto" else {}))
+    options = target.vllm | _vllm_options(vllm)
+    return open_reasoner(on, Engine(backend=engine, batch_size=batch_size, vllm=options), chunk=batch_size)
+
+
+def _vllm_options(given: list[str] | None) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
+    for entry in given or []:
+        if "=" not in entry:
+            raise EvaluationError(f"--vllm must look like KEY=VALUE, got {entry!r}")
+    return cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.from_dotlist(given or [])))
+
+
+def _asked(plan: "Plan") -> dict[str, object]:
+    from dataclasses import asdict
+
+    return {
+        "benchmarks": list(plan.benchmarks), "limit": plan.limit, "seed": plan.seed, "split": plan.split,
+        "greedy": asdict(plan.greedy), "sampled": asdict(plan.sampled) if plan.sampled else None,
+        "sources": {name: str(path) for name, path in plan.sources.items()},
+    }  # fmt: skip
+
+
+def _model(path: str, *, device: str) -> "Model":
+    from visplay.config.sections import Model
+
+    return Model(path=path, device=device)
+
+
+def _judge(context: typer.Context, url: str | None, model: str | None) -> "Judge | None":
+    from visplay.evaluation.judge import Judge
+
+    if url is None:
+        return None
+    if model is None:
+        raise EvaluationError("--judge needs --judge-model, the model's name at that endpoint")
+    if not url.startswith(("http://", "https://")):
+        raise EvaluationError(f"--judge must be an http(s) address up to and with /v1, got {url!r}")
+    return Judge(url=url, model=model, key=(context.obj or {}).get("judge_key"))
+
+
+def _listed(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise EvaluationError("--benchmarks names none; see `visplay benchmarks`")
+    return names
+
+
+def _controls(text: str) -> list[Literal["blind", "shuffled", "permuted"]]:
+    from visplay.evaluation.prompts import CONTROLS
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in CONTROLS:
+            raise EvaluationError(f"--controls: no control {name!r}; there are {', '.join(CONTROLS)}")
+    return [control for control in CONTROLS if control in names]
+
+
+def _sources(given: list[str] | None) -> dict[str, Path]:
+    sources = {}
+    for entry in given or []:
+        name, found, path = entry.partition("=")
+        if not found or not name or not path:
+            raise EvaluationError(f"--source must look like ID=PATH, got {entry!r}")
+        sources[name] = Path(path)
+    return sources

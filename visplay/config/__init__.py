@@ -1,0 +1,1 @@
+"""The configuration: YAML in, checked, every key with its default, bounds and meaning."""

@@ -1,0 +1,23 @@
+"""`module:attribute`: how a configuration names a function of one's own."""
+
+import pkgutil
+from typing import Any
+
+from visplay.errors import ConfigError
+
+
+def named(name: str, *, key: str) -> Any:
+    """Import what `name`, `module:attribute`, stands for; `key` is the configuration key that holds it.
+
+    Only what starts a run or an evaluation calls this: reading a run imports nothing that it names.
+
+    Raises:
+        ConfigError: the module or the attribute cannot be imported.
+    """
+    try:
+        return pkgutil.resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            f"{key}: {name!r} cannot be imported ({error}); write module:attribute, and start visplay where "
+            "the module can be found, or set PYTHONPATH"
+        ) from error

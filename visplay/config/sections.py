@@ -1,0 +1,297 @@
+"""The sections of the configuration: every key, its default, its bounds and its meaning.
+
+Defaults are the values of arXiv 2511.15661 and, where the paper leaves one open, of its released code.
+"""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+import rewards
+from visplay.config.names import named
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Model(Section):
+    """The base VLM."""
+
+    path: str = Field(
+        "pocket", description="A hub id, a local folder, or `pocket` for the VLM in the package."
+    )
+    revision: str | None = Field(None, description="Branch, tag or commit on the hub.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Weights' type.")
+    device: str = Field("auto", description="`cpu`, `cuda`, `cuda:1`; `auto` takes a GPU where there is one.")
+    trust_remote_code: bool = Field(False, description="Run the code that the model's repository carries.")
+    max_pixels: int | None = Field(
+        None, ge=1, description="A larger picture is scaled down to it, by processors with such a limit."
+    )
+    min_pixels: int | None = Field(None, ge=1, description="A smaller picture is scaled up to it.")
+
+    @property
+    def source(self) -> str:
+        """What `from_pretrained` takes: a hub id or a folder."""
+        return str(files("visplay").joinpath("pocket/model")) if self.path == "pocket" else self.path
+
+
+class Lora(Section):
+    """The adapter that is trained."""
+
+    rank: int = Field(16, ge=1, description="Rank of the update.")
+    alpha: int = Field(32, ge=1, description="The update is scaled by alpha / rank.")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on the adapter's input while training.")
+    targets: list[str] = Field(
+        [], description="Module names; empty: all linear layers of the language model."
+    )
+
+
+class Engine(Section):
+    """What generates the rollouts; docs/engines.md compares the three."""
+
+    backend: Literal["transformers", "vllm", "server"] = Field(
+        "transformers", description="`vllm` in this process, or `server`: one or more vLLM servers."
+    )
+    batch_size: int = Field(
+        512, ge=1, description="Sequences decoded side by side by transformers; vLLM decides for itself."
+    )
+    vllm: dict[str, Any] = Field(
+        {}, description="Further arguments of vLLM's engine, e.g. `gpu_memory_utilization: 0.4`."
+    )
+    sync: Literal["adapter", "merged"] = Field(
+        "adapter",
+        description="`merged` (with `vllm`): reload base weights with the adapter merged into them.",
+    )
+    sleep: bool = Field(False, description="With `vllm` on a GPU: leave it to the trainer while that works.")
+    urls: list[str] = Field(
+        [], description="With `server`: base URLs of running servers; docs/engines.md has their options."
+    )
+    replicas: int = Field(
+        0, ge=0, description="With `server` and no URLs: so many are started here, and stopped at the end."
+    )
+    devices: list[str] = Field(
+        [], description="CUDA_VISIBLE_DEVICES of each replica started here; empty: all see all."
+    )
+    concurrency: int = Field(64, ge=1, description="With `server`: prompts under way at each of them.")
+
+
+class Images(Section):
+    """The unlabelled pictures."""
+
+    source: Path = Field(description="A folder of pictures, a parquet file or a datasets folder.")
+    column: str = Field("image", description="The image column of a parquet file or dataset.")
+    limit: int | None = Field(None, ge=1, description="Use the first so many pictures only.")
+    oracle: str | None = Field(
+        None,
+        description="`module:function` that returns who knows the true answers; for telemetry only.",
+    )
+
+    def open_oracle(self) -> Any:
+        """The oracle, or None where none is named or it knows nothing of this source."""
+        return named(self.oracle, key="images.oracle")(self.source) if self.oracle else None
+
+
+class Votes(Section):
+    """How the frozen Reasoner answers when it votes; `samples` (m) is a value of the rewards."""
+
+    temperature: float = Field(1.0, gt=0, description="Sampling temperature of a vote.")
+    top_k: int = Field(40, ge=0, description="Truncation of a vote; 0 is off.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Nucleus truncation of a vote; 1 is off.")
+
+
+class Optimizer(Section):
+    """GRPO (arXiv 2402.03300) with AdamW; the same in both phases."""
+
+    learning_rate: float = Field(
+        1e-5, gt=0, description="Constant; 1e-6 is the paper's for full fine-tuning."
+    )
+    weight_decay: float = Field(1e-2, ge=0, description="AdamW's.")
+    clip_low: float = Field(0.2, ge=0, description="The ratio is clipped below at 1 - clip_low.")
+    clip_high: float = Field(0.3, ge=0, description="The ratio is clipped above at 1 + clip_high.")
+    kl: float = Field(
+        1e-2, ge=0, description="Weight of the KL divergence to the policy at the phase's start."
+    )
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradient clipping.")
+    micro_batch_size: int = Field(8, ge=1, description="Completions per forward and backward pass.")
+    checkpoint_every: int = Field(
+        1, ge=1, description="Steps between checkpoints inside a phase; a killed run goes on from the last."
+    )
+
+
+class Phase(Section):
+    """What the two trained phases share."""
+
+    steps: int = Field(20, ge=0, description="Optimizer steps; 0 leaves the role untrained.")
+    prompts_per_step: int = Field(8, ge=1, description="Prompts per optimizer step.")
+    group_size: int = Field(8, ge=2, description="G: completions per prompt.")
+    temperature: float = Field(1.0, gt=0, description="Sampling temperature of the rollouts.")
+    max_tokens: int = Field(4096, ge=1, description="Length limit of a completion, in tokens.")
+
+
+class QuestionerPhase(Phase):
+    """The Questioner's phase."""
+
+    types: list[str] = Field(
+        ["multiple choice", "numerical", "yes/no", "short answer"],
+        min_length=1,
+        description="Question types the Questioner may choose from.",
+    )
+    max_tokens: int = Field(1024, ge=1, description="Length limit of a question with its tags, in tokens.")
+
+
+class Curation(Section):
+    """From questions to silver examples."""
+
+    questions_per_image: int = Field(8, ge=1, description="N: questions per picture.")
+    images: int | None = Field(
+        None, ge=1, description="Ask about so many pictures (drawn by seed); all if absent."
+    )
+    budget: int = Field(2048, ge=1, description="Keep at most so many silver examples (drawn by seed).")
+
+
+class Evaluation(Section):
+    """Accuracy before the first and after every iteration."""
+
+    benchmarks: list[str] = Field(
+        ["pocket-dusk"], description="Ids, see `visplay benchmarks`, or YAML files of your own."
+    )
+    sources: dict[str, Path] = Field({}, description="Benchmark id: local copy of its data.")
+    limit: int = Field(1000, ge=1, description="Questions per benchmark, drawn by `seed`.")
+    full_at_end: bool = Field(
+        False, description="After the last iteration, ask base and Reasoner every question and compare."
+    )
+    contamination_bits: int = Field(
+        10,
+        ge=-1,
+        le=256,
+        description="Report training pictures whose pHash is so near a benchmark's; -1 is off.",
+    )
+    split: Literal["held-out", "development"] = Field("held-out", description="Pocket scenes to ask about.")
+    maj_k: int = Field(8, ge=1, description="Samples for majority voting.")
+    maj_limit: int = Field(1000, ge=0, description="Questions that get the majority vote; 0 is off.")
+    blind_limit: int = Field(1000, ge=0, description="Questions asked again with a grey picture; 0 is off.")
+    seed: int = Field(0, ge=0, description="Draws subsets and, on pocket, the scenes.")
+
+
+class Guards(Section):
+    """Against collapse over many iterations; all off by default. docs/health.md has sources and findings."""
+
+    base_questions: float = Field(
+        0.0, ge=0, le=1, description="Of the curated pictures, asked about by the base model."
+    )
+    replay: float = Field(
+        0.0, ge=0, le=0.9, description="Of the Reasoner's prompts, silver examples of earlier iterations."
+    )
+    anchors: float = Field(
+        0.0, ge=0, le=0.9, description="Of the Reasoner's prompts, labelled examples (R-Few)."
+    )
+    anchor_benchmark: str = Field(
+        "", description="Where they come from: a benchmark id, its development split, or a YAML file."
+    )
+    anchor_limit: int = Field(64, ge=1, description="So many labelled examples (drawn by seed).")
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.anchors and not self.anchor_benchmark:
+            raise ValueError("guards.anchors needs guards.anchor_benchmark: where labelled examples are")
+        if self.anchors + self.replay > 0.9:
+            raise ValueError(
+                f"guards.anchors + guards.replay must leave a tenth for new examples, got {self.anchors} + "
+                f"{self.replay}"
+            )
+        return self
+
+
+class Limits(Section):
+    """What is healthy; beyond a limit an alarm is raised, null is off. docs/health.md has what each means."""
+
+    min_valid: float | None = Field(0.5, description="Of the questions, well-formed.")
+    min_answerable: float | None = Field(0.5, description="Of the valid questions, answerable if known.")
+    min_distinct: float | None = Field(0.1, description="Of the valid questions, different ones.")
+    max_redundancy: float | None = Field(0.5, description="Of the questions about one picture, alike.")
+    max_same_question: float | None = Field(0.2, description="Of the valid questions, one and the same.")
+    max_repeated: float | None = Field(
+        0.95, description="Of the valid questions, asked in an iteration before."
+    )
+    min_kept: float | None = Field(0.02, description="Of the valid questions, informative.")
+    max_low_confidence: float | None = Field(0.5, description="Of the voted questions, c < 0.25.")
+    min_silver_accuracy: float | None = Field(0.3, description="Of the kept silver answers, right if known.")
+    min_probe_silver: float | None = Field(0.3, description="Of the probe's in-band votes, right.")
+    max_blind_answers: float | None = Field(
+        0.8, description="Of the kept questions, answered so without image."
+    )
+    max_same_answer: float | None = Field(0.8, description="Of the benchmark answers, one and the same.")
+    min_parsed: float | None = Field(0.5, description="Of the benchmark answers, in a box.")
+    max_truncated: float | None = Field(0.5, description="Of the training completions, cut off.")
+    max_no_spread: float | None = Field(0.9, description="Of the training groups, with equal rewards.")
+    max_kl: float | None = Field(1.0, description="Nats from the phase's start.")
+    min_entropy: float | None = Field(0.001, description="Nats per token, at a phase's end.")
+    max_ratio_error: float | None = Field(
+        0.5, description="Mean importance ratio from 1: engine against trainer."
+    )
+    min_accuracy_change: float | None = Field(0.0, description="Against the base, where called worse.")
+
+
+class Health(Section):
+    """What to do when an iteration's figures say that the method has gone wrong."""
+
+    action: Literal["warn", "stop", "roll_back"] = Field(
+        "warn",
+        description="`stop` ends the run after the iteration; `roll_back` goes on from the best one so far.",
+    )
+    probe: str | None = Field(
+        None, description="Which of the benchmarks says what is best; absent: the first of them."
+    )
+    patience: int | None = Field(
+        None, ge=1, description="End the run after so many iterations without a better probe; absent: never."
+    )
+    blind_questions: int = Field(
+        64,
+        ge=0,
+        description="Kept questions answered once more with a grey picture (drawn by seed); 0 is off.",
+    )
+    limits: Limits = Limits()
+
+
+class Checkpoints(Section):
+    """Which adapters stay; rollouts, silver sets and samples always do."""
+
+    keep_last: int | None = Field(
+        None, ge=1, description="Keep those of so many last iterations and of the best one; all if absent."
+    )
+
+
+class Rewards(BaseModel):
+    """A preset and the values that differ from it, e.g. `rewards.samples=5`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    preset: str = Field("paper", description="paper, official, rzero or soft.")
+    questioner_terms: dict[str, float] = Field({}, description="Own rewards, `module:function: weight`.")
+    reasoner_terms: dict[str, float] = Field({}, description="The same for the Reasoner.")
+
+    def resolve(self) -> rewards.Preset:
+        """The values to use.
+
+        Raises:
+            ValueError: an unknown preset or value.
+        """
+        return rewards.preset(self.preset, **(self.model_extra or {}))
+
+    def terms(self, role: Literal["questioner", "reasoner"]) -> list[rewards.Term]:
+        """The rewards of one's own, imported by name.
+
+        Raises:
+            ConfigError: a name that cannot be imported.
+        """
+        chosen = self.questioner_terms if role == "questioner" else self.reasoner_terms
+        return [
+            rewards.Term(
+                name=name.rpartition(":")[2], weight=weight, function=named(name, key=f"rewards.{role}_terms")
+            )
+            for name, weight in chosen.items()
+        ]

@@ -1,0 +1,1 @@
+"""Pictures and rows in: folders, parquet, saved datasets."""

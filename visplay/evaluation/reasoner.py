@@ -1,0 +1,62 @@
+"""Who answers an evaluation: what a target names, loaded into an engine, with what tells it from others."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig
+
+from visplay.config.sections import Engine, Model
+from visplay.evaluation.sampling import Reasoner
+from visplay.evaluation.target import Target
+from visplay.models.engines import start_engine
+
+
+def open_reasoner(target: Target, engine: Engine, *, chunk: int) -> tuple[Reasoner, dict[str, object]]:
+    """Load what a target names; returns who answers, and what an evaluation notes of it.
+
+    Args:
+        target: its base VLM and adapter.
+        engine: what generates; on vLLM a base alone gets an engine without room for adapters.
+        chunk: items asked at once.
+
+    Raises:
+        ConfigError: the base VLM or the engine cannot be had.
+    """
+    path = target.adapter.path
+    rank = int(json.loads((path / "adapter_config.json").read_text())["r"]) if path else 1
+    sync: dict[str, Any] = {} if path else {"sync": "merged"}
+    started = start_engine(target.model, engine.model_copy(update=sync), lora_rank=rank, logs=Path())
+    started.publish(target.adapter)
+    digest, adapter_digest = model_digest(target.model), folder_digest(path) if path else ""
+    reasoner = Reasoner(
+        engine=started, adapter=target.adapter, model_digest=digest, adapter_digest=adapter_digest,
+        backend=engine.backend, chunk=chunk,
+    )  # fmt: skip
+    about: dict[str, object] = {
+        "name": target.name, "model": target.model.path, "model_digest": digest,
+        "adapter_digest": adapter_digest, "engine": engine.backend,
+    }  # fmt: skip
+    return reasoner, about
+
+
+def model_digest(model: Model) -> str:
+    """What tells one base VLM from another: hub id and commit, or a hash of the folder's files."""
+    source = Path(model.source)
+    if source.is_dir():
+        return folder_digest(source)
+    config = AutoConfig.from_pretrained(
+        model.path, revision=model.revision, trust_remote_code=model.trust_remote_code
+    )
+    return f"{model.path}@{config._commit_hash or model.revision or 'main'}"
+
+
+def folder_digest(folder: Path) -> str:
+    """Hash of the files of a folder, by name and content, first 16 hex digits."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "README.md"):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]

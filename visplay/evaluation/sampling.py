@@ -1,0 +1,201 @@
+"""Ask a benchmark and store every sample; what is stored already is not asked again."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from rollouts.engine import AdapterVersion, Completion, Prompt, RolloutEngine, Sampling
+from visplay.errors import AdapterMismatch, EngineError
+from visplay.evaluation.items import Item
+from visplay.evaluation.prompts import item_prompt
+from visplay.evaluation.records import (
+    Record,
+    append_records,
+    generation_key,
+    new_record,
+    picture_digest,
+    read_records,
+    scored,
+    write_records,
+)
+from visplay.seeds import mix_seed
+
+THUMBNAIL = 240  # pixels of the longer side of a kept picture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reasoner:
+    """Who answers.
+
+    Attributes:
+        engine: with `adapter` published.
+        adapter: which version answers.
+        model_digest: tells the base VLM from every other.
+        adapter_digest: tells the adapter's weights from every other; empty for the base alone.
+        backend: the engine's name; engines round differently, so their samples are not mixed.
+        chunk: items asked at once; part of what decides a completion to the last bit.
+    """
+
+    engine: RolloutEngine
+    adapter: AdapterVersion
+    model_digest: str
+    adapter_digest: str
+    backend: str
+    chunk: int = 64
+
+
+def evaluate_items(
+    reasoner: Reasoner,
+    items: Sequence[Item],
+    *,
+    benchmark: str,
+    sampling: Sampling,
+    path: Path,
+    pictures: Path | None = None,
+    advance: Callable[[str], None] = lambda _: None,
+) -> list[Record]:
+    """Ask every item `sampling.n` times and write `path`, one line a sample, in the order of the items.
+
+    A chunk of items is asked as a whole or not at all, so that an evaluation which was interrupted writes
+    the same file as one which was not. A chunk that the engine failed on is asked item by item; an item that
+    fails again is stored with the status `engine_error` and asked anew next time.
+
+    Args:
+        reasoner: who answers.
+        items: what is asked.
+        benchmark: the benchmark's id.
+        sampling: how; its seed is mixed with each chunk's place.
+        path: the file of samples; `path` + `.unfinished` holds the chunks done so far.
+        pictures: folder for a small copy of each picture, for the pages that show them.
+        advance: told of each chunk.
+
+    Raises:
+        EngineError: the engine failed on every item of a chunk: it is the engine, not the items.
+        AdapterMismatch: it answered with other weights than it was asked for.
+    """
+    unfinished = path.with_name(path.name + ".unfinished")
+    stored: dict[str, Record] = {}
+    for file in (path, unfinished):
+        if file.exists():
+            stored |= {r["generation"]: r for r in read_records(file) if r["output"] is not None}
+    records: list[Record] = []
+    for start in range(0, len(items), reasoner.chunk):
+        chunk = items[start : start + reasoner.chunk]
+        prompts = [item_prompt(item) for item in chunk]
+        blank = _blank(reasoner, chunk, prompts, benchmark=benchmark, sampling=sampling, pictures=pictures)
+        if all(record["generation"] in stored for record in blank):
+            # Gold, groups and words are the benchmark's as it is now; only the completion is taken over.
+            done = [scored(_answered_as(record, stored[record["generation"]])) for record in blank]
+        else:
+            own = replace(sampling, seed=mix_seed(sampling.seed, benchmark, start))
+            answers = _ask(reasoner, prompts, own)
+            done = [scored(_answered(r, a)) for r, a in zip(blank, answers, strict=True)]
+            append_records(unfinished, done)
+        records += done
+        advance(benchmark)
+    write_records(path, records)
+    unfinished.unlink(missing_ok=True)
+    return records
+
+
+def _blank(
+    reasoner: Reasoner, items: Sequence[Item], prompts: Sequence[Prompt], *, benchmark: str,
+    sampling: Sampling, pictures: Path | None,
+) -> list[Record]:  # fmt: skip
+    made = []
+    for item, prompt in zip(items, prompts, strict=True):
+        digests = [picture_digest(image) for image in prompt.images]
+        if pictures is not None:
+            for digest, image in zip(digests, prompt.images, strict=True):
+                _keep(image, pictures / f"{digest}.png")
+        for sample in range(sampling.n):
+            generation = generation_key(
+                prompt, pictures=digests, model=reasoner.model_digest, adapter=reasoner.adapter_digest,
+                engine=reasoner.backend, sampling=sampling, sample=sample,
+            )  # fmt: skip
+            made.append(
+                new_record(
+                    item, prompt, benchmark=benchmark, generation=generation, sample=sample, pictures=digests
+                )
+            )
+    return made
+
+
+def _ask(reasoner: Reasoner, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion | str]:
+    """[prompts * n] completions, or what the engine said in place of one."""
+    answers: dict[int, list[Completion] | str] = {}
+    for group in _alike(prompts):
+        own = [prompts[i] for i in group]
+        try:
+            groups: Sequence[list[Completion] | str] = _generate(reasoner, own, sampling)
+        except AdapterMismatch:
+            raise
+        # Engines raise what their backend raises: out of memory, a lost server, a picture too large. None of
+        # it is the model's answer, and one bad item must not take its neighbours along.
+        except Exception:
+            groups = [_alone(reasoner, prompt, sampling) for prompt in own]
+        answers |= dict(zip(group, groups, strict=True))
+    failures = [answer for answer in answers.values() if isinstance(answer, str)]
+    if len(failures) == len(prompts):
+        raise EngineError(
+            f"the engine failed on each of {len(prompts)} prompts; the last one: {failures[-1]}"
+        )
+    listed: list[Completion | str] = []
+    for i in range(len(prompts)):
+        answer = answers[i]
+        listed += [answer] * sampling.n if isinstance(answer, str) else answer
+    return listed
+
+
+def _alone(reasoner: Reasoner, prompt: Prompt, sampling: Sampling) -> list[Completion] | str:
+    try:
+        return _generate(reasoner, [prompt], sampling)[0]
+    except AdapterMismatch:
+        raise
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"[:500]
+
+
+def _generate(reasoner: Reasoner, prompts: Sequence[Prompt], sampling: Sampling) -> list[list[Completion]]:
+    groups = reasoner.engine.generate(prompts, adapter=reasoner.adapter, sampling=sampling)
+    for completion in (completion for group in groups for completion in group):
+        if completion.adapter != reasoner.adapter:
+            raise AdapterMismatch(
+                f"asked {reasoner.adapter} for a completion and got one of {completion.adapter}"
+            )
+    return groups
+
+
+def _alike(prompts: Sequence[Prompt]) -> Iterator[list[int]]:
+    """Prompts with and without pictures apart: processors take no mixture."""
+    for with_pictures in (True, False):
+        group = [i for i, prompt in enumerate(prompts) if bool(prompt.images) is with_pictures]
+        if group:
+            yield group
+
+
+def _answered(record: Record, answer: Completion | str) -> Record:
+    if isinstance(answer, str):
+        return {**record, "error": answer}
+    said: dict[str, Any] = {
+        "output": answer.text, "finish": answer.finish_reason, "tokens": len(answer.token_ids),
+    }  # fmt: skip
+    return {**record, **said}
+
+
+def _answered_as(record: Record, stored: Record) -> Record:
+    return {**record, **{name: stored[name] for name in ("output", "finish", "tokens", "error")}}
+
+
+def _keep(image: Image.Image, path: Path) -> None:
+    """A small copy, once; the name is the picture's own digest."""
+    if path.exists():
+        return
+    small = image.copy()
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    scratch = path.with_suffix(".partial")
+    small.save(scratch, format="PNG")
+    scratch.replace(path)

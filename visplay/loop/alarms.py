@@ -1,0 +1,248 @@
+"""Alarms: figures of one iteration against their limits, and which iteration to go back to."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow.parquet as pq
+
+from visplay.config.loading import check_config, read_config
+from visplay.config.sections import Limits
+from visplay.loop.health import calibration_error
+from visplay.storage import read_jsonl
+
+FEWEST = 20  # votes inside the band below which their accuracy says too little
+RATIO = "sampling/importance_sampling_ratio/mean"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """A figure that is watched.
+
+    Attributes:
+        figure: key of `iteration_figures`.
+        limit: key of `health.limits`.
+        side: whether the limit is the least or the most that is healthy.
+        meaning: what a figure beyond it says about the run.
+    """
+
+    figure: str
+    limit: str
+    side: Literal["least", "most"]
+    meaning: str
+
+
+# What is known to go wrong, each with what one sees of it.
+WATCHED = (
+    Watched(
+        figure="valid", limit="min_valid", side="least",
+        meaning="the Questioner no longer writes well-formed questions",
+    ),
+    Watched(
+        figure="distinct", limit="min_distinct", side="least",
+        meaning="the Questioner asks the same again and again (R-Zero's collapse without its penalty)",
+    ),
+    Watched(
+        figure="answerable", limit="min_answerable", side="least",
+        meaning="most questions have no answer in their picture; uncertainty is rewarded all the same",
+    ),
+    Watched(
+        figure="redundancy", limit="max_redundancy", side="most",
+        meaning="the questions about one picture are all alike",
+    ),
+    Watched(
+        figure="same_question", limit="max_same_question", side="most",
+        meaning="one question is asked of many pictures",
+    ),
+    Watched(
+        figure="repeated", limit="max_repeated", side="most",
+        meaning="the Questioner asks what it asked in earlier iterations",
+    ),
+    Watched(
+        figure="kept", limit="min_kept", side="least",
+        meaning="hardly any question is informative: votes agree, or scatter, on nearly all",
+    ),
+    Watched(
+        figure="low_confidence", limit="max_low_confidence", side="most",
+        meaning="votes scatter: the questions may be ambiguous instead of hard",
+    ),
+    Watched(
+        figure="silver_accuracy", limit="min_silver_accuracy", side="least",
+        meaning="most silver answers that training used are wrong",
+    ),
+    Watched(
+        figure="probe_silver", limit="min_probe_silver", side="least",
+        meaning="on labelled questions, votes of moderate confidence are mostly wrong",
+    ),
+    Watched(
+        figure="blind_answers", limit="max_blind_answers", side="most",
+        meaning="most kept questions are answered the same without the picture",
+    ),
+    Watched(
+        figure="same_answer", limit="max_same_answer", side="most",
+        meaning="the Reasoner gives one answer to nearly everything",
+    ),
+    Watched(
+        figure="parsed", limit="min_parsed", side="least",
+        meaning="the Reasoner no longer boxes its answers",
+    ),
+    Watched(
+        figure="truncated", limit="max_truncated", side="most",
+        meaning="most completions reach the length limit; raise max_tokens or look for endless text",
+    ),
+    Watched(
+        figure="no_spread", limit="max_no_spread", side="most",
+        meaning="most groups have equal rewards and teach nothing",
+    ),
+    Watched(
+        figure="kl", limit="max_kl", side="most", meaning="the policy has run far from the phase's start",
+    ),
+    Watched(
+        figure="entropy", limit="min_entropy", side="least",
+        meaning="a role answers without any variation, so groups have nothing to tell apart",
+    ),
+    Watched(
+        figure="ratio_error", limit="max_ratio_error", side="most",
+        meaning="engine and trainer disagree about the probability of what was sampled",
+    ),
+    Watched(
+        figure="accuracy_change", limit="min_accuracy_change", side="least",
+        meaning="the Reasoner is worse than the base, as far as interval and exact test can say",
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """A figure beyond its limit."""
+
+    figure: str
+    value: float
+    limit: float
+    key: str
+    meaning: str
+
+    def __str__(self) -> str:
+        return f"{self.figure} is {self.value:.3g}, {self.key} {self.limit:g}: {self.meaning}"
+
+
+def check(figures: Mapping[str, float | None], limits: Limits) -> list[Alarm]:
+    """The figures beyond their limits; a figure that is not known raises none, a limit of None is off."""
+    found = []
+    for watched in WATCHED:
+        value, limit = figures[watched.figure], getattr(limits, watched.limit)
+        if value is None or limit is None:
+            continue
+        if value < limit if watched.side == "least" else value > limit:
+            found.append(
+                Alarm(
+                    figure=watched.figure, value=value, limit=limit, key=f"health.limits.{watched.limit}",
+                    meaning=watched.meaning,
+                )
+            )  # fmt: skip
+    return found
+
+
+def iteration_figures(run: Path, iteration: int, *, probe: str | None = None) -> dict[str, float | None]:
+    """Everything that is watched of one iteration, and more to look at; None where it is not known.
+
+    All from what the iteration has stored. Shares in [0, 1] are, of the questions, `valid`; of the valid
+    ones `answerable` (where truth is known), `distinct`, `clusters`, `new_clusters`, `same_question`
+    (the most frequent one), `repeated` (asked in an iteration before) and `kept`; `redundancy` of the
+    questions about one picture (0 none, 1 all alike); `low_confidence` (c < 0.25) of those voted on;
+    `silver_accuracy` of the kept ones whose truth is known, `blind_answers` of those asked again with a
+    grey picture; `same_answer`, the largest share of one answer, and `parsed` of all benchmark answers;
+    `probe_silver`, right among the probe's majority answers inside the informative band, None for fewer
+    than `FEWEST`. Of the training completions, as mean of a phase and the worse one's, `truncated`,
+    `no_spread` (groups of equal rewards). At the end of a phase, the worse one's: `kl` and `entropy`, in
+    nats per token. `ratio_error` is the largest distance of a step's mean importance ratio from 1,
+    `grad_norm` the largest before clipping. `questioner_tokens` and `reasoner_tokens` are mean lengths
+    of completions. `calibration_error` is in [0, 1]. `probe_accuracy` is greedy. `accuracy_change` is
+    the largest loss against the base that is called worse, in [-1, 0]; 0 where none is.
+    """
+    folder = run / f"iteration-{iteration}"
+    asked = _read_json(folder / "curation" / "summary.json")
+    silver, blind = (asked["silver_accuracy"] or {}).get("kept"), asked["blind_answers"]
+    phases = {name: read_jsonl(folder / name / "metrics.jsonl") for name in ("questioner", "reasoner")}
+    trained = [rows for rows in phases.values() if rows]
+    samples = pq.read_table(folder / "evaluation" / "samples.parquet").to_pylist()
+    answers = [row["answer"] for row in samples]
+    measured = _read_json(folder / "evaluation" / "summary.json")["benchmarks"]
+    probe = probe or next(iter(measured))
+    valid = max(1, asked["valid"])
+    return {
+        "valid": asked["valid"] / asked["questions"],
+        "answerable": asked["answerable"] / valid if asked["answerable"] is not None else None,
+        "distinct": asked["distinct"] / valid,
+        "clusters": asked["clusters"] / valid,
+        "new_clusters": asked["new_clusters"] / valid,
+        "redundancy": asked["redundancy"],
+        "same_question": asked["most_frequent"] / valid,
+        "repeated": asked["repeated"] / valid,
+        "kept": asked["kept"] / valid,
+        "low_confidence": asked["low_confidence"],
+        "silver_accuracy": silver["value"] if silver else None,
+        "probe_silver": _probe_silver([row for row in samples if row["benchmark"] == probe], run),
+        "calibration_error": calibration_error(asked["calibration"]) if asked["calibration"] else None,
+        "blind_answers": blind["value"] if blind else None,
+        "same_answer": _largest_share(answers),
+        "parsed": sum(answer is not None for answer in answers) / len(answers),
+        "truncated": max((_mean(rows, "completions/clipped_ratio") for rows in trained), default=None),
+        "no_spread": max((_mean(rows, "frac_reward_zero_std") for rows in trained), default=None),
+        "kl": max((rows[-1]["kl"] for rows in trained if "kl" in rows[-1]), default=None),
+        "entropy": min((rows[-1]["entropy"] for rows in trained), default=None),
+        "ratio_error": max(
+            (abs(row[RATIO] - 1) for rows in trained for row in rows if RATIO in row), default=None
+        ),
+        "grad_norm": max((row["grad_norm"] for rows in trained for row in rows), default=None),
+        **{
+            f"{name}_tokens": _mean(rows, "completions/mean_length") if rows else None
+            for name, rows in phases.items()
+        },
+        "probe_accuracy": measured[probe]["accuracy"]["value"],
+        "accuracy_change": min(
+            (b["paired"]["difference"] for b in measured.values() if b["paired"]["verdict"] == "worse"),
+            default=0.0,
+        ),
+    }
+
+
+def best_iteration(run: Path, *, last: int, probe: str | None = None) -> int:
+    """The iteration, up to `last`, that is most accurate on the probe; the earliest of equals.
+
+    The probe is a measured benchmark, the first one by default.
+    """
+    accuracy = []
+    for iteration in range(last + 1):
+        measured = _read_json(run / f"iteration-{iteration}" / "evaluation" / "summary.json")["benchmarks"]
+        accuracy.append(measured[probe or next(iter(measured))]["accuracy"]["value"])
+    return accuracy.index(max(accuracy))
+
+
+def out_of_patience(run: Path, iteration: int, *, patience: int | None, probe: str | None = None) -> bool:
+    """Whether the probe has not become better for `patience` iterations; never where that is None."""
+    return patience is not None and iteration - best_iteration(run, last=iteration, probe=probe) >= patience
+
+
+def _probe_silver(rows: Sequence[Mapping[str, Any]], run: Path) -> float | None:
+    """Of the probe's majority answers that curation would keep, the share that is right."""
+    preset = check_config(read_config(run / "config.yaml")).rewards.resolve()
+    voted = [row for row in rows if row["majority_correct"] is not None and row["majority"] is not None]
+    band = [r for r in voted if preset.low <= r["majority_confidence"] <= preset.high]
+    return sum(r["majority_correct"] for r in band) / len(band) if len(band) >= FEWEST else None
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def _largest_share(answers: Sequence[str | None]) -> float | None:
+    counts = Counter(answer for answer in answers if answer is not None)
+    return max(counts.values()) / len(answers) if counts else None
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> float:
+    return sum(row[key] for row in rows) / len(rows)

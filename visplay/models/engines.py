@@ -1,0 +1,111 @@
+"""The rollout engine that the configuration names."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rollouts.chat import Chat
+from rollouts.engine import EngineUnavailable, RolloutEngine
+from rollouts.server_engine import ServerEngine
+from rollouts.servers.launch import Server, reserved_rank
+from rollouts.transformers_engine import TransformersEngine
+from visplay.config.sections import Engine, Model
+from visplay.errors import ConfigError, EngineError
+from visplay.models.policy import load_base, load_processor, picture_size
+
+MAX_ADAPTERS = 3  # the frozen Reasoner, the current policy and the one that comes in
+# What vLLM 0.32 needs on a CPU; engine.vllm overrides each.
+CPU_DEFAULTS: dict[str, Any] = {
+    "enforce_eager": True,  # else it compiles for minutes
+    "kv_cache_memory_bytes": 1 << 30,  # else it takes nine tenths of the memory
+    # A seeded request whose prefill is cut in two ends in `CPU Generator does not use offset`.
+    "enable_chunked_prefill": False,
+}
+
+
+def start_engine(
+    model: Model, engine: Engine, *, lora_rank: int, logs: Path, api_key: str | None = None
+) -> RolloutEngine:
+    """The engine that the configuration names, with base VLMs of its own.
+
+    Args:
+        model: the base VLM.
+        engine: what generates.
+        lora_rank: of the adapters that will be published.
+        logs: where servers that are started here write their logs.
+        api_key: of the servers, where they ask for one.
+
+    Raises:
+        ConfigError: an engine that is not installed, or options that it does not know.
+    """
+    if engine.backend == "transformers":
+        return TransformersEngine(*load_base(model), batch_size=engine.batch_size)
+    same = {"revision": model.revision, "trust_remote_code": model.trust_remote_code}
+    chat = Chat.load(load_processor(model), model.source, **same)
+    options = vllm_options(model, engine, chat.processor)
+    if engine.backend == "vllm":
+        return _vllm(model, engine, chat=chat, lora_rank=lora_rank, options=options)
+    servers: list[str | Server] = list(engine.urls) or list(
+        _replicas(model, engine, lora_rank=lora_rank, logs=logs, options=options)
+    )
+    try:
+        return ServerEngine(
+            servers, chat=chat, max_adapters=MAX_ADAPTERS, concurrency=engine.concurrency, api_key=api_key
+        )
+    except EngineUnavailable as error:
+        raise EngineError(f"engine.backend=server: {error}") from error
+
+
+def vllm_options(model: Model, engine: Engine, processor: Any) -> dict[str, Any]:
+    """Arguments of vLLM's engine, in process or served."""
+    options: dict[str, Any] = model.model_dump(include={"dtype", "revision", "trust_remote_code"})
+    options |= CPU_DEFAULTS if runs_on_cpu(model) else {}
+    if size := picture_size(model, processor):
+        options["mm_processor_kwargs"] = {"size": size}
+    return options | engine.vllm
+
+
+def runs_on_cpu(model: Model) -> bool:
+    """Whether the base VLM runs on the CPU."""
+    return model.device == "cpu" or (model.device == "auto" and not torch.cuda.is_available())
+
+
+def _replicas(
+    model: Model, engine: Engine, *, lora_rank: int, logs: Path, options: dict[str, Any]
+) -> list[Server]:
+    try:
+        rank = reserved_rank(lora_rank)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    logs.mkdir(parents=True, exist_ok=True)
+    return [
+        Server(
+            model.source, lora_rank=rank, max_adapters=MAX_ADAPTERS, log=logs / f"{i}.log",
+            device=engine.devices[i] if engine.devices else None, options=options,
+        )
+        for i in range(engine.replicas)
+    ]  # fmt: skip
+
+
+def _vllm(
+    model: Model, engine: Engine, *, chat: Chat, lora_rank: int, options: dict[str, Any]
+) -> RolloutEngine:
+    try:
+        from rollouts.vllm_engine import VllmEngine
+    except ImportError as error:
+        raise ConfigError(
+            f"engine.backend: vLLM cannot be imported ({error}); docs/engines.md says how to install it, or "
+            "take the engine transformers"
+        ) from error
+    if engine.sleep and runs_on_cpu(model):
+        raise ConfigError("engine.sleep: vLLM can only sleep on a GPU; set engine.sleep=false")
+    try:
+        return VllmEngine(
+            model.source, chat=chat, lora_rank=lora_rank, sync=engine.sync, sleep=engine.sleep,
+            **options,
+        )  # fmt: skip
+    except TypeError as error:
+        raise ConfigError(f"engine.vllm: {error}") from error
+    except ValueError as error:  # vLLM's own checks, and ours of the rank
+        raise ConfigError(f"engine.vllm or model: {error}") from error

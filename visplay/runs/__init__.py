@@ -1,0 +1,1 @@
+"""The run folder: steps, adapter versions, results, trackers, and how a command ends."""

@@ -1,0 +1,28 @@
+"""What a run has left, read without its images, its model or anything that its configuration names."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from visplay.config.loading import Config, check_config, read_config
+from visplay.errors import RunError
+
+
+def run_config(run: Path) -> Config:
+    """The configuration of a run.
+
+    Raises:
+        RunError: the folder is not a run's.
+    """
+    if not (run / "config.yaml").is_file():
+        raise RunError(f"{run} holds no config.yaml, so it is not a run's folder; give runs/NAME")
+    return check_config(read_config(run / "config.yaml"))
+
+
+def read_summaries(run: Path) -> dict[int, dict[str, Any]]:
+    """The finished evaluations of a run: iteration -> benchmark -> figures."""
+    found = {}
+    for path in run.glob("iteration-*/evaluation/summary.json"):
+        iteration = int(path.parts[-3].removeprefix("iteration-"))
+        found[iteration] = json.loads(path.read_text())["benchmarks"]
+    return dict(sorted(found.items()))

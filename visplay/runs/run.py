@@ -1,0 +1,271 @@
+"""The run directory: a sequence of steps, each an artifact that is there whole or not at all."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from visplay.config.loading import Config, completed_config, dump_config, flat_config, read_config
+from visplay.errors import CorruptArtifact, RunLocked, RunMismatch
+from visplay.storage import (
+    PARTIAL,
+    append_jsonl,
+    checksums,
+    damage,
+    read_jsonl,
+    sync_folder,
+    unbroken,
+    write_text,
+)
+
+PACKAGES = (
+    "visplay",
+    "torch",
+    "torchvision",
+    "transformers",
+    "trl",
+    "peft",
+    "datasets",
+    "accelerate",
+    "vllm",
+)
+
+
+# Keys and sections that may differ when a run is continued: how far it goes, and what decides no result. That
+# the pictures are the same ones, wherever they lie, is seen to when they have been read.
+MAY_CHANGE = {
+    "name", "output", "iterations", "threads", "images.source", "optimizer.checkpoint_every", "health",
+    "checkpoints", "report_to",
+}  # fmt: skip
+UNFINISHED = "unfinished"  # inside a step's folder: what only a stopped step needs
+SEAL = "checksums.json"  # inside a step's folder: written last, when everything else is on disk
+PRUNING, PRUNED = "pruning", "pruned.json"  # the step that removes old adapters, and its list of them
+
+
+class Run:
+    """One run's folder.
+
+    `step(name)` gives a scratch folder to write into. When the block ends without an error the folder is
+    sealed with the checksums of its files, renamed into place and noted in `journal.jsonl`. A step that the
+    journal has is not done again; one that was sealed but not noted when its process was killed is noted by
+    `take_up`, and one that was stopped finds what it had written to `UNFINISHED` in its scratch folder.
+    A seal names the one before it, so that a step is taken up only behind the step that it was made from.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._lock = FileLock(folder / "lock")
+
+    @contextmanager
+    def opened(self, config: Config) -> Iterator["Run"]:
+        """Take the lock, write or compare the configuration, clear what a killed process left behind.
+
+        Raises:
+            RunLocked: another process works on this run.
+            RunMismatch: the folder holds a run with another configuration.
+            CorruptArtifact: the configuration, the journal or a finished step was changed afterwards.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise RunLocked(f"another process works on {self.folder}") from error
+        try:
+            self._compare(config)
+            for leftover in self.folder.rglob(f"*{PARTIAL}"):
+                if leftover.is_file():  # a write cut short; scratch folders hold what a step goes on from
+                    leftover.unlink()
+            for number, entry in enumerate(self.journal(), start=1):
+                self._verify(number, entry)
+            write_text(self.folder / "config.yaml", dump_config(config))
+            write_text(self.folder / "versions.json", json.dumps(_versions(), indent=2))
+            yield self
+        finally:
+            self._lock.release()
+
+    def journal(self) -> list[dict[str, Any]]:
+        """The finished steps, oldest first.
+
+        Raises:
+            CorruptArtifact: a line is not as it was written.
+        """
+        path = self.folder / "journal.jsonl"
+        mend = (
+            "Restore the file, or remove that line and all after it: steps whose files are as they were are "
+            "noted again and not done again."
+        )
+        try:
+            entries = read_jsonl(path)
+        except CorruptArtifact as error:
+            raise CorruptArtifact(f"{error}. {mend}") from error
+        for number, entry in enumerate(entries, start=1):
+            if not isinstance(entry, dict) or "step" not in entry or entry.get("check") != _check(entry):
+                raise CorruptArtifact(f"{path}, line {number} is not as it was written. {mend}")
+        return entries
+
+    def has(self, name: str) -> bool:
+        """Whether a step is finished."""
+        return any(entry["step"] == name for entry in self.journal())
+
+    def take_up(self, name: str) -> bool:
+        """Note a step that was sealed when its process was killed; False where there is none."""
+        target, scratch = self._places(name)
+        for folder in (scratch, target):
+            if self._is_sealed(folder):
+                self._finish(name, sealed=folder)
+                return True
+        return False
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Path]:
+        """A scratch folder that becomes `folder/name` when the block succeeds, and stays when it doesn't."""
+        _, scratch = self._places(name)
+        (scratch / UNFINISHED).mkdir(parents=True, exist_ok=True)
+        for half_done in set(scratch.iterdir()) - {scratch / UNFINISHED}:
+            shutil.rmtree(half_done) if half_done.is_dir() else half_done.unlink()
+        yield scratch
+        files = checksums(scratch, sync=True, without=(UNFINISHED,))
+        write_text(scratch / SEAL, json.dumps({"after": self._last_seal(), "files": files}, indent=2))
+        self._finish(name, sealed=scratch)
+
+    def collect_metrics(self) -> None:
+        """Gather the numbers of all finished steps, each in its `metrics.jsonl`, in the run's own."""
+        files = [self.folder / entry["step"] / "metrics.jsonl" for entry in self.journal()]
+        write_text(self.folder / "metrics.jsonl", "".join(f.read_text() for f in files if f.exists()))
+
+    def pruned(self) -> list[str]:
+        """The folders of adapters that finished pruning steps list, relative to the run's own."""
+        steps = [entry["step"] for entry in self.journal()]
+        lists = [self.folder / step / PRUNED for step in steps if step.endswith(f"/{PRUNING}")]
+        try:
+            return [folder for path in lists for folder in json.loads(path.read_bytes())]
+        except (OSError, ValueError) as error:
+            raise CorruptArtifact(
+                f"the list of a pruning step cannot be read: {error}; restore it"
+            ) from error
+
+    def remove_pruned(self) -> None:
+        """Remove what pruning steps list; done again where a kill came between."""
+        for folder in self.pruned():
+            if (self.folder / folder).exists():
+                shutil.rmtree(self.folder / folder)
+
+    def is_open(self) -> bool:
+        """Whether a process, this one or another, works on this run now."""
+        if self._lock.is_locked:
+            return True
+        try:
+            with self._lock.acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    def _places(self, name: str) -> tuple[Path, Path]:
+        target = self.folder / name
+        return target, target.with_name(target.name + PARTIAL)
+
+    def _last_seal(self) -> str:
+        last = self.journal()[-1:]
+        return last[0].get("seal") or last[0]["sha256"] if last else ""
+
+    def _is_sealed(self, folder: Path) -> bool:
+        try:
+            seal = json.loads((folder / SEAL).read_bytes())
+            return seal["after"] == self._last_seal() and not damage(folder, seal["files"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def _finish(self, name: str, *, sealed: Path) -> None:
+        """Move a sealed folder to its place, unless it is there, and note it."""
+        target, scratch = self._places(name)
+        if sealed == scratch:
+            shutil.rmtree(scratch / UNFINISHED, ignore_errors=True)
+            if target.exists():  # its line was taken out of the journal
+                shutil.rmtree(target)
+        entry = {"step": name, "seal": hashlib.sha256((sealed / SEAL).read_bytes()).hexdigest()}
+        with unbroken():
+            if sealed == scratch:
+                os.replace(scratch, target)
+                sync_folder(target.parent)
+            append_jsonl(self.folder / "journal.jsonl", entry | {"check": _check(entry)})
+
+    def _compare(self, config: Config) -> None:
+        path = self.folder / "config.yaml"
+        if not path.exists():
+            return
+        try:
+            before = flat_config(completed_config(read_config(path)))
+        except CorruptArtifact as error:
+            raise CorruptArtifact(
+                f"{error}. Restore it, or remove it: the configuration that you give is then taken for the "
+                "run's own."
+            ) from error
+        after = flat_config(config.model_dump(mode="json"))
+        changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+        if any(key not in MAY_CHANGE and key.split(".")[0] not in MAY_CHANGE for key in changed):
+            raise RunMismatch(
+                f"{self.folder} holds a run with another configuration:\n"
+                + "\n".join(f"  {key}: {before.get(key)!r} -> {after.get(key)!r}" for key in changed)
+                + f"\nOnly {', '.join(sorted(MAY_CHANGE))} may change. Set the others back, give the run "
+                "another name (name=...), or remove the folder."
+            )
+
+    def _verify(self, number: int, entry: dict[str, Any]) -> None:
+        folder = self.folder / entry["step"]
+        damaged = self._damage(folder, entry)
+        if damaged:
+            more = f", nor are {len(damaged) - 1} more files there" if len(damaged) > 1 else ""
+            raise CorruptArtifact(
+                f"{damaged[0]} is not as it was when its step ended{more}. Restore it, or remove line "
+                f"{number} and all lines after it from {self.folder / 'journal.jsonl'}: then this step is "
+                "done again, and a later one if it was made from something else."
+            )
+
+    def _damage(self, folder: Path, entry: dict[str, Any]) -> list[Path]:
+        if not folder.is_dir():
+            return [folder]
+        if "seal" not in entry:  # of a version that noted one checksum for the whole step
+            return [] if _digest(folder) == entry["sha256"] else [folder]
+        try:
+            seal = (folder / SEAL).read_bytes()
+        except OSError:
+            return [folder / SEAL]
+        if hashlib.sha256(seal).hexdigest() != entry["seal"]:
+            return [folder / SEAL]
+        found = [folder / name for name in damage(folder, json.loads(seal)["files"])]
+        pruned = {self.folder / name for name in self.pruned()} if found else set()
+        return [path for path in found if not pruned & set(path.parents)]
+
+
+def _check(entry: dict[str, Any]) -> str | None:
+    """Of a line of the journal; None for one of a version that wrote none."""
+    if "sha256" in entry:
+        return None
+    said = json.dumps([entry["step"], entry.get("seal")])
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def _digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for name, own in checksums(folder).items():
+        digest.update(name.encode() + b"\0")
+        digest.update(bytes.fromhex(own))
+    return digest.hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions

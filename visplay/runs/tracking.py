@@ -1,0 +1,102 @@
+"""Metrics to TensorBoard, Weights & Biases and trackio: what the run's `metrics.jsonl` has, as it comes.
+
+TRL's own `report_to` would open one tracked run per phase and count steps from 0 in each; here a self-play
+run is one tracked run, whose step is the number of optimizer steps so far. The trackers are accelerate's, so
+that environment variables (`WANDB_MODE=offline`, `WANDB_PROJECT`, `TRACKIO_DIR` ...) work as elsewhere.
+"""
+
+import importlib.util
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from accelerate.tracking import GeneralTracker, TensorBoardTracker, TrackioTracker, WandBTracker
+
+from visplay.config.loading import Config, flat_config
+from visplay.errors import ConfigError
+from visplay.storage import write_text
+
+PROJECT = "visplay"  # the command line tells Weights & Biases unless WANDB_PROJECT does
+
+
+class Tracker:
+    """Sends a run's metrics to the trackers of `report_to`; with none it does nothing.
+
+    A run that goes on after a stop sends the steps of the phase under way again, with the same numbers, to
+    the same tracked run.
+
+    Args:
+        config: of the run, whose folder must exist if a tracker is named.
+
+    Raises:
+        ConfigError: a tracker is not installed.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.iteration = 0  # the one under way
+        self._steps = {"questioner": config.questioner.steps, "reasoner": config.reasoner.steps}
+        for name in config.report_to:
+            if importlib.util.find_spec(name) is None:
+                raise ConfigError(f"report_to: {name} is not installed; pip install {name}")
+        if config.report_to:
+            PartialState()  # accelerate's trackers do not start without it; a trainer makes its own
+        self._trackers = [_open(name, config) for name in config.report_to]
+
+    def log_step(self, phase: str, row: Mapping[str, float]) -> None:
+        """Send the metrics of one optimizer step of a phase."""
+        before = sum(self._steps.values()) * (self.iteration - 1)
+        before += self._steps["questioner"] if phase == "reasoner" else 0
+        values = {f"{phase}/{name}": value for name, value in row.items() if name != "step"}
+        self._log(values, step=before + int(row["step"]))
+
+    def log_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Send what a finished step of the run has found: every number, by its path in the row."""
+        for row in rows:
+            values = {k: v for k, v in row.items() if k not in ("iteration", "phase")}
+            named = {f"{row['phase']}/{name}": value for name, value in _numbers(values)}
+            self._log(named, step=sum(self._steps.values()) * int(row["iteration"]))
+
+    def close(self) -> None:
+        """Let the trackers send what they hold."""
+        for tracker in self._trackers:
+            tracker.finish()
+
+    def _log(self, values: dict[str, float], *, step: int) -> None:
+        for tracker in self._trackers:
+            tracker.log(values, step=step)
+
+
+def _open(name: str, config: Config) -> GeneralTracker:
+    if name == "tensorboard":
+        tracker: Any = TensorBoardTracker("tensorboard", config.folder)
+    elif name == "wandb":
+        tracker = WandBTracker(
+            None, id=_identity(config.folder), name=config.name, resume="allow", dir=str(config.folder)
+        )
+    else:
+        tracker = TrackioTracker(PROJECT, name=f"{config.name}-{_identity(config.folder)}", resume="allow")
+    tracker.start()
+    if name != "tensorboard":
+        tracker.store_init_configuration(flat_config(config.model_dump(mode="json")))
+    return tracker
+
+
+def _identity(folder: Path) -> str:
+    """Drawn once and kept, so that a run that goes on is not another tracked run."""
+    path = folder / "tracking.json"
+    if not path.exists():
+        write_text(path, json.dumps({"id": uuid.uuid4().hex[:12]}))
+    return str(json.loads(path.read_text())["id"])
+
+
+def _numbers(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    found: list[tuple[str, float]] = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found += _numbers(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            found.append((prefix + name, float(value)))
+    return found
