@@ -30,7 +30,7 @@ from visplay.runs import checkpoints, run, tracking
 
 FUNCTIONS = {
     "journal and artifacts": [
-        (storage, "write_text"), (storage, "write_piece"), (storage, "read_piece"), (storage, "append_jsonl"),
+        (storage, "write_text"), (storage, "write_part"), (storage, "read_part"), (storage, "append_jsonl"),
         (table, "write_table"), (checkpoints, "keep_adapter"),
     ],
     "health": [

@@ -28,10 +28,11 @@ from rollouts.engine import AdapterVersion, Prompt, Sampling
 from rollouts.vllm_engine import VllmEngine
 from visplay.config.sections import Lora, Model
 from visplay.models.engines import CPU_DEFAULTS
-from visplay.models.policy import Policy, adapter_folder, load_base
-from visplay.models.preflight import stir, trainer_logprobs
+from visplay.models.policy import Policy, load_base
+from visplay.models.preflight import randomize_lora_b, trainer_logprobs
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.prompts import questioner_prompt, reasoner_prompt
+from visplay.runs.checkpoints import numbered
 
 POCKET = Model(path="pocket", dtype="float32")
 TYPES = ["numerical", "yes/no", "short answer"]
@@ -43,10 +44,10 @@ def start(policy: Policy, model: str, **options: Any) -> VllmEngine:
 
 
 def make_adapters(policy: Policy, folder: Path, count: int) -> list[AdapterVersion]:
-    adapters = [adapter_folder(folder, "shared", version) for version in range(count)]
+    adapters = [numbered(folder, "shared", version) for version in range(count)]
     for adapter in adapters:
         policy.create_adapter(adapter, seed=adapter.version)
-        stir(adapter, size=0.1, seed=adapter.version)
+        randomize_lora_b(adapter, size=0.1, seed=adapter.version)
     return adapters
 
 
@@ -128,7 +129,7 @@ def swaps(count: int) -> None:
                 assert worker.is_alive(), "the load has ended"
                 time.sleep(0.001)
             source = weights[i % 2]
-            new = adapter_folder(folder, "swapped", i)
+            new = numbered(folder, "swapped", i)
             shutil.copytree(source.path, new.path)
             engine.publish(new)
             (group,) = engine.generate([prompt], adapter=new, sampling=greedy)

@@ -21,7 +21,7 @@ from rewards.presets import Preset, preset
 from rewards.questioner import questioner_rewards
 from rewards.quotas import quota_excess
 from rewards.reasoner import reasoner_rewards
-from rewards.reward import Reward, Term
+from rewards.reward import Reward, Term, random_rewards
 from rewards.uncertainty import answer_entropy, entropy_difficulty, in_informative_band, uncertainty
 from rewards.voting import Vote, vote
 
@@ -52,6 +52,7 @@ __all__ = [
     "probed_groups",
     "questioner_rewards",
     "quota_excess",
+    "random_rewards",
     "reasoner_rewards",
     "remember",
     "remembered_similarity",

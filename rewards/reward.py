@@ -1,5 +1,6 @@
 """What every reward function gives, and how a function of one's own joins in."""
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,12 @@ class Reward:
 
     total: float
     parts: Mapping[str, float]
+
+
+def random_rewards(group: Sequence[Reward], *, seed: int) -> list[Reward]:
+    """Returns rewards of 0 or 1 drawn at random, a method's control; the real parts stay."""
+    rng = random.Random(seed)
+    return [Reward(total=float(rng.random() < 0.5), parts=reward.parts) for reward in group]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

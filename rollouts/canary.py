@@ -11,7 +11,7 @@ Reference = Callable[[Prompt, Sequence[int], float], Sequence[float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Agreement:
     """What the canaries saw where all is well.
 
     Attributes:
@@ -33,7 +33,7 @@ def check_engine(
     adapter: AdapterVersion,
     reference: Reference,
     tolerance: float,
-) -> Finding:
+) -> Agreement:
     """Publish a probe adapter, sample with and without it, and compare with the trainer.
 
     Args:
@@ -83,4 +83,4 @@ def check_engine(
             f"an adapter changes log-probs by no more than {max(disagreements):.2g}: it is not applied; "
             "check lora.targets, and that servers run with --enable-lora"
         )
-    return Finding(prompt_tokens=len(want), adapter_effect=max(disagreements), disagreement=agreement)
+    return Agreement(prompt_tokens=len(want), adapter_effect=max(disagreements), disagreement=agreement)

@@ -126,7 +126,7 @@ class RolloutEngine(Protocol):
         """
         ...
 
-    def rest(self) -> None:
+    def sleep(self) -> None:
         """The trainer works now: an engine that shares its GPU gives the memory back until the next call."""
         ...
 

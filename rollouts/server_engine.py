@@ -17,7 +17,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 
 from rollouts.chat import Chat, image_id
 from rollouts.engine import AdapterVersion, Completion, EngineUnavailable, Prompt, Sampling
-from rollouts.servers.fleet import Published, Roster
+from rollouts.servers.fleet import Fleet, Published
 from rollouts.servers.launch import Server
 from rollouts.servers.replica import Replica, ReplicaFault, ReplicaLost
 
@@ -74,9 +74,9 @@ class ServerEngine:
             )
             for s in servers
         ]  # fmt: skip
-        self._roster = Roster(replicas, max_adapters=max_adapters, check_every=check_every)
+        self._fleet = Fleet(replicas, max_adapters=max_adapters, check_every=check_every)
         try:
-            self._portal.call(self._roster.open, patience)
+            self._portal.call(self._fleet.open, patience)
         except BaseException:
             self.close()
             raise
@@ -84,7 +84,7 @@ class ServerEngine:
     @property
     def events(self) -> list[tuple[float, str, str]]:
         """(monotonic seconds, URL, `lost` or `back`) of every server taken out or back so far."""
-        return list(self._roster.events)
+        return list(self._fleet.events)
 
     def publish(self, adapter: AdapterVersion) -> None:
         """Load a version on every server that answers, or, where one refuses it, on none.
@@ -93,13 +93,13 @@ class ServerEngine:
             ValueError: a server refused the adapter.
             EngineUnavailable: no server answers.
         """
-        if adapter.path is None or self._roster.published(adapter):
+        if adapter.path is None or self._fleet.published(adapter):
             return
         name = f"{self._prefix}-{adapter.name}-{adapter.version}"
         published = Published(adapter=adapter, name=name, path=adapter.path.absolute())
 
         async def attempt() -> None:
-            await self._roster.publish(published)
+            await self._fleet.publish(published)
 
         with self._in_use:
             self._portal.call(self._patiently, attempt)
@@ -115,7 +115,7 @@ class ServerEngine:
             EngineUnavailable: no server answers, or what it answers is not what was asked for.
         """
         with self._in_use:
-            name = self._roster.use(adapter).name if adapter.path is not None else None
+            name = self._fleet.use(adapter).name if adapter.path is not None else None
             urls: dict[str, str] = {}
             groups = [
                 self._group(prompt, place=i, sampling=sampling, name=name, urls=urls)
@@ -124,13 +124,13 @@ class ServerEngine:
             answers = self._portal.call(self._answer_all, groups)
         return [self._completions(answer, adapter=adapter, sampling=sampling) for answer in answers]
 
-    def rest(self) -> None:
+    def sleep(self) -> None:
         """The servers have machines, or a part of this one, to themselves."""
 
     def close(self) -> None:
         """Let go of our adapters and stop the servers that we started."""
         try:
-            self._portal.call(self._roster.close)
+            self._portal.call(self._fleet.close)
             self._portal.call(self._client.aclose)
         finally:
             self._portal_context.__exit__(None, None, None)
@@ -163,13 +163,13 @@ class ServerEngine:
         faults: list[str] = []
 
         async def attempt() -> dict[str, Any]:
-            replica = _first(self._roster.alive(), route=group.route, skip=len(faults))
+            replica = _first(self._fleet.alive(), route=group.route, skip=len(faults))
             asked = group.model or replica.base
             try:
                 answer = await replica.generate(group.request | {"model": asked})
                 _check(answer, asked=asked, n=group.request["sampling_params"]["n"])
             except ReplicaLost:
-                self._roster.take_out(replica)
+                self._fleet.take_out(replica)
                 raise
             except ReplicaFault as fault:
                 faults.append(str(fault))

@@ -49,7 +49,7 @@ class TransformersEngine:
             self._model.delete_adapter(old)
             del self._loaded[old]
 
-    def rest(self) -> None:
+    def sleep(self) -> None:
         """The model stays where it is: there is nothing beside its weights to give back."""
 
     def close(self) -> None:

@@ -1,17 +1,14 @@
 """Rollouts with vLLM in this process: the same completions as with transformers, and made for GPUs."""
 
-import tempfile
 import threading
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from vllm import LLM, SamplingParams
 from vllm.lora.request import LoRARequest
 
 from rollouts.chat import Chat, image_id
 from rollouts.engine import BASE, AdapterVersion, Completion, Prompt, Sampling, same_version
-from rollouts.merge import write_merged
 from rollouts.servers.launch import reserved_rank
 
 _Key = tuple[str, int]
@@ -27,10 +24,8 @@ class VllmEngine:
     Args:
         model: hub id or folder of the base VLM.
         chat: how this VLM's prompts become tokens.
-        lora_rank: of the adapters that will be published.
+        lora_rank: of the adapters that will be published; None leaves no room for any.
         max_adapters: versions kept; publishing one more drops the least recently used.
-        sync: `adapter` serves LoRA adapters beside the base; `merged` adds them to the base weights and
-            reloads those at every change of version, which costs a reload but nothing per token.
         sleep: leave the GPU to the trainer between calls. Needs a GPU.
         options: further arguments of `vllm.LLM`: `dtype`, `revision`, `max_model_len`, `seed`,
             `tensor_parallel_size`, `gpu_memory_utilization`, `quantization`, `mm_processor_kwargs` ...
@@ -44,9 +39,8 @@ class VllmEngine:
         model: str,
         *,
         chat: Chat,
-        lora_rank: int,
+        lora_rank: int | None,
         max_adapters: int = 3,
-        sync: Literal["adapter", "merged"] = "adapter",
         sleep: bool = False,
         **options: Any,
     ) -> None:
@@ -54,7 +48,7 @@ class VllmEngine:
         self._asleep = False
         self._in_use = threading.Lock()  # held while requests are in flight or weights change
         self._published = 0
-        if sync == "adapter":
+        if lora_rank is not None:
             options |= {
                 "enable_lora": True,
                 "max_lora_rank": reserved_rank(lora_rank),
@@ -64,10 +58,6 @@ class VllmEngine:
         settings = {"disable_log_stats": True, "enable_sleep_mode": sleep, **options}
         self._llm = LLM(model, logprobs_mode="processed_logprobs", **settings)
         self._loaded: dict[_Key, tuple[AdapterVersion, LoRARequest]] = {}
-        same = {k: options[k] for k in ("revision", "trust_remote_code") if options.get(k)}
-        self._merged = None
-        if sync == "merged":
-            self._merged = _Merged(self._llm, model, dtype=str(options.get("dtype", "auto")), **same)
 
     def publish(self, adapter: AdapterVersion) -> None:
         """Load a version, under a name and a number that no other version ever had."""
@@ -80,15 +70,9 @@ class VllmEngine:
             self._published += 1
             request = LoRARequest(str(adapter), self._published, str(adapter.path.absolute()))
             while len(self._loaded) >= self._max_adapters:
-                old, old_request = self._loaded.pop(next(iter(self._loaded)))
-                if self._merged:
-                    self._merged.drop(old)
-                else:
-                    self._llm.llm_engine.remove_lora(old_request.lora_int_id)
-            if self._merged:
-                self._merged.add(adapter)
-            else:
-                self._llm.llm_engine.add_lora(request)
+                _, old_request = self._loaded.pop(next(iter(self._loaded)))
+                self._llm.llm_engine.remove_lora(old_request.lora_int_id)
+            self._llm.llm_engine.add_lora(request)
             self._loaded[key] = (adapter, request)
 
     def generate(
@@ -102,12 +86,10 @@ class VllmEngine:
         with self._in_use:
             request = self._request(adapter)
             self._wake()
-            if self._merged:
-                self._merged.switch_to(adapter if request else BASE)
             outputs = self._together(
                 [self._as_vllm(prompt) for prompt in prompts],
                 [SamplingParams(**self._chat.parameters(sampling, prompt=i)) for i in range(len(prompts))],
-                None if self._merged else request,
+                request,
             )
             served = [self._served(output, asked=adapter) for output in outputs]
         return [
@@ -125,7 +107,7 @@ class VllmEngine:
             for output, version in zip(outputs, served, strict=True)
         ]
 
-    def rest(self) -> None:
+    def sleep(self) -> None:
         """Leave the GPU to the trainer, where `sleep` says so; the weights wait in main memory.
 
         The cache of encoded pictures is emptied too: sleeping alone keeps it, and it grows with each step.
@@ -139,8 +121,6 @@ class VllmEngine:
     def close(self) -> None:
         """Stop vLLM's processes."""
         self._llm.llm_engine.engine_core.shutdown()
-        if self._merged:
-            self._merged.close()
 
     def _wake(self) -> None:
         if self._asleep:
@@ -159,12 +139,10 @@ class VllmEngine:
 
     def _served(self, output: Any, *, asked: AdapterVersion) -> AdapterVersion:
         """The version that vLLM says it used, not the one that it was asked for."""
-        if self._merged:
-            live = self._merged.live
-        else:
-            numbers = {request.lora_int_id: version for version, request in self._loaded.values()}
-            live = numbers[output.lora_request.lora_int_id] if output.lora_request else BASE
-        return asked if live is BASE and asked.path is None else live
+        if output.lora_request is None:
+            return asked if asked.path is None else BASE
+        numbers = {request.lora_int_id: version for version, request in self._loaded.values()}
+        return numbers[output.lora_request.lora_int_id]
 
     def _together(
         self, requests: list[Any], sampling: list[SamplingParams], adapter: LoRARequest | None
@@ -196,35 +174,3 @@ class VllmEngine:
             request["multi_modal_data"] = {"image": list(prompt.images)}
             request["multi_modal_uuids"] = {"image": [image_id(image) for image in prompt.images]}
         return request
-
-
-class _Merged:
-    """One set of weights at a time: the base with one version merged into it, reloaded when that changes."""
-
-    def __init__(self, llm: LLM, base: str, *, dtype: str, **options: Any) -> None:
-        self._llm, self._base, self._dtype, self._options = llm, base, dtype, options
-        self._scratch = tempfile.TemporaryDirectory(prefix="visplay-merged-")
-        self.live = BASE
-
-    def add(self, adapter: AdapterVersion) -> None:
-        folder = self._folder(adapter)
-        folder.mkdir()
-        write_merged(self._base, adapter, folder, dtype=self._dtype, **self._options)
-
-    def drop(self, adapter: AdapterVersion) -> None:
-        for file in self._folder(adapter).iterdir():
-            file.unlink()
-        self._folder(adapter).rmdir()
-
-    def switch_to(self, adapter: AdapterVersion) -> None:
-        if adapter == self.live:
-            return
-        source = self._base if adapter is BASE else str(self._folder(adapter))
-        self._llm.collective_rpc("reload_weights", kwargs={"weights_path": source})
-        self.live = adapter
-
-    def close(self) -> None:
-        self._scratch.cleanup()
-
-    def _folder(self, adapter: AdapterVersion) -> Path:
-        return Path(self._scratch.name) / f"{adapter.name}-{adapter.version}"

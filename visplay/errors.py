@@ -14,6 +14,7 @@ VisplayError
 │   └── AdapterMismatch      it answered with another adapter version than the one asked for
 ├── TrainingDiverged         loss or gradients are no longer finite
 ├── HealthAlarm              an iteration's figures are beyond the limits, and the run was to stop then
+├── TooFewExamples           curation kept too few examples for a step of the Reasoner
 └── PreflightError           a check before the first step found that the run cannot work
 ```
 
@@ -72,6 +73,17 @@ class TrainingDiverged(VisplayError):
 
 class HealthAlarm(VisplayError):
     """An iteration's figures are beyond `health.limits`, and `health.action` is `stop`."""
+
+
+class TooFewExamples(VisplayError):
+    """Curation kept too few examples for a single step of the Reasoner."""
+
+    def __init__(self, *, iteration: int, kept: int, needed: int) -> None:
+        self.iteration = iteration
+        super().__init__(
+            f"iteration {iteration} kept {kept} silver examples and one step needs {needed}; ask about more "
+            "images, ask more questions of each, or widen rewards.low and rewards.high"
+        )
 
 
 class PreflightError(VisplayError):

@@ -56,6 +56,11 @@ class Display:
         self.console = console or Console(stderr=True)
         self._every = every_seconds
 
+    @classmethod
+    def quiet(cls) -> "Display":
+        """One that shows nothing."""
+        return cls(Console(quiet=True))
+
     def say(self, text: str) -> None:
         """Print a line."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,11 +1,12 @@
-"""Files that are there whole or not at all, and checksums that tell whether they still are what was written.
+"""Files that are there whole or not at all, and checksums that tell whether they are what was written.
 
-A file is written beside its place, synced and renamed. A *piece* is a small JSON file of an unfinished step
-that carries its own checksum, and, if asked, those of files which it vouches for: what a kill or a bad disk
-has damaged is recognised and done again.
+A file is written beside its place, synced and renamed. A *checkpoint part* is a small JSON file of an
+unfinished step that carries its own checksum, and, if asked, those of files which it covers: what a kill or a
+bad disk has damaged is recognised and done again.
 """
 
 import hashlib
+import io
 import json
 import os
 import signal
@@ -15,6 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from visplay.errors import CorruptArtifact
 
 PARTIAL = ".partial"  # ends the name of what is being written
@@ -23,7 +27,7 @@ PARTIAL = ".partial"  # ends the name of what is being written
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file whole or not at all; it is on disk when this returns."""
     scratch = path.with_name(path.name + PARTIAL)
-    with unbroken():
+    with signals_deferred():
         with scratch.open("wb") as file:
             file.write(data)
             file.flush()
@@ -37,9 +41,18 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def write_parquet(path: Path, rows: Sequence[dict[str, Any]], schema: pa.Schema) -> None:
+    """Write rows as parquet, whole or not at all; what a row lacks is null, what no column holds an error."""
+    for row in rows:
+        assert row.keys() <= set(schema.names), sorted(row.keys() - set(schema.names))
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer)
+    write_bytes(path, buffer.getvalue())
+
+
 def append_jsonl(path: Path, row: dict[str, Any]) -> None:
     """Append one JSON line and wait until it is on disk; a last line cut short by a kill is overwritten."""
-    with unbroken(), path.open("ab+") as file:
+    with signals_deferred(), path.open("ab+") as file:
         file.seek(0)
         whole = file.read().rfind(b"\n") + 1
         file.truncate(whole)
@@ -65,29 +78,29 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def write_piece(path: Path, value: Any, *, vouch_for: Path | None = None) -> None:
+def write_part(path: Path, value: Any, *, covers: Path | None = None) -> None:
     """Write a JSON value with its checksum, and with those of the files in a folder beside or below it."""
-    files = checksums(vouch_for, sync=True) if vouch_for else {}
-    beside = {str((vouch_for / name).relative_to(path.parent)): d for name, d in files.items() if vouch_for}
+    files = checksums(covers, sync=True) if covers else {}
+    beside = {str((covers / name).relative_to(path.parent)): d for name, d in files.items() if covers}
     body = json.dumps({"value": value, "files": beside})
     write_text(path, f"{_sha256(body.encode())}\n{body}\n")
 
 
-def read_piece(path: Path) -> Any:
-    """What `write_piece` wrote; None where it, or a file it vouches for, is missing or damaged."""
+def read_part(path: Path) -> Any:
+    """What `write_part` wrote; None where it, or a file that it covers, is missing or damaged."""
     try:
         check, body, _ = path.read_bytes().split(b"\n")
     except (OSError, ValueError):
         return None
     if check.decode(errors="replace") != _sha256(body):
         return None
-    piece = json.loads(body)
-    return None if damage(path.parent, piece["files"]) else piece["value"]
+    part = json.loads(body)
+    return None if damage(path.parent, part["files"]) else part["value"]
 
 
-def damaged_pieces(folder: Path) -> list[Path]:
-    """The pieces in a folder that `read_piece` would not take."""
-    return [path for path in sorted(folder.glob("*.json")) if read_piece(path) is None]
+def damaged_parts(folder: Path) -> list[Path]:
+    """The checkpoint parts in a folder that `read_part` would not take."""
+    return [path for path in sorted(folder.glob("*.json")) if read_part(path) is None]
 
 
 def checksums(folder: Path, *, sync: bool = False, without: Sequence[str] = ()) -> dict[str, str]:
@@ -131,7 +144,7 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def unbroken() -> Iterator[None]:
+def signals_deferred() -> Iterator[None]:
     """Let SIGINT and SIGTERM wait until this block is over."""
     if threading.current_thread() is not threading.main_thread():  # handlers run in the main thread only
         yield

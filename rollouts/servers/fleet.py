@@ -25,7 +25,7 @@ class Published:
     path: Path
 
 
-class Roster:
+class Fleet:
     """The servers, watched all the time; at any moment each that is alive holds all current adapters.
 
     Args:
@@ -37,7 +37,7 @@ class Roster:
     def __init__(self, replicas: Sequence[Replica], *, max_adapters: int, check_every: float) -> None:
         self._replicas, self._max_adapters, self._check_every = list(replicas), max_adapters, check_every
         self._current: dict[tuple[str, int], Published] = {}
-        self._changing = asyncio.Lock()  # adapters are published, or a server is taken back, one at a time
+        self._changing = asyncio.Lock()  # adapters are published, or a server is readmitted, one at a time
         self._watchers: list[asyncio.Task[None]] = []
         self.events: list[tuple[float, str, str]] = []
         for replica in self._replicas:
@@ -80,8 +80,8 @@ class Roster:
             seconds = patience if replica.server else min(patience, _ANSWER_SECONDS)
             while not replica.alive:
                 if replica.server and not replica.server.running():
-                    raise EngineUnavailable(f"a server did not start:\n{replica.server.last_words()}")
-                trouble = await self._try_to_take_back(replica)
+                    raise EngineUnavailable(f"a server did not start:\n{replica.server.log_tail()}")
+                trouble = await self._try_to_readmit(replica)
                 if isinstance(trouble, ReplicaRefused):
                     raise EngineUnavailable(str(trouble)) from trouble
                 if trouble and time.monotonic() > begun + seconds:
@@ -124,7 +124,7 @@ class Roster:
             results = await asyncio.gather(*loads, return_exceptions=True)
             loaded, refusals = [], []
             for replica, result in zip(asked, results, strict=True):
-                if isinstance(result, ReplicaLost):  # it gets the adapter when it is taken back
+                if isinstance(result, ReplicaLost):  # it gets the adapter when it is readmitted
                     self.take_out(replica)
                 elif isinstance(result, BaseException):
                     refusals.append(result)
@@ -146,14 +146,14 @@ class Roster:
         while True:
             await asyncio.sleep(self._check_every)
             if not replica.alive:
-                await self._try_to_take_back(replica)
+                await self._try_to_readmit(replica)
                 continue
             replica.misses = 0 if await replica.healthy() else replica.misses + 1
             gone = replica.server is not None and not replica.server.running()
             if gone or replica.misses >= _MISSES_ALLOWED:
                 self.take_out(replica)
 
-    async def _try_to_take_back(self, replica: Replica) -> Exception | None:
+    async def _try_to_readmit(self, replica: Replica) -> Exception | None:
         """Where it answers, load what it lacks, and give it work; where it is ours and dead, start it.
 
         Returns what is wrong with it, None where nothing is.
@@ -165,7 +165,7 @@ class Roster:
             return ReplicaLost(f"{replica.url} does not answer its health check")
         async with self._changing:
             try:
-                await self._equip(replica)
+                await self._load_adapters(replica)
             except _Trouble as trouble:
                 return trouble
             replica.misses = 0
@@ -173,10 +173,12 @@ class Roster:
             self._note(replica, "back")
             return None
 
-    async def _equip(self, replica: Replica) -> None:
+    async def _load_adapters(self, replica: Replica) -> None:
         held = await replica.served()
-        for published in self._current.values():
-            if held.get(published.name) != str(published.path):
+        for key, published in list(self._current.items()):
+            if not published.path.exists():  # of a phase that has ended: nobody will ask for it again
+                del self._current[key]
+            elif held.get(published.name) != str(published.path):
                 await replica.load(published.name, published.path)
 
     def _note(self, replica: Replica, what: str) -> None:

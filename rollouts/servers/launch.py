@@ -86,7 +86,7 @@ class Server:
         self._process.wait()
         self._process = None
 
-    def last_words(self, *, lines: int = 15) -> str:
+    def log_tail(self, *, lines: int = 15) -> str:
         """The end of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 

@@ -17,9 +17,10 @@ from visplay.config.sections import Engine, Optimizer, Phase
 from visplay.errors import ConfigError
 from visplay.loop import grpo
 from visplay.models.engines import start_engine
-from visplay.models.policy import Policy, adapter_folder, load_base, load_processor
-from visplay.models.preflight import check, stir, trainer_logprobs
+from visplay.models.policy import Policy, load_base, load_processor
+from visplay.models.preflight import randomize_lora_b, run_canaries, trainer_logprobs
 from visplay.prompts import reasoner_prompt
+from visplay.runs.checkpoints import numbered
 
 pytestmark = pytest.mark.slow
 LIMITS = {"max_pixels": 32 * 32 * 16, "min_pixels": 32 * 32 * 4}
@@ -69,10 +70,10 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         {"images": {"source": "."}, "model": model, "lora": {"rank": 4, "alpha": 8}, "engine": engine}
     )
     policy = Policy(*load_base(config.model), lora=config.lora)
-    adapters = [adapter_folder(folder, "shared", version) for version in range(2)]
+    adapters = [numbered(folder, "shared", version) for version in range(2)]
     for adapter in adapters:
         policy.create_adapter(adapter, seed=adapter.version)
-        stir(adapter, size=0.1, seed=adapter.version)
+        randomize_lora_b(adapter, size=0.1, seed=adapter.version)
     chat = Chat(policy.processor, config=policy.model.config, generation=policy.model.generation_config)
     started = start_engine(config.model, config.engine, lora_rank=config.lora.rank, logs=folder)
     yield Case(tiny, config, policy, chat, started, adapters)
@@ -80,7 +81,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_the_canaries_live(case: Case) -> None:
-    found = check(case.engine, policy=case.policy, picture=picture(90, 60))
+    found = run_canaries(case.engine, policy=case.policy, picture=picture(90, 60))
     assert found.adapter_effect > 1e-3
 
 

@@ -12,9 +12,10 @@ from rollouts.server_engine import ServerEngine
 from rollouts.transformers_engine import STAGE
 from visplay.config.sections import Engine, Lora, Model
 from visplay.models.engines import start_engine
-from visplay.models.policy import Policy, adapter_folder, load_base
+from visplay.models.policy import Policy, load_base
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.prompts import questioner_prompt, reasoner_prompt
+from visplay.runs.checkpoints import numbered
 
 pytestmark = pytest.mark.slow
 BASE = AdapterVersion(name="base", version=0)
@@ -22,7 +23,6 @@ POCKET = Model(path="pocket", dtype="float32")
 ENGINES = {
     "transformers": Engine(),
     "vllm": Engine(backend="vllm"),
-    "merged": Engine(backend="vllm", sync="merged"),
     "server": Engine(backend="server", replicas=2),
 }
 
@@ -42,7 +42,7 @@ def adapters(tmp_path_factory: pytest.TempPathFactory) -> list[AdapterVersion]:
     """Four versions with different, visible effects."""
     root = tmp_path_factory.mktemp("adapters")
     policy = Policy(*load_base(POCKET), lora=Lora(rank=4, alpha=8))
-    versions = [adapter_folder(root, "shared", version) for version in range(4)]
+    versions = [numbered(root, "shared", version) for version in range(4)]
     for version in versions:
         policy.create_adapter(version, seed=version.version)
         disturb(version.path, seed=version.version)
@@ -173,7 +173,7 @@ def test_versions_change_the_distribution_and_the_oldest_is_dropped(
 def test_image_placeholders_are_never_sampled(engine: RolloutEngine, tmp_path: Path) -> None:
     """With hidden states made noise, each of 530 tokens is drawn at times; so would the placeholder be."""
     policy = Policy(*load_base(POCKET), lora=Lora(rank=4, alpha=8))
-    noise = adapter_folder(tmp_path, "noise", 0)
+    noise = numbered(tmp_path, "noise", 0)
     policy.create_adapter(noise, seed=0)
     disturb(noise.path, seed=0, size=3.0)
     engine.publish(noise)

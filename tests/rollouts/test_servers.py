@@ -20,10 +20,11 @@ from rollouts.server_engine import ServerEngine
 from rollouts.servers.launch import Server, flags
 from visplay.config.sections import Lora, Model
 from visplay.models.engines import CPU_DEFAULTS
-from visplay.models.policy import Policy, adapter_folder, load_base, load_processor
-from visplay.models.preflight import stir
+from visplay.models.policy import Policy, load_base, load_processor
+from visplay.models.preflight import randomize_lora_b
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.prompts import reasoner_prompt
+from visplay.runs.checkpoints import numbered
 
 KEY = "a-key-for-this-test"
 POCKET = Model(path="pocket", dtype="float32")
@@ -56,10 +57,10 @@ class Fleet:
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     folder = tmp_path_factory.mktemp("fleet")
     policy = Policy(*load_base(POCKET), lora=Lora(rank=4, alpha=8))
-    adapters = [adapter_folder(folder, "shared", version) for version in range(3)]
+    adapters = [numbered(folder, "shared", version) for version in range(3)]
     for adapter in adapters:
         policy.create_adapter(adapter, seed=adapter.version)
-        stir(adapter, size=0.3, seed=adapter.version)
+        randomize_lora_b(adapter, size=0.3, seed=adapter.version)
     chat = Chat(policy.processor, config=policy.model.config, generation=policy.model.generation_config)
     options = {"dtype": "float32", **CPU_DEFAULTS}
     servers = [
@@ -158,7 +159,7 @@ def test_with_no_server_left_it_says_so(fleet: Fleet) -> None:
 
 
 @slow
-def test_a_server_that_cannot_start_is_named_with_its_last_words(tmp_path: Path) -> None:
+def test_a_server_that_cannot_start_is_named_with_its_log_tail(tmp_path: Path) -> None:
     server = Server(str(tmp_path), lora_rank=8, max_adapters=3, log=tmp_path / "log", options={"no_such": 1})
     model, processor = load_base(POCKET)
     chat = Chat(processor, config=model.config, generation=model.generation_config)

@@ -153,7 +153,7 @@ def _of(config: Config) -> Iterator[Finding]:
 
 def _canaries(config: Config, *, api_key: str | None) -> Finding:
     from visplay.models.engines import start_engine
-    from visplay.models.preflight import check
+    from visplay.models.preflight import run_canaries
 
     try:
         images = read_images(config.images.source, column=config.images.column, limit=1)
@@ -163,7 +163,7 @@ def _canaries(config: Config, *, api_key: str | None) -> Finding:
             api_key=api_key,
         )  # fmt: skip
         try:
-            found = check(engine, policy=policy, picture=images.load(images.records[0].key))
+            found = run_canaries(engine, policy=policy, picture=images.load(images.records[0].key))
         finally:
             engine.close()
     except VisplayError as error:

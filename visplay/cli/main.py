@@ -13,7 +13,7 @@ from rollouts.engine import EngineUnavailable
 from visplay import __version__
 from visplay.cli import measuring as commands
 from visplay.errors import VisplayError
-from visplay.runs.shutdown import saying_how_to_go_on
+from visplay.runs.shutdown import graceful_shutdown
 
 API_KEY = "VLLM_API_KEY"  # vLLM's own name: servers that we start read it too
 
@@ -69,7 +69,7 @@ def train(
 
     settings = load_config(config, overrides or [])
     display = Display()
-    with saying_how_to_go_on(commands.this_command(), say=display.say):
+    with graceful_shutdown(commands.this_command(), say=display.say):
         from visplay.loop.selfplay import selfplay
 
         folder = selfplay(settings, display=display, api_key=os.environ.get(API_KEY))

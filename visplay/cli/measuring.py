@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from visplay.errors import EvaluationError
-from visplay.runs.shutdown import saying_how_to_go_on
+from visplay.runs.shutdown import graceful_shutdown
 
 if TYPE_CHECKING:
     from visplay.config.sections import Model
@@ -89,7 +89,7 @@ def evaluate(
     found_judge = _judge(context, judge, judge_model)
     display = Display()
     folder = out or Path("runs/evaluations") / found.name
-    with saying_how_to_go_on(this_command(), say=display.say):
+    with graceful_shutdown(this_command(), say=display.say):
         reasoner, about = _reasoner(
             found, device=device, engine=engine, vllm=vllm, batch_size=batch_size or BATCHES[engine]
         )

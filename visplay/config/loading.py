@@ -5,6 +5,8 @@ A YAML file says only what differs; `visplay.config.sections` has the keys.
 
 import difflib
 import hashlib
+import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -14,6 +16,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, ValidationError, model_validator
 
+from visplay.config.names import named
 from visplay.config.sections import (
     Checkpoints,
     Curation,
@@ -22,6 +25,7 @@ from visplay.config.sections import (
     Guards,
     Health,
     Images,
+    Judge,
     Lora,
     Model,
     Optimizer,
@@ -33,6 +37,7 @@ from visplay.config.sections import (
 )
 from visplay.errors import ConfigError, CorruptArtifact
 
+TAKEN = ("questioner", "reasoner", "curation", "evaluation", "health", "pruning", "shared", "base")
 _CHECKSUM = "# sha256 of what follows: "  # the first line of a run's own configuration
 
 
@@ -53,6 +58,13 @@ class Config(Section):
     control: Literal["none", "random_reward"] = Field(
         "none", description="`random_reward`: the same loop, its rewards drawn by lot."
     )
+    loop: str = Field(
+        "visplay.loop.selfplay:visplay",
+        description="`module:function` of the loop; docs/extending.md says how to write one.",
+    )
+    roles: dict[str, Phase] = Field(
+        {}, description="Further roles that a loop of one's own trains, each with the keys of `reasoner`."
+    )
     model: Model = Model()
     lora: Lora = Lora()
     engine: Engine = Engine()
@@ -60,6 +72,7 @@ class Config(Section):
     rewards: Rewards = Rewards()
     votes: Votes = Votes()
     questioner: QuestionerPhase = QuestionerPhase()
+    judge: Judge = Judge()
     curation: Curation = Curation()
     reasoner: Phase = Phase()
     optimizer: Optimizer = Optimizer()
@@ -69,7 +82,7 @@ class Config(Section):
     checkpoints: Checkpoints = Checkpoints()
 
     @model_validator(mode="after")
-    def _engine_fits_together(self) -> Self:
+    def _fits_together(self) -> Self:
         engine = self.engine
         if engine.backend == "server" and bool(engine.urls) == bool(engine.replicas):
             raise ValueError(
@@ -80,9 +93,18 @@ class Config(Section):
             raise ValueError(
                 f"engine.devices must name one per replica: {engine.replicas}, got {len(engine.devices)}"
             )
-        if engine.sync == "merged" and engine.backend == "server":
-            raise ValueError("engine.sync=merged reloads weights in process; set engine.backend=vllm")
+        for role in self.roles:
+            if role in TAKEN or not re.fullmatch("[a-z][a-z_]*", role):
+                raise ValueError(
+                    f"roles: a role needs a name of its own in small letters, got {role!r}; taken are "
+                    f"{', '.join(TAKEN)}"
+                )
         return self
+
+    @property
+    def role_names(self) -> tuple[str, ...]:
+        """The roles that are trained."""
+        return ("questioner", "reasoner", *self.roles)
 
     @property
     def folder(self) -> Path:
@@ -112,20 +134,44 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def check_config(data: dict[Any, Any]) -> Config:
-    """Make a Config of plain data.
+    """Make a Config of plain data; nothing that it names is imported, see `check_names`.
 
     Raises:
         ConfigError: naming every wrong key with the nearest right one, and every wrong value.
     """
     try:
-        config = Config.model_validate(data)
+        config = Config.model_validate(_without_removed(data))
         config.rewards.resolve()
-        config.rewards.terms("questioner"), config.rewards.terms("reasoner")
     except ValidationError as error:
         raise ConfigError("\n".join(_complaint(detail) for detail in error.errors())) from error
     except ValueError as error:
         raise ConfigError(str(error)) from error
     return config
+
+
+def check_names(config: Config) -> None:
+    """See that every function of one's own can be imported, before anything is loaded.
+
+    Raises:
+        ConfigError: naming the key and what it holds.
+    """
+    config.rewards.terms("questioner"), config.rewards.terms("reasoner")
+    held = {
+        "loop": config.loop,
+        "judge.function": config.judge.function,
+        "images.oracle": config.images.oracle,
+    }
+    if ":" in config.engine.backend:
+        held["engine.backend"] = config.engine.backend
+    for key, name in held.items():
+        if name is not None:
+            named(name, key=key)
+
+
+def phase_of(config: Config, role: str) -> Phase:
+    """The settings of the phase that trains a role."""
+    phase: Phase = config.roles[role] if role in config.roles else getattr(config, role)
+    return phase
 
 
 def dump_config(config: Config) -> str:
@@ -160,7 +206,7 @@ def completed_config(data: dict[str, Any]) -> dict[str, Any]:
     not understand is returned as it is.
     """
     try:
-        return Config.model_validate(data).model_dump(mode="json")
+        return Config.model_validate(_without_removed(data)).model_dump(mode="json")
     except ValidationError:
         return data
 
@@ -172,6 +218,24 @@ def flat_config(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         nested = isinstance(value, dict) and value
         flat |= flat_config(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
     return flat
+
+
+def _without_removed(data: dict[Any, Any]) -> dict[Any, Any]:
+    """The data without keys of the version before that say what is now done anyway; each is warned of once.
+
+    Raises:
+        ValueError: such a key asks for what is no longer there.
+    """
+    engine = data.get("engine")
+    if not isinstance(engine, dict) or "sync" not in engine:
+        return data
+    if engine["sync"] != "adapter":
+        raise ValueError(
+            f"engine.sync: {engine['sync']!r} is no longer there; adapters are served beside the base: leave "
+            "the key out"
+        )
+    warnings.warn("engine.sync is no longer a key; leave it out", FutureWarning, stacklevel=4)
+    return {**data, "engine": {key: value for key, value in engine.items() if key != "sync"}}
 
 
 def _complaint(detail: Any) -> str:

@@ -54,18 +54,16 @@ class Lora(Section):
 class Engine(Section):
     """What generates the rollouts; docs/engines.md compares the three."""
 
-    backend: Literal["transformers", "vllm", "server"] = Field(
-        "transformers", description="`vllm` in this process, or `server`: one or more vLLM servers."
+    backend: str = Field(
+        "transformers",
+        pattern=r"^(transformers|vllm|server|[\w.]+:[\w.]+)$",
+        description="`transformers`, `vllm` in this process, `server` (vLLM's), or `module:function`.",
     )
     batch_size: int = Field(
         512, ge=1, description="Sequences decoded side by side by transformers; vLLM decides for itself."
     )
     vllm: dict[str, Any] = Field(
         {}, description="Further arguments of vLLM's engine, e.g. `gpu_memory_utilization: 0.4`."
-    )
-    sync: Literal["adapter", "merged"] = Field(
-        "adapter",
-        description="`merged` (with `vllm`): reload base weights with the adapter merged into them.",
     )
     sleep: bool = Field(False, description="With `vllm` on a GPU: leave it to the trainer while that works.")
     urls: list[str] = Field(
@@ -144,6 +142,15 @@ class QuestionerPhase(Phase):
     max_tokens: int = Field(1024, ge=1, description="Length limit of a question with its tags, in tokens.")
 
 
+class Judge(Section):
+    """Which questions are valid, before they are voted on; docs/extending.md has one of one's own."""
+
+    function: str | None = Field(
+        None, description="`module:function`, e.g. `visplay.loop.judging:ask_base`; absent: none is judged."
+    )
+    least: float = Field(0.5, ge=0, le=1, description="A question of a lower validity is rejected.")
+
+
 class Curation(Section):
     """From questions to silver examples."""
 
@@ -155,7 +162,9 @@ class Curation(Section):
 
 
 class Evaluation(Section):
-    """Accuracy before the first and after every iteration."""
+    """Accuracy before the first iteration and after each one that `every` counts."""
+
+    every: int = Field(1, ge=1, description="Measure after every so many iterations, and after the last.")
 
     benchmarks: list[str] = Field(
         ["pocket-dusk"], description="Ids, see `visplay benchmarks`, or YAML files of your own."
@@ -239,6 +248,8 @@ class Limits(Section):
 
 class Health(Section):
     """What to do when an iteration's figures say that the method has gone wrong."""
+
+    every: int = Field(1, ge=1, description="Hold figures against limits after every so many iterations.")
 
     action: Literal["warn", "stop", "roll_back"] = Field(
         "warn",

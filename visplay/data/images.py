@@ -95,16 +95,12 @@ class ImageSet:
             raise ImageSourceError(f"picture {source} has changed since the run read it; {mend}")
         return decode(data, at_least=at_least)
 
-    def write_manifest(self, folder: Path) -> None:
-        """Write `manifest.parquet` and `skipped.jsonl` into `folder`, each whole or not at all."""
-        folder.mkdir(parents=True, exist_ok=True)
-        schema = pa.schema(
-            [("key", pa.string()), ("source", pa.string()), ("width", pa.int32()), ("height", pa.int32())]
-        )
-        table = pa.Table.from_pylist([asdict(record) for record in self.records], schema=schema)
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer)
-        write_bytes(folder / "manifest.parquet", buffer.getvalue())
+    def manifest(self) -> list[dict[str, Any]]:
+        """The rows of `manifest.parquet`, in the order of the source."""
+        return [asdict(record) for record in self.records]
+
+    def write_skipped(self, folder: Path) -> None:
+        """Write `skipped.jsonl` into `folder`, whole or not at all."""
         lines = [json.dumps(asdict(skipped), ensure_ascii=False) + "\n" for skipped in self.skipped]
         write_bytes(folder / "skipped.jsonl", "".join(lines).encode())
 

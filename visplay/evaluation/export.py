@@ -11,8 +11,9 @@ from visplay.config.loading import Config
 from visplay.errors import RunError
 from visplay.evaluation.wording import percent_interval, points_interval
 from visplay.models.policy import load_base
-from visplay.runs.checkpoints import adapters_after
+from visplay.runs.checkpoints import roles_after
 from visplay.runs.results import read_summaries, run_config
+from visplay.runs.run import read_starts
 from visplay.storage import write_text
 
 Form = Literal["adapter", "merged"]
@@ -32,7 +33,7 @@ def export(run: Path, out: Path, *, role: str, iteration: int | None, form: Form
         RunError: not a run, the iteration is not finished, or `out` holds something.
     """
     config = run_config(run)
-    last, adapters = adapters_after(run, iteration=iteration)
+    last, adapters = roles_after(run, iteration=iteration)
     if out.exists() and any(out.iterdir()):
         raise RunError(f"{out} is not empty; export into a new folder")
     adapter = adapters[role].path
@@ -55,7 +56,7 @@ def export(run: Path, out: Path, *, role: str, iteration: int | None, form: Form
 
 def model_card(run: Path, config: Config, *, role: str, iteration: int, form: Form) -> str:
     """The card of an export, each figure computed from the run's stored samples."""
-    versions = json.loads((run / "versions.json").read_text())
+    versions = read_starts(run)[-1]
     summaries = read_summaries(run)
     kind = "A LoRA adapter for" if form == "adapter" else "The merged weights of a LoRA adapter on"
     library = "peft" if form == "adapter" else "transformers"

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 from transformers import AutoConfig
 
@@ -25,9 +24,8 @@ def open_reasoner(target: Target, engine: Engine, *, chunk: int) -> tuple[Reason
         ConfigError: the base VLM or the engine cannot be had.
     """
     path = target.adapter.path
-    rank = int(json.loads((path / "adapter_config.json").read_text())["r"]) if path else 1
-    sync: dict[str, Any] = {} if path else {"sync": "merged"}
-    started = start_engine(target.model, engine.model_copy(update=sync), lora_rank=rank, logs=Path())
+    rank = int(json.loads((path / "adapter_config.json").read_text())["r"]) if path else None
+    started = start_engine(target.model, engine, lora_rank=rank, logs=Path())
     started.publish(target.adapter)
     digest, adapter_digest = model_digest(target.model), folder_digest(path) if path else ""
     reasoner = Reasoner(

@@ -9,7 +9,7 @@ from rollouts.engine import BASE, AdapterVersion
 from visplay.config.loading import read_config
 from visplay.config.sections import Model
 from visplay.errors import EvaluationError
-from visplay.runs.checkpoints import adapters_after
+from visplay.runs.checkpoints import roles_after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ def _of_run(folder: Path, iteration: str) -> Target:
     if iteration not in ("", "base") and not iteration.isdecimal():
         raise EvaluationError(f"{folder}@{iteration}: an iteration is a number, or base")
     wanted = 0 if iteration == "base" else int(iteration) if iteration else None
-    number, adapters = adapters_after(folder, iteration=wanted)
+    number, adapters = roles_after(folder, iteration=wanted)
     config = read_config(folder / "config.yaml")
     return Target(
         name=f"{folder.resolve().name}@{number or 'base'}",

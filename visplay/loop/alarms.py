@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 
 from visplay.config.loading import check_config, read_config
 from visplay.config.sections import Limits
-from visplay.loop.health import calibration_error
 from visplay.storage import read_jsonl
 
 FEWEST = 20  # votes inside the band below which their accuracy says too little
@@ -129,7 +128,7 @@ class Alarm:
         return f"{self.figure} is {self.value:.3g}, {self.key} {self.limit:g}: {self.meaning}"
 
 
-def check(figures: Mapping[str, float | None], limits: Limits) -> list[Alarm]:
+def raise_alarms(figures: Mapping[str, float | None], limits: Limits) -> list[Alarm]:
     """The figures beyond their limits; a figure that is not known raises none, a limit of None is off."""
     found = []
     for watched in WATCHED:
@@ -210,16 +209,27 @@ def iteration_figures(run: Path, iteration: int, *, probe: str | None = None) ->
     }
 
 
+def is_measured(run: Path, iteration: int) -> bool:
+    """Whether an iteration has a finished evaluation."""
+    return (run / f"iteration-{iteration}" / "evaluation" / "summary.json").is_file()
+
+
+def calibration_error(bins: Sequence[dict[str, Any]]) -> float | None:
+    """Expected calibration error (Guo et al. 2017, arXiv 1706.04599, Eq. 3) of `question_health`'s bins."""
+    total = sum(b["n"] for b in bins)
+    return sum(b["n"] * abs(b["accuracy"] - b["confidence"]) for b in bins) / total if total else None
+
+
 def best_iteration(run: Path, *, last: int, probe: str | None = None) -> int:
     """The iteration, up to `last`, that is most accurate on the probe; the earliest of equals.
 
     The probe is a measured benchmark, the first one by default.
     """
-    accuracy = []
-    for iteration in range(last + 1):
+    accuracy = {}
+    for iteration in (i for i in range(last + 1) if is_measured(run, i)):
         measured = _read_json(run / f"iteration-{iteration}" / "evaluation" / "summary.json")["benchmarks"]
-        accuracy.append(measured[probe or next(iter(measured))]["accuracy"]["value"])
-    return accuracy.index(max(accuracy))
+        accuracy[iteration] = measured[probe or next(iter(measured))]["accuracy"]["value"]
+    return max(accuracy, key=lambda iteration: (accuracy[iteration], -iteration))
 
 
 def out_of_patience(run: Path, iteration: int, *, patience: int | None, probe: str | None = None) -> bool:

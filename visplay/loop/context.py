@@ -1,118 +1,212 @@
-"""What every phase uses: the players at their table, one way to sample, one way to vote."""
+"""What stays the same through a run, and the few things that every phase does with it."""
 
-import io
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
+from PIL import Image
+from transformers import set_seed
 
 import rewards
-from rewards import ParseFailure, Question, Vote
+from rewards import Question
 from rollouts.engine import AdapterVersion, Completion, Prompt, RolloutEngine, Sampling
-from visplay.config.loading import Config
-from visplay.data.images import ImageSet
-from visplay.data.images import greyed_out as greyed_out
-from visplay.errors import AdapterMismatch
-from visplay.models.policy import Policy
+from visplay.config.loading import Config, phase_of
+from visplay.config.sections import Phase
+from visplay.data.images import ImageSet, read_images
+from visplay.errors import RunMismatch
+from visplay.loop.alarms import best_iteration, out_of_patience
+from visplay.models.engines import generate, start_engine
+from visplay.models.policy import Policy, load_base
+from visplay.models.preflight import run_canaries
 from visplay.progress import Display, Stopwatch
-from visplay.prompts import reasoner_prompt
+from visplay.runs.checkpoints import (
+    Roles,
+    create_roles,
+    kept_adapter,
+    next_roles,
+    note_roles,
+    numbered,
+    with_trained,
+)
+from visplay.runs.run import UNFINISHED, Run
+from visplay.runs.schema import MANIFEST
 from visplay.runs.tracking import Tracker
-from visplay.seeds import mix_seed as mix_seed
-from visplay.storage import write_bytes
+from visplay.storage import append_jsonl, damaged_parts, write_parquet, write_text
 
-# (picture key, question) -> the true answer, None where the picture does not settle it; telemetry only.
+# (picture's key, question) -> the true answer, None where the picture does not settle it; telemetry only.
 Oracle = Callable[[str, Question], str | None]
+PICTURES_KEPT = 128  # decoded, so that a picture is decoded once a step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """What the players sit at: everything that stays the same through a run."""
+class RunContext:
+    """What every phase uses.
+
+    Attributes:
+        config: the run's configuration.
+        preset: the values of its rewards.
+        run: its folder of steps.
+        policy: the base VLM that is trained.
+        engine: serves its adapter versions.
+        images: the unlabelled pictures.
+        picture: the decoded picture of a key, RGB; the last `PICTURES_KEPT` are kept.
+        oracle: who knows the true answers, for telemetry; None for real pictures.
+        watch: seconds by kind of work.
+        display: what a person sees.
+        tracker: the trackers of `report_to`.
+    """
 
     config: Config
     preset: rewards.Preset
+    run: Run
     policy: Policy
     engine: RolloutEngine
     images: ImageSet
+    picture: Callable[[str], Image.Image]
     oracle: Oracle | None
     watch: Stopwatch
     display: Display
     tracker: Tracker
 
+    def phase(self, role: str) -> Phase:
+        """The settings of the phase that trains a role."""
+        return phase_of(self.config, role)
 
-def sample(
-    table: Table, prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling
-) -> list[list[Completion]]:
-    """Completions [prompts][n] of one version.
+    def seed(self, iteration: int, phase: str) -> int:
+        """A seed of its own for each phase of each iteration."""
+        return self.config.seed * 1000 + iteration * 10 + ["questioner", "curation", "reasoner"].index(phase)
+
+    def iterations(self) -> Iterator[int]:
+        """1, 2, ... up to `iterations`; it ends where the probe gets no better for `health.patience`."""
+        health = self.config.health
+        for iteration in range(1, self.config.iterations + 1):
+            self.tracker.iteration = iteration
+            yield iteration
+            if iteration < self.config.iterations and out_of_patience(
+                self.run.folder, iteration, patience=health.patience, probe=health.probe
+            ):
+                best = best_iteration(self.run.folder, last=iteration, probe=health.probe)
+                self.display.say(
+                    f"no better accuracy on the probe since iteration {best}: the run ends early; its "
+                    f"adapters are exported by: visplay export {self.run.folder} OUT --iteration {best}"
+                )
+                return
+
+    def sample(
+        self, prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling
+    ) -> list[list[Completion]]:
+        """Completions [prompts][n] of one adapter version; see `visplay.models.engines.generate`."""
+        with self.watch("generation"):
+            return generate(self.engine, prompts, adapter=adapter, sampling=sampling)
+
+    def step(self, name: str, work: Callable[[Path], list[dict[str, Any]]]) -> Path:
+        """Do a step of the run unless it is done; returns its folder.
+
+        Args:
+            name: `iteration-K/WHAT`.
+            work: writes the step's artifact into the folder that it is given and returns the rows for the
+                run's `metrics.jsonl`.
+        """
+        run = self.run
+        if not run.has(name) and not run.adopt(name):
+            with run.step(name) as scratch:
+                for part in damaged_parts(scratch / UNFINISHED):
+                    self.display.say(f"{part} is damaged or covers a damaged file; it is done again")
+                    part.unlink()
+                rows = work(scratch)
+                write_text(scratch / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+                with self.watch("telemetry"):  # those of a trained phase were sent step by step
+                    self.tracker.log_rows([row for row in rows if "step" not in row])
+            append_jsonl(run.folder / "timings.jsonl", {"step": name, "seconds": self.watch.take()})
+        run.collect_metrics()
+        return run.folder / name
+
+    def adopt(self, roles: Roles, role: str, folder: Path) -> Roles:
+        """Publish the adapter that a step left and let it play the role it was trained for."""
+        trained = kept_adapter(folder)
+        if trained.path is not None and trained.path.exists():  # else pruned: a later one is published
+            self.engine.publish(trained)
+        return with_trained(roles, role, trained)
+
+
+@contextmanager
+def open_context(config: Config, *, display: Display, api_key: str | None = None) -> Iterator[RunContext]:
+    """Open a run's folder, pictures, base VLM and engine, and see that engine and trainer compute the same.
 
     Raises:
-        AdapterMismatch: the engine answered with other weights than it was asked for.
+        RunMismatch: the run was begun with other pictures.
+        PreflightError: a canary died.
     """
-    with table.watch("generation"):
-        groups = table.engine.generate(prompts, adapter=adapter, sampling=sampling)
-    for group in groups:
-        for completion in group:
-            if completion.adapter != adapter:
-                raise AdapterMismatch(f"asked {adapter} for a completion and got one of {completion.adapter}")
-    return groups
+    with ExitStack() as stack:
+        run = stack.enter_context(Run(config.folder).opened(config, say=display.say))
+        tracker = Tracker(config)
+        stack.callback(tracker.close)
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
+        set_seed(config.seed)
+        images = read_images(config.images.source, column=config.images.column, limit=config.images.limit)
+        write_parquet(run.folder / "manifest.parquet", images.manifest(), MANIFEST)
+        images.write_skipped(run.folder)
+        display.say(f"{len(images)} pictures from {config.images.source}, {len(images.skipped)} skipped")
+        policy = Policy(*load_base(config.model), lora=config.lora)
+        engine = start_engine(
+            config.model, config.engine, lora_rank=config.lora.rank, logs=config.folder / "servers",
+            api_key=api_key,
+        )  # fmt: skip
+        stack.callback(engine.close)
+        found = run_canaries(engine, policy=policy, picture=images.load(images.records[0].key))
+        display.say(f"engine and trainer agree on log-probs within {found.disagreement:.1g}")
+        ctx = RunContext(
+            config=config, preset=config.rewards.resolve(), run=run, policy=policy, engine=engine,
+            images=images, picture=lru_cache(PICTURES_KEPT)(images.load), oracle=config.images.open_oracle(),
+            watch=Stopwatch(), display=display, tracker=tracker,
+        )  # fmt: skip
+        _same_pictures(ctx)
+        yield ctx
 
 
-def take_votes(
-    table: Table,
-    keys: Sequence[str],
-    groups: Sequence[Sequence[Question | ParseFailure]],
-    *,
-    reasoner: AdapterVersion,
-    phase: Literal["questioner", "curation"],
-    seed: int,
-    blind: bool = False,
-    samples: int | None = None,
-) -> list[list[Vote | None]]:
-    """Let the Reasoner answer each question m times; None for what is not a question.
+def first_roles(ctx: RunContext) -> Roles:
+    """One adapter for all roles, or one each; as created, they change nothing."""
 
-    Args:
-        table: engine, pictures and configuration.
-        keys: [P] of the pictures.
-        groups: [P][G] what was asked about each; the same question twice is answered once.
-        reasoner: the version that votes.
-        phase: decides m and the denominator, which the preset may set apart.
-        seed: of the sampling.
-        blind: grey the pictures out.
-        samples: m, in place of the preset's.
-    """
-    config, preset = table.config, table.preset
-    asked = [(key, item) for key, group in zip(keys, groups, strict=True) for item in group]
-    distinct = list(dict.fromkeys((key, item.question) for key, item in asked if isinstance(item, Question)))
-    in_curation = phase == "curation"
-    sampling = Sampling(
-        n=samples or (preset.curation_samples if in_curation else preset.samples),
-        temperature=config.votes.temperature, top_k=config.votes.top_k, top_p=config.votes.top_p,
-        max_tokens=config.reasoner.max_tokens, seed=seed,
-    )  # fmt: skip
-    with table.watch("pictures"):
-        pictures = {key: table.images.load(key) for key, _ in distinct}
-        if blind:
-            pictures = {key: greyed_out(picture) for key, picture in pictures.items()}
-        prompts = [reasoner_prompt(pictures[key], question, key=key) for key, question in distinct]
-    answers = sample(table, prompts, adapter=reasoner, sampling=sampling)
-    with table.watch("rewards"):
-        votes = {
-            question: rewards.vote(
-                [rewards.extract_answer(completion.text) for completion in group],
-                count_unparsed=preset.curation_counts_unparsed or not in_curation,
-            )
-            for question, group in zip(distinct, answers, strict=True)
-        }
-    return [
-        [votes[key, item.question] if isinstance(item, Question) else None for item in group]
-        for key, group in zip(keys, groups, strict=True)
-    ]
+    def create(folder: Path) -> list[dict[str, Any]]:
+        names = ["shared"] if ctx.config.adapters == "shared" else list(ctx.config.role_names)
+        for i, name in enumerate(names):
+            ctx.policy.create_adapter(numbered(folder, name, 0), seed=ctx.config.seed + i)
+        roles = create_roles(folder, names=ctx.config.role_names)
+        note_roles(folder, roles, roles, run=ctx.run.folder)
+        return []
+
+    roles = next_roles(ctx.step("iteration-0/adapters", create), run=ctx.run.folder)
+    for adapter in roles.values():
+        ctx.engine.publish(adapter)
+    return roles
 
 
-def write_table(path: Path, records: list[dict[str, Any]]) -> None:
-    """Write rows as parquet, whole or not at all."""
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(records), buffer)
-    write_bytes(path, buffer.getvalue())
+def _same_pictures(ctx: RunContext) -> None:
+    """See that a run which is resumed has the pictures that it was begun with: draws go by their order."""
+    images, folder = ctx.images, ctx.run.folder
+
+    def note(scratch: Path) -> list[dict[str, Any]]:
+        about = {"pictures": len(images), "digest": images.digest}
+        write_text(scratch / "pictures.json", json.dumps(about, indent=2))
+        return []
+
+    begun = json.loads((ctx.step("iteration-0/pictures", note) / "pictures.json").read_text())
+    if begun["digest"] != images.digest:
+        raise RunMismatch(
+            f"{folder} was begun with {begun['pictures']} pictures, and {ctx.config.images.source} now has "
+            f"{len(images)}, not the same ones in the same order; put it back as it was, or give the run "
+            "another name (name=...)"
+        )
+
+
+def asked_before(ctx: RunContext, iteration: int, file: str) -> list[str]:
+    """The questions that this file of all earlier iterations holds, oldest first."""
+    files = [ctx.run.folder / f"iteration-{i}" / file for i in range(1, iteration)]
+    return [q for path in files if path.exists() for q in pq.read_table(path)["question"].to_pylist() if q]

@@ -1,4 +1,4 @@
-"""Guards against collapse, each an option of `guards`: what is learned from besides the latest labels.
+"""What the Reasoner is trained on: silver examples, and what the guards put beside them against collapse.
 
 Silver answers of silver-trained models decay from iteration to iteration (arXiv 2511.15661, Table 2). A share
 of questions by the base model, and earlier examples beside the new ones, keep training from drifting with the
@@ -6,57 +6,94 @@ last model's mistakes alone, as accumulated data does elsewhere (arXiv 2404.0141
 anchor it (R-Few, arXiv 2512.02472).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
-from rewards import Vote
+import pyarrow.parquet as pq
+from PIL import Image
+
+from rewards import Question, Vote
 from rollouts.engine import Prompt
 from visplay.config.loading import Config
 from visplay.errors import ConfigError
 from visplay.evaluation.benchmarks import load_benchmark
+from visplay.evaluation.items import Item
 from visplay.evaluation.prompts import item_prompt
 from visplay.evaluation.spec import expand
-from visplay.loop.context import Table
-from visplay.loop.silver import SilverExample
+from visplay.loop.rows import Asked
 from visplay.prompts import reasoner_prompt
 from visplay.seeds import draw, mix_seed
 
-ANCHOR_SPLIT: Literal["development"] = "development"  # of pocket scenes and easy-vqa: never the held-out one
+ANCHOR_SPLIT: Literal["development"] = "development"  # where there are two: never the held-out one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lesson:
+class SilverExample:
+    """A picture's key, a question about it and the vote that answered it."""
+
+    picture: str
+    question: Question
+    vote: Vote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingExample:
     """One prompt of the Reasoner's phase and the vote that its answers are rewarded by.
 
     Attributes:
+        picture: key of the picture, or of the labelled item.
+        question: its text.
+        vote: the silver answer with its confidence; of a labelled item the gold answer, as if all had
+            voted for it.
         origin: `silver`, an example of this iteration; `replay`, of an earlier one; `anchor`, a labelled one.
+        item: the labelled item; None for the others.
     """
 
-    prompt: Prompt
+    picture: str
     question: str
     vote: Vote
     origin: Literal["silver", "replay", "anchor"]
+    item: Item | None = field(default=None, compare=False)  # opens its pictures anew each time
+
+    def prompt(self, picture: Callable[[str], Image.Image]) -> Prompt:
+        """What the Reasoner is asked; `picture` loads the one of a key."""
+        if self.item is not None:
+            return item_prompt(self.item)
+        return reasoner_prompt(picture(self.picture), self.question, key=self.picture)
 
 
-def asked_by_base(table: Table, keys: Sequence[str], *, seed: int) -> set[str]:
+def read_examples(folder: Path) -> list[SilverExample]:
+    """The examples that a curation kept, from its `candidates.parquet`; none where there is none."""
+    file = folder / "candidates.parquet"
+    stored = pq.read_table(file).to_pylist() if file.is_file() else []
+    rows = [Asked.from_record(row) for row in stored if row["kept"]]
+    return [
+        SilverExample(picture=row.picture, question=row.question, vote=row.vote)
+        for row in rows
+        if isinstance(row.question, Question) and row.vote is not None
+    ]
+
+
+def asked_by_base(config: Config, keys: Sequence[str], *, seed: int) -> set[str]:
     """The pictures that the base model asks about in curation, in place of the trained Questioner."""
-    share = table.config.guards.base_questions
+    share = config.guards.base_questions
     return set(draw(list(keys), round(share * len(keys)), seed=mix_seed(seed, "base questions")))
 
 
-def draw_lessons(
-    table: Table,
+def draw_examples(
+    config: Config,
     silver: Sequence[SilverExample],
     *,
     earlier: Sequence[SilverExample],
     count: int,
     seed: int,
-) -> list[Lesson]:
-    """`count` lessons, drawn by seed: anchors and replayed examples in the shares of `guards`, the rest new.
+) -> list[TrainingExample]:
+    """`count` examples, drawn by seed: anchors and replayed ones in the shares of `guards`, the rest new.
 
     Args:
-        table: pictures and configuration.
+        config: of the run.
         silver: what this iteration kept.
         earlier: what the iterations before it kept; where there is nothing, new ones take the place.
         count: steps times prompts per step.
@@ -65,25 +102,23 @@ def draw_lessons(
     Raises:
         ConfigError: see `load_anchors`.
     """
-    guards = table.config.guards
-    anchors = draw(load_anchors(table.config), round(guards.anchors * count), seed=mix_seed(seed, "anchors"))
+    guards = config.guards
+    anchors = draw(load_anchors(config), round(guards.anchors * count), seed=mix_seed(seed, "anchors"))
     replayed = draw(list(earlier), round(guards.replay * count), seed=mix_seed(seed, "replay"))
     fresh = draw(list(silver), count - len(anchors) - len(replayed), seed=seed)
-    pictures = {key: table.images.load(key) for key in {example.image_key for example in fresh + replayed}}
 
-    def lesson(example: SilverExample, origin: Literal["silver", "replay"]) -> Lesson:
-        key, question = example.image_key, example.question
-        prompt = reasoner_prompt(pictures[key], question, key=key)
-        return Lesson(prompt=prompt, question=question, vote=example.vote, origin=origin)
+    def training(example: SilverExample, origin: Literal["silver", "replay"]) -> TrainingExample:
+        text = example.question.question
+        return TrainingExample(picture=example.picture, question=text, vote=example.vote, origin=origin)
 
     return [
         *anchors,
-        *(lesson(example, "silver") for example in fresh),
-        *(lesson(example, "replay") for example in replayed),
+        *(training(example, "silver") for example in fresh),
+        *(training(example, "replay") for example in replayed),
     ]
 
 
-def load_anchors(config: Config) -> list[Lesson]:
+def load_anchors(config: Config) -> list[TrainingExample]:
     """The labelled examples, each with its gold answer as if all had voted for it.
 
     Raises:
@@ -92,7 +127,7 @@ def load_anchors(config: Config) -> list[Lesson]:
     guards, evaluation = config.guards, config.evaluation
     if not guards.anchors:
         return []
-    lessons = []
+    examples = []
     measured = {spec.id for spec in expand(evaluation.benchmarks)}
     for spec in expand([guards.anchor_benchmark]):
         if spec.id in measured and (not spec.source.function or evaluation.split == ANCHOR_SPLIT):
@@ -111,6 +146,9 @@ def load_anchors(config: Config) -> list[Lesson]:
                 )
             gold = item.gold.answers[0]
             vote = Vote(answer=gold, confidence=1.0, parsed=1, samples=1, shares=((gold, 1.0),))
-            prompt = item_prompt(item)
-            lessons.append(Lesson(prompt=prompt, question=item.question, vote=vote, origin="anchor"))
-    return lessons
+            examples.append(
+                TrainingExample(
+                    picture=item.key, question=item.question, vote=vote, origin="anchor", item=item
+                )
+            )
+    return examples

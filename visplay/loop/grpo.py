@@ -1,7 +1,7 @@
 """The one bridge to TRL: GRPO updates of a LoRA adapter on rollouts that our engine makes.
 
 TRL computes advantages (Eq. 2 of arXiv 2511.15661), the clipped loss, the KL term and the importance
-correction; who generates, with which weights and for which reward, is decided here.
+correction. Here each step's groups are sampled with the adapter as it stands, and scored by who called.
 """
 
 import itertools
@@ -10,50 +10,73 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from datasets import Dataset
-from datasets import Image as ImageFeature
 from transformers import PrinterCallback, TrainerCallback
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from rewards import Reward
-from rollouts.engine import AdapterVersion, Completion, Prompt, RolloutEngine
+from rollouts.engine import AdapterVersion, Completion, Prompt, RolloutEngine, Sampling
 from visplay.config.sections import Optimizer, Phase
 from visplay.errors import PreflightError, TrainingDiverged
-from visplay.models.policy import Policy, adapter_folder, save_adapter
-from visplay.storage import read_piece, write_piece
+from visplay.models.engines import MAX_ADAPTERS
+from visplay.models.policy import Policy, save_adapter
+from visplay.runs.checkpoints import next_version
+from visplay.seeds import mix_seed
+from visplay.storage import read_part, write_part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """The G completions of one prompt and their rewards, [G] each."""
+class Batch:
+    """One step's completions, scored together: batch-wide redundancy, quotas and memory need all.
 
-    completions: list[Completion]
-    rewards: list[Reward]
+    Attributes:
+        rows: [P] which prompts were drawn.
+        completions: [P][G] of each.
+        step: from 0.
+        before: the records of the phase's steps before this one.
+    """
+
+    rows: Sequence[int]
+    completions: list[list[Completion]]
+    step: int
+    before: list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rollouts:
-    """One step's groups, and what is to be known of them later, as rows of a table."""
+class Scored:
+    """What a scorer gives: rewards [P][G], and what is to be known of the completions later, as rows."""
 
-    groups: list[Group]
+    rewards: list[list[Reward]]
     records: list[dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """What a phase leaves: the last version, the metrics of each step and the records of all steps."""
+    """What a phase leaves: the last version, the metrics of each step and the records of all steps.
+
+    The last version lies in the scratch folder and is not published.
+    """
 
     adapter: AdapterVersion
     history: list[dict[str, float]]
     records: list[dict[str, Any]]
 
 
-# Takes the rows drawn for this step, the version to sample from and the step; gives a group for each row.
-Rollout = Callable[[Sequence[int], AdapterVersion, int], Rollouts]
+Scorer = Callable[[Batch], Scored]
+
+
+class Sample(Protocol):
+    """Draws completions [prompts][n] of one adapter version."""
+
+    def __call__(
+        self, prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling
+    ) -> list[list[Completion]]:
+        """See `RolloutEngine.generate`."""
+        ...
 
 
 def train(
@@ -61,26 +84,28 @@ def train(
     policy: Policy,
     start: AdapterVersion,
     engine: RolloutEngine,
+    sample: Sample,
     prompts: Sequence[Prompt],
-    rollout: Rollout,
+    score: Scorer,
     phase: Phase,
     optimizer: Optimizer,
     scratch: Path,
     seed: int,
     on_step: Callable[[dict[str, float]], None],
 ) -> Trained:
-    """Train an adapter for one phase, or go on with one that was stopped (`finished_steps`).
+    """Train an adapter for one phase, or resume one that was stopped (`finished_steps`).
 
     Args:
         policy: the base VLM.
-        start: the adapter to go on from; also the reference of the KL term.
+        start: the adapter to begin with; also the reference of the KL term.
         engine: serves the policy; every new version is published to it.
-        prompts: one per row, each with exactly one text block and its images.
-        rollout: makes and rewards the groups.
-        phase: steps, prompts per step, G.
+        sample: draws completions from it.
+        prompts: drawn from in random order; each is asked for when its step comes.
+        score: rewards a step's groups.
+        phase: steps, prompts per step, G, temperature, length.
         optimizer: learning rate, clipping, KL.
         scratch: folder for published versions, checkpoints and the records of finished steps.
-        seed: decides the order of the prompts.
+        seed: decides the order of the prompts and what is sampled.
         on_step: called with the metrics of each step.
 
     Returns:
@@ -97,23 +122,54 @@ def train(
     torch.manual_seed(seed)
     steps = _Steps(scratch, finished=finished_steps(scratch), on_step=on_step)
     published = _Published(engine, start=start, scratch=scratch, finished=len(steps.finished))
+
+    def rollout(messages: list[Any], _: GRPOTrainer) -> dict[str, list[Any]]:
+        rows = [message[0]["row"] for message in messages]
+        drawn = [next(same) for _, same in itertools.groupby(rows)]
+        assert rows == [row for row in drawn for _ in range(phase.group_size)], "TRL repeats each row G times"
+        label = {"questioner": "ask", "reasoner": "answer"}[scratch.parent.name.split(".")[0]]
+        # Untruncated: the log-probs feed the importance correction.
+        sampling = Sampling(
+            n=phase.group_size, temperature=phase.temperature, max_tokens=phase.max_tokens,
+            seed=mix_seed(seed, label, published.steps),
+        )  # fmt: skip
+        groups = sample([prompts[row] for row in drawn], adapter=published.version, sampling=sampling)
+        scored = score(Batch(rows=drawn, completions=groups, step=published.steps, before=steps.all_records))
+        engine.sleep()
+        _check_finite(scored, step=published.steps + 1)
+        steps.records = scored.records
+        completions = [completion for group in groups for completion in group]
+        assert len(completions) == len(rows), (len(completions), len(rows))
+        return {
+            "prompt_ids": [list(c.prompt_ids) for c in completions],
+            "completion_ids": [list(c.token_ids) for c in completions],
+            "logprobs": [list(c.logprobs) for c in completions],
+            "reward": [reward.total for group in scored.rewards for reward in group],
+        }
+
     if len(steps.finished) == phase.steps:
         peft_model = policy.with_adapter(replace(start, path=steps.checkpoint))
     else:
         peft_model = policy.with_adapter(start)
-        trainer = _trainer(peft_model, policy, prompts, rollout, phase, optimizer, published, steps, seed)
+        arguments = _arguments(
+            phase, optimizer, folder=steps.folder, seed=seed, on_cpu=_on_cpu(peft_model),
+            chat=_one_start_token(policy.processor),
+        )  # fmt: skip
+        trainer = _EngineGRPOTrainer(
+            model=peft_model, processing_class=policy.processor, reward_funcs=_reward, args=arguments,
+            train_dataset=_dataset(prompts), rollout_func=rollout, callbacks=[steps],
+        )  # fmt: skip
+        trainer.remove_callback(PrinterCallback)  # our own display shows each step
+        trainer.publish_through(published)
         if steps.finished:  # where there is a reference adapter, transformers restores that one only
             peft_model.load_adapter(str(steps.checkpoint), "default", is_trainable=True)
         trainer.train(resume_from_checkpoint=str(steps.checkpoint) if steps.finished else None)
         if len(steps.finished) != phase.steps:  # TRL stops with a log line where its sampler yields no batch
             raise PreflightError(f"the trainer took {len(steps.finished)} of {phase.steps} steps and stopped")
-    published.publish(peft_model)
+    last = published.save(peft_model)
     policy.without_adapter(peft_model)
-    return Trained(
-        adapter=published.version,
-        history=[step["metrics"] for step in steps.finished],
-        records=[record for step in steps.finished for record in step["records"]],
-    )
+    history = [step["metrics"] for step in steps.finished]
+    return Trained(adapter=last, history=history, records=steps.all_records)
 
 
 def finished_steps(scratch: Path) -> list[dict[str, Any]]:
@@ -121,53 +177,11 @@ def finished_steps(scratch: Path) -> list[dict[str, Any]]:
 
     None where any of it, the checkpoint included, is not as it was written: the phase then begins again.
     """
-    last = read_piece(scratch / "checkpoint.json")
+    last = read_part(scratch / "checkpoint.json")
     if last is None:
         return []
-    steps = [read_piece(scratch / f"step-{step}.json") for step in range(1, last["step"] + 1)]
+    steps = [read_part(scratch / f"step-{step}.json") for step in range(1, last["step"] + 1)]
     return [] if None in steps else steps
-
-
-def _trainer(
-    peft_model: Any, policy: Policy, prompts: Sequence[Prompt], rollout: Rollout, phase: Phase,
-    optimizer: Optimizer, published: "_Published", steps: "_Steps", seed: int,
-) -> "_EngineGRPOTrainer":  # fmt: skip
-    def rollout_func(messages: list[Any], _: GRPOTrainer) -> dict[str, list[Any]]:
-        rows = [message[0]["row"] for message in messages]
-        drawn = [next(same) for _, same in itertools.groupby(rows)]
-        assert rows == [row for row in drawn for _ in range(phase.group_size)], "TRL repeats each row G times"
-        rolled = rollout(drawn, published.version, published.steps)
-        published.rest()
-        _check_finite(rolled, step=published.steps + 1)
-        steps.records = rolled.records
-        completions = [c for group in rolled.groups for c in group.completions]
-        assert len(completions) == len(rows), (len(completions), len(rows))
-        return {
-            "prompt_ids": [list(c.prompt_ids) for c in completions],
-            "completion_ids": [list(c.token_ids) for c in completions],
-            "logprobs": [list(c.logprobs) for c in completions],
-            "reward": [r.total for group in rolled.groups for r in group.rewards],
-        }
-
-    trainer = _EngineGRPOTrainer(
-        model=peft_model,
-        processing_class=policy.processor,
-        reward_funcs=_reward,
-        args=_arguments(
-            phase,
-            optimizer,
-            folder=steps.folder,
-            seed=seed,
-            on_cpu=_on_cpu(peft_model),
-            chat=_one_start_token(policy.processor),
-        ),
-        train_dataset=_dataset(prompts),
-        rollout_func=rollout_func,
-        callbacks=[steps],
-    )
-    trainer.remove_callback(PrinterCallback)  # our own display shows each step
-    trainer.publish_through(published)
-    return trainer
 
 
 class _EngineGRPOTrainer(GRPOTrainer):
@@ -187,7 +201,7 @@ class _EngineGRPOTrainer(GRPOTrainer):
 
 
 class _Published:
-    """Publishes the policy's weights to the engine, each time as a new version."""
+    """Publishes the policy's weights to the engine before each step, each time as a new version."""
 
     model: Any
 
@@ -195,21 +209,26 @@ class _Published:
         self._engine, self._scratch = engine, scratch
         self.version = replace(start, version=start.version + finished)
         self.steps = finished - 1
+        self._on_disk: list[AdapterVersion] = []
+        for left in scratch.glob(f"{start.name}-*/"):  # by a process that was killed
+            shutil.rmtree(left)
 
     def sync_weights(self) -> None:
-        """Publish the weights as they are before a step."""
-        self.publish(self.model)
-
-    def rest(self) -> None:
-        """The rollouts of a step are there; the engine is not needed before the next publication."""
-        self._engine.rest()
-
-    def publish(self, peft_model: Any) -> None:
-        """Save and publish the weights as they are now."""
-        self.version = adapter_folder(self._scratch, self.version.name, self.version.version + 1)
+        """Publish the weights as they are before a step; remove versions that no engine holds any more."""
+        self.version = self.save(self.model)
         self.steps += 1
-        save_adapter(peft_model, self.version)
         self._engine.publish(self.version)
+        self._on_disk.append(self.version)
+        for old in self._on_disk[:-MAX_ADAPTERS]:
+            assert old.path is not None
+            shutil.rmtree(old.path)
+        del self._on_disk[:-MAX_ADAPTERS]
+
+    def save(self, peft_model: Any) -> AdapterVersion:
+        """Save the weights as they are now as the next version."""
+        version = next_version(self.version, self._scratch)
+        save_adapter(peft_model, version)
+        return version
 
 
 class _Steps(TrainerCallback):
@@ -228,6 +247,11 @@ class _Steps(TrainerCallback):
         self._drop_others()  # cut short by a kill
         for step in finished:
             on_step(step["metrics"])
+
+    @property
+    def all_records(self) -> list[dict[str, Any]]:
+        """Of the finished steps, oldest first."""
+        return [record for step in self.finished for record in step["records"]]
 
     @property
     def checkpoint(self) -> Path:
@@ -250,13 +274,13 @@ class _Steps(TrainerCallback):
                 )
         step = {"metrics": row, "records": self.records}
         self.finished.append(step)
-        write_piece(self._scratch / f"step-{state.global_step}.json", step)
+        write_part(self._scratch / f"step-{state.global_step}.json", step)
         self._on_step(row)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Note that this step's checkpoint is whole, and drop the one before."""
         note = self._scratch / "checkpoint.json"
-        write_piece(note, {"step": state.global_step}, vouch_for=self.checkpoint)
+        write_part(note, {"step": state.global_step}, covers=self.checkpoint)
         self._drop_others()
 
     def _drop_others(self) -> None:
@@ -265,13 +289,13 @@ class _Steps(TrainerCallback):
                 shutil.rmtree(other)
 
 
-def _check_finite(rolled: Rollouts, *, step: int) -> None:
+def _check_finite(scored: Scored, *, step: int) -> None:
     """TRL takes what is not finite for an advantage of 0, so a broken reward would teach nothing unseen."""
-    for reward in (reward for group in rolled.groups for reward in group.rewards):
+    for reward in (reward for group in scored.rewards for reward in group):
         if not math.isfinite(reward.total):
             raise TrainingDiverged(
                 f"step {step}: a reward is {reward.total}, its parts {reward.parts}; the steps before it are "
-                "kept. Mend the reward of your own that is named there, then start the same command again"
+                "kept. Fix the reward of your own that is named there, then start the same command again"
             )
 
 
@@ -283,14 +307,17 @@ _reward.__name__ = "reward"
 
 
 def _dataset(prompts: Sequence[Prompt]) -> Dataset:
-    """TRL's columns: `prompt`, as messages of plain text that carry their row, and `images`."""
-    rows = []
-    for row, prompt in enumerate(prompts):
-        (message,) = prompt.messages
-        (text,) = [block["text"] for block in message["content"] if block["type"] == "text"]
-        rows.append([{"role": message["role"], "content": text, "row": row}])
-    dataset = Dataset.from_dict({"prompt": rows, "images": [list(p.images) for p in prompts]})
-    return dataset.cast_column("images", [ImageFeature()])
+    """TRL's columns, made when a row is read: `prompt`, messages that carry their row, and `images`."""
+
+    def rows(asked: dict[str, list[int]]) -> dict[str, list[Any]]:
+        made = [prompts[row] for row in asked["row"]]
+        messages = [
+            [{**message, "row": row} for message in prompt.messages]
+            for row, prompt in zip(asked["row"], made, strict=True)
+        ]
+        return {"prompt": messages, "images": [list(prompt.images) for prompt in made]}
+
+    return Dataset.from_dict({"row": list(range(len(prompts)))}).with_transform(rows)
 
 
 def _one_start_token(processor: Any) -> dict[str, str]:

@@ -6,7 +6,9 @@ from dataclasses import asdict
 from typing import Any
 
 import rewards
+from rewards import Question
 from visplay.evaluation.statistics import accuracy_interval
+from visplay.loop.rows import Asked, same_answer
 
 BINS = 10  # of confidence
 MOST = (
@@ -15,12 +17,12 @@ MOST = (
 
 
 def question_health(
-    candidates: Sequence[dict[str, Any]], *, has_truth: bool, earlier: Sequence[str] = ()
+    candidates: Sequence[Asked], *, has_truth: bool, earlier: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Figures over the candidates of one curation.
 
     Args:
-        candidates: rows of `candidates.parquet`.
+        candidates: all of them, what is rejected with its reason.
         has_truth: whether `truth` was looked up; without it the figures that need it are None.
         earlier: the questions that earlier iterations asked.
 
@@ -33,63 +35,48 @@ def question_health(
         confidence; the *true* accuracy of silver answers, kept and rejected apart; calibration:
         accuracy by bin of confidence. An unanswerable question's silver answer is wrong.
     """
-    valid = [row for row in candidates if row["valid"]]
-    voted = [row for row in valid if row["silver_answer"] is not None]
-    once = [row for row in voted if row["reject_reason"] != "asked before"]
-    texts = Counter(row["question"] for row in valid)
+    valid = [(row, row.question) for row in candidates if isinstance(row.question, Question)]
+    voted = [(row, row.vote) for row, _ in valid if row.vote is not None and row.vote.answer is not None]
+    once = [(row, vote.confidence) for row, vote in voted if row.reject != "asked before"]
+    texts = Counter(question.question for _, question in valid)
     before = set(earlier)
-    histogram = Counter(_bin(row["confidence"]) for row in once)
+    histogram = Counter(_bin(confidence) for _, confidence in once)
     return {
         "questions": len(candidates),
         "valid": len(valid),
-        "answerable": sum(row["truth"] is not None for row in valid) if has_truth else None,
+        "answerable": sum(row.truth is not None for row, _ in valid) if has_truth else None,
         "distinct": len(texts),
         **_clusters(list(texts), list(dict.fromkeys(earlier))),
-        "repeated": sum(row["question"] in before for row in valid),
+        "repeated": sum(question.question in before for _, question in valid),
         "most_frequent": max(texts.values(), default=0),
         "redundancy": _redundancy(valid),
-        "kept": sum(row["kept"] for row in candidates),
-        "types": dict(sorted(Counter(row["type"] for row in valid).items())),
-        "low_confidence": sum(row["confidence"] < 0.25 for row in once) / max(1, len(once)),
-        "rejects": dict(
-            sorted(Counter(r["reject_reason"] for r in candidates if r["reject_reason"]).items())
-        ),
+        "kept": sum(not row.reject for row in candidates),
+        "types": dict(sorted(Counter(question.type for _, question in valid).items())),
+        "low_confidence": sum(confidence < 0.25 for _, confidence in once) / max(1, len(once)),
+        "rejects": dict(sorted(Counter(row.reject for row in candidates if row.reject).items())),
         "confidence_histogram": [[i / BINS, histogram[i]] for i in range(BINS)],
-        "silver_accuracy": _silver_accuracy(once) if has_truth else None,
+        "silver_accuracy": _silver_accuracy([row for row, _ in once]) if has_truth else None,
         "calibration": _calibration(once) if has_truth else None,
     }
 
 
-def blind_answer_rate(
-    votes: Sequence[rewards.Vote], blind: Sequence[rewards.Vote | None]
-) -> dict[str, Any] | None:
+def blind_answer_rate(kept: Sequence[Asked], blind: Sequence[rewards.Vote | None]) -> dict[str, Any] | None:
     """How many questions get their silver answer without the picture, too; None where none was asked.
 
     Args:
-        votes: on kept questions.
-        blind: on the same questions with the pictures greyed out.
+        kept: questions with their votes.
+        blind: votes on the same questions with the pictures greyed out.
     """
     same = [
-        unseeing is not None
-        and unseeing.answer is not None
-        and vote.answer is not None
-        and rewards.equivalent(unseeing.answer, vote.answer).equal
-        for vote, unseeing in zip(votes, blind, strict=True)
+        row.vote is not None and same_answer(row.vote.answer, unseeing.answer if unseeing else None)
+        for row, unseeing in zip(kept, blind, strict=True)
     ]
     return asdict(accuracy_interval(same)) if same else None
 
 
-def calibration_error(bins: Sequence[dict[str, Any]]) -> float | None:
-    """Expected calibration error of `question_health`'s bins (Guo et al. 2017, arXiv 1706.04599, Eq. 3)."""
-    total = sum(b["n"] for b in bins)
-    return sum(b["n"] * abs(b["accuracy"] - b["confidence"]) for b in bins) / total if total else None
-
-
-def is_right(row: dict[str, Any]) -> bool:
-    """Whether a candidate's silver answer is the true one."""
-    if row["truth"] is None or row["silver_answer"] is None:
-        return False
-    return rewards.equivalent(row["silver_answer"], row["truth"]).equal
+def is_right(row: Asked) -> bool:
+    """Whether a question's silver answer is the true one."""
+    return row.vote is not None and same_answer(row.vote.answer, row.truth)
 
 
 def _clusters(texts: Sequence[str], earlier: Sequence[str]) -> dict[str, int]:
@@ -101,11 +88,11 @@ def _clusters(texts: Sequence[str], earlier: Sequence[str]) -> dict[str, int]:
     return {"clusters": len(set(rewards.cluster_labels(now))), "new_clusters": len(new)}
 
 
-def _redundancy(valid: Sequence[dict[str, Any]]) -> float | None:
+def _redundancy(valid: Sequence[tuple[Asked, Question]]) -> float | None:
     """(size of the largest cluster - 1) / (questions - 1), mean over pictures; None where none has two."""
     by_picture: dict[str, list[str]] = {}
-    for row in valid:
-        by_picture.setdefault(row["image_key"], []).append(row["question"])
+    for row, question in valid:
+        by_picture.setdefault(row.picture, []).append(question.question)
     shares = [
         (max(Counter(rewards.cluster_labels(texts)).values()) - 1) / (len(texts) - 1)
         for texts in by_picture.values()
@@ -114,23 +101,23 @@ def _redundancy(valid: Sequence[dict[str, Any]]) -> float | None:
     return sum(shares) / len(shares) if shares else None
 
 
-def _silver_accuracy(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    groups = {"kept": [r for r in rows if r["kept"]], "rejected": [r for r in rows if not r["kept"]]}
+def _silver_accuracy(rows: Sequence[Asked]) -> dict[str, Any]:
+    groups = {"kept": [r for r in rows if not r.reject], "rejected": [r for r in rows if r.reject]}
     return {
         name: asdict(accuracy_interval([is_right(r) for r in group])) if group else None
         for name, group in groups.items()
     }
 
 
-def _calibration(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    bins: dict[int, list[dict[str, Any]]] = {}
-    for row in rows:
-        bins.setdefault(_bin(row["confidence"]), []).append(row)
+def _calibration(rows: Sequence[tuple[Asked, float]]) -> list[dict[str, Any]]:
+    bins: dict[int, list[tuple[Asked, float]]] = {}
+    for row, confidence in rows:
+        bins.setdefault(_bin(confidence), []).append((row, confidence))
     return [
         {
-            "confidence": sum(r["confidence"] for r in group) / len(group),
+            "confidence": sum(confidence for _, confidence in group) / len(group),
             "n": len(group),
-            "accuracy": sum(is_right(r) for r in group) / len(group),
+            "accuracy": sum(is_right(row) for row, _ in group) / len(group),
         }
         for _, group in sorted(bins.items())
     ]

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 import rewards
@@ -23,13 +24,37 @@ from visplay.evaluation.scoring import compare, score_output
 from visplay.evaluation.session import Plan, run_evaluation
 from visplay.evaluation.spec import Spec, expand
 from visplay.evaluation.statistics import accuracy_interval, paired_difference
-from visplay.loop.context import Table, sample, write_table
+from visplay.loop.context import RunContext
+from visplay.runs.checkpoints import Roles
 from visplay.runs.run import UNFINISHED
-from visplay.storage import read_piece, write_piece, write_text
+from visplay.storage import read_part, write_part, write_text
+
+
+def measure(ctx: RunContext, iteration: int, roles: Roles) -> None:
+    """Phase 4: held-out accuracy, beside the untrained model's from the first iteration on."""
+
+    def work(folder: Path) -> list[dict[str, Any]]:
+        base = ctx.run.folder / "iteration-0" / "evaluation" if iteration else None
+        summary = evaluate(ctx, adapter=roles["reasoner"], folder=folder, base=base)
+        return [{"iteration": iteration, "phase": "evaluation", "benchmarks": summary}]
+
+    if iteration in (0, ctx.config.iterations) or iteration % ctx.config.evaluation.every == 0:
+        ctx.step(f"iteration-{iteration}/evaluation", work)
+
+
+def measure_in_full(ctx: RunContext, roles: Roles) -> None:
+    """The base and the trained Reasoner on every question, in a folder of its own."""
+
+    def work(folder: Path) -> list[dict[str, Any]]:
+        evaluate_in_full(ctx, reasoner=roles["reasoner"], folder=folder)
+        return []
+
+    folder = ctx.step(f"full-{ctx.config.iterations}", work)
+    ctx.display.say(f"compare on all questions: visplay compare {folder / 'base'} {folder / 'reasoner'}")
 
 
 def evaluate(
-    table: Table, *, adapter: AdapterVersion, folder: Path, base: Path | None
+    ctx: RunContext, *, adapter: AdapterVersion, folder: Path, base: Path | None
 ) -> dict[str, dict[str, Any]]:
     """Ask every benchmark of the configuration; writes `samples.parquet` and `summary.json` to `folder`.
 
@@ -37,7 +62,7 @@ def evaluate(
     With the untrained model, whose `base` is None, `contamination.json` is written too.
 
     Args:
-        table: engine and configuration.
+        ctx: engine and configuration.
         adapter: the Reasoner to measure.
         folder: where to write.
         base: the folder of the untrained model's evaluation, for the paired test.
@@ -45,71 +70,71 @@ def evaluate(
     Returns:
         The summary by benchmark, computed from the stored samples.
     """
-    config = table.config.evaluation
+    config = ctx.config.evaluation
     rows: list[dict[str, Any]] = []
     suspects: list[dict[str, Any]] = []
     specs = expand(config.benchmarks)
     (folder / UNFINISHED).mkdir(exist_ok=True)
-    with table.display.bar("evaluation", total=len(specs)) as advance:
+    with ctx.display.bar("evaluation", total=len(specs)) as advance:
         for spec in specs:
             name = spec.id
-            items = _load(table, spec, limit=config.limit)
+            items = _load(ctx, spec, limit=config.limit)
             if base is None and config.contamination_bits >= 0:
-                found = find_suspects(table.images, {name: items}, bits=config.contamination_bits)
+                found = find_suspects(ctx.images, {name: items}, bits=config.contamination_bits)
                 suspects += [asdict(suspect) for suspect in found]
             done = folder / UNFINISHED / f"{name}.json"
-            answered = read_piece(done)
+            answered = read_part(done)
             if answered is None:
-                asked = _ask(table, items, adapter=adapter)
-                write_piece(done, [{"benchmark": name} | row for row in asked])
-                answered = read_piece(done)
+                asked = _ask(ctx, items, adapter=adapter)
+                write_part(done, [{"benchmark": name} | row for row in asked])
+                answered = read_part(done)
             rows += answered
             advance(name)
     if base is None and config.contamination_bits >= 0:
         write_text(folder / "contamination.json", json.dumps(suspects, indent=2))
     if suspects:
-        table.display.say(
+        ctx.display.say(
             f"{len(suspects)} benchmark pictures look like training pictures; contamination.json names them"
         )
-    write_table(folder / "samples.parquet", rows)
+    pq.write_table(pa.Table.from_pylist(rows), folder / "samples.parquet")
     base_rows = pq.read_table(base / "samples.parquet").to_pylist() if base else None
     summary = summarise(rows, base_rows=base_rows, k=config.maj_k)
     write_text(folder / "summary.json", json.dumps({"benchmarks": summary}, indent=2))
     return summary
 
 
-def evaluate_in_full(table: Table, *, reasoner: AdapterVersion, folder: Path) -> None:
+def evaluate_in_full(ctx: RunContext, *, reasoner: AdapterVersion, folder: Path) -> None:
     """Ask the base and the trained Reasoner every question of every benchmark.
 
     Writes `base/` and `reasoner/` (see `visplay.evaluation.session`) to `folder`; what a stopped attempt has
     stored is not asked again.
 
     Args:
-        table: engine and configuration.
+        ctx: engine and configuration.
         reasoner: the trained version, published.
         folder: a step's scratch folder.
     """
-    config, unfinished = table.config.evaluation, folder / UNFINISHED
-    tokens = table.config.reasoner.max_tokens
+    config, unfinished = ctx.config.evaluation, folder / UNFINISHED
+    tokens = ctx.config.reasoner.max_tokens
     plan = Plan(
         benchmarks=config.benchmarks, sources=dict(config.sources), seed=config.seed, split=config.split,
         greedy=Sampling(temperature=0, max_tokens=tokens, seed=config.seed),
     )  # fmt: skip
-    model = table.config.model
+    model = ctx.config.model
     for name, adapter in (("base", BASE), ("reasoner", reasoner)):
         asked = Reasoner(
-            engine=table.engine, adapter=adapter, model_digest=model_digest(model),
+            engine=ctx.engine, adapter=adapter, model_digest=model_digest(model),
             adapter_digest=folder_digest(adapter.path) if adapter.path else "",
-            backend=table.config.engine.backend,
+            backend=ctx.config.engine.backend,
         )  # fmt: skip
-        about = {"name": f"{table.config.name} {name}", "model": model.path}
-        run_evaluation(asked, plan, folder=unfinished / name, about=about, judge=None, display=table.display)
+        about = {"name": f"{ctx.config.name} {name}", "model": model.path}
+        run_evaluation(asked, plan, folder=unfinished / name, about=about, judge=None, display=ctx.display)
     for name in ("base", "reasoner"):
         shutil.copytree(unfinished / name, folder / name)
 
 
-def _load(table: Table, spec: Spec, *, limit: int) -> list[Item]:
-    config = table.config.evaluation
+def _load(ctx: RunContext, spec: Spec, *, limit: int) -> list[Item]:
+    config = ctx.config.evaluation
     items = load_benchmark(
         spec, limit=limit, seed=config.seed, split=config.split, source=config.sources.get(spec.id)
     )
@@ -121,27 +146,27 @@ def _load(table: Table, spec: Spec, *, limit: int) -> list[Item]:
     return items
 
 
-def _ask(table: Table, items: Sequence[Item], *, adapter: AdapterVersion) -> list[dict[str, Any]]:
-    config = table.config.evaluation
-    greedy = Sampling(temperature=0, max_tokens=table.config.reasoner.max_tokens)
+def _ask(ctx: RunContext, items: Sequence[Item], *, adapter: AdapterVersion) -> list[dict[str, Any]]:
+    config = ctx.config.evaluation
+    greedy = Sampling(temperature=0, max_tokens=ctx.config.reasoner.max_tokens)
     voting = Sampling(
-        n=config.maj_k, temperature=table.config.votes.temperature, top_k=table.config.votes.top_k,
-        top_p=table.config.votes.top_p, max_tokens=table.config.reasoner.max_tokens, seed=config.seed,
+        n=config.maj_k, temperature=ctx.config.votes.temperature, top_k=ctx.config.votes.top_k,
+        top_p=ctx.config.votes.top_p, max_tokens=ctx.config.reasoner.max_tokens, seed=config.seed,
     )  # fmt: skip
-    with table.watch("pictures"):
+    with ctx.watch("pictures"):
         prompts = [item_prompt(item) for item in items]
         blanks = [item_prompt(item, pictures=greyed) for item in items[: config.blind_limit]]
-    answers = [group[0] for group in sample(table, prompts, adapter=adapter, sampling=greedy)]
+    answers = [group[0] for group in ctx.sample(prompts, adapter=adapter, sampling=greedy)]
     blind: list[str | None] = [None] * len(items)
-    for i, group in enumerate(sample(table, blanks, adapter=adapter, sampling=greedy) if blanks else ()):
+    for i, group in enumerate(ctx.sample(blanks, adapter=adapter, sampling=greedy) if blanks else ()):
         blind[i] = group[0].text
     votes: list[rewards.Vote | None] = [None] * len(items)
     if config.maj_limit:
-        voted = sample(table, prompts[: config.maj_limit], adapter=adapter, sampling=voting)
+        voted = ctx.sample(prompts[: config.maj_limit], adapter=adapter, sampling=voting)
         for i, group in enumerate(voted):
             answers_m = [rewards.extract_answer(completion.text) for completion in group]
             votes[i] = rewards.vote(answers_m, options=items[i].gold.options or None)
-    with table.watch("scoring"):
+    with ctx.watch("scoring"):
         return [
             _row(item, answer, unseeing, vote)
             for item, answer, unseeing, vote in zip(items, answers, blind, votes, strict=True)

@@ -1,17 +1,26 @@
 """The rollout engine that the configuration names."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from rollouts.chat import Chat
-from rollouts.engine import EngineUnavailable, RolloutEngine
+from rollouts.engine import (
+    AdapterVersion,
+    Completion,
+    EngineUnavailable,
+    Prompt,
+    RolloutEngine,
+    Sampling,
+)
 from rollouts.server_engine import ServerEngine
 from rollouts.servers.launch import Server, reserved_rank
 from rollouts.transformers_engine import TransformersEngine
+from visplay.config.names import named
 from visplay.config.sections import Engine, Model
-from visplay.errors import ConfigError, EngineError
+from visplay.errors import AdapterMismatch, ConfigError, EngineError
 from visplay.models.policy import load_base, load_processor, picture_size
 
 MAX_ADAPTERS = 3  # the frozen Reasoner, the current policy and the one that comes in
@@ -25,20 +34,23 @@ CPU_DEFAULTS: dict[str, Any] = {
 
 
 def start_engine(
-    model: Model, engine: Engine, *, lora_rank: int, logs: Path, api_key: str | None = None
+    model: Model, engine: Engine, *, lora_rank: int | None, logs: Path, api_key: str | None = None
 ) -> RolloutEngine:
     """The engine that the configuration names, with base VLMs of its own.
 
     Args:
         model: the base VLM.
         engine: what generates.
-        lora_rank: of the adapters that will be published.
+        lora_rank: of the adapters that will be published; None for the base alone.
         logs: where servers that are started here write their logs.
         api_key: of the servers, where they ask for one.
 
     Raises:
         ConfigError: an engine that is not installed, or options that it does not know.
     """
+    if ":" in engine.backend:
+        made: RolloutEngine = named(engine.backend, key="engine.backend")(model, engine, lora_rank=lora_rank)
+        return made
     if engine.backend == "transformers":
         return TransformersEngine(*load_base(model), batch_size=engine.batch_size)
     same = {"revision": model.revision, "trust_remote_code": model.trust_remote_code}
@@ -47,7 +59,7 @@ def start_engine(
     if engine.backend == "vllm":
         return _vllm(model, engine, chat=chat, lora_rank=lora_rank, options=options)
     servers: list[str | Server] = list(engine.urls) or list(
-        _replicas(model, engine, lora_rank=lora_rank, logs=logs, options=options)
+        _replicas(model, engine, lora_rank=lora_rank or 1, logs=logs, options=options)
     )
     try:
         return ServerEngine(
@@ -55,6 +67,21 @@ def start_engine(
         )
     except EngineUnavailable as error:
         raise EngineError(f"engine.backend=server: {error}") from error
+
+
+def generate(
+    engine: RolloutEngine, prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling
+) -> list[list[Completion]]:
+    """Completions [prompts][n] of one version, seen to be that version's.
+
+    Raises:
+        AdapterMismatch: the engine answered with other weights than it was asked for.
+    """
+    groups = engine.generate(prompts, adapter=adapter, sampling=sampling)
+    for completion in (completion for group in groups for completion in group):
+        if completion.adapter != adapter:
+            raise AdapterMismatch(f"asked {adapter} for a completion and got one of {completion.adapter}")
+    return groups
 
 
 def vllm_options(model: Model, engine: Engine, processor: Any) -> dict[str, Any]:
@@ -89,7 +116,7 @@ def _replicas(
 
 
 def _vllm(
-    model: Model, engine: Engine, *, chat: Chat, lora_rank: int, options: dict[str, Any]
+    model: Model, engine: Engine, *, chat: Chat, lora_rank: int | None, options: dict[str, Any]
 ) -> RolloutEngine:
     try:
         from rollouts.vllm_engine import VllmEngine
@@ -102,8 +129,7 @@ def _vllm(
         raise ConfigError("engine.sleep: vLLM can only sleep on a GPU; set engine.sleep=false")
     try:
         return VllmEngine(
-            model.source, chat=chat, lora_rank=lora_rank, sync=engine.sync, sleep=engine.sleep,
-            **options,
+            model.source, chat=chat, lora_rank=lora_rank, sleep=engine.sleep, **options
         )  # fmt: skip
     except TypeError as error:
         raise ConfigError(f"engine.vllm: {error}") from error

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -135,11 +134,6 @@ def language_model_linears(model: Any) -> str:
         {name.rsplit(".", 1)[-1] for name, m in decoder.named_modules() if isinstance(m, torch.nn.Linear)}
     )
     return rf"{re.escape(prefix)}\..*\.({'|'.join(leaves)})"
-
-
-def adapter_folder(root: Path, name: str, version: int) -> AdapterVersion:
-    """The version that lies, or will lie, in a folder of its own below `root`."""
-    return AdapterVersion(name=name, version=version, path=root / f"{name}-{version}")
 
 
 def _linear_names(model: Any) -> list[str]:

@@ -9,18 +9,18 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from rollouts.canary import Finding, check_engine
+from rollouts.canary import Agreement, check_engine
 from rollouts.chat import Chat
 from rollouts.engine import AdapterVersion, EngineUnavailable, Prompt, RolloutEngine
 from visplay.errors import PreflightError
-from visplay.models.policy import Policy, adapter_folder
+from visplay.models.policy import Policy
 from visplay.prompts import reasoner_prompt
 
 TOLERANCE = {torch.float32: 1e-4}  # nats, on average over tokens
 HALF_PRECISION_TOLERANCE = 0.1  # a guess for 16-bit types: no such engine has been run yet
 
 
-def check(engine: RolloutEngine, *, policy: Policy, picture: Image.Image) -> Finding:
+def run_canaries(engine: RolloutEngine, *, policy: Policy, picture: Image.Image) -> Agreement:
     """Run the canaries of `rollouts.canary` with a probe adapter on one of the run's pictures.
 
     Raises:
@@ -28,9 +28,9 @@ def check(engine: RolloutEngine, *, policy: Policy, picture: Image.Image) -> Fin
     """
     chat = Chat(policy.processor, config=policy.model.config, generation=policy.model.generation_config)
     with tempfile.TemporaryDirectory(prefix="visplay-canary-") as folder:
-        probe = adapter_folder(Path(folder), "canary", 0)
+        probe = AdapterVersion(name="canary", version=0, path=Path(folder) / "canary-0")
         policy.create_adapter(probe, seed=0)
-        stir(probe, size=0.05)
+        randomize_lora_b(probe, size=0.05)
         model = policy.with_adapter(probe).eval()
         try:
             return check_engine(
@@ -47,7 +47,7 @@ def check(engine: RolloutEngine, *, policy: Policy, picture: Image.Image) -> Fin
             policy.without_adapter(model)
 
 
-def stir(adapter: AdapterVersion, *, size: float, seed: int = 0) -> None:
+def randomize_lora_b(adapter: AdapterVersion, *, size: float, seed: int = 0) -> None:
     """Give a new adapter, which changes nothing, random B of standard deviation `size`."""
     assert adapter.path is not None
     file = adapter.path / "adapter_model.safetensors"

@@ -12,7 +12,7 @@ import yaml
 from visplay.errors import CorruptArtifact, RunError
 from visplay.runs.results import read_summaries
 from visplay.runs.run import UNFINISHED
-from visplay.storage import PARTIAL, read_jsonl, read_piece
+from visplay.storage import PARTIAL, read_jsonl, read_part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +154,7 @@ def _phase_rows(
 def _pieces(folder: Path, pattern: str) -> list[Any]:
     """What the numbered pieces hold, in their order; a damaged one is left out: the run does it again."""
     numbered = sorted(folder.glob(pattern), key=lambda path: int(path.stem.split("-")[-1]))
-    return [piece for path in numbered if (piece := read_piece(path)) is not None]
+    return [piece for path in numbered if (piece := read_part(path)) is not None]
 
 
 def _json(path: Path) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from visplay.evaluation.wording import finite
-from visplay.loop.health import is_right
+from visplay.loop.rows import same_answer
 from visplay.report.reading import Story
 
 MOST_ROLLOUTS = 20_000  # questions and attempts in a page
@@ -228,5 +228,5 @@ def _judged(row: Row, verdicts: dict[tuple[Any, Any], str]) -> str:
         return "unanswerable"
     key = row["silver_answer"], row["truth"]
     if key not in verdicts:
-        verdicts[key] = "true" if is_right(row) else "false"
+        verdicts[key] = "true" if same_answer(*key) else "false"
     return verdicts[key]

@@ -1,46 +1,94 @@
-"""The adapter versions that the steps of a run have left: which one plays which role after an iteration."""
+"""The adapter versions of a run: the one place that numbers them, and who plays which role when.
+
+A number names one set of weights and is never given twice: each publication inside a phase takes the next
+one, what a phase leaves takes one more (`promote`), and so does what a run goes back to (`promote_back`).
+"""
 
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rollouts.engine import AdapterVersion
 from visplay.errors import RunError
-from visplay.runs.run import SEAL
-from visplay.storage import read_jsonl, write_text
+from visplay.runs.run import SEAL, require_format
+from visplay.storage import PARTIAL, read_jsonl, write_text
 
-Adapters = dict[str, AdapterVersion]  # by role; with shared adapters both roles name the same version
-ROLES = ("questioner", "reasoner")
+Roles = dict[str, AdapterVersion]  # with shared adapters all roles name the same version
+ROLES = "roles.json"  # in the step that ends an iteration: who plays which role
 
 
-def keep_adapter(trained: AdapterVersion, folder: Path) -> None:
-    """Of all versions that a phase published, keep the last in the step's artifact `folder`."""
-    assert trained.path is not None
-    shutil.copytree(trained.path, folder / "adapter", dirs_exist_ok=True)
-    write_text(folder / "adapter.json", json.dumps({"name": trained.name, "version": trained.version + 1}))
+def numbered(root: Path, name: str, version: int) -> AdapterVersion:
+    """The version that lies, or will lie, in a folder of its own below `root`."""
+    return AdapterVersion(name=name, version=version, path=root / f"{name}-{version}")
+
+
+def next_version(version: AdapterVersion, root: Path) -> AdapterVersion:
+    """The version after this one, in a folder of its own below `root`."""
+    return numbered(root, version.name, version.version + 1)
+
+
+def promote(version: AdapterVersion, *, into: Path) -> AdapterVersion:
+    """Keep the weights in a step's folder under a number of their own: what the step leaves.
+
+    Returns:
+        The kept version, in `into`.
+    """
+    assert version.path is not None
+    kept = replace(version, version=version.version + 1, path=into / "adapter")
+    shutil.copytree(version.path, into / "adapter", dirs_exist_ok=True)
+    write_text(into / "adapter.json", json.dumps({"name": kept.name, "version": kept.version}))
+    return kept
+
+
+def promote_back(current: Roles, best: Roles, *, into: Path) -> Roles:
+    """Keep earlier versions in a step's folder under new numbers; returns who plays which role then."""
+    following = current
+    for role in {adapter.name: role for role, adapter in best.items()}.values():  # a shared one once
+        renumbered = replace(best[role], version=current[role].version)
+        following = with_trained(following, role, promote(renumbered, into=into / role))
+    return following
 
 
 def kept_adapter(folder: Path) -> AdapterVersion:
-    """The version that `keep_adapter` left."""
+    """The version that `promote` left in a step's folder."""
     note = json.loads((folder / "adapter.json").read_text())
     return AdapterVersion(name=note["name"], version=note["version"], path=folder / "adapter")
 
 
-def with_trained(adapters: Adapters, role: str, trained: AdapterVersion) -> Adapters:
+def with_trained(roles: Roles, role: str, trained: AdapterVersion) -> Roles:
     """`trained` in place of the version it was trained from: one role's, or a shared one."""
-    return {r: trained if r == role or trained.name == "shared" else adapters[r] for r in adapters}
+    return {r: trained if r == role or trained.name == "shared" else roles[r] for r in roles}
 
 
-def first_adapters(folder: Path) -> Adapters:
-    """The versions that a run begins with, from the artifact of the step that created them."""
-    created = {path.name.removesuffix("-0"): path for path in folder.glob("*-0")}
-    names = {role: role if role in created else "shared" for role in ROLES}
-    return {role: AdapterVersion(name=n, version=0, path=created[n]) for role, n in names.items()}
+def create_roles(folder: Path, *, names: Sequence[str]) -> Roles:
+    """Who plays which role as a run begins, by the versions 0 that its first step left."""
+    shared = (folder / "shared-0").is_dir()
+    return {name: numbered(folder, "shared" if shared else name, 0) for name in names}
 
 
-def adapters_after(run: Path, *, iteration: int | None = None) -> tuple[int, Adapters]:
+def note_roles(folder: Path, measured: Roles, following: Roles, *, run: Path) -> None:
+    """Note in a step's scratch folder who played which role in its iteration, and who does from then on."""
+    final = folder.with_name(folder.name.removesuffix(PARTIAL))
+
+    def noted(roles: Roles) -> dict[str, Any]:
+        return {
+            role: {"name": a.name, "version": a.version, "path": _relative(a, folder, final, run)}
+            for role, a in roles.items()
+        }
+
+    write_text(folder / ROLES, json.dumps({"measured": noted(measured), "next": noted(following)}, indent=2))
+
+
+def next_roles(folder: Path, *, run: Path) -> Roles:
+    """Who plays which role after the step that `note_roles` wrote to."""
+    return _noted(folder, "next", run=run)
+
+
+def roles_after(run: Path, *, iteration: int | None = None) -> tuple[int, Roles]:
     """Who plays which role after an iteration of a run; the last finished one by default.
 
     An iteration's own versions are those that it was measured with; a roll-back counts from the next one on.
@@ -51,55 +99,47 @@ def adapters_after(run: Path, *, iteration: int | None = None) -> tuple[int, Ada
     Raises:
         RunError: not a run's folder, or the iteration is not finished, or its adapters were pruned.
     """
+    require_format(run)
     steps = {entry["step"] for entry in read_jsonl(run / "journal.jsonl")}
-    measured = sorted(int(re.findall(r"\d+", step)[0]) for step in steps if step.endswith("/evaluation"))
-    if not measured:
+    finished = sorted(int(re.findall(r"\d+", step)[0]) for step in steps if step.endswith("/health"))
+    if "iteration-0/evaluation" in steps:
+        finished = [0, *finished]
+    if not finished:
         raise RunError(f"{run} holds no finished evaluation; give the folder of a run, runs/NAME")
-    last = measured[-1] if iteration is None else iteration
-    if last not in measured:
-        raise RunError(f"iteration {last} of {run} is not finished; finished are {measured}")
-    adapters = _versions_after(run, last, steps=steps)
-    if any(adapter.path is None or not adapter.path.is_dir() for adapter in adapters.values()):
+    last = finished[-1] if iteration is None else iteration
+    if last not in finished:
+        raise RunError(f"iteration {last} of {run} is not finished; finished are {finished}")
+    roles = _noted(_ending(run, last), "measured", run=run)
+    if any(adapter.path is None or not adapter.path.is_dir() for adapter in roles.values()):
         raise RunError(f"the adapters of iteration {last} of {run} were removed (checkpoints.keep_last)")
-    return last, adapters
+    return last, roles
 
 
-def superseded(run: Path, *, last: int, kept: set[int], current: Adapters) -> list[str]:
+def superseded(run: Path, *, last: int, kept: set[int], current: Roles) -> list[str]:
     """Folders of adapters, relative to the run's, that no iteration in `kept` needs, nor what comes next."""
-    steps = {entry["step"] for entry in read_jsonl(run / "journal.jsonl")}
     needed = {adapter.path for adapter in current.values()}
     for iteration in kept:
-        needed |= {adapter.path for adapter in _versions_after(run, iteration, steps=steps).values()}
+        needed |= {adapter.path for adapter in _noted(_ending(run, iteration), "measured", run=run).values()}
     old = [run / f"iteration-{i}" for i in range(1, last + 1) if i not in kept]
     found = [path for folder in old for step in sorted(folder.glob("*/")) for path in step.rglob("adapter")]
-    return [str(path.relative_to(run)) for path in found if path not in needed and _is_sealed(path)]
+    sealed = [path for path in found if any((folder / SEAL).exists() for folder in path.parents)]
+    return [str(path.relative_to(run)) for path in sealed if path not in needed]
 
 
-def _is_sealed(adapter: Path) -> bool:
-    """Whether its step lists its files one by one, so that some of them can go."""
-    return any((folder / SEAL).exists() for folder in adapter.parents)
+def _ending(run: Path, iteration: int) -> Path:
+    """The folder of the step that notes an iteration's roles."""
+    return run / f"iteration-{iteration}" / ("health" if iteration else "adapters")
 
 
-def _versions_after(run: Path, last: int, *, steps: set[str]) -> Adapters:
-    adapters = first_adapters(run / "iteration-0" / "adapters")
-    for number in range(1, last + 1):
-        for step in (f"iteration-{number}/{role}" for role in ROLES):
-            if step in steps:
-                adapters = with_trained(adapters, step.split("/")[1], kept_adapter(run / step))
-        if number < last:
-            adapters = rolled_back(adapters, run / f"iteration-{number}" / "health")
-    return adapters
+def _noted(folder: Path, when: str, *, run: Path) -> Roles:
+    noted = json.loads((folder / ROLES).read_text())[when]
+    return {
+        role: AdapterVersion(name=a["name"], version=a["version"], path=run / a["path"])
+        for role, a in noted.items()
+    }
 
 
-def keep_roll_back(current: Adapters, best: Adapters, folder: Path) -> None:
-    """Keep the best versions under numbers of their own, so that no number ever names two weights."""
-    for role in {adapter.name: role for role, adapter in best.items()}.values():  # a shared one once
-        keep_adapter(replace(best[role], version=current[role].version), folder / role)
-
-
-def rolled_back(adapters: Adapters, folder: Path) -> Adapters:
-    """The versions that `keep_roll_back` left in a step's folder, or, where it left none, `adapters`."""
-    for role in ROLES:
-        if (folder / role).is_dir():
-            adapters = with_trained(adapters, role, kept_adapter(folder / role))
-    return adapters
+def _relative(adapter: AdapterVersion, scratch: Path, final: Path, run: Path) -> str:
+    assert adapter.path is not None
+    inside = adapter.path.is_relative_to(scratch)
+    return str((final / adapter.path.relative_to(scratch) if inside else adapter.path).relative_to(run))

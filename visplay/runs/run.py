@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ from visplay.storage import (
     checksums,
     damage,
     read_jsonl,
+    signals_deferred,
     sync_folder,
-    unbroken,
     write_text,
 )
 
@@ -39,12 +39,15 @@ PACKAGES = (
 )
 
 
-# Keys and sections that may differ when a run is continued: how far it goes, and what decides no result. That
-# the pictures are the same ones, wherever they lie, is seen to when they have been read.
+FORMAT = 2  # of run folders
+# Keys and sections that may differ when a run is resumed: how far it goes, what computes, watches and
+# measures it. That the pictures are the same ones, wherever they lie, is seen to when they have been read.
 MAY_CHANGE = {
-    "name", "output", "iterations", "threads", "images.source", "optimizer.checkpoint_every", "health",
-    "checkpoints", "report_to",
+    "name", "output", "iterations", "threads", "images.source", "model.device", "engine",
+    "optimizer.checkpoint_every", "optimizer.micro_batch_size", "evaluation", "health", "checkpoints",
+    "report_to",
 }  # fmt: skip
+CHANGES_BITS = ("threads", "model.device", "engine", "optimizer.micro_batch_size")
 UNFINISHED = "unfinished"  # inside a step's folder: what only a stopped step needs
 SEAL = "checksums.json"  # inside a step's folder: written last, when everything else is on disk
 PRUNING, PRUNED = "pruning", "pruned.json"  # the step that removes old adapters, and its list of them
@@ -56,8 +59,8 @@ class Run:
     `step(name)` gives a scratch folder to write into. When the block ends without an error the folder is
     sealed with the checksums of its files, renamed into place and noted in `journal.jsonl`. A step that the
     journal has is not done again; one that was sealed but not noted when its process was killed is noted by
-    `take_up`, and one that was stopped finds what it had written to `UNFINISHED` in its scratch folder.
-    A seal names the one before it, so that a step is taken up only behind the step that it was made from.
+    `adopt`, and one that was stopped finds what it had written to `UNFINISHED` in its scratch folder.
+    A seal names the one before it, so that a step is adopted only behind the step that it was made from.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -65,8 +68,10 @@ class Run:
         self._lock = FileLock(folder / "lock")
 
     @contextmanager
-    def opened(self, config: Config) -> Iterator["Run"]:
+    def opened(self, config: Config, *, say: Callable[[str], None] = lambda _: None) -> Iterator["Run"]:
         """Take the lock, write or compare the configuration, clear what a killed process left behind.
+
+        `say` is told what has changed since the last start; `changes.jsonl` keeps it.
 
         Raises:
             RunLocked: another process works on this run.
@@ -79,14 +84,18 @@ class Run:
         except Timeout as error:
             raise RunLocked(f"another process works on {self.folder}") from error
         try:
-            self._compare(config)
+            changed = self._compare(config)
             for leftover in self.folder.rglob(f"*{PARTIAL}"):
                 if leftover.is_file():  # a write cut short; scratch folders hold what a step goes on from
                     leftover.unlink()
             for number, entry in enumerate(self.journal(), start=1):
                 self._verify(number, entry)
+            self._note_changes(changed, say=say)
             write_text(self.folder / "config.yaml", dump_config(config))
-            write_text(self.folder / "versions.json", json.dumps(_versions(), indent=2))
+            starts = [*read_starts(self.folder), {"step": self._last_step(), **_versions()}]
+            write_text(
+                self.folder / "versions.json", json.dumps({"format": FORMAT, "starts": starts}, indent=2)
+            )
             yield self
         finally:
             self._lock.release()
@@ -107,7 +116,11 @@ class Run:
         except CorruptArtifact as error:
             raise CorruptArtifact(f"{error}. {mend}") from error
         for number, entry in enumerate(entries, start=1):
-            if not isinstance(entry, dict) or "step" not in entry or entry.get("check") != _check(entry):
+            if (
+                not isinstance(entry, dict)
+                or "step" not in entry
+                or entry.get("check") != _line_digest(entry)
+            ):
                 raise CorruptArtifact(f"{path}, line {number} is not as it was written. {mend}")
         return entries
 
@@ -115,7 +128,7 @@ class Run:
         """Whether a step is finished."""
         return any(entry["step"] == name for entry in self.journal())
 
-    def take_up(self, name: str) -> bool:
+    def adopt(self, name: str) -> bool:
         """Note a step that was sealed when its process was killed; False where there is none."""
         target, scratch = self._places(name)
         for folder in (scratch, target):
@@ -174,7 +187,7 @@ class Run:
 
     def _last_seal(self) -> str:
         last = self.journal()[-1:]
-        return last[0].get("seal") or last[0]["sha256"] if last else ""
+        return str(last[0]["seal"]) if last else ""
 
     def _is_sealed(self, folder: Path) -> bool:
         try:
@@ -191,16 +204,36 @@ class Run:
             if target.exists():  # its line was taken out of the journal
                 shutil.rmtree(target)
         entry = {"step": name, "seal": hashlib.sha256((sealed / SEAL).read_bytes()).hexdigest()}
-        with unbroken():
+        with signals_deferred():
             if sealed == scratch:
                 os.replace(scratch, target)
                 sync_folder(target.parent)
-            append_jsonl(self.folder / "journal.jsonl", entry | {"check": _check(entry)})
+            append_jsonl(self.folder / "journal.jsonl", entry | {"check": _line_digest(entry)})
 
-    def _compare(self, config: Config) -> None:
+    def _last_step(self) -> str:
+        last = self.journal()[-1:]
+        return str(last[0]["step"]) if last else ""
+
+    def _note_changes(self, changed: dict[str, tuple[Any, Any]], *, say: Callable[[str], None]) -> None:
+        if not changed:
+            return
+        after = self._last_step()
+        for key, (before, now) in changed.items():
+            row = {"after": after, "key": key, "before": before, "now": now}
+            append_jsonl(self.folder / "changes.jsonl", row)
+        told = ", ".join(f"{key}: {before!r} -> {now!r}" for key, (before, now) in changed.items())
+        bits = any(_listed(key, CHANGES_BITS) for key in changed)
+        say(
+            f"changed after {after or 'the first start'}: {told}"
+            + ("; from here on bits may differ from a run that was not changed" if bits else "")
+        )
+
+    def _compare(self, config: Config) -> dict[str, tuple[Any, Any]]:
+        """What differs from the configuration of the last start, by key, where it may differ."""
         path = self.folder / "config.yaml"
         if not path.exists():
-            return
+            return {}
+        require_format(self.folder)
         try:
             before = flat_config(completed_config(read_config(path)))
         except CorruptArtifact as error:
@@ -210,13 +243,14 @@ class Run:
             ) from error
         after = flat_config(config.model_dump(mode="json"))
         changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-        if any(key not in MAY_CHANGE and key.split(".")[0] not in MAY_CHANGE for key in changed):
+        if not all(_listed(key, MAY_CHANGE) for key in changed):
             raise RunMismatch(
                 f"{self.folder} holds a run with another configuration:\n"
                 + "\n".join(f"  {key}: {before.get(key)!r} -> {after.get(key)!r}" for key in changed)
                 + f"\nOnly {', '.join(sorted(MAY_CHANGE))} may change. Set the others back, give the run "
                 "another name (name=...), or remove the folder."
             )
+        return {key: (before.get(key), after.get(key)) for key in changed}
 
     def _verify(self, number: int, entry: dict[str, Any]) -> None:
         folder = self.folder / entry["step"]
@@ -232,8 +266,6 @@ class Run:
     def _damage(self, folder: Path, entry: dict[str, Any]) -> list[Path]:
         if not folder.is_dir():
             return [folder]
-        if "seal" not in entry:  # of a version that noted one checksum for the whole step
-            return [] if _digest(folder) == entry["sha256"] else [folder]
         try:
             seal = (folder / SEAL).read_bytes()
         except OSError:
@@ -245,20 +277,42 @@ class Run:
         return [path for path in found if not pruned & set(path.parents)]
 
 
-def _check(entry: dict[str, Any]) -> str | None:
-    """Of a line of the journal; None for one of a version that wrote none."""
-    if "sha256" in entry:
-        return None
+def require_format(folder: Path) -> None:
+    """See that a run's folder is of this version's format.
+
+    Raises:
+        RunMismatch: it was written by an earlier one.
+    """
+    try:
+        noted = json.loads((folder / "versions.json").read_bytes())
+    except (OSError, ValueError):
+        return  # nothing was finished, or the journal's checks tell what is damaged
+    if isinstance(noted, dict) and "format" not in noted:
+        raise RunMismatch(
+            f"{folder} was written by visplay {noted.get('visplay', '0.1')}, whose runs hold evaluations "
+            "and questions in another form, drawn by other seeds. Resume and read it with that version, or "
+            "start a run of another name (name=...)"
+        )
+
+
+def read_starts(folder: Path) -> list[dict[str, Any]]:
+    """Each start of a run: the last step that was finished before it, and the versions of the packages."""
+    path = folder / "versions.json"
+    try:
+        starts: list[dict[str, Any]] = json.loads(path.read_bytes())["starts"] if path.exists() else []
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptArtifact(f"{path} is damaged: {error}; restore it, or remove it") from error
+    return starts
+
+
+def _listed(key: str, names: Collection[str]) -> bool:
+    return key in names or key.split(".")[0] in names
+
+
+def _line_digest(entry: dict[str, Any]) -> str:
+    """Of a line of the journal."""
     said = json.dumps([entry["step"], entry.get("seal")])
     return hashlib.sha256(said.encode()).hexdigest()[:16]
-
-
-def _digest(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for name, own in checksums(folder).items():
-        digest.update(name.encode() + b"\0")
-        digest.update(bytes.fromhex(own))
-    return digest.hexdigest()
 
 
 def _versions() -> dict[str, str]:

@@ -34,7 +34,7 @@ class Stopped(BaseException):
 
 
 @contextmanager
-def saying_how_to_go_on(again: str, *, say: Callable[[str], None]) -> Iterator[None]:
+def graceful_shutdown(again: str, *, say: Callable[[str], None]) -> Iterator[None]:
     """Leave on Ctrl-C, SIGTERM, a full or closed disk, a lost engine or lack of memory with one clear line.
 
     A write in progress is finished first. A second signal ends the process at once, wherever it is.

@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import rewards
-from visplay.config.loading import check_config, dump_config, load_config
+from visplay.config.loading import check_config, check_names, dump_config, load_config
 from visplay.config.reference import config_reference
 from visplay.errors import ConfigError
 
@@ -47,11 +47,15 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
             "questioner.group_size: input should be greater than or equal to 2, got 1",
         ),
         (["rewards.sampels=3"], "did you mean 'samples'?"),
-        (["rewards.questioner_terms={nowhere:f: 1}"], "'nowhere:f' cannot be imported"),
         (["rewards.preset=papr"], "did you mean 'paper'?"),
         (["name=../elsewhere"], "name: "),
         (["engine.backend=server"], "engine.backend=server takes either engine.urls or engine.replicas >= 1"),
-        (["engine.backend=server", "engine.replicas=2", "engine.sync=merged"], "set engine.backend=vllm"),
+        (["engine.sync=merged"], "engine.sync: 'merged' is no longer there"),
+        (["engine.backend=vlm"], "engine.backend: string should match pattern"),
+        (
+            ["roles={shared: {steps: 1}}"],
+            "a role needs a name of its own in small letters, got 'shared'",
+        ),
         (["engine.replicas=2", "engine.devices=['0']"], "engine.devices must name one per replica: 2, got 1"),
         (["seed"], "an override must look like key.sub=value, got 'seed'"),
     ],
@@ -62,6 +66,28 @@ def test_a_wrong_key_or_value_is_named(tmp_path: Path, overrides: list[str], mes
     with pytest.raises(ConfigError) as caught:
         load_config(path, overrides)
     assert message in str(caught.value)
+
+
+def test_names_are_imported_at_the_start_of_a_run_and_not_before(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("images: {source: a}\n")
+    for override, key in (
+        ("rewards.questioner_terms={nowhere:f: 1}", "rewards.questioner_terms"),
+        ("loop=nowhere:f", "loop"),
+        ("judge.function=nowhere:f", r"judge\.function"),
+        ("images.oracle=nowhere:f", r"images\.oracle"),
+        ("engine.backend=nowhere:f", r"engine\.backend"),
+    ):
+        config = load_config(path, [override])
+        with pytest.raises(ConfigError, match=f"{key}: 'nowhere:f' cannot be imported"):
+            check_names(config)
+
+
+def test_a_key_that_is_gone_is_warned_of_where_it_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("images: {source: a}\nengine: {sync: adapter, batch_size: 3}\n")
+    with pytest.warns(FutureWarning, match=r"engine\.sync is no longer a key"):
+        assert load_config(path).engine.batch_size == 3
 
 
 def test_a_missing_file_and_a_broken_one(tmp_path: Path) -> None:

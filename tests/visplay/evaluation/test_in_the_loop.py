@@ -10,20 +10,18 @@ from PIL import Image
 
 from rollouts.engine import AdapterVersion, Prompt, Sampling
 from rollouts.scripted_engine import ScriptedEngine
+from tests.visplay.contexts import context
 from visplay.config.loading import check_config
-from visplay.data.images import read_images
 from visplay.errors import BenchmarkError
-from visplay.loop.context import Table
+from visplay.loop.context import RunContext
 from visplay.loop.measuring import evaluate, evaluate_in_full
 from visplay.pocket.scenes import render, sample_scenes
-from visplay.progress import Display, Stopwatch
 from visplay.runs.run import UNFINISHED
-from visplay.runs.tracking import Tracker
 
 BASE = AdapterVersion(name="base", version=0)
 
 
-def lay(tmp_path: Path, script: Any, **values: Any) -> Table:
+def lay(tmp_path: Path, script: Any, **values: Any) -> RunContext:
     folder = tmp_path / "pictures"
     folder.mkdir(exist_ok=True)
     render(next(iter(sample_scenes(1, split="held-out", seed=0, style="dusk")))).save(folder / "copy.png")
@@ -31,14 +29,11 @@ def lay(tmp_path: Path, script: Any, **values: Any) -> Table:
     config = check_config(
         {
             "images": {"source": str(folder)},
+            "output": str(tmp_path / "runs"),
             "evaluation": {"limit": 6, "maj_limit": 2, "blind_limit": 2, **values},
         }
     )
-    return Table(
-        config=config, preset=config.rewards.resolve(), policy=None, engine=ScriptedEngine(script),
-        images=read_images(folder), oracle=None, watch=Stopwatch(), display=Display(),
-        tracker=Tracker(config),
-    )  # fmt: skip
+    return context(config, ScriptedEngine(script))
 
 
 def always(word: str) -> Any:

@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 from visplay.cli.main import app
 from visplay.config.sections import Lora, Model
 from visplay.evaluation.records import read_records
-from visplay.models.policy import Policy, adapter_folder, load_base
-from visplay.models.preflight import stir
+from visplay.models.policy import Policy, load_base
+from visplay.models.preflight import randomize_lora_b
+from visplay.runs.checkpoints import numbered
 
 pytestmark = pytest.mark.slow
 
@@ -26,9 +27,9 @@ def evaluated(target: Path, *options: str, out: Path) -> dict[str, list[dict[str
 
 def test_an_adapter_is_evaluated_on_vllm(tmp_path: Path) -> None:
     policy = Policy(*load_base(Model(path="pocket", dtype="float32")), lora=Lora(rank=4, alpha=8))
-    adapter = adapter_folder(tmp_path, "shared", 1)
+    adapter = numbered(tmp_path, "shared", 1)
     policy.create_adapter(adapter, seed=0)
-    stir(adapter, size=0.02, seed=0)
+    randomize_lora_b(adapter, size=0.02, seed=0)
     assert adapter.path is not None
     rows = [{"k": i, "question": "red? " * words, "answer": "yes"} for i, words in enumerate([1, 2000, 2])]
     own = tmp_path / "own.yaml"

@@ -23,6 +23,7 @@ from visplay.evaluation.records import read_records, write_records
 from visplay.evaluation.session import Plan, rescore, run_evaluation
 from visplay.evaluation.target import find_target
 from visplay.progress import Display
+from visplay.runs.checkpoints import create_roles, kept_adapter, note_roles, with_trained
 
 GREEDY = Sampling(temperature=0, max_tokens=100)
 
@@ -107,16 +108,21 @@ def test_two_processes_cannot_write_to_one_folder(tmp_path: Path) -> None:
 
 def make_run(folder: Path, *, adapters: str = "shared") -> Path:
     steps = ["iteration-0/evaluation"]
-    for name in ("shared",) if adapters == "shared" else ("questioner", "reasoner"):
+    names = ("questioner", "reasoner")
+    for name in ("shared",) if adapters == "shared" else names:
         (folder / "iteration-0" / "adapters" / f"{name}-0").mkdir(parents=True)
+    roles = create_roles(folder / "iteration-0" / "adapters", names=names)
+    note_roles(folder / "iteration-0" / "adapters", roles, roles, run=folder)
     for i, phases in ((1, ("questioner", "reasoner")), (2, ("questioner",))):
         for phase in phases:
             own = folder / f"iteration-{i}" / phase
             (own / "adapter").mkdir(parents=True)
             name = "shared" if adapters == "shared" else phase
             (own / "adapter.json").write_text(json.dumps({"name": name, "version": i}))
-            steps.append(f"iteration-{i}/{phase}")
-        steps.append(f"iteration-{i}/evaluation")
+            roles = with_trained(roles, phase, kept_adapter(own))
+        (folder / f"iteration-{i}" / "health").mkdir()
+        note_roles(folder / f"iteration-{i}" / "health", roles, roles, run=folder)
+        steps.append(f"iteration-{i}/health")
     (folder / "config.yaml").write_text("model: {path: pocket}\n")
     (folder / "journal.jsonl").write_text(
         "".join(json.dumps({"step": s, "sha256": ""}) + "\n" for s in steps)

@@ -22,7 +22,7 @@ from visplay.errors import VisplayError
 from visplay.loop.selfplay import selfplay
 from visplay.progress import Advance, Display
 from visplay.runs.run import Run
-from visplay.runs.shutdown import saying_how_to_go_on
+from visplay.runs.shutdown import graceful_shutdown
 
 AGAIN = "visplay train CONFIG"
 FAULTY: dict[str, Any] = {  # three steps a phase: one done, one under way, one to come
@@ -121,7 +121,7 @@ def settings(pictures: Path, output: Path, **values: object) -> Config:
 def error_of(config: Config, display: Display | None = None) -> str:
     """What `visplay train` says where a run cannot go on, with the run's folder as RUN."""
     display = display or StopsAt()
-    with pytest.raises(VisplayError) as caught, saying_how_to_go_on(AGAIN, say=display.say):
+    with pytest.raises(VisplayError) as caught, graceful_shutdown(AGAIN, say=display.say):
         selfplay(config, display=display)
     text = str(caught.value).replace(str(config.folder), "RUN")
     return f"{type(caught.value).__name__}: {text}"

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from visplay.config.sections import Limits
-from visplay.loop.alarms import WATCHED, best_iteration, check, iteration_figures
+from visplay.loop.alarms import WATCHED, best_iteration, iteration_figures, raise_alarms
 
 HEALTHY: dict[str, float | None] = {
     "valid": 0.98, "answerable": 0.8,
@@ -19,7 +19,7 @@ HEALTHY: dict[str, float | None] = {
 
 
 def test_a_healthy_iteration_raises_nothing() -> None:
-    assert check(HEALTHY, Limits()) == []
+    assert raise_alarms(HEALTHY, Limits()) == []
 
 
 @pytest.mark.parametrize(
@@ -39,12 +39,12 @@ def test_a_healthy_iteration_raises_nothing() -> None:
     ],
 )  # fmt: skip
 def test_each_figure_raises_its_own_alarm(figure: str, value: float, key: str) -> None:
-    (alarm,) = check({**HEALTHY, figure: value}, Limits())
+    (alarm,) = raise_alarms({**HEALTHY, figure: value}, Limits())
     assert (alarm.figure, alarm.value, alarm.key) == (figure, value, f"health.limits.{key}")
     assert f"{figure} is {value:.3g}, health.limits.{key} {alarm.limit:g}: " in str(alarm)
-    assert check({**HEALTHY, figure: value}, Limits(**{key: None})) == []
-    assert check({**HEALTHY, figure: None}, Limits()) == []
-    assert check({**HEALTHY, figure: alarm.limit}, Limits()) == []  # the limit itself is healthy
+    assert raise_alarms({**HEALTHY, figure: value}, Limits(**{key: None})) == []
+    assert raise_alarms({**HEALTHY, figure: None}, Limits()) == []
+    assert raise_alarms({**HEALTHY, figure: alarm.limit}, Limits()) == []  # the limit itself is healthy
 
 
 def test_every_limit_is_watched() -> None:

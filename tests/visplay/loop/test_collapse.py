@@ -11,7 +11,7 @@ from visplay.config.loading import check_config
 from visplay.loop.selfplay import selfplay
 from visplay.pocket.truth import write_pictures
 from visplay.progress import Display
-from visplay.runs.checkpoints import adapters_after
+from visplay.runs.checkpoints import roles_after
 from visplay.storage import read_jsonl
 
 pytestmark = pytest.mark.slow
@@ -59,7 +59,7 @@ def test_a_reasoner_rewarded_for_yes_is_noticed_and_taken_back(pictures: Path, t
     )
     assert "the Reasoner gives one answer to nearly everything" in alarms(run)["same_answer"]
     assert json.loads((run / "iteration-1/health/alarms.json").read_text())["rolled_back_to"] == 0
-    _, measured = adapters_after(run, iteration=1)
+    _, measured = roles_after(run, iteration=1)
     best = load_file(run / "iteration-0/adapters/shared-0/adapter_model.safetensors")
     back = load_file(run / "iteration-1/health/reasoner/adapter/adapter_model.safetensors")
     collapsed = load_file(measured["reasoner"].path / "adapter_model.safetensors")

@@ -2,25 +2,29 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 import rewards
+from rewards import ParseFailure, Question
 from rollouts.engine import AdapterVersion, Completion, Prompt, Sampling
 from rollouts.scripted_engine import ScriptedEngine
+from tests.visplay.contexts import context
 from visplay.config.loading import Config, check_config
-from visplay.data.images import read_images
 from visplay.errors import AdapterMismatch
-from visplay.loop.context import Table, sample, take_votes
+from visplay.loop.asking import Round, band, grounded, judge, parse, vote
+from visplay.loop.context import RunContext
+from visplay.loop.curation import curate
+from visplay.loop.examples import read_examples
 from visplay.loop.health import question_health
-from visplay.loop.phases import curation
-from visplay.loop.silver import read_silver
-from visplay.progress import Display, Stopwatch
-from visplay.runs.tracking import Tracker
+from visplay.loop.rows import Asked
+from visplay.runs.schema import ASKED, CANDIDATES
 
 ADAPTER = AdapterVersion(name="shared", version=0)
+ROLES = {"questioner": ADAPTER, "reasoner": ADAPTER}
 
 
 def ask(kind: str, text: str) -> str:
@@ -44,43 +48,49 @@ def script(prompt: Prompt, adapter: AdapterVersion, sampling: Sampling) -> Seque
     return ["no box" if answer is None else f"so \\boxed{{{answer}}}" for answer in answers]
 
 
-def lay(
-    tmp_path: Path, engine: object, rewards: dict[str, object] | None = None, **curation_values: object
-) -> Table:
+def settled(tmp_path: Path, rewards: dict[str, object] | None = None, **curation_values: object) -> Config:
     folder = tmp_path / "pictures"
     folder.mkdir(exist_ok=True)
     for shade in (10, 20, 30):
         Image.new("RGB", (8, 8), (shade, shade, shade)).save(folder / f"{shade}.png")
-    config: Config = check_config(
+    return check_config(
         {
             "images": {"source": str(folder)},
+            "output": str(tmp_path / "runs"),
             "rewards": {"samples": 4, "curation_samples": 4, **(rewards or {})},
             "curation": {"questions_per_image": 4, **curation_values},
+            "health": {"blind_questions": 0},
         }
     )
-    return Table(
-        config=config, preset=config.rewards.resolve(), policy=None, engine=engine,
-        images=read_images(folder), oracle=None, watch=Stopwatch(), display=Display(),
-        tracker=Tracker(config),
-    )  # fmt: skip
+
+
+def curated(ctx: RunContext, *, chunk: int = 64) -> list[dict[str, Any]]:
+    """The rows that a curation leaves."""
+    curate(ctx, 1, ROLES, ask=[parse, judge, vote, band, grounded], chunk=chunk)
+    rows: list[dict[str, Any]] = pq.read_table(folder_of(ctx) / "candidates.parquet").to_pylist()
+    return rows
+
+
+def folder_of(ctx: RunContext) -> Path:
+    return ctx.run.folder / "iteration-1" / "curation"
 
 
 def test_curation_keeps_the_informative_ones_and_says_why_not(tmp_path: Path) -> None:
     engine = ScriptedEngine(script)
-    table = lay(tmp_path, engine)
-    candidates = curation(table, questioner=ADAPTER, reasoner=ADAPTER, folder=tmp_path, seed=0)
+    ctx = context(settled(tmp_path), engine)
+    candidates = curated(ctx)
     assert len(candidates) == 12
     per_picture = [c["reject_reason"] for c in candidates[:4]]
     assert per_picture == ["confidence too high", "", "asked before", "not a well-formed question"]
     fair = candidates[1]
     assert (fair["silver_answer"], fair["confidence"], fair["answers"]) == ("3", 0.5, ["3", "4"])
     assert fair["shares"] == [0.5, 0.25]  # of four, one of which could not be read
-    silver = read_silver(tmp_path)
-    assert [example.question for example in silver] == ["fair"] * 3
+    silver = read_examples(folder_of(ctx))
+    assert [example.question.question for example in silver] == ["fair"] * 3
     assert silver[0].vote == rewards.vote(["3", "4", "3", None])
     votes = [call for call in engine.calls if "ask one" not in call[0][0].messages[0]["content"][1]["text"]]
     assert [len(call[0]) for call in votes] == [6]  # two distinct questions a picture, each voted on once
-    assert pq.read_table(tmp_path / "candidates.parquet").num_rows == 12
+    assert pq.read_schema(folder_of(ctx) / "candidates.parquet").equals(CANDIDATES)
 
 
 def test_a_stopped_curation_goes_on_after_the_votes_it_has_taken(tmp_path: Path) -> None:
@@ -91,39 +101,32 @@ def test_a_stopped_curation_goes_on_after_the_votes_it_has_taken(tmp_path: Path)
             raise KeyboardInterrupt
         return script(prompt, adapter, sampling)
 
-    whole = curation(
-        lay(tmp_path, ScriptedEngine(script)),
-        questioner=ADAPTER,
-        reasoner=ADAPTER,
-        folder=tmp_path,
-        seed=0,
-        chunk=1,
-    )
-    cut = tmp_path / "cut"
-    cut.mkdir()
+    whole = curated(context(settled(tmp_path), ScriptedEngine(script)), chunk=1)
+    again: list[dict[str, Any]] = []
+    cut = settled(tmp_path).model_copy(update={"name": "cut"})
     for engine in (ScriptedEngine(until_the_second_picture), ScriptedEngine(script)):
-        table = lay(tmp_path, engine)
+        ctx = context(cut, engine)
         try:
-            again = curation(table, questioner=ADAPTER, reasoner=ADAPTER, folder=cut, seed=0, chunk=1)
+            again = curated(ctx, chunk=1)
         except KeyboardInterrupt:
-            finished = len(list((cut / "unfinished").iterdir()))
-            assert finished < 3 and not (cut / "candidates.parquet").exists()
+            finished = len(list((cut.folder / "iteration-1/curation.partial/unfinished").iterdir()))
+            assert finished < 3 and not folder_of(ctx).exists()
     assert again == whole
     assert len(engine.calls) == 2 * (3 - finished)  # ask and vote, for the pictures that were left
 
 
 def test_the_budget_is_drawn_and_the_rest_has_a_reason(tmp_path: Path) -> None:
-    table = lay(tmp_path, ScriptedEngine(script), budget=2)
-    candidates = curation(table, questioner=ADAPTER, reasoner=ADAPTER, folder=tmp_path, seed=0)
+    candidates = curated(context(settled(tmp_path, budget=2), ScriptedEngine(script)))
     assert sum(c["kept"] for c in candidates) == 2
     assert sum(c["reject_reason"] == "over budget" for c in candidates) == 1
 
 
 def test_health_of_a_curation(tmp_path: Path) -> None:
-    table = lay(tmp_path, ScriptedEngine(script))
-    candidates = curation(table, questioner=ADAPTER, reasoner=ADAPTER, folder=tmp_path, seed=0)
-    for candidate in candidates:
-        candidate["truth"] = {"easy": "2", "fair": "4"}.get(candidate["question"])
+    def oracle(picture: str, question: Question) -> str | None:
+        return {"easy": "2", "fair": "4"}.get(question.question)
+
+    ctx = context(settled(tmp_path), ScriptedEngine(script), oracle=oracle)
+    candidates = [Asked.from_record(row) for row in curated(ctx)]
     health = question_health(candidates, has_truth=True)
     assert (health["questions"], health["valid"], health["answerable"], health["distinct"]) == (12, 9, 9, 2)
     assert health["kept"] == 3
@@ -141,21 +144,33 @@ def test_health_of_a_curation(tmp_path: Path) -> None:
 
 
 def test_what_is_no_question_gets_no_votes(tmp_path: Path) -> None:
-    table = lay(tmp_path, ScriptedEngine(script))
-    key = table.images.records[0].key
+    ctx = context(settled(tmp_path), ScriptedEngine(script))
+    key = ctx.images.records[0].key
     group = [
-        rewards.parse_question(text, types=["numerical"]) for text in ("nonsense", ask("numerical", "hard"))
+        Asked(picture=key, question=rewards.parse_question(text, types=["numerical"]))
+        for text in ("nonsense", ask("numerical", "hard"))
     ]
-    ((nothing, hard),) = take_votes(table, [key], [group], reasoner=ADAPTER, phase="questioner", seed=0)
-    assert nothing is None
-    assert hard is not None and hard.confidence == 0.25 and hard.answer == "1"  # the first of the tied
+    ((nothing, hard),) = vote(ctx, [group], Round(phase="questioner", roles=ROLES, seed=0))
+    assert nothing.vote is None
+    assert hard.vote is not None and hard.vote.confidence == 0.25 and hard.vote.answer == "1"  # first of tied
+
+
+def test_a_row_comes_back_from_its_record() -> None:
+    question = Question(type="numerical", question="fair", answer="9")
+    row = Asked(
+        picture="a", completion="<type>", tokens=3, cut=True, question=question, validity=0.5, truth="4",
+        vote=rewards.vote(["3", "4", "3", None]), reject="over budget", asked_by="base",
+    )  # fmt: skip
+    assert Asked.from_record(row.record()) == row
+    failed = Asked(picture="a", question=ParseFailure(reason="empty_type"))
+    assert Asked.from_record(failed.record()) == failed
+    assert row.record().keys() == set(ASKED.names) == failed.record().keys()
 
 
 def test_ungrounded_questions_are_rejected_where_the_config_says_so(tmp_path: Path) -> None:
     """The script answers the same whatever the picture shows, so every question is answered blind alike."""
     engine = ScriptedEngine(script)
-    table = lay(tmp_path, engine, rewards={"groundedness_limit": 0.5})
-    candidates = curation(table, questioner=ADAPTER, reasoner=ADAPTER, folder=tmp_path, seed=0)
+    candidates = curated(context(settled(tmp_path, rewards={"groundedness_limit": 0.5}), engine))
     assert [c["reject_reason"] for c in candidates if c["question"] == "fair"][::2] == [
         "answered the same without the picture"
     ] * 3
@@ -174,7 +189,7 @@ class StaleEngine:
 
 
 def test_another_version_than_asked_for_is_an_error(tmp_path: Path) -> None:
-    table = lay(tmp_path, StaleEngine())
+    ctx = context(settled(tmp_path), StaleEngine())
     prompt = Prompt(messages=({"role": "user", "content": [{}, {"text": "ask one question"}]},))
     with pytest.raises(AdapterMismatch, match=r"asked shared@0 .* got one of shared@1"):
-        sample(table, [prompt], adapter=ADAPTER, sampling=Sampling())
+        ctx.sample([prompt], adapter=ADAPTER, sampling=Sampling())

@@ -100,7 +100,7 @@ def test_damaged_artifacts(
     (run.folder / "journal.jsonl").write_text("".join(f"{line}\n" for line in lines[: int(number) - 1]))
     step = name.rsplit("/", 2)[0] if "/adapter" in name and name.count("/") > 2 else name.rpartition("/")[0]
     with Run(config.folder).opened(config) as run:
-        assert step in steps_of(whole) and not run.has(step) and not run.take_up(step)
+        assert step in steps_of(whole) and not run.has(step) and not run.adopt(step)
     shown = re.sub(r"iteration-\d/", "", name)
     said = "CorruptArtifact: FILE is not as it was when its step ended …"
     seen.append((how, shown, said, "restored: goes on; its line removed: done again"))

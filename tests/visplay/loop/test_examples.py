@@ -10,24 +10,19 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from rewards import Vote
+from rewards import Question, Vote
 from rollouts.engine import BASE, AdapterVersion, Prompt, Sampling
 from rollouts.scripted_engine import ScriptedEngine
+from tests.visplay.contexts import context
 from tests.visplay.loop.test_alarms import write_iteration
 from visplay.cli.listing import _last_iteration
 from visplay.config.loading import Config, check_config
-from visplay.data.images import read_images
 from visplay.errors import ConfigError
-from visplay.loop.context import Table
-from visplay.loop.examples import draw_lessons, load_anchors
-from visplay.loop.phases import curation
-from visplay.loop.selfplay import patience_is_out
-from visplay.loop.silver import SilverExample
-from visplay.progress import Display, Stopwatch
-from visplay.runs.run import Run
-from visplay.runs.tracking import Tracker
+from visplay.loop.asking import band, parse, vote
+from visplay.loop.context import RunContext
+from visplay.loop.curation import curate
+from visplay.loop.examples import SilverExample, draw_examples, load_anchors
 
-HEALTHS = [f"iteration-{i}/health" for i in range(1, 4)]
 TRAINED = AdapterVersion(name="shared", version=3, path=Path("adapter"))
 
 
@@ -39,43 +34,42 @@ def config(folder: Path, **values: object) -> Config:
     return check_config({"images": {"source": str(pictures)}, "output": str(folder), **values})
 
 
-def lay(settings: Config, engine: object = None) -> Table:
-    return Table(
-        config=settings, preset=settings.rewards.resolve(), policy=None, engine=engine,
-        images=read_images(settings.images.source), oracle=None, watch=Stopwatch(), display=Display(),
-        tracker=Tracker(settings),
-    )  # fmt: skip
+def asked(text: str) -> Question:
+    return Question(type="numerical", question=text, answer="")
 
 
-def silver(table: Table, text: str, count: int) -> list[SilverExample]:
+def silver(ctx: RunContext, text: str, count: int) -> list[SilverExample]:
     vote = Vote(answer="2", confidence=0.5, parsed=2, samples=2, shares=(("2", 0.5), ("3", 0.5)))
-    keys = [record.key for record in table.images.records]
-    return [SilverExample(image_key=keys[i % 8], question=f"{text} {i}", vote=vote) for i in range(count)]
+    keys = [record.key for record in ctx.images.records]
+    return [
+        SilverExample(picture=keys[i % 8], question=asked(f"{text} {i}"), vote=vote) for i in range(count)
+    ]
 
 
-def test_lessons_are_drawn_in_the_shares_of_the_guards(tmp_path: Path) -> None:
+def test_examples_are_drawn_in_the_shares_of_the_guards(tmp_path: Path) -> None:
     guards = {"replay": 0.25, "anchors": 0.5, "anchor_benchmark": "pocket-clean", "anchor_limit": 3}
-    table = lay(config(tmp_path, guards=guards))
-    new, old = silver(table, "new", 30), silver(table, "old", 30)
-    lessons = draw_lessons(table, new, earlier=old, count=20, seed=1)
-    assert Counter(lesson.origin for lesson in lessons) == {"silver": 5, "replay": 5, "anchor": 10}
-    assert lessons == draw_lessons(table, new, earlier=old, count=20, seed=1)
-    texts = {origin: {x.question for x in lessons if x.origin == origin} for origin in ("silver", "replay")}
+    ctx = context(config(tmp_path, guards=guards))
+    new, old = silver(ctx, "new", 30), silver(ctx, "old", 30)
+    examples = draw_examples(ctx.config, new, earlier=old, count=20, seed=1)
+    assert Counter(example.origin for example in examples) == {"silver": 5, "replay": 5, "anchor": 10}
+    assert examples == draw_examples(ctx.config, new, earlier=old, count=20, seed=1)
+    texts = {origin: {x.question for x in examples if x.origin == origin} for origin in ("silver", "replay")}
     assert all(text.startswith("new") for text in texts["silver"])
     assert all(text.startswith("old") for text in texts["replay"])
-    anchors = [lesson for lesson in lessons if lesson.origin == "anchor"]
-    assert len({lesson.question for lesson in anchors}) <= 3  # each once before any comes twice
-    for lesson in anchors:
-        assert lesson.vote.confidence == 1.0 and lesson.vote.answer
-        assert lesson.prompt.images[0].size == (96, 96) and lesson.question in str(lesson.prompt.messages)
+    anchors = [example for example in examples if example.origin == "anchor"]
+    assert len({example.question for example in anchors}) <= 3  # each once before any comes twice
+    for example in anchors:
+        assert example.vote.confidence == 1.0 and example.vote.answer
+        assert (prompt := example.prompt(ctx.picture)).images[0].size == (96, 96)
+        assert example.question in str(prompt.messages)
 
 
-def test_without_guards_or_an_earlier_iteration_all_lessons_are_new(tmp_path: Path) -> None:
+def test_without_guards_or_an_earlier_iteration_all_examples_are_new(tmp_path: Path) -> None:
     for guards in ({}, {"replay": 0.5}):
-        table = lay(config(tmp_path, guards=guards))
-        lessons = draw_lessons(table, silver(table, "new", 4), earlier=[], count=8, seed=0)
-        assert [lesson.origin for lesson in lessons] == ["silver"] * 8
-        assert Counter(lesson.question for lesson in lessons) == {f"new {i}": 2 for i in range(4)}
+        ctx = context(config(tmp_path, guards=guards))
+        examples = draw_examples(ctx.config, silver(ctx, "new", 4), earlier=[], count=8, seed=0)
+        assert [example.origin for example in examples] == ["silver"] * 8
+        assert Counter(example.question for example in examples) == {f"new {i}": 2 for i in range(4)}
 
 
 def test_what_the_run_is_measured_by_cannot_anchor_it(tmp_path: Path) -> None:
@@ -89,8 +83,8 @@ def test_what_the_run_is_measured_by_cannot_anchor_it(tmp_path: Path) -> None:
         "question: '{question}'\nanswer: answer\nrule: text\n"
     )
     anchored = {"anchors": 0.25, "anchor_benchmark": str(own)}
-    (lesson,) = load_anchors(config(tmp_path, guards=anchored))
-    assert (lesson.question, lesson.vote.answer) == ("How many?", "2")
+    (example,) = load_anchors(config(tmp_path, guards=anchored))
+    assert (example.question, example.vote.answer) == ("How many?", "2")
     with pytest.raises(ConfigError, match=r"guards\.anchor_benchmark: mine is what evaluation\.benchmarks"):
         load_anchors(config(tmp_path, guards=anchored, evaluation={"benchmarks": [str(own)]}))
     pocket = {"anchors": 0.25, "anchor_benchmark": "pocket-dusk"}
@@ -130,7 +124,7 @@ def test_the_base_asks_about_its_share_of_the_pictures(tmp_path: Path) -> None:
             askers[adapter == BASE] = askers.get(adapter == BASE, 0) + 1
             return [f"<type>numerical</type><question>by {adapter.name}?</question><answer>1</answer>"]
         assert adapter == TRAINED  # the Reasoner votes in any case
-        return ["\\boxed{1}", "\\boxed{2}"]
+        return ["\\boxed{1}", "\\boxed{2}"][: sampling.n]
 
     settings = config(
         tmp_path, guards={"base_questions": 0.25}, curation={"questions_per_image": 1},
@@ -138,7 +132,9 @@ def test_the_base_asks_about_its_share_of_the_pictures(tmp_path: Path) -> None:
     )  # fmt: skip
     engine = ScriptedEngine(script)
     engine.publish(TRAINED)
-    rows = curation(lay(settings, engine), questioner=TRAINED, reasoner=TRAINED, folder=tmp_path, seed=0)
+    ctx = context(settings, engine)
+    curate(ctx, 1, {"questioner": TRAINED, "reasoner": TRAINED}, ask=[parse, vote, band])
+    rows = pq.read_table(ctx.run.folder / "iteration-1/curation/candidates.parquet").to_pylist()
     assert askers == {True: 2, False: 6}
     assert Counter((row["asked_by"], row["question"]) for row in rows) == {
         ("base", "by base?"): 2, ("questioner", "by shared?"): 6,
@@ -146,13 +142,13 @@ def test_the_base_asks_about_its_share_of_the_pictures(tmp_path: Path) -> None:
 
 
 def test_the_run_ends_early_when_the_probe_is_no_better(tmp_path: Path) -> None:
-    settings = config(tmp_path, iterations=9, health={"patience": 2})
-    run = Run(settings.folder)
-    for number, accuracy in enumerate((0.4, 0.7, 0.6, 0.7)):
-        write_iteration(run.folder, number, accuracy=accuracy)
-    table = lay(settings)
-    assert [patience_is_out(table, run, i) for i in (1, 2, 3)] == [False, False, True]
-    assert _last_iteration(run.folder, settings.model_dump(), HEALTHS) == 3
-    endless = lay(config(tmp_path, iterations=9))
-    assert not patience_is_out(endless, run, 3)
-    assert _last_iteration(run.folder, endless.config.model_dump(), HEALTHS) == 9
+    for health, last in (({"patience": 2}, 3), ({}, 9)):
+        ctx = context(config(tmp_path, name=f"to-{last}", iterations=9, health=health))
+        write_iteration(ctx.run.folder, 0, accuracy=0.4)
+        gone_through = []
+        for number in ctx.iterations():
+            gone_through.append(number)
+            write_iteration(ctx.run.folder, number, accuracy=[0.4, 0.7, 0.6, 0.7][min(number, 3)])
+        assert gone_through[-1] == last
+        healths = [f"iteration-{i}/health" for i in gone_through]
+        assert _last_iteration(ctx.run.folder, ctx.config.model_dump(), healths) == last

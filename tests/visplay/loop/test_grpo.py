@@ -12,15 +12,16 @@ import trl.trainer.grpo_trainer as trl_grpo
 from safetensors.torch import load_file
 
 from rewards import Reward
-from rollouts.engine import AdapterVersion, Prompt, Sampling
+from rollouts.engine import AdapterVersion, Completion, Prompt, Sampling
 from rollouts.transformers_engine import TransformersEngine
 from visplay.config.sections import Lora, Model, Optimizer, Phase
 from visplay.errors import PreflightError, TrainingDiverged
 from visplay.loop import grpo
-from visplay.models.policy import Policy, adapter_folder, load_base
+from visplay.models.policy import Policy, load_base
 from visplay.pocket.recipe.lessons import is_glance
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.prompts import reasoner_prompt
+from visplay.runs.checkpoints import numbered
 
 
 def test_the_private_names_are_still_trls() -> None:
@@ -77,37 +78,36 @@ def train_glances(
     """Reward answers that are given at a glance, which greedy decoding could do or not."""
     policy = Policy(*load_base(pocket), lora=Lora(rank=8, alpha=16))
     engine = TransformersEngine(*load_base(pocket))
-    start = adapter_folder(folder, "shared", 0)
+    start = numbered(folder, "shared", 0)
     policy.create_adapter(start, seed=seed)
     engine.publish(start)
     phase = Phase(steps=steps, prompts_per_step=4, group_size=8, max_tokens=48)
     asked = prompts(steps * 4)
     versions: list[AdapterVersion] = []
 
-    def rollout(rows: Sequence[int], version: AdapterVersion, step: int) -> grpo.Rollouts:
-        if step == killed_at:
+    def sample(
+        prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling
+    ) -> list[list[Completion]]:
+        if len(versions) + finished == killed_at:
             raise Killed
-        versions.append(version)
-        sampling = Sampling(n=8, max_tokens=48, seed=step)
-        groups = engine.generate([asked[row] for row in rows], adapter=version, sampling=sampling)
-        glances = [[is_glance(c.text) for c in group] for group in groups]
-        worth = math.inf if step == infinite_at else 1.0
-        return grpo.Rollouts(
-            groups=[
-                grpo.Group(
-                    completions=g,
-                    rewards=[Reward(total=worth * float(x) if x else 0.0, parts={}) for x in xs],
-                )
-                for g, xs in zip(groups, glances, strict=True)
-            ],
-            records=[{"step": step, "glance": x} for xs in glances for x in xs],
+        versions.append(adapter)
+        return engine.generate(prompts, adapter=adapter, sampling=sampling)
+
+    def score(batch: grpo.Batch) -> grpo.Scored:
+        assert len(batch.before) == 4 * 8 * batch.step
+        glances = [[is_glance(c.text) for c in group] for group in batch.completions]
+        worth = math.inf if batch.step == infinite_at else 1.0
+        return grpo.Scored(
+            rewards=[[Reward(total=worth * float(x) if x else 0.0, parts={}) for x in xs] for xs in glances],
+            records=[{"step": batch.step, "glance": x} for xs in glances for x in xs],
         )
 
     rows: list[dict[str, float]] = []
+    finished = len(grpo.finished_steps(folder / "unfinished"))
     trained = grpo.train(
-        policy=policy, start=start, engine=engine, prompts=asked, rollout=rollout, phase=phase,
-        optimizer=Optimizer(learning_rate=2e-3, kl=kl, micro_batch_size=16), scratch=folder / "unfinished",
-        seed=seed, on_step=rows.append,
+        policy=policy, start=start, engine=engine, sample=sample, prompts=asked, score=score,
+        phase=phase, optimizer=Optimizer(learning_rate=2e-3, kl=kl, micro_batch_size=16),
+        scratch=folder / "unfinished", seed=seed, on_step=rows.append,
     )  # fmt: skip
     assert rows == trained.history
     return policy, start, trained, versions
@@ -184,6 +184,6 @@ def test_too_few_prompts_are_an_error_before_training(tmp_path: Path) -> None:
     with pytest.raises(PreflightError, match="draws 8 different prompts and there are only 3"):
         grpo.train(
             policy=None, start=AdapterVersion(name="shared", version=0), engine=None, prompts=prompts(3),
-            rollout=lambda *_: [], phase=Phase(), optimizer=Optimizer(), scratch=tmp_path, seed=0,
+            sample=None, score=lambda _: None, phase=Phase(), optimizer=Optimizer(), scratch=tmp_path, seed=0,
             on_step=lambda _: None,
         )  # fmt: skip

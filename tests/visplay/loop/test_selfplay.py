@@ -20,6 +20,8 @@ from PIL import Image
 from rich.console import Console
 from safetensors.torch import load_file
 
+import rewards
+from rewards import Question
 from rollouts.engine import AdapterVersion, Prompt, Sampling
 from rollouts.servers.launch import Server
 from rollouts.transformers_engine import TransformersEngine
@@ -37,7 +39,7 @@ from visplay.pocket.scenes import render, sample_scenes
 from visplay.pocket.truth import write_pictures
 from visplay.progress import Display
 from visplay.prompts import reasoner_prompt
-from visplay.runs.checkpoints import adapters_after, kept_adapter
+from visplay.runs.checkpoints import kept_adapter, roles_after
 from visplay.runs.run import Run
 from visplay.storage import read_jsonl
 
@@ -120,7 +122,7 @@ def served(checkpoint: Path, prompts: list[Prompt], *, log: Path) -> list[str]:
     try:
         deadline = time.monotonic() + 400
         while not answers(f"{server.url}/health"):
-            assert server.running() and time.monotonic() < deadline, server.last_words()
+            assert server.running() and time.monotonic() < deadline, server.log_tail()
             time.sleep(1)
         return [chat(server.url, prompt) for prompt in prompts]
     finally:
@@ -151,7 +153,7 @@ def chat(url: str, prompt: Prompt) -> str:
 def test_an_export_loads_as_it_is_and_answers_like_the_adapter_on_its_base(
     finished: Path, tmp_path: Path
 ) -> None:
-    last, adapters = adapters_after(finished)
+    last, adapters = roles_after(finished)
     assert (last, adapters["reasoner"]) == (1, adapters["questioner"])  # shared
     prompts = [
         reasoner_prompt(render(scene), "How many shapes are there?")
@@ -189,11 +191,11 @@ def test_ask_shows_questions_and_votes_and_lets_no_text_steer_the_terminal(
     rows = ask(finished, tmp_path / "one.png", iteration=None, questions=6, seed=0, display=Display())
     assert len(rows) == 6
     for row in rows:
-        assert row["valid"] == bool(row["question"]) and row["truth"] is None
-        assert row["confidence"] == pytest.approx(max(row["shares"], default=0))
-        assert row["samples"] == (4 if row["valid"] else 0)
+        assert isinstance(row.question, Question) == (row.vote is not None) and row.truth is None
+        assert row.vote is None or row.vote.samples == 4
     console = Console(width=160, record=True)
-    rows[0] |= {"question": "[red]Is it?\x1b[2J", "answers": ["\x07no"], "shares": [1.0]}
+    rows[0].question = Question(type="numerical", question="[red]Is it?\x1b[2J", answer="")
+    rows[0].vote = rewards.vote(["\x07no"] * 4)
     print_asked(rows, console)
     text = console.export_text()
     assert (
@@ -288,7 +290,7 @@ def test_an_alarm_stops_the_run_or_takes_it_back_to_the_best_adapters(pictures: 
         for folder in ("iteration-0/adapters/shared-0", "iteration-1/health/reasoner/adapter")
     ]
     assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
-    measured = adapters_after(run, iteration=1)[1]["reasoner"]
+    measured = roles_after(run, iteration=1)[1]["reasoner"]
     back = kept_adapter(run / "iteration-1/health/reasoner")
     trained = kept_adapter(run / "iteration-2/reasoner")
     assert measured.version < back.version < trained.version  # no number names two weights

@@ -12,7 +12,8 @@ from PIL import Image
 
 from tests.visplay.report.small_run import benchmark, change, write_unfinished
 from visplay.data.images import read_images
-from visplay.storage import read_piece
+from visplay.runs.schema import MANIFEST
+from visplay.storage import read_part, write_parquet
 
 HIT = "window.hit = (window.hit || 0) + 1; alert(1)"
 HOSTILE = (
@@ -59,7 +60,8 @@ def write_run(folder: Path, *, rollouts: int = 10_000, seed: int = 0) -> None:
         pixels = noise.integers(0, 255, (24, 24, 3)).astype(np.uint8)
         Image.fromarray(pixels).resize((96, 96), Image.Resampling.NEAREST).save(source / name)
     images = read_images(source)
-    images.write_manifest(folder)
+    write_parquet(folder / "manifest.parquet", images.manifest(), MANIFEST)
+    images.write_skipped(folder)
     keys = [record.key for record in images.records]
     (folder / "config.yaml").write_text(
         f"name: many\niterations: 2\nseed: {seed}\nmodel: {{path: pocket}}\n"
@@ -111,7 +113,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
         parts = folder / f"iteration-{iteration}"
         step = parts / "reasoner.partial/unfinished/step-1.json"
         tried = pq.read_table(parts / "reasoner/rollouts.parquet").to_pylist() if iteration == 1 else (
-            read_piece(step)["records"])  # fmt: skip
+            read_part(step)["records"])  # fmt: skip
         for phase, name in (("questioner", "rollouts"), ("curation", "candidates")):
             for row in pq.read_table(parts / phase / f"{name}.parquet").to_pylist():
                 asked = row["image_key"], row["question"]

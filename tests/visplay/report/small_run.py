@@ -13,7 +13,8 @@ from plotly.offline import get_plotlyjs
 
 from visplay.data.images import read_images
 from visplay.report import write_report
-from visplay.storage import write_piece
+from visplay.runs.schema import MANIFEST
+from visplay.storage import write_parquet, write_part
 
 ATTACK = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\" onmouseover='alert(3)' {{ 7 * 7 }}"
 
@@ -59,7 +60,7 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 def write_unfinished(path: Path, value: Any) -> None:
     """A piece of a step that is under way, as the run writes it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_piece(path, value)
+    write_part(path, value)
 
 
 def write_small_run(tmp_path: Path) -> Path:
@@ -70,7 +71,8 @@ def write_small_run(tmp_path: Path) -> Path:
     folder = tmp_path / "runs" / "tiny"
     folder.mkdir(parents=True)
     images = read_images(tmp_path / "pictures")
-    images.write_manifest(folder)
+    write_parquet(folder / "manifest.parquet", images.manifest(), MANIFEST)
+    images.write_skipped(folder)
     first, second = (record.key for record in images.records)
     (folder / "config.yaml").write_text(
         f"name: tiny\niterations: 1\nseed: 3\nmodel: {{path: pocket}}\n"

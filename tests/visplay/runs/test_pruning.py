@@ -10,7 +10,16 @@ from visplay.config.loading import Config, check_config
 from visplay.errors import CorruptArtifact, RunError
 from visplay.loop.selfplay import selfplay
 from visplay.pocket.truth import write_pictures
-from visplay.runs.checkpoints import adapters_after, keep_adapter, keep_roll_back, superseded
+from visplay.runs.checkpoints import (
+    kept_adapter,
+    next_roles,
+    note_roles,
+    promote,
+    promote_back,
+    roles_after,
+    superseded,
+    with_trained,
+)
 from visplay.runs.run import PRUNED, Run
 from visplay.storage import write_text
 
@@ -24,20 +33,26 @@ def weights(folder: Path, version: int) -> AdapterVersion:
 def three_iterations(run: Run, elsewhere: Path) -> None:
     """Shared adapters; the second iteration was rolled back to the first."""
     with run.step("iteration-0/adapters") as scratch:
-        weights(scratch / "shared-0", 0)
+        first = weights(scratch / "shared-0", 0)
+        roles = {"questioner": first, "reasoner": first}
+        note_roles(scratch, roles, roles, run=run.folder)
     with run.step("iteration-0/evaluation") as scratch:
         (scratch / "summary.json").write_text("{}")
     for i in (1, 2, 3):
         for place, role in enumerate(("questioner", "reasoner")):
             version = 10 * i + place
             with run.step(f"iteration-{i}/{role}") as scratch:
-                keep_adapter(weights(elsewhere / str(version), version), scratch)
+                promote(weights(elsewhere / str(version), version), into=scratch)
+            roles = with_trained(roles, role, kept_adapter(run.folder / f"iteration-{i}/{role}"))
         with run.step(f"iteration-{i}/evaluation") as scratch:
             (scratch / "summary.json").write_text("{}")
         with run.step(f"iteration-{i}/health") as scratch:
+            following = roles
             if i == 2:
-                now, best = (adapters_after(run.folder, iteration=k)[1] for k in (2, 1))
-                keep_roll_back(now, best, scratch)
+                best = roles_after(run.folder, iteration=1)[1]
+                following = promote_back(roles, best, into=scratch)
+            note_roles(scratch, roles, following, run=run.folder)
+        roles = next_roles(run.folder / f"iteration-{i}/health", run=run.folder)
 
 
 def pruned(run: Run, folders: list[str]) -> None:
@@ -53,14 +68,14 @@ def test_what_no_kept_iteration_needs_goes(tmp_path: Path) -> None:
     config = begun(tmp_path)
     with Run(config.folder).opened(config) as run:
         three_iterations(run, tmp_path)
-        current = adapters_after(run.folder, iteration=3)[1]
+        current = roles_after(run.folder, iteration=3)[1]
         found = superseded(run.folder, last=3, kept={0, 1, 3}, current=current)
         assert found == [
             "iteration-2/health/reasoner/adapter", "iteration-2/questioner/adapter",
             "iteration-2/reasoner/adapter",
         ]  # fmt: skip
         # After the second iteration the run goes on from what the roll-back left, so that stays.
-        back = adapters_after(run.folder, iteration=2)[1]
+        back = roles_after(run.folder, iteration=2)[1]
         path = run.folder / "iteration-2/health/reasoner/adapter"
         back = {role: AdapterVersion(name="shared", version=22, path=path) for role in back}
         found = superseded(run.folder, last=2, kept={0}, current=back)
@@ -80,8 +95,8 @@ def test_a_pruned_run_opens_names_what_is_gone_and_makes_good_a_kill(tmp_path: P
     with Run(config.folder).opened(config) as run:
         run.remove_pruned()
     with pytest.raises(RunError, match=r"adapters of iteration 1 .* were removed \(checkpoints.keep_last\)"):
-        adapters_after(config.folder, iteration=1)
-    assert adapters_after(config.folder)[0] == 3
+        roles_after(config.folder, iteration=1)
+    assert roles_after(config.folder)[0] == 3
     shutil.rmtree(config.folder / "iteration-2/reasoner/adapter")  # nobody listed this one
     with (
         pytest.raises(

@@ -1,4 +1,3 @@
-import hashlib
 import json
 import multiprocessing
 import os
@@ -13,11 +12,11 @@ from visplay.errors import CorruptArtifact, RunLocked, RunMismatch
 from visplay.runs.run import UNFINISHED, Run
 from visplay.storage import (
     append_jsonl,
-    damaged_pieces,
+    damaged_parts,
     read_jsonl,
-    read_piece,
-    unbroken,
-    write_piece,
+    read_part,
+    signals_deferred,
+    write_part,
     write_text,
 )
 
@@ -61,7 +60,8 @@ def test_another_configuration_is_shown(tmp_path: Path) -> None:
         pass
     with (
         pytest.raises(
-            RunMismatch, match=r"seed: 0 -> 5\nOnly checkpoints, health, images.source, iterations"
+            RunMismatch,
+            match=r"seed: 0 -> 5\nOnly checkpoints, engine, evaluation, health, images",
         ),
         Run(after.folder).opened(after),
     ):
@@ -145,10 +145,10 @@ def test_a_step_that_was_sealed_but_not_noted_is_taken_up_as_it_is(tmp_path: Pat
             if still_in_scratch:
                 (run.folder / "a").rename(run.folder / "a.partial")
                 (run.folder / "a.partial" / UNFINISHED).mkdir()
-            assert not run.has("a") and run.take_up("a") and run.has("a")
+            assert not run.has("a") and run.adopt("a") and run.has("a")
             assert journal.read_bytes() == noted
             assert sorted(p.name for p in (run.folder / "a").iterdir()) == ["checksums.json", "result"]
-        assert not run.take_up("b")
+        assert not run.adopt("b")
 
 
 def test_a_damaged_step_whose_line_was_taken_out_is_done_again_and_later_ones_only_if_need_be(
@@ -170,9 +170,9 @@ def test_a_damaged_step_whose_line_was_taken_out_is_done_again_and_later_ones_on
             pass
         journal.write_text(lines[0])
         with Run(settings.folder).opened(settings) as run:
-            assert not run.has("b") and not run.take_up("b")
+            assert not run.has("b") and not run.adopt("b")
             done(run, "b", again)
-            assert run.take_up("c") is later_stands
+            assert run.adopt("c") is later_stands
     assert (run.folder / "b" / "result").read_text() == "B"
 
 
@@ -193,31 +193,14 @@ def test_a_damaged_journal_is_named_and_steps_whose_line_was_taken_out_are_noted
         last_line_cut = place == len(whole) - 1
         try:
             with Run(settings.folder).opened(settings) as run:
-                assert last_line_cut and not run.has("c") and run.take_up("c")
+                assert last_line_cut and not run.has("c") and run.adopt("c")
         except CorruptArtifact as error:
             line = 1 + whole[:place].count(b"\n")
             assert "journal.jsonl, line" in str(error) and f"line {line} " in str(error), (place, error)
             journal.write_bytes(b"".join(whole.splitlines(keepends=True)[: line - 1]))
             with Run(settings.folder).opened(settings) as run:
-                assert all(run.has(name) or run.take_up(name) for name in "abc")
+                assert all(run.has(name) or run.adopt(name) for name in "abc")
         assert journal.read_bytes() == whole
-
-
-def test_a_journal_of_a_version_that_noted_one_checksum_a_step_still_holds(tmp_path: Path) -> None:
-    settings = config(tmp_path)
-    (settings.folder / "a").mkdir(parents=True)
-    (settings.folder / "a" / "result").write_text("42")
-    own = hashlib.sha256(b"42").digest()
-    append_jsonl(
-        settings.folder / "journal.jsonl",
-        {"step": "a", "sha256": hashlib.sha256(b"result\0" + own).hexdigest()},
-    )
-    with Run(settings.folder).opened(settings) as run:
-        assert run.has("a")
-        done(run, "b", "b")
-    (settings.folder / "a" / "result").write_text("43")
-    with pytest.raises(CorruptArtifact, match="a is not as it was"), Run(settings.folder).opened(settings):
-        pass
 
 
 def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
@@ -258,7 +241,7 @@ def test_a_signal_waits_for_the_end_of_a_write(tmp_path: Path) -> None:
 
     before = signal.signal(signal.SIGTERM, leave)
     try:
-        with pytest.raises(KeyboardInterrupt), unbroken():
+        with pytest.raises(KeyboardInterrupt), signals_deferred():
             signal.raise_signal(signal.SIGTERM)
             write_text(tmp_path / "a", "whole")
         assert (tmp_path / "a").read_text() == "whole"
@@ -272,19 +255,19 @@ def test_a_piece_is_taken_only_as_it_was_written(tmp_path: Path) -> None:
     beside.mkdir()
     (beside / "weights").write_bytes(b"\x00" * 100)
     path = tmp_path / "piece.json"
-    write_piece(path, {"step": 3}, vouch_for=beside)
-    assert read_piece(path) == {"step": 3} and damaged_pieces(tmp_path) == []
+    write_part(path, {"step": 3}, covers=beside)
+    assert read_part(path) == {"step": 3} and damaged_parts(tmp_path) == []
     whole = path.read_bytes()
     for place in range(0, len(whole) - 1, 7):
         flipped = bytearray(whole)
         flipped[place] ^= 1
         path.write_bytes(flipped)
-        assert read_piece(path) is None, place
+        assert read_part(path) is None, place
         path.write_bytes(whole[:place])
-        assert read_piece(path) is None, place
+        assert read_part(path) is None, place
     path.write_bytes(whole)
     (beside / "weights").write_bytes(b"\x00" * 99 + b"\x01")
-    assert read_piece(path) is None and damaged_pieces(tmp_path) == [path]
+    assert read_part(path) is None and damaged_parts(tmp_path) == [path]
 
 
 def test_a_line_cut_short_is_left_out(tmp_path: Path) -> None:

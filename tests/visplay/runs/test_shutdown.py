@@ -15,13 +15,13 @@ import torch
 from rollouts.engine import EngineUnavailable
 from tests.visplay.loop.faulty import settings
 from visplay.errors import AdapterMismatch, RunLocked, VisplayError
-from visplay.runs.shutdown import saying_how_to_go_on
+from visplay.runs.shutdown import graceful_shutdown
 
 AGAIN = "visplay train x.yaml"
 
 
 def raised(action: Callable[[], object]) -> str:
-    with pytest.raises(VisplayError) as caught, saying_how_to_go_on(AGAIN, say=print):
+    with pytest.raises(VisplayError) as caught, graceful_shutdown(AGAIN, say=print):
         action()
     return str(caught.value)
 
@@ -44,7 +44,7 @@ def test_a_full_disk_as_libraries_say_it(tmp_path: Path) -> None:
     program = (
         "import resource, shutil, sys, torch\n"
         "from safetensors.torch import save_file\n"
-        "from visplay.runs.shutdown import saying_how_to_go_on\n"
+        "from visplay.runs.shutdown import graceful_shutdown\n"
         "open('source', 'wb').write(b'x' * 10000)\n"
         "weights = {'a': torch.zeros(10000)}\n"
         "write = {'torch': lambda: torch.save(weights, 'w.pt'),\n"
@@ -53,7 +53,7 @@ def test_a_full_disk_as_libraries_say_it(tmp_path: Path) -> None:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "for name, action in write.items():\n"
         "    try:\n"
-        "        with saying_how_to_go_on('again', say=print): action()\n"
+        "        with graceful_shutdown('again', say=print): action()\n"
         "    except Exception as error: print(name, error)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True,
@@ -84,7 +84,7 @@ def test_closed_and_failing_disks_lost_engines_and_memory() -> None:
     ids=lambda error: type(error).__name__,
 )  # fmt: skip
 def test_what_nobody_can_mend_so_and_what_says_it_itself_stays_as_it_is(error: Exception) -> None:
-    with pytest.raises(type(error)) as caught, saying_how_to_go_on(AGAIN, say=print):
+    with pytest.raises(type(error)) as caught, graceful_shutdown(AGAIN, say=print):
         raise error
     assert caught.value is error
 
@@ -100,8 +100,8 @@ def test_an_error_is_named_by_its_cause() -> None:
 
 
 HEAD = (
-    "import hashlib, time\nfrom visplay.runs.shutdown import saying_how_to_go_on\n"
-    "with saying_how_to_go_on('again', say=lambda text: print(text, flush=True)):\n"
+    "import hashlib, time\nfrom visplay.runs.shutdown import graceful_shutdown\n"
+    "with graceful_shutdown('again', say=lambda text: print(text, flush=True)):\n"
     "    print('ready', flush=True)\n"
 )
 BODIES = {

@@ -1,0 +1,137 @@
+"""Phase 2: questions about the pictures, votes on them, and those of moderate confidence kept (Eq. 9)."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from rewards import Question
+from rollouts.engine import BASE
+from visplay.loop.asking import Round, Stage, ask, take_votes, through
+from visplay.loop.context import RunContext, asked_before
+from visplay.loop.examples import SilverExample, asked_by_base, read_examples
+from visplay.loop.health import blind_answer_rate, question_health
+from visplay.loop.rows import Asked
+from visplay.runs.checkpoints import Roles
+from visplay.runs.run import UNFINISHED
+from visplay.runs.schema import CANDIDATES
+from visplay.seeds import draw, mix_seed
+from visplay.storage import read_part, write_parquet, write_part, write_text
+
+CHUNK = 64  # pictures asked about at a time
+
+
+def curate(
+    ctx: RunContext, iteration: int, roles: Roles, *, ask: Sequence[Stage], chunk: int = CHUNK
+) -> list[SilverExample]:
+    """Ask about the pictures, let the Reasoner vote, keep what is informative; returns what was kept.
+
+    With shared adapters it is the one current version that asks and answers. The step's folder holds all
+    questions, the rejected ones with their reason, as `candidates.parquet`, and `summary.json`. It goes
+    through `chunk` pictures at a time; what a stopped curation has done of them is not done again.
+
+    Args:
+        ctx: of the run.
+        iteration: which.
+        roles: who asks and who votes.
+        ask: the stages that the questions go through; one of them rejects.
+        chunk: pictures at a time.
+    """
+    seed = ctx.seed(iteration, "curation")
+
+    def work(folder: Path) -> list[dict[str, Any]]:
+        return _keep(ctx, iteration, roles, _ask_all(ctx, roles, ask, folder, seed, chunk), folder=folder)
+
+    return read_examples(ctx.step(f"iteration-{iteration}/curation", work))
+
+
+def from_training(
+    ctx: RunContext, iteration: int, roles: Roles, *, ask: Sequence[Stage]
+) -> list[SilverExample]:
+    """Keep what is informative of what the Questioner has just been trained on: no question is asked anew.
+
+    Args:
+        ctx: of the run.
+        iteration: which; its Questioner phase is over.
+        roles: who answers blind, for telemetry.
+        ask: the stages that reject, such as `band`; parsing, judging and votes are as they were.
+    """
+
+    def work(folder: Path) -> list[dict[str, Any]]:
+        stored = pq.read_table(ctx.run.folder / f"iteration-{iteration}" / "questioner" / "rollouts.parquet")
+        by_picture: dict[str, list[Asked]] = {}
+        for row in map(Asked.from_record, stored.to_pylist()):
+            by_picture.setdefault(row.picture, []).append(row)
+        round = Round(phase="questioner", roles=roles, seed=ctx.seed(iteration, "curation"))
+        groups = through(ctx, list(by_picture.values()), round, ask)
+        return _keep(ctx, iteration, roles, [row for group in groups for row in group], folder=folder)
+
+    return read_examples(ctx.step(f"iteration-{iteration}/curation", work))
+
+
+def _ask_all(
+    ctx: RunContext, roles: Roles, stages: Sequence[Stage], folder: Path, seed: int, chunk: int
+) -> list[Asked]:
+    config = ctx.config.curation
+    keys = [record.key for record in ctx.images.records]
+    if config.images is not None:
+        keys = sorted(draw(keys, min(config.images, len(keys)), seed=mix_seed(seed, "pictures")))
+    by_base = asked_by_base(ctx.config, keys, seed=seed)
+    found: list[Asked] = []
+    unfinished = folder / UNFINISHED
+    unfinished.mkdir(exist_ok=True)
+    with ctx.display.bar("curation", total=-(-len(keys) // chunk)) as advance:
+        for start in range(0, len(keys), chunk):
+            part = unfinished / f"pictures-{start}.json"
+            rows = read_part(part)
+            if rows is None:
+                rows = []
+                round = Round(phase="curation", roles=roles, seed=mix_seed(seed, "chunk", start))
+                for name, asker in (("questioner", roles["questioner"]), ("base", BASE)):
+                    of = [key for key in keys[start : start + chunk] if (key in by_base) is (name == "base")]
+                    if of:
+                        groups = ask(ctx, of, round, stages=stages, questioner=asker, asked_by=name)
+                        rows += [row.record() for group in groups for row in group]
+                write_part(part, rows)
+            found += map(Asked.from_record, rows)
+            advance(f"kept {sum(not row.reject for row in found)} of {len(found)}")
+    return found
+
+
+def _keep(
+    ctx: RunContext, iteration: int, roles: Roles, rows: list[Asked], *, folder: Path
+) -> list[dict[str, Any]]:
+    """Keep at most `curation.budget` rows, write all of them and what they say of the method's health."""
+    seed = ctx.seed(iteration, "curation")
+    within = [i for i, row in enumerate(rows) if not row.reject]
+    kept = set(draw(within, min(ctx.config.curation.budget, len(within)), seed=mix_seed(seed, "budget")))
+    for i in within:
+        if i not in kept:
+            rows[i].reject = "over budget"
+    records = [row.record() | {"kept": i in kept} for i, row in enumerate(rows)]
+    write_parquet(folder / "candidates.parquet", records, CANDIDATES)
+    with ctx.watch("telemetry"):
+        health = question_health(
+            rows,
+            has_truth=ctx.oracle is not None,
+            earlier=asked_before(ctx, iteration, "curation/candidates.parquet"),
+        )
+    health["blind_answers"] = probe_blind_answers(ctx, rows, roles=roles, seed=seed)
+    write_text(folder / "summary.json", json.dumps(health, indent=2))
+    return [{"iteration": iteration, "phase": "curation", **health}]
+
+
+def probe_blind_answers(
+    ctx: RunContext, rows: Sequence[Asked], *, roles: Roles, seed: int
+) -> dict[str, Any] | None:
+    """Answer some kept questions once more, with grey pictures; see `health.blind_answer_rate`."""
+    kept = [row for row in rows if not row.reject and isinstance(row.question, Question)]
+    count = min(ctx.config.health.blind_questions, len(kept))
+    probed = draw(kept, count, seed=mix_seed(seed, "blind answers"))
+    if not probed:
+        return None
+    round = Round(phase="curation", roles=roles, seed=seed)
+    unseeing = take_votes(ctx, probed, round, seed=mix_seed(seed, "blind answers"), grey=True, samples=1)
+    return blind_answer_rate(probed, unseeing)

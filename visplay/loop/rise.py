@@ -1,0 +1,21 @@
+"""A short alternation in the manner of RISE (arXiv 2605.20914): a few steps of each role, and a judge.
+
+What the Questioner has just been trained on is what the Reasoner learns from: the votes are there already, so
+no picture is asked about again, and labels are never older than a few steps. See `configs/rise.yaml`.
+"""
+
+from visplay.loop import curation, measuring, questioner, reasoner, watching
+from visplay.loop.asking import band, judge, parse, vote
+from visplay.loop.context import RunContext
+from visplay.runs.checkpoints import Roles
+
+
+def rise(ctx: RunContext, roles: Roles) -> None:
+    """Ask, judge and vote; learn to ask and to answer from the same questions; do it again."""
+    for iteration in ctx.iterations():
+        before = roles
+        roles = questioner.train(ctx, iteration, roles, ask=[parse, judge, vote])
+        examples = curation.from_training(ctx, iteration, before, ask=[band])
+        roles = reasoner.train(ctx, iteration, roles, examples)
+        measuring.measure(ctx, iteration, roles)
+        roles = watching.finish(ctx, iteration, roles)
