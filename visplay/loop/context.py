@@ -37,6 +37,7 @@ from visplay.runs.checkpoints import (
 from visplay.runs.run import UNFINISHED, Run
 from visplay.runs.schema import MANIFEST
 from visplay.runs.tracking import Tracker
+from visplay.seeds import mix_seed
 from visplay.storage import append_jsonl, damaged_parts, write_parquet, write_text
 
 # (picture's key, question) -> the true answer, None where the picture does not settle it; telemetry only.
@@ -80,7 +81,7 @@ class RunContext:
 
     def seed(self, iteration: int, phase: str) -> int:
         """A seed of its own for each phase of each iteration."""
-        return self.config.seed * 1000 + iteration * 10 + ["questioner", "curation", "reasoner"].index(phase)
+        return mix_seed(self.config.seed, phase, iteration)
 
     def iterations(self) -> Iterator[int]:
         """1, 2, ... up to `iterations`; it ends where the probe gets no better for `health.patience`."""

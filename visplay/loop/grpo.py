@@ -127,11 +127,10 @@ def train(
         rows = [message[0]["row"] for message in messages]
         drawn = [next(same) for _, same in itertools.groupby(rows)]
         assert rows == [row for row in drawn for _ in range(phase.group_size)], "TRL repeats each row G times"
-        label = {"questioner": "ask", "reasoner": "answer"}[scratch.parent.name.split(".")[0]]
         # Untruncated: the log-probs feed the importance correction.
         sampling = Sampling(
             n=phase.group_size, temperature=phase.temperature, max_tokens=phase.max_tokens,
-            seed=mix_seed(seed, label, published.steps),
+            seed=mix_seed(seed, "rollout", published.steps),
         )  # fmt: skip
         groups = sample([prompts[row] for row in drawn], adapter=published.version, sampling=sampling)
         scored = score(Batch(rows=drawn, completions=groups, step=published.steps, before=steps.all_records))
