@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ class Server:
         with self.log.open("ab") as log:
             # A session of its own: what it starts can be stopped with it, and Ctrl-C reaches only us.
             self._process = subprocess.Popen(
-                ["env", *self._variables, *self._command],
+                tied(["env", *self._variables, *self._command]),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
@@ -89,6 +89,19 @@ class Server:
     def log_tail(self, *, lines: int = 15) -> str:
         """The end of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+# Linux tells a process that its parent has gone; elsewhere a server outlives a SIGKILL of who started it.
+_TIED = (
+    "import ctypes, os, signal, sys\n"
+    "getattr(ctypes.CDLL(None), 'prctl', lambda *_: 0)(1, signal.SIGTERM)\n"
+    "os.execvp(sys.argv[1], sys.argv[1:])\n"
+)
+
+
+def tied(command: Sequence[str]) -> list[str]:
+    """The command, sent SIGTERM when the thread that starts it ends, however it ends (PR_SET_PDEATHSIG)."""
+    return [sys.executable, "-c", _TIED, *command]
 
 
 def flags(options: Mapping[str, Any]) -> list[str]:

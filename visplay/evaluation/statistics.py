@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 from scipy import stats
-from sklearn.metrics import cohen_kappa_score
 from statsmodels.stats.contingency_tables import mcnemar
+from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
@@ -236,13 +236,16 @@ def _rates(rows: Sequence[tuple[str, bool]]) -> tuple[float, float, float | None
 def kappa(first: Sequence[bool], second: Sequence[bool]) -> float | None:
     """Cohen's kappa of two sets of verdicts on the same rows; None where there is nothing to agree about.
 
-    Cohen 1960, doi:10.1177/001316446002000104; computed by scikit-learn.
+    Cohen 1960, doi:10.1177/001316446002000104; computed by statsmodels.
     """
     if len(first) != len(second):
         raise ValueError(f"both must judge the same rows, got {len(first)} and {len(second)}")
     if not first or (len(set(first)) == 1 and set(first) == set(second)):
         return None  # no rows, or both say the same of every row: chance agreement is complete
-    return float(cohen_kappa_score([bool(one) for one in first], [bool(one) for one in second]))
+    table = np.zeros((2, 2))
+    for one, other in zip(first, second, strict=True):
+        table[int(one), int(other)] += 1
+    return float(cohens_kappa(table, return_results=False))
 
 
 def maj_at_k(

@@ -1,4 +1,4 @@
-"""How a command ends when it is told to, or has to: one clear line, what is done is kept, how to go on."""
+"""How a command ends when it is told to, or has to: one clear line, what is done is kept, how to resume."""
 
 import errno
 import os
@@ -40,14 +40,14 @@ def graceful_shutdown(again: str, *, say: Callable[[str], None]) -> Iterator[Non
     A write in progress is finished first. A second signal ends the process at once, wherever it is.
 
     Args:
-        again: the command that goes on.
+        again: the command that resumes.
         say: prints a line.
 
     Raises:
         VisplayError: with the reason and the command, in place of what a library raised.
         SystemExit: 128 + the signal's number.
     """
-    how = f"go on with: {again}"
+    how = f"resume with: {again}"
     try:
         with _stopped_by_signals():
             yield
@@ -80,8 +80,9 @@ def _mend(error: BaseException | None) -> str | None:
         no_memory = isinstance(error, MemoryError) or number == errno.ENOMEM
         if no_memory or _in_words(error, _MEMORY_IN_WORDS):
             return (
-                "out of memory: lower engine.batch_size or optimizer.micro_batch_size, then start a run "
-                "under another name; or free memory and"
+                "out of memory: add a smaller optimizer.micro_batch_size=N (in training) or "
+                "engine.batch_size=N (in sampling) to the command, both may change in a run that is "
+                "resumed; or free memory, then"
             )
         error = error.__cause__
     return None
@@ -157,5 +158,5 @@ def _signal(receive: int, seconds: float | None) -> int | None:
 
 
 def _end(signum: int) -> None:
-    os.write(sys.stderr.fileno(), b"\nleft at once; the same command goes on\n")
+    os.write(sys.stderr.fileno(), b"\nleft at once; the same command resumes\n")
     os._exit(128 + signum)

@@ -89,8 +89,8 @@ def test_full_disk(
         with disk.failing(pattern):
             said = error_of(config)
         assert re.search(pattern, said) and said.startswith("VisplayError: the disk is full ("), (where, said)
-        assert said.endswith(f"make room, then go on with: {AGAIN}")
-        seen.append(("disk full", where, "the disk is full (…); make room, then go on", "goes on"))
+        assert said.endswith(f"make room, then resume with: {AGAIN}")
+        seen.append(("disk full", where, "the disk is full (…); make room, then resume", "goes on"))
     stop_at(config, NEXT[step])
     check_same(config, whole)
 
@@ -100,7 +100,7 @@ def test_full_disk_at_the_report(disk: Disk, whole: Path, seen: Seen) -> None:
     with disk.failing(r"report\.html"), pytest.raises(OSError, match="No space left"):
         write_report(whole)
     assert (whole / "report.html").read_bytes() == before
-    seen.append(("disk full", "report.html", "the disk is full (…); make room, then go on", "goes on"))
+    seen.append(("disk full", "report.html", "the disk is full (…); make room, then resume", "goes on"))
 
 
 @pytest.mark.parametrize(
@@ -124,10 +124,10 @@ def test_full_disk_in_the_middle_of_a_librarys_write(
     command = [sys.executable, "-c", FULL_FROM, pattern, "train", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "error: the disk is full (" in done.stderr, done.stderr
-    assert f"go on with: visplay train {file}" in done.stderr and "Traceback" not in done.stderr
+    assert f"resume with: visplay train {file}" in done.stderr and "Traceback" not in done.stderr
     stop_at(config, "curation")
     check_same(config, whole)
-    seen.append(("disk full", where, "the disk is full (…); make room, then go on", "goes on"))
+    seen.append(("disk full", where, "the disk is full (…); make room, then resume", "goes on"))
 
 
 def test_a_read_only_folder(
@@ -140,14 +140,14 @@ def test_a_read_only_folder(
         with disk.failing(f"{config.folder}/", number):
             said = error_of(config)
         assert said.startswith(f"VisplayError: a file cannot be written or read ([Errno {number}]"), said
-        assert said.endswith(f"change that, then go on with: {AGAIN}") and state(config.folder) == before
+        assert said.endswith(f"change that, then resume with: {AGAIN}") and state(config.folder) == before
     stop_at(config, "evaluation")
     check_same(config, whole)
     seen.append(
         (
             "read-only folder",
             "any",
-            "a file cannot be written or read (…); change that, then go on",
+            "a file cannot be written or read (…); change that, then resume",
             "goes on",
         )
     )

@@ -252,7 +252,7 @@ def test_stopped_by_a_signal_or_a_full_disk_it_says_how_to_go_on(pictures: Path,
     (settings.folder / "versions.json.partial").symlink_to("/dev/full")
     full = subprocess.run(command, capture_output=True, text=True, check=False)
     assert full.returncode == 1 and "error: the disk is full" in full.stderr, full.stderr
-    assert f"go on with: visplay train {file}" in full.stderr and "Traceback" not in full.stderr
+    assert f"resume with: visplay train {file}" in full.stderr and "Traceback" not in full.stderr
     (settings.folder / "versions.json.partial").unlink()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     wait_for(settings.folder / "iteration-1/questioner.partial/unfinished/checkpoint.json", process)
@@ -260,7 +260,7 @@ def test_stopped_by_a_signal_or_a_full_disk_it_says_how_to_go_on(pictures: Path,
     process.terminate()
     _, said = process.communicate(timeout=60)
     assert time.monotonic() - asked < 10 and process.returncode == 128 + signal.SIGTERM
-    assert f"stopped; all finished steps are kept; go on with: visplay train {file}" in said
+    assert f"stopped; all finished steps are kept; resume with: visplay train {file}" in said
     assert Run(settings.folder).is_open() is False
     console = Console(width=200, record=True)
     print_runs(tmp_path, console)

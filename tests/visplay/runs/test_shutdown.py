@@ -36,7 +36,7 @@ def fail(error: BaseException) -> Callable[[], object]:
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 def test_a_full_disk_by_its_number(number: int) -> None:
     said = raised(fail(OSError(number, "whatever it is called", "a/b")))
-    assert said.startswith("the disk is full (") and "a/b" in said and said.endswith(f"go on with: {AGAIN}")
+    assert said.startswith("the disk is full (") and "a/b" in said and said.endswith(f"resume with: {AGAIN}")
 
 
 def test_a_full_disk_as_libraries_say_it(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_a_full_disk_as_libraries_say_it(tmp_path: Path) -> None:
                           check=True)  # fmt: skip
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["torch", "safetensors", "copy"]
-    assert all(" the disk is full (" in line and line.endswith("go on with: again") for line in lines), lines
+    assert all(" the disk is full (" in line and line.endswith("resume with: again") for line in lines), lines
 
 
 def test_closed_and_failing_disks_lost_engines_and_memory() -> None:
@@ -115,10 +115,10 @@ BODIES = {
 @pytest.mark.parametrize(
     ("body", "signals", "seconds", "says"),
     [
-        ("python", [signal.SIGTERM], 5, "stopped; all finished steps are kept; go on with: again"),
-        ("python", [signal.SIGINT], 5, "stopped; all finished steps are kept; go on with: again"),
-        ("slow to leave", [signal.SIGINT, signal.SIGINT], 5, "left at once; the same command goes on"),
-        ("a call that hears no signal", [signal.SIGTERM], 10, "left at once; the same command goes on"),
+        ("python", [signal.SIGTERM], 5, "stopped; all finished steps are kept; resume with: again"),
+        ("python", [signal.SIGINT], 5, "stopped; all finished steps are kept; resume with: again"),
+        ("slow to leave", [signal.SIGINT, signal.SIGINT], 5, "left at once; the same command resumes"),
+        ("a call that hears no signal", [signal.SIGTERM], 10, "left at once; the same command resumes"),
     ],
 )
 def test_signals(body: str, signals: list[int], seconds: float, says: str) -> None:
@@ -161,8 +161,8 @@ def test_training_and_evaluation_leave_on_ctrl_c(scenes: Path, tmp_path: Path) -
     file.write_text(json.dumps(config.model_dump(mode="json")))
     # As the models are loaded, before the first step.
     said = interrupted(["train", str(file)], config.folder / "versions.json")
-    assert said == f"stopped; all finished steps are kept; go on with: visplay train {file}"
+    assert said == f"stopped; all finished steps are kept; resume with: visplay train {file}"
     out = tmp_path / "evaluation"
     asked = ["evaluate", "pocket", "-b", "pocket-dusk", "--limit", "500", "--out", str(out)]
     said = interrupted(asked, out / "pocket-dusk" / "greedy.jsonl.unfinished")
-    assert said == f"stopped; all finished steps are kept; go on with: visplay {' '.join(asked)}"
+    assert said == f"stopped; all finished steps are kept; resume with: visplay {' '.join(asked)}"
