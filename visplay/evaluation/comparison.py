@@ -1,8 +1,8 @@
 """Two checkpoints on the same rows: better, worse, or can't tell; and which rows changed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from visplay.errors import EvaluationError
 from visplay.evaluation.metrics import COVERAGE
@@ -19,7 +19,6 @@ from visplay.evaluation.statistics import (
     score_interval,
 )
 
-MOST_FLIPS = 40  # shown, in each direction and benchmark
 Verdict = Literal["better", "worse", "can't tell"]
 
 
@@ -82,10 +81,7 @@ def compare(first: Side, second: Side) -> list[Compared]:
             f"{first.name} has {', '.join(first.reads)} and {second.name} has {', '.join(second.reads)}: no "
             "benchmark in common; evaluate both on the same ones"
         )
-    found = [
-        _compare(name, read_columns(first.reads[name]()), read_columns(second.reads[name]()))
-        for name in common
-    ]
+    found = [compare_samples(name, first.reads[name](), second.reads[name]()) for name in common]
     tested = [one for one in found if one.paired is not None]
     adjusted = holm([one.paired.p_value for one in tested if one.paired])
     corrected = {
@@ -95,7 +91,7 @@ def compare(first: Side, second: Side) -> list[Compared]:
     return [corrected.get(one.benchmark, one) for one in found]
 
 
-def read_columns(records: Any) -> Columns:
+def read_columns(records: Iterable[Record]) -> Columns:
     """Keep of each sample what a comparison needs."""
     columns = Columns()
     for record in records:
@@ -116,7 +112,9 @@ def samples_of(side: Side, benchmark: str, wanted: Sequence[str]) -> dict[str, R
     return {r["item"]: r for r in side.reads[benchmark]() if r["item"] in left} if left else {}
 
 
-def _compare(name: str, first: Columns, second: Columns) -> Compared:
+def compare_samples(benchmark: str, before: Iterable[Record], after: Iterable[Record]) -> Compared:
+    """Compare two sides on one benchmark; the verdict is for `compare`, which knows the other ones."""
+    first, second = read_columns(before), read_columns(after)
     pairs, left_out = _pairs(first, second)
     usable = [
         (i, j) for i, j in pairs if first.statuses[i] not in FAILED and second.statuses[j] not in FAILED
@@ -129,19 +127,19 @@ def _compare(name: str, first: Columns, second: Columns) -> Compared:
     elif len(usable) < COVERAGE * len(pairs):
         withheld = f"{failed} of {len(pairs)} rows failed on one side; {COVERAGE:.0%} must count"
     if withheld:
-        return _without(name, len(usable), left_out, withheld)
-    before = [float(first.scores[i] or 0.0) for i, _ in usable]
-    after = [float(second.scores[j] or 0.0) for _, j in usable]
+        return _without(benchmark, len(usable), left_out, withheld)
+    old = [float(first.scores[i] or 0.0) for i, _ in usable]
+    new = [float(second.scores[j] or 0.0) for _, j in usable]
     clusters: list[str] | None = [first.clusters[i] for i, _ in usable]
     clusters = clusters if clusters and len(set(clusters)) < len(clusters) else None
-    was = [(first.statuses[i], before[k] >= 0.5) for k, (i, _) in enumerate(usable)]
-    now = [(second.statuses[j], after[k] >= 0.5) for k, (_, j) in enumerate(usable)]
+    was = [(first.statuses[i], old[k] >= 0.5) for k, (i, _) in enumerate(usable)]
+    now = [(second.statuses[j], new[k] >= 0.5) for k, (_, j) in enumerate(usable)]
     names = [(first.items[i], second.items[j]) for i, j in usable]
     return Compared(
-        benchmark=name,
-        before=score_interval(before, clusters=clusters),
-        after=score_interval(after, clusters=clusters),
-        paired=paired_difference(before, after, clusters=clusters),
+        benchmark=benchmark,
+        before=score_interval(old, clusters=clusters),
+        after=score_interval(new, clusters=clusters),
+        paired=paired_difference(old, new, clusters=clusters),
         p_adjusted=None,
         verdict="can't tell",
         parts=decompose(was, now),
@@ -176,10 +174,6 @@ def _pairs(first: Columns, second: Columns) -> tuple[list[tuple[int, int]], dict
             left = {"another question or gold answer": changed}
             return found, left | _unmatched(first, second, len(found) + changed)
     return found, _unmatched(first, second, len(found))
-
-
-def _one_gold(first: int, second: int) -> bool:
-    return first == second or 0 in (first, second)
 
 
 def _unmatched(first: Columns, second: Columns, matched: int) -> dict[str, int]:
