@@ -84,7 +84,7 @@ def _against_base(figures: Figures) -> list[str]:
     if figures.get("withheld"):
         return [f"no figure, {figures['withheld']}"]
     paired = figures.get("paired")
-    return [f"{paired['verdict']}, {difference(paired)} points against the base"] if paired else []
+    return [f"{paired['verdict']}, {difference(paired)} points to the base"] if paired else []
 
 
 def _notes(figures: Figures) -> list[str]:
@@ -155,7 +155,7 @@ def agreement_text(judged: dict[str, Any]) -> str:
 
 
 def _label_table(run: Path) -> Table:
-    columns = ("iteration", "valid", "answerable", "distinct", "kept", "true: kept", "true: rejected")
+    columns = ("iteration", "valid", "answerable", "distinct", "kept", "kept, true", "rejected,\ntrue")
     table = _table("silver labels", *columns)
     for path in sorted(run.glob("iteration-*/curation/summary.json")):
         health = json.loads(path.read_text())
@@ -165,7 +165,7 @@ def _label_table(run: Path) -> Table:
             share(health["valid"] / max(1, health["questions"])),
             share(None if answerable is None else answerable / max(1, health["valid"])),
             quantity(health["distinct"]), quantity(health["kept"]),
-            estimate(silver.get("kept")), estimate(silver.get("rejected")),
+            estimate(silver.get("kept")), share((silver.get("rejected") or {}).get("value")),
         )  # fmt: skip
     return table
 

@@ -36,7 +36,7 @@ def test_a_figure_of_fewer_questions_says_how_many(tmp_path: Path) -> None:
         ["of", "300"],
     ]
     assert "60.0\u00a0% (55.0\u201365.0)" in text and "25.0\u00a0%" in text
-    assert "1: can't tell, +1.2 (\u22121.0 to +3.4) points against the base" in text
+    assert "1: can't tell, +1.2 (\u22121.0 to +3.4) points to the base" in text
 
 
 def test_nothing_measured_yet(tmp_path: Path) -> None:

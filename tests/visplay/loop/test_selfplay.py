@@ -113,7 +113,9 @@ def test_evaluation_figures_follow_from_the_stored_samples(finished: Path) -> No
         assert figures["paired"]["gained"] == sum(r["correct"] and not b["correct"] for b, r in pairs)
         assert figures["paired"]["lost"] == sum(b["correct"] and not r["correct"] for b, r in pairs)
     compared = compare(find_side(f"{finished}@0"), find_side(f"{finished}@1"))
-    assert [asdict(one.paired) for one in compared] == [figures["paired"] for figures in summary.values()]
+    assert {one.benchmark: asdict(one.paired) for one in compared} == {
+        name: figures["paired"] for name, figures in summary.items()
+    }
 
 
 def served(checkpoint: Path, prompts: list[Prompt], *, log: Path) -> list[str]:
