@@ -42,6 +42,16 @@ FreeForm = Annotated[
     bool,
     typer.Option("--judge-free-form", help="Let the judge also grade open answers, beside the rules."),
 ]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="Number of questions drawn from each benchmark; default: all.")
+]
+MaxTokens = Annotated[
+    int | None, typer.Option(min=1, help="Longest answer in tokens; default: the run's, else 1024.")
+]
+Base = Annotated[
+    str | None, typer.Option(help="Base VLM of an adapter, where its own note of it does not hold here.")
+]
+Requests = Annotated[int, typer.Option(min=1, help="Number of requests answered at once.")]
 
 BATCHES = {"transformers": 64, "vllm": 512}  # items asked at once
 
@@ -60,9 +70,7 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="Folder to write to; default: runs/evaluations/NAME.")
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Number of questions drawn from each benchmark; default: all.")
-    ] = None,
+    limit: Limit = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn questions and of the samples.")] = 0,
     split: Annotated[
         Literal["held-out", "development"],
@@ -85,13 +93,8 @@ def evaluate(
     top_k: Annotated[
         int, typer.Option(min=0, help="Top-k filter of the k sampled answers; 0: no filter.")
     ] = 40,
-    max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Longest answer in tokens; default: the run's, else 1024.")
-    ] = None,
-    base: Annotated[
-        str | None,
-        typer.Option(help="Base VLM of an adapter, where the adapter's own note of it does not hold here."),
-    ] = None,
+    max_tokens: MaxTokens = None,
+    base: Base = None,
     device: Device = "auto",
     engine: Annotated[
         Literal["transformers", "vllm"], typer.Option(help="Engine that generates the answers.")
@@ -196,12 +199,9 @@ def compare(
 def serve(
     target: Annotated[str, typer.Argument(help="What to serve, named as for `visplay evaluate`.")],
     port: Annotated[int, typer.Option(min=0, help="Port on 127.0.0.1; 0: any free one.")] = 8000,
-    base: Annotated[
-        str | None,
-        typer.Option(help="Base VLM of an adapter, where the adapter's own note of it does not hold here."),
-    ] = None,
+    base: Base = None,
     device: Device = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Number of requests answered at once.")] = 32,
+    batch_size: Requests = 32,
 ) -> None:
     """Serve a checkpoint on the loopback, OpenAI-compatible, for other evaluation tools; Ctrl-C ends it."""
     import threading
@@ -232,22 +232,15 @@ def lmms_eval(
     out: Annotated[Path, typer.Option(help="Folder for task files and logs.")] = Path("runs/lmms-eval"),
     benchmarks: Names = "easy-vqa",
     source: Sources = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Number of questions drawn from each benchmark; default: all.")
-    ] = None,
+    limit: Limit = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn questions.")] = 0,
-    max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Longest answer in tokens; default: the run's, else 1024.")
-    ] = None,
+    max_tokens: MaxTokens = None,
     url: Annotated[
         str | None, typer.Option(help="Address of an endpoint that serves it already, up to and with /v1.")
     ] = None,
-    base: Annotated[
-        str | None,
-        typer.Option(help="Base VLM of an adapter, where the adapter's own note of it does not hold here."),
-    ] = None,
+    base: Base = None,
     device: Device = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Number of requests answered at once.")] = 32,
+    batch_size: Requests = 32,
 ) -> None:
     """Run lmms-eval, from its own environment, with our prompt and scorer as task files."""
     from contextlib import nullcontext
