@@ -133,7 +133,7 @@ def print_comparison(
         )  # fmt: skip
         notes.append(
             f"{one.benchmark}: {len(one.gained)} to right, {len(one.lost)} to wrong; "
-            f"detectable {points(one.paired.minimum_detectable)} points"
+            f"detectable {points(one.paired.minimum_detectable).lstrip('+')} points"
         )
         if one.parts:
             notes.append(

@@ -72,7 +72,7 @@ def _of_evaluation(folder: Path, *, name: str = "") -> Side:
     files = sorted(folder.glob(f"*/{GREEDY}.jsonl"))
     if not files or not (folder / "evaluation.json").is_file():
         raise EvaluationError(
-            f"{folder} has no finished benchmark that this version can read; run visplay evaluate to its end"
+            f"{folder} has no finished benchmark that this version can read; measure it with visplay evaluate"
         )
     about = json.loads((folder / "evaluation.json").read_text())
     shipped: dict[str, dict[str, Item]] = {}
