@@ -18,10 +18,13 @@ from statistics import mean
 from typing import Any
 
 import pyarrow.parquet as pq
-from visplay.evaluation.table import percent_interval, points, read_summaries
 
-from visplay.evaluation.statistics import paired_difference
+from visplay.evaluation import wording
+from visplay.evaluation.comparison import compare_samples
+from visplay.evaluation.records import read_records
+from visplay.evaluation.statistics import PairedDifference
 from visplay.loop.alarms import best_iteration, out_of_patience
+from visplay.runs.results import read_summaries
 
 Curve = dict[int, float]  # by iteration
 ARMS = {
@@ -89,12 +92,12 @@ def print_ends(runs: dict[str, list[Path]]) -> None:
             for run in folders:
                 summaries = read_summaries(run)
                 last = summaries[max(summaries)][benchmark]
-                line = f"  {run.name:10} {percent_interval(last['accuracy'])}"
-                line += f"; to the base {points(last['paired'])}"
+                line = f"  {run.name:10} {wording.estimate(last['accuracy'])}"
+                line += f"; to the base {wording.difference(last['paired'])}"
                 unguarded = run.with_name(run.name.replace(arm, "none"))
                 if arm != "none" and unguarded in runs.get("none", ()):
                     against = difference(run, unguarded, benchmark)
-                    line += f"; to no guards {points(against)}, {against['verdict']}"
+                    line += f"; to no guards {wording.difference(against)}, {against.verdict}"
                 print(line)
 
 
@@ -130,22 +133,21 @@ def print_stops(runs: dict[str, list[Path]]) -> None:
             found = summaries[best]["pocket-dusk"]
             against = difference(run, run, "pocket-dusk", iteration=best)
             line = f"  {run.name:10} patience {patience} ends after {end}; iteration {best} has "
-            line += f"{percent_interval(found['accuracy'])}; to the last iteration {points(against)}"
-            print(line + f", {against['verdict']}")
+            line += (
+                f"{wording.estimate(found['accuracy'])}; to the last iteration {wording.difference(against)}"
+            )
+            print(line + f", {against.verdict}")
 
 
-def difference(run: Path, other: Path, benchmark: str, *, iteration: int | None = None) -> dict[str, object]:
+def difference(run: Path, other: Path, benchmark: str, *, iteration: int | None = None) -> PairedDifference:
     """From the last iteration of `other` to `iteration` of `run`, the last one by default."""
-    correct = []
+    sides = []
     for folder, wanted in ((other, None), (run, iteration)):
         number = max(read_summaries(folder)) if wanted is None else wanted
-        rows = pq.read_table(folder / f"iteration-{number}/evaluation/samples.parquet").to_pylist()
-        correct.append({r["key"]: (r["correct"], r["cluster"]) for r in rows if r["benchmark"] == benchmark})
-    keys = sorted(correct[0].keys() & correct[1].keys())
-    before, after = ([side[key][0] for key in keys] for side in correct)
-    clusters = [correct[0][key][1] for key in keys]
-    found = paired_difference(before, after, clusters=clusters if len(set(clusters)) < len(keys) else None)
-    return {name: getattr(found, name) for name in found.__dataclass_fields__}
+        sides.append(read_records(folder / f"iteration-{number}/evaluation/{benchmark}/greedy.jsonl"))
+    found = compare_samples(benchmark, *sides).paired
+    assert found is not None, f"{run}: too many rows failed"
+    return found
 
 
 def draw(runs: dict[str, list[Path]], path: Path) -> None:

@@ -59,7 +59,7 @@ phases.take_votes = noted
 cli.main()
 """
 COMPARED = ("metrics.jsonl", "*/*/metrics.jsonl", "*/*/*.parquet", "*/*/summary.json", "*/*/*.safetensors",
-            "*/*/*/*.safetensors", "journal.jsonl")  # fmt: skip
+            "*/*/*/*.safetensors", "*/evaluation/*/*.jsonl", "journal.jsonl")  # fmt: skip
 
 
 @dataclass(kw_only=True)

@@ -11,16 +11,17 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from visplay.evaluation.table import percent_interval, points, read_summaries
 
-from visplay.evaluation.statistics import paired_difference
+from visplay.evaluation.comparison import compare_samples
+from visplay.evaluation.records import read_records
+from visplay.evaluation.wording import blind, difference, estimate, majority
 from visplay.loop.health import is_right
 from visplay.pocket.recipe.lessons import is_glance
+from visplay.runs.results import read_summaries
 from visplay.storage import read_jsonl
 
 ARMS = {
@@ -46,13 +47,12 @@ def accuracy_rows(runs: list[tuple[str, Path]], benchmark: str) -> Iterator[list
     for name, run in runs:
         for iteration, summary in read_summaries(run).items():
             figures = summary[benchmark]
-            samples = pq.read_table(run / f"iteration-{iteration}/evaluation/samples.parquet").to_pylist()
-            own = [row for row in samples if row["benchmark"] == benchmark]
-            paired = figures["paired"]
+            own = list(read_records(greedy(run, iteration, benchmark)))
+            paired = figures.get("paired")
             yield [
-                name, str(iteration), percent_interval(figures["accuracy"]),
-                f"{points(paired)}, {paired['verdict']}" if paired else "", percent(figures["maj@8"]),
-                percent(figures["blind"]), *manners(own),
+                name, str(iteration), estimate(figures["accuracy"]),
+                f"{difference(paired)}, {paired['verdict']}" if paired else "", percent(majority(figures)[1]),
+                percent(blind(figures)), *manners(own),
             ]  # fmt: skip
 
 
@@ -61,19 +61,15 @@ def control_rows(arms: list[str], seeds: list[int], output: Path, benchmark: str
     for arm in arms:
         for seed in seeds:
             before, after = (
-                [row for row in rows.to_pylist() if row["benchmark"] == benchmark]
-                for rows in (
-                    pq.read_table(output / f"{name}-{seed}/iteration-1/evaluation/samples.parquet")
-                    for name in ("random", arm)
-                )
+                read_records(greedy(output / f"{name}-{seed}", 1, benchmark)) for name in ("random", arm)
             )
-            assert [row["key"] for row in before] == [row["key"] for row in after]
-            clusters = [row["cluster"] for row in after]
-            difference = paired_difference(
-                [row["correct"] for row in before], [row["correct"] for row in after],
-                clusters=clusters if len(set(clusters)) < len(clusters) else None,
-            )  # fmt: skip
-            yield [arm, str(seed), f"{points(asdict(difference))}, {difference.verdict}"]
+            paired = compare_samples(benchmark, before, after).paired
+            assert paired is not None
+            yield [arm, str(seed), f"{difference(paired)}, {paired.verdict}"]
+
+
+def greedy(run: Path, iteration: int, benchmark: str) -> Path:
+    return run / f"iteration-{iteration}" / "evaluation" / benchmark / "greedy.jsonl"
 
 
 def manners(rows: list[dict[str, Any]]) -> list[str]:
@@ -94,7 +90,7 @@ def label_rows(runs: list[tuple[str, Path]]) -> Iterator[list[str]]:
                 yield [
                     name, str(row["iteration"]), f"{100 * row['valid'] / row['questions']:.1f}",
                     f"{100 * row['answerable'] / row['valid']:.1f}", str(row["distinct"]), str(row["kept"]),
-                    percent_interval(silver["kept"]), share(kept), percent_interval(silver["rejected"]),
+                    estimate(silver["kept"]), share(kept), estimate(silver["rejected"]),
                 ]  # fmt: skip
 
 
@@ -102,8 +98,8 @@ def share(flags: list[bool]) -> str:
     return f"{100 * sum(flags) / len(flags):.1f} (n = {len(flags)})" if flags else ""
 
 
-def percent(estimate: dict[str, float] | None) -> str:
-    return f"{100 * estimate['value']:.1f}" if estimate else ""
+def percent(found: dict[str, float] | None) -> str:
+    return f"{100 * found['value']:.1f}" if found else ""
 
 
 def show(columns: list[str], rows: Iterator[list[str]]) -> None:

@@ -2,8 +2,9 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -15,7 +16,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-Advance = Callable[[str], None]
+
+class Advance(Protocol):
+    """Told of finished work: what it was, and how many units of it."""
+
+    def __call__(self, note: str, count: int = 1, /) -> None:
+        """Count `count` more units as finished."""
 
 
 class Stopwatch:
@@ -67,7 +73,7 @@ class Display:
 
     @contextmanager
     def bar(self, title: str, *, total: int) -> Iterator[Advance]:
-        """Yields `advance(note)`, to be called once per finished unit of work, `total` times in all."""
+        """Yields `advance(note, count=1)`, to be told of finished units of work, `total` in all."""
         if not self.console.is_terminal:
             yield self._plain(title, total)
             return
@@ -77,15 +83,19 @@ class Display:
         )  # fmt: skip
         with Progress(*columns, console=self.console, transient=True) as progress:
             task = progress.add_task(title, total=total, note="")
-            yield lambda note: progress.update(task, advance=1, note=note)
+
+            def advance(note: str, count: int = 1, /) -> None:
+                progress.update(task, advance=count, note=note)
+
+            yield advance
 
     def _plain(self, title: str, total: int) -> Advance:
         start = last = time.monotonic()
         done = 0
 
-        def advance(note: str) -> None:
+        def advance(note: str, count: int = 1, /) -> None:
             nonlocal done, last
-            done += 1
+            done += count
             now = time.monotonic()
             if done == total or now - last >= self._every:
                 rate = done / max(now - start, 1e-9)

@@ -50,13 +50,14 @@ def write_parquet(path: Path, rows: Sequence[dict[str, Any]], schema: pa.Schema)
     write_bytes(path, buffer.getvalue())
 
 
-def append_jsonl(path: Path, row: dict[str, Any]) -> None:
-    """Append one JSON line and wait until it is on disk; a last line cut short by a kill is overwritten."""
+def append_jsonl(path: Path, *rows: dict[str, Any]) -> None:
+    """Append JSON lines and wait until they are on disk; a last line cut short by a kill is overwritten."""
     with signals_deferred(), path.open("ab+") as file:
-        file.seek(0)
-        whole = file.read().rfind(b"\n") + 1
-        file.truncate(whole)
-        file.write((json.dumps(row) + "\n").encode())
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+        if file.read(1) not in (b"", b"\n"):
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+        file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
         file.flush()
         os.fsync(file.fileno())
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from visplay.config.loading import read_config
 from visplay.errors import RunError, VisplayError
+from visplay.evaluation.wording import share
 from visplay.loop.alarms import out_of_patience
 from visplay.runs.results import read_summaries
 from visplay.runs.run import Run
@@ -26,7 +27,7 @@ def print_runs(folder: Path, console: Console | None = None) -> None:
     if not found:
         raise RunError(f"there is no run in {folder}; name the folder that `output` named")
     table = Table(title=f"runs in {folder}", title_justify="left")
-    for column in ("run", "state", "iterations", "last finished step", "greedy %, base -> last", "changed"):
+    for column in ("run", "state", "iterations", "last finished step", "greedy, base -> last", "changed"):
         table.add_column(column)
     for path in sorted(found, key=_changed, reverse=True):
         table.add_row(*_line(path))
@@ -77,8 +78,8 @@ def _accuracy(folder: Path) -> str:
     if not summaries:
         return ""
     first, last = (next(iter(summaries[i].items())) for i in (min(summaries), max(summaries)))
-    before, after = (100 * figures["accuracy"]["value"] for _, figures in (first, last))
-    return f"{first[0]} {before:.1f} -> {after:.1f}"
+    before, after = ((figures.get("accuracy") or {}).get("value") for _, figures in (first, last))
+    return f"{first[0]} {share(before)} -> {share(after)}"
 
 
 def _changed(folder: Path) -> float:

@@ -42,7 +42,7 @@ for command in (
 @app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if version:
         typer.echo(__version__)
@@ -53,9 +53,11 @@ def _root(
 
 @app.command()
 def train(
-    config: Annotated[Path, typer.Argument(help="A YAML file; see configs/ and docs/configuration.md.")],
+    config: Annotated[
+        Path, typer.Argument(help="Configuration file (YAML); see configs/ and docs/configuration.md.")
+    ],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="Values that differ: seed=1 optimizer.learning_rate=1e-4 ...")
+        list[str] | None, typer.Argument(help="Values to set on top: seed=1 optimizer.learning_rate=1e-4 ...")
     ] = None,
 ) -> None:
     """Run self-play; the same command goes on with a run that was stopped.
@@ -79,7 +81,7 @@ def train(
 
 @app.command()
 def runs(
-    folder: Annotated[Path, typer.Argument(help="Where runs lie.")] = Path("runs"),
+    folder: Annotated[Path, typer.Argument(help="Folder that holds the runs.")] = Path("runs"),
 ) -> None:
     """List runs: how far each has come, whether a process works on it, its last accuracy."""
     from visplay.cli.listing import print_runs
@@ -89,11 +91,16 @@ def runs(
 
 @app.command()
 def report(
-    run: Annotated[Path, typer.Argument(help="A run's folder, finished or not.")],
+    run: Annotated[Path, typer.Argument(help="Folder of a run, finished or not.")],
     watch: Annotated[
-        bool, typer.Option("--watch", help="Serve the page to this machine while the run goes on.")
+        bool,
+        typer.Option(
+            "--watch", help="Serve the page to this machine while the run goes on, instead of writing it."
+        ),
     ] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Of --watch; 0 takes a free one.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port that --watch serves on; 0: any free one.")
+    ] = 0,
 ) -> None:
     """Write RUN/report.html, one page that opens from disk without a network, or serve it with --watch."""
     if watch:
@@ -112,13 +119,16 @@ def report(
 
 @app.command()
 def ask(
-    picture: Annotated[Path, typer.Argument(help="Any picture file.")],
-    run: Annotated[Path, typer.Option(help="The run whose roles ask and answer.")],
+    picture: Annotated[Path, typer.Argument(help="Picture file to ask about.")],
+    run: Annotated[
+        Path, typer.Option(help="Folder of the run whose Questioner asks and whose Reasoner answers.")
+    ],
     iteration: Annotated[
-        int | None, typer.Option(min=0, help="After which iteration; absent: the last.")
+        int | None,
+        typer.Option(min=0, help="Iteration after which the weights are taken; default: the last."),
     ] = None,
-    questions: Annotated[int, typer.Option(min=1, help="How many questions.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Of the sampling.")] = 0,
+    questions: Annotated[int, typer.Option(min=1, help="Number of questions.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sampling.")] = 0,
 ) -> None:
     """What the Questioner asks about a picture, and how the Reasoner votes."""
     from visplay.loop.ask import ask as let_them
@@ -132,14 +142,18 @@ def ask(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="A run's folder.")],
-    out: Annotated[Path, typer.Argument(help="The new folder to write.")],
-    role: Annotated[Literal["reasoner", "questioner"], typer.Option(help="Whose weights.")] = "reasoner",
+    run: Annotated[Path, typer.Argument(help="Folder of the run.")],
+    out: Annotated[Path, typer.Argument(help="New folder to write the checkpoint to.")],
+    role: Annotated[
+        Literal["reasoner", "questioner"], typer.Option(help="Role whose weights are written.")
+    ] = "reasoner",
     iteration: Annotated[
-        int | None, typer.Option(min=0, help="After which iteration; absent: the last.")
+        int | None,
+        typer.Option(min=0, help="Iteration after which the weights are taken; default: the last."),
     ] = None,
     form: Annotated[
-        Literal["adapter", "merged"], typer.Option(help="A PEFT adapter, or the whole model.")
+        Literal["adapter", "merged"],
+        typer.Option(help="Write a PEFT adapter, or the whole model with the adapter merged in."),
     ] = "adapter",
 ) -> None:
     """Write a trained role as a checkpoint with a model card; transformers and vLLM load it as it is."""
@@ -151,9 +165,12 @@ def export(
 @app.command()
 def doctor(
     config: Annotated[
-        Path | None, typer.Argument(help="Look also at what a configuration asks for, and run the canaries.")
+        Path | None,
+        typer.Argument(help="Configuration file whose model, pictures and engine are checked, too."),
     ] = None,
-    overrides: Annotated[list[str] | None, typer.Argument(help="Values that differ.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Values to set on top of it: key.sub=value ...")
+    ] = None,
 ) -> None:
     """Say what is installed, what fits together and what this machine has; each finding with its mend."""
     from visplay.cli.doctor import examine
@@ -177,10 +194,12 @@ def keys() -> None:
 
 @pocket_app.command("images")
 def pocket_images(
-    folder: Annotated[Path, typer.Argument(help="Where to write; made if absent.")],
-    count: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 1500,
-    seed: Annotated[int, typer.Option(min=0, help="Decides the scenes.")] = 1,
-    style: Annotated[Literal["dusk", "clean"], typer.Option(help="How they are drawn.")] = "dusk",
+    folder: Annotated[Path, typer.Argument(help="Folder to write to; made if absent.")],
+    count: Annotated[int, typer.Option(min=1, help="Number of pictures.")] = 1500,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the scenes.")] = 1,
+    style: Annotated[
+        Literal["dusk", "clean"], typer.Option(help="Drawing style: dusk is harder to see.")
+    ] = "dusk",
 ) -> None:
     """Write synthetic pictures as PNG files, and beside them, for telemetry only, what they show."""
     from visplay.pocket.truth import write_pictures
@@ -194,8 +213,8 @@ def pocket_images(
 
 @pocket_app.command("build")
 def pocket_build(
-    out: Annotated[Path, typer.Argument(help="Where the checkpoint goes.")],
-    seed: Annotated[int, typer.Option(min=0, help="Decides weights and batches.")] = 0,
+    out: Annotated[Path, typer.Argument(help="Folder to write the checkpoint to.")],
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and batches.")] = 0,
 ) -> None:
     """Train the pocket VLM from random weights, as the shipped one was; goes on after a kill."""
     from visplay.pocket.recipe.build import Recipe, build

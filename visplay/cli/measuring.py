@@ -14,18 +14,44 @@ if TYPE_CHECKING:
     from visplay.config.sections import Model
     from visplay.evaluation.judge import Judge
     from visplay.evaluation.sampling import Reasoner
-    from visplay.evaluation.session import Plan
     from visplay.evaluation.target import Target
 
 Names = Annotated[
     str,
-    typer.Option("--benchmarks", "-b", help="Ids or YAML files, with commas between."),
+    typer.Option(
+        "--benchmarks",
+        "-b",
+        help="Benchmarks to ask: ids (see `visplay benchmarks`) or YAML files, separated by commas.",
+    ),
 ]
-Sources = Annotated[list[str] | None, typer.Option("--source", help="ID=PATH: a local copy of the data.")]
-JudgeUrl = Annotated[str | None, typer.Option("--judge", help="An OpenAI-compatible endpoint, with /v1.")]
-JudgeModel = Annotated[str | None, typer.Option(help="The judge's name there.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto.")]
-FreeForm = Annotated[bool, typer.Option("--judge-free-form", help="Let the judge also see open answers.")]
+Sources = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--source", help="ID=PATH: read the data of this benchmark from a local copy; may be repeated."
+    ),
+]
+JudgeUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--judge", help="Address of an OpenAI-compatible endpoint that grades answers, up to and with /v1."
+    ),
+]
+JudgeModel = Annotated[str | None, typer.Option(help="Name of the judging model at that endpoint.")]
+Device = Annotated[str, typer.Option(help="Device of the model: cpu, cuda, cuda:1 ... or auto.")]
+FreeForm = Annotated[
+    bool,
+    typer.Option("--judge-free-form", help="Let the judge also grade open answers, beside the rules."),
+]
+Limit = Annotated[
+    int | None, typer.Option(min=1, help="Number of questions drawn from each benchmark; default: all.")
+]
+MaxTokens = Annotated[
+    int | None, typer.Option(min=1, help="Longest answer in tokens; default: the run's, else 1024.")
+]
+Base = Annotated[
+    str | None, typer.Option(help="Base VLM of an adapter, where its own note of it does not hold here.")
+]
+Requests = Annotated[int, typer.Option(min=1, help="Number of requests answered at once.")]
 
 BATCHES = {"transformers": 64, "vllm": 512}  # items asked at once
 
@@ -34,37 +60,61 @@ def evaluate(
     context: typer.Context,
     target: Annotated[
         str,
-        typer.Argument(help="pocket, a hub id, a checkpoint, an adapter, RUN, or RUN@ITERATION (0: base)."),
+        typer.Argument(
+            help="What to score: pocket, a hub id, a folder with a checkpoint or an adapter, RUN (its last "
+            "iteration) or RUN@ITERATION (0 is the base)."
+        ),
     ],
     benchmarks: Names = "pocket-dusk,easy-vqa",
     source: Sources = None,
-    out: Annotated[Path | None, typer.Option(help="Folder; default runs/evaluations/NAME.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Items a benchmark, drawn by seed.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Draws subsets, scenes and samples.")] = 0,
-    split: Annotated[Literal["held-out", "development"], typer.Option(help="Of packages.")] = "held-out",
-    controls: Annotated[str, typer.Option(help="blind,shuffled,permuted")] = "",
-    control_limit: Annotated[int | None, typer.Option(min=1, help="Items of each control.")] = None,
-    samples: Annotated[int, typer.Option(min=0, help="k for avg@k, maj@k and pass@k; 0 is off.")] = 0,
-    temperature: Annotated[float, typer.Option(min=0.01, help="Of those samples.")] = 1.0,
-    top_k: Annotated[int, typer.Option(min=0, help="Of those samples; 0 is off.")] = 40,
-    max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Length limit of an answer; default: the run's, else 1024.")
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write to; default: runs/evaluations/NAME.")
     ] = None,
-    base: Annotated[str | None, typer.Option(help="The base VLM under an adapter.")] = None,
+    limit: Limit = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn questions and of the samples.")] = 0,
+    split: Annotated[
+        Literal["held-out", "development"],
+        typer.Option(help="Which part of the pocket scenes and of easy-vqa to ask about."),
+    ] = "held-out",
+    controls: Annotated[
+        str,
+        typer.Option(
+            help="Control questions to ask beside: blind (grey pictures), shuffled (pictures of other "
+            "questions), permuted (options moved), separated by commas."
+        ),
+    ] = "",
+    control_limit: Annotated[
+        int | None, typer.Option(min=1, help="Number of questions asked under each control; default: all.")
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(min=0, help="Number k of sampled answers for avg@k, maj@k and pass@k; 0: none.")
+    ] = 0,
+    temperature: Annotated[float, typer.Option(min=0.01, help="Temperature of the k sampled answers.")] = 1.0,
+    top_k: Annotated[
+        int, typer.Option(min=0, help="Top-k filter of the k sampled answers; 0: no filter.")
+    ] = 40,
+    max_tokens: MaxTokens = None,
+    base: Base = None,
     device: Device = "auto",
-    engine: Annotated[Literal["transformers", "vllm"], typer.Option(help="What generates.")] = "transformers",
+    engine: Annotated[
+        Literal["transformers", "vllm"], typer.Option(help="Engine that generates the answers.")
+    ] = "transformers",
     vllm: Annotated[
         list[str] | None,
-        typer.Option(help="KEY=VALUE of vLLM's engine, e.g. max_model_len=8192; a run's own by default."),
+        typer.Option(
+            help="KEY=VALUE: an argument of vLLM's engine, e.g. max_model_len=8192, on top of the run's own."
+        ),
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Items asked at once; default 64, and 512 with vllm, which orders them."),
+        typer.Option(min=1, help="Number of questions asked at once; default: 64, with vllm 512."),
     ] = None,
     judge: JudgeUrl = None,
     judge_model: JudgeModel = None,
     judge_free_form: FreeForm = False,
-    check_data: Annotated[bool, typer.Option("--check-data", help="Only compare data with specs.")] = False,
+    check_data: Annotated[
+        bool, typer.Option("--check-data", help="Ask nothing, only say where data differs from its spec.")
+    ] = False,
 ) -> None:
     """Score a base, a run, an iteration, an adapter or a checkpoint; an interrupted evaluation goes on."""
     from rollouts.engine import Sampling
@@ -90,12 +140,13 @@ def evaluate(
     display = Display()
     folder = out or Path("runs/evaluations") / found.name
     with graceful_shutdown(this_command(), say=display.say):
-        reasoner, about = _reasoner(
+        reasoner = _reasoner(
             found, device=device, engine=engine, vllm=vllm, batch_size=batch_size or BATCHES[engine]
         )
+        about = {"name": found.name, "model": found.model.path}
         try:
             summary = run_evaluation(
-                reasoner, plan, folder=folder, about=about | _asked(plan), judge=found_judge, display=display
+                reasoner, plan, folder=folder, about=about, judge=found_judge, display=display
             )
         finally:
             reasoner.engine.close()
@@ -110,7 +161,7 @@ def this_command() -> str:
 
 def rescore(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="A folder that `visplay evaluate` wrote.")],
+    folder: Annotated[Path, typer.Argument(help="Folder that `visplay evaluate` wrote.")],
     judge: JudgeUrl = None,
     judge_model: JudgeModel = None,
     judge_free_form: FreeForm = False,
@@ -124,10 +175,14 @@ def rescore(
 
 
 def compare(
-    before: Annotated[str, typer.Argument(help="Stored samples: an evaluation, RUN@0, or lmms-eval's log.")],
-    after: Annotated[str, typer.Argument(help="The same of the other checkpoint, e.g. RUN@3.")],
-    page: Annotated[Path, typer.Option(help="Where the HTML page goes.")] = Path("comparison.html"),
-    metric: Annotated[str | None, typer.Option(help="Metric of lmms-eval's logs.")] = None,
+    before: Annotated[
+        str, typer.Argument(help="Stored samples: a folder of `visplay evaluate`, RUN@0, or lmms-eval's log.")
+    ],
+    after: Annotated[str, typer.Argument(help="Stored samples of the other checkpoint, e.g. RUN@3.")],
+    page: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("comparison.html"),
+    metric: Annotated[
+        str | None, typer.Option(help="Metric of lmms-eval's logs that says what is right.")
+    ] = None,
 ) -> None:
     """Say better, worse or can't tell, benchmark by benchmark, and write a page with what changed."""
     from visplay.cli.printing import print_comparison
@@ -142,11 +197,11 @@ def compare(
 
 
 def serve(
-    target: Annotated[str, typer.Argument(help="As for evaluate.")],
-    port: Annotated[int, typer.Option(min=0, help="On 127.0.0.1; 0 takes a free one.")] = 8000,
-    base: Annotated[str | None, typer.Option(help="The base VLM under an adapter.")] = None,
+    target: Annotated[str, typer.Argument(help="What to serve, named as for `visplay evaluate`.")],
+    port: Annotated[int, typer.Option(min=0, help="Port on 127.0.0.1; 0: any free one.")] = 8000,
+    base: Base = None,
     device: Device = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Requests answered at once.")] = 32,
+    batch_size: Requests = 32,
 ) -> None:
     """Serve a checkpoint on the loopback, OpenAI-compatible, for other evaluation tools; Ctrl-C ends it."""
     import threading
@@ -155,7 +210,7 @@ def serve(
     from visplay.evaluation.target import find_target
 
     found = find_target(target, base=_model(base, device=device) if base else None)
-    reasoner, _ = _reasoner(found, device=device, batch_size=batch_size)
+    reasoner = _reasoner(found, device=device, batch_size=batch_size)
     with serving(
         reasoner.engine, adapter=reasoner.adapter, model=found.name, batch_size=batch_size, port=port
     ) as url:
@@ -167,20 +222,25 @@ def serve(
 
 
 def lmms_eval(
-    target: Annotated[str, typer.Argument(help="As for evaluate; with --url, the model's name there.")],
-    python: Annotated[Path, typer.Option(help="Interpreter of the environment that has lmms-eval.")],
-    out: Annotated[Path, typer.Option(help="Task files and logs.")] = Path("runs/lmms-eval"),
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="What to score, named as for `visplay evaluate`; with --url, the model's name there."
+        ),
+    ],
+    python: Annotated[Path, typer.Option(help="Python interpreter of the environment that has lmms-eval.")],
+    out: Annotated[Path, typer.Option(help="Folder for task files and logs.")] = Path("runs/lmms-eval"),
     benchmarks: Names = "easy-vqa",
     source: Sources = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Items a benchmark, drawn by seed.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Draws subsets.")] = 0,
-    max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Length limit of an answer; default: the run's, else 1024.")
+    limit: Limit = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn questions.")] = 0,
+    max_tokens: MaxTokens = None,
+    url: Annotated[
+        str | None, typer.Option(help="Address of an endpoint that serves it already, up to and with /v1.")
     ] = None,
-    url: Annotated[str | None, typer.Option(help="An endpoint that serves it already, with /v1.")] = None,
-    base: Annotated[str | None, typer.Option(help="The base VLM under an adapter.")] = None,
+    base: Base = None,
     device: Device = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Requests answered at once.")] = 32,
+    batch_size: Requests = 32,
 ) -> None:
     """Run lmms-eval, from its own environment, with our prompt and scorer as task files."""
     from contextlib import nullcontext
@@ -204,7 +264,7 @@ def lmms_eval(
     ]  # fmt: skip
     name = target
     if found is not None:
-        reasoner, _ = _reasoner(found, device=device, batch_size=batch_size)
+        reasoner = _reasoner(found, device=device, batch_size=batch_size)
         name = found.name
         served = serving(reasoner.engine, adapter=reasoner.adapter, model=name, batch_size=batch_size)
     with nullcontext(url) if url else served as address:
@@ -250,7 +310,7 @@ def _check(names: str, sources: dict[str, Path]) -> None:
 def _reasoner(
     target: "Target", *, device: str, batch_size: int,
     engine: Literal["transformers", "vllm"] = "transformers", vllm: list[str] | None = None,
-) -> tuple["Reasoner", dict[str, object]]:  # fmt: skip
+) -> "Reasoner":  # fmt: skip
     from dataclasses import replace
 
     from visplay.config.sections import Engine
@@ -270,16 +330,6 @@ def _vllm_options(given: list[str] | None) -> dict[str, Any]:
         if "=" not in entry:
             raise EvaluationError(f"--vllm must look like KEY=VALUE, got {entry!r}")
     return cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.from_dotlist(given or [])))
-
-
-def _asked(plan: "Plan") -> dict[str, object]:
-    from dataclasses import asdict
-
-    return {
-        "benchmarks": list(plan.benchmarks), "limit": plan.limit, "seed": plan.seed, "split": plan.split,
-        "greedy": asdict(plan.greedy), "sampled": asdict(plan.sampled) if plan.sampled else None,
-        "sources": {name: str(path) for name, path in plan.sources.items()},
-    }  # fmt: skip
 
 
 def _model(path: str, *, device: str) -> "Model":

@@ -1,8 +1,8 @@
 """Two checkpoints on the same rows: better, worse, or can't tell; and which rows changed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from visplay.errors import EvaluationError
 from visplay.evaluation.metrics import COVERAGE
@@ -19,7 +19,6 @@ from visplay.evaluation.statistics import (
     score_interval,
 )
 
-MOST_FLIPS = 40  # shown, in each direction and benchmark
 Verdict = Literal["better", "worse", "can't tell"]
 
 
@@ -41,6 +40,8 @@ class Compared:
 
     Attributes:
         benchmark: its id.
+        n: rows compared.
+        left_out: why other rows are not, with their number.
         before: accuracy of the first side on the rows that both have.
         after: accuracy of the second.
         paired: their difference; None where too many rows failed or are missing.
@@ -48,26 +49,24 @@ class Compared:
         verdict: of the second side against the first, after that correction.
         parts: what the difference is made of.
         rates: (before, after) of `parsed` and `truncated` rows.
-        n: rows compared.
-        left_out: why other rows are not, with their number.
         withheld: why there is no verdict, or "".
         gained: (item on the first side, on the second) of what went from wrong to right.
         lost: the same of what went from right to wrong.
     """
 
     benchmark: str
-    before: Estimate | None
-    after: Estimate | None
-    paired: PairedDifference | None
-    p_adjusted: float | None
-    verdict: Verdict
-    parts: Decomposition | None
-    rates: dict[str, tuple[float, float]]
     n: int
     left_out: dict[str, int]
-    withheld: str
-    gained: list[tuple[str, str]]
-    lost: list[tuple[str, str]]
+    before: Estimate | None = None
+    after: Estimate | None = None
+    paired: PairedDifference | None = None
+    p_adjusted: float | None = None
+    verdict: Verdict = "can't tell"
+    parts: Decomposition | None = None
+    rates: dict[str, tuple[float, float]] = field(default_factory=dict)
+    withheld: str = ""
+    gained: list[tuple[str, str]] = field(default_factory=list)
+    lost: list[tuple[str, str]] = field(default_factory=list)
 
 
 def compare(first: Side, second: Side) -> list[Compared]:
@@ -82,10 +81,7 @@ def compare(first: Side, second: Side) -> list[Compared]:
             f"{first.name} has {', '.join(first.reads)} and {second.name} has {', '.join(second.reads)}: no "
             "benchmark in common; evaluate both on the same ones"
         )
-    found = [
-        _compare(name, read_columns(first.reads[name]()), read_columns(second.reads[name]()))
-        for name in common
-    ]
+    found = [compare_samples(name, first.reads[name](), second.reads[name]()) for name in common]
     tested = [one for one in found if one.paired is not None]
     adjusted = holm([one.paired.p_value for one in tested if one.paired])
     corrected = {
@@ -95,7 +91,7 @@ def compare(first: Side, second: Side) -> list[Compared]:
     return [corrected.get(one.benchmark, one) for one in found]
 
 
-def read_columns(records: Any) -> Columns:
+def read_columns(records: Iterable[Record]) -> Columns:
     """Keep of each sample what a comparison needs."""
     columns = Columns()
     for record in records:
@@ -116,7 +112,9 @@ def samples_of(side: Side, benchmark: str, wanted: Sequence[str]) -> dict[str, R
     return {r["item"]: r for r in side.reads[benchmark]() if r["item"] in left} if left else {}
 
 
-def _compare(name: str, first: Columns, second: Columns) -> Compared:
+def compare_samples(benchmark: str, before: Iterable[Record], after: Iterable[Record]) -> Compared:
+    """Compare two sides on one benchmark; the verdict is for `compare`, which knows the other ones."""
+    first, second = read_columns(before), read_columns(after)
     pairs, left_out = _pairs(first, second)
     usable = [
         (i, j) for i, j in pairs if first.statuses[i] not in FAILED and second.statuses[j] not in FAILED
@@ -129,29 +127,26 @@ def _compare(name: str, first: Columns, second: Columns) -> Compared:
     elif len(usable) < COVERAGE * len(pairs):
         withheld = f"{failed} of {len(pairs)} rows failed on one side; {COVERAGE:.0%} must count"
     if withheld:
-        return _without(name, len(usable), left_out, withheld)
-    before = [float(first.scores[i] or 0.0) for i, _ in usable]
-    after = [float(second.scores[j] or 0.0) for _, j in usable]
+        return Compared(benchmark=benchmark, n=len(usable), left_out=left_out, withheld=withheld)
+    old = [float(first.scores[i] or 0.0) for i, _ in usable]
+    new = [float(second.scores[j] or 0.0) for _, j in usable]
     clusters: list[str] | None = [first.clusters[i] for i, _ in usable]
     clusters = clusters if clusters and len(set(clusters)) < len(clusters) else None
-    was = [(first.statuses[i], before[k] >= 0.5) for k, (i, _) in enumerate(usable)]
-    now = [(second.statuses[j], after[k] >= 0.5) for k, (_, j) in enumerate(usable)]
+    was = [(first.statuses[i], old[k] >= 0.5) for k, (i, _) in enumerate(usable)]
+    now = [(second.statuses[j], new[k] >= 0.5) for k, (_, j) in enumerate(usable)]
     names = [(first.items[i], second.items[j]) for i, j in usable]
     return Compared(
-        benchmark=name,
-        before=score_interval(before, clusters=clusters),
-        after=score_interval(after, clusters=clusters),
-        paired=paired_difference(before, after, clusters=clusters),
-        p_adjusted=None,
-        verdict="can't tell",
+        benchmark=benchmark,
+        n=len(usable),
+        left_out=left_out,
+        before=score_interval(old, clusters=clusters),
+        after=score_interval(new, clusters=clusters),
+        paired=paired_difference(old, new, clusters=clusters),
         parts=decompose(was, now),
         rates={
             "parsed": (_share(was, "ok"), _share(now, "ok")),
             "truncated": (_share(was, "truncated"), _share(now, "truncated")),
         },
-        n=len(usable),
-        left_out=left_out,
-        withheld="",
         gained=[pair for pair, (_, a), (_, b) in zip(names, was, now, strict=True) if b and not a],
         lost=[pair for pair, (_, a), (_, b) in zip(names, was, now, strict=True) if a and not b],
     )
@@ -160,40 +155,19 @@ def _compare(name: str, first: Columns, second: Columns) -> Compared:
 def _pairs(first: Columns, second: Columns) -> tuple[list[tuple[int, int]], dict[str, int]]:
     """Index pairs of the rows that are the same item, and how many are not, by reason."""
     place = {item: j for j, item in enumerate(second.items)}
-    found = [(i, place[item]) for i, item in enumerate(first.items) if item in place]
-    if not found:  # another tool's samples have no items of ours, but the number of the row
+    met = [(i, place[item]) for i, item in enumerate(first.items) if item in place]
+    found = [
+        (i, j) for i, j in met if 0 in (golds := (first.golds[i], second.golds[j])) or golds[0] == golds[1]
+    ]
+    if not met:  # another tool's samples have no items of ours, but the number of the row
         by_row = {row: j for j, row in enumerate(second.rows) if row >= 0}
-        found = [(i, by_row[row]) for i, row in enumerate(first.rows) if row >= 0 and row in by_row]
-    else:
-        same = [
-            (i, j)
-            for i, j in found
-            if first.golds[i] == second.golds[j] or 0 in (first.golds[i], second.golds[j])
-        ]
-        changed = len(found) - len(same)
-        found = same
-        if changed:
-            left = {"another question or gold answer": changed}
-            return found, left | _unmatched(first, second, len(found) + changed)
-    return found, _unmatched(first, second, len(found))
-
-
-def _one_gold(first: int, second: int) -> bool:
-    return first == second or 0 in (first, second)
-
-
-def _unmatched(first: Columns, second: Columns, matched: int) -> dict[str, int]:
-    counts = {"on the first side only": len(first.items) - matched,
-              "on the second side only": len(second.items) - matched}  # fmt: skip
-    return {reason: count for reason, count in counts.items() if count}
-
-
-def _without(name: str, n: int, left_out: dict[str, int], withheld: str) -> Compared:
-    return Compared(
-        benchmark=name, before=None, after=None, paired=None, p_adjusted=None,
-        verdict="can't tell", parts=None, rates={}, n=n, left_out=left_out, withheld=withheld,
-        gained=[], lost=[],
-    )  # fmt: skip
+        met = found = [(i, by_row[row]) for i, row in enumerate(first.rows) if row >= 0 and row in by_row]
+    counts = {
+        "another question or gold answer": len(met) - len(found),
+        "on the first side only": len(first.items) - len(met),
+        "on the second side only": len(second.items) - len(met),
+    }
+    return found, {reason: count for reason, count in counts.items() if count}
 
 
 def _share(rows: Sequence[tuple[str, bool]], status: str) -> float:

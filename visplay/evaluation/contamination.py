@@ -4,7 +4,7 @@ A picture's hash is the 256 bits of pHash (Zauner 2010, through the library imag
 suspects where few bits differ. What is found is reported and changes nothing: plain drawings may look alike.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,18 +37,16 @@ class Suspect:
 
 def find_suspects(
     images: ImageSet,
-    items: dict[str, Sequence[Item]],
+    items: Mapping[str, Iterable[Item]],
     *,
     bits: int,
-    advance: Callable[[str], None] = lambda _: None,
 ) -> list[Suspect]:
     """Compare every training picture with every benchmark picture.
 
     Args:
         images: the training pictures.
-        items: benchmark id -> its items.
+        items: benchmark id -> its items, gone through one benchmark after the other.
         bits: report pairs that differ in at most so many bits, 0..256.
-        advance: told of each benchmark.
 
     Returns:
         One suspect for each benchmark picture that has any: the nearest training picture.
@@ -69,7 +67,6 @@ def find_suspects(
                         bits=int(apart[i, nearest[i]]),
                     )
                 )  # fmt: skip
-        advance(benchmark)
     return suspects
 
 

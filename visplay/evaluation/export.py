@@ -9,7 +9,7 @@ from peft import PeftModel
 
 from visplay.config.loading import Config
 from visplay.errors import RunError
-from visplay.evaluation.wording import percent_interval, points_interval
+from visplay.evaluation.wording import difference, estimate, headline
 from visplay.models.policy import load_base
 from visplay.runs.checkpoints import roles_after
 from visplay.runs.results import read_summaries, run_config
@@ -61,8 +61,8 @@ def model_card(run: Path, config: Config, *, role: str, iteration: int, form: Fo
     kind = "A LoRA adapter for" if form == "adapter" else "The merged weights of a LoRA adapter on"
     library = "peft" if form == "adapter" else "transformers"
     rows = "\n".join(
-        f"| {name} | {figures['n']} | {percent_interval(summaries[0][name]['accuracy'])} "
-        f"| {percent_interval(figures['accuracy'])} | {_verdict(figures['paired'])} |"
+        f"| {name} | {figures.get('n', '')} | {headline(summaries[0].get(name, {}))} "
+        f"| {headline(figures)} | {_verdict(figures.get('paired'))} |"
         for name, figures in summaries[iteration].items()
     )
     return f"""---
@@ -78,7 +78,8 @@ preset `{config.rewards.preset}`, control `{config.control}`, adapters `{config.
 {config.seed}.
 
 ## What was measured
-Greedy accuracy of the Reasoner in percent, with 95 % intervals, on the same questions before and after:
+Greedy accuracy of the Reasoner with 95 % intervals, on the same questions before and after; the difference
+is in percentage points:
 
 | benchmark | n | base | iteration {iteration} | paired difference |
 |---|---|---|---|---|
@@ -96,9 +97,11 @@ def _labels(run: Path, iteration: int) -> str:
     silver = json.loads(path.read_text())["silver_accuracy"] if path.exists() else None
     if silver is None or silver["kept"] is None:
         return "How many of its silver answers were right is not known: the pictures have no labels."
-    share = percent_interval(silver["kept"])
-    return f"Of the silver answers it was trained on in iteration {iteration}, {share} % were right."
+    return (
+        f"Of the silver answers it was trained on in iteration {iteration}, {estimate(silver['kept'])} were "
+        "right."
+    )
 
 
 def _verdict(paired: dict[str, Any] | None) -> str:
-    return f"{points_interval(paired)}, {paired['verdict']}" if paired else ""
+    return f"{difference(paired)}, {paired['verdict']}" if paired else ""

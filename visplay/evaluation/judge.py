@@ -17,10 +17,10 @@ import tenacity
 
 from visplay.errors import EvaluationError
 from visplay.evaluation.items import Gold
-from visplay.evaluation.records import Record, append_records, scored, with_score
+from visplay.evaluation.records import Record, scored, with_score
 from visplay.evaluation.scoring import Score, rule_for_judged
 from visplay.evaluation.statistics import kappa
-from visplay.storage import read_jsonl
+from visplay.storage import append_jsonl, read_jsonl
 
 LONGEST = 8000  # characters of an answer that are shown
 AT_ONCE = 4
@@ -174,7 +174,7 @@ def judge_records(
             # An unreadable reply is not stored either: it is no verdict, and may be another one next time.
             if reply is not None and read_score(reply) is not None:
                 known[prompts[prompt]] = reply
-                append_records(store, [{"key": prompts[prompt], "model": judge.model, "reply": reply}])
+                append_jsonl(store, {"key": prompts[prompt], "model": judge.model, "reply": reply})
             advance("judge")
     said = {id(record): known.get(prompts[judge_prompt(record)], "") for record in asked}
     return [

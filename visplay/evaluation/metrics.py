@@ -6,13 +6,11 @@ from dataclasses import asdict
 from typing import Any
 
 import rewards
-from visplay.evaluation.items import Gold
 from visplay.evaluation.records import Record
 from visplay.evaluation.scoring import FAILED
 from visplay.evaluation.spec import Spec
 from visplay.evaluation.statistics import (
     accuracy_interval,
-    maj_at_k,
     mean_interval,
     pass_at_k,
     score_interval,
@@ -43,11 +41,6 @@ def figures_of(records: Sequence[Record], *, headline: str = "accuracy") -> Figu
         return figures
     scores, clusters = [record["score"] for record in known], shared_clusters(known)
     parsed = [record for record in known if record["status"] == "ok"]
-    groups: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for record in known:
-        for name, value in ({"kind": record["kind"]} | record["groups"]).items():
-            if value:
-                groups[name][value].append(record["score"])
     estimate = score_interval(scores, clusters=clusters)
     figures |= {
         "headline": estimate.value,
@@ -58,16 +51,29 @@ def figures_of(records: Sequence[Record], *, headline: str = "accuracy") -> Figu
         "mean_tokens": sum(record["tokens"] for record in known) / len(known),
         "majority_class": majority_class(known),
         "chance": chance(known),
-        "groups": {
-            name: {value: {"value": sum(s) / len(s), "n": len(s)} for value, s in sorted(by.items())}
-            for name, by in sorted(groups.items())
-            if len(by) <= 60  # ids of figures and problems are groups to compute with, not to read
-        },
+        "groups": _groups(known),
     }
     if headline == "hallusion":
         figures["hallusion"] = hallusion(known)
         figures["headline"] = figures["hallusion"]["mean"]
     return figures
+
+
+def _groups(records: Sequence[Record]) -> dict[str, dict[str, Figures]]:
+    """Accuracy by each value of each group, e.g. by kind of question."""
+    groups: dict[str, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        for name, value in (record["groups"] or {"kind": record["kind"]}).items():
+            if value:
+                groups[name][value].append(record)
+    return {
+        name: {
+            value: asdict(score_interval([r["score"] for r in own], clusters=shared_clusters(own)))
+            for value, own in sorted(by.items())
+        }
+        for name, by in sorted(groups.items())
+        if len(by) <= 60  # ids of figures and problems are groups to compute with, not to read
+    }
 
 
 def shared_clusters(records: Sequence[Record]) -> list[str] | None:
@@ -109,53 +115,48 @@ def chance(records: Sequence[Record]) -> float | None:
 def sampled_figures(records: Sequence[Record]) -> Figures:
     """avg@k, maj@k and pass@k for k = 1, 2, 4, ... up to the samples there are of each item.
 
-    avg@k is the mean over all samples; pass@k the unbiased estimate from all of them; maj@k the vote of the
-    first k, equivalent answers counted together, unparsed ones for nothing.
+    avg@k is the mean over all samples; pass@k the unbiased estimate from all of them; maj@k whether the
+    vote of the first k (`rewards.vote`, as in training) is right.
     """
-    by_item: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        by_item[record["item"]].append(record)
-    whole = {
-        item: sorted(own, key=lambda record: int(record["sample"]))
-        for item, own in by_item.items()
-        if all(record["status"] not in FAILED for record in own)
-    }
-    figures: Figures = {"n": len(by_item), "coverage": len(whole) / max(1, len(by_item)), "samples": 0}
-    if not whole or figures["coverage"] < COVERAGE:
+    rows, asked = samples_by_item(records), len({record["item"] for record in records})
+    figures: Figures = {"n": asked, "coverage": len(rows) / max(1, asked), "samples": 0}
+    if not rows or figures["coverage"] < COVERAGE:
         return figures
-    most = min(len(own) for own in whole.values())
+    most = min(len(own) for own in rows)
     figures["samples"] = most
-    rows = list(whole.values())
     clusters = shared_clusters([own[0] for own in rows])
     right = [[record["correct"] for record in own[:most]] for own in rows]
-    labels = [_labels(own[:most]) for own in rows]
     average = [sum(row) / most for row in right]
     figures[f"avg@{most}"] = asdict(mean_interval(average, clusters=clusters))
     k = 1
     while k <= most:
         passed = [pass_at_k(most, sum(row), k) for row in right]
-        voted = [maj_at_k(label, row, k=k) for label, row in zip(labels, right, strict=True)]
+        voted = [vote_of(own[:k])[1] for own in rows]
         figures[f"pass@{k}"] = asdict(mean_interval(passed, clusters=clusters))
         figures[f"maj@{k}"] = asdict(accuracy_interval(voted, clusters=clusters))
         k = k * 2 if k * 2 <= most or k == most else most
     return figures
 
 
-def _labels(records: Sequence[Record]) -> list[str | None]:
-    """[samples] one label for equivalent answers, None for unparsed ones."""
-    options = Gold.from_json(records[0]["gold"]).options or None
-    answers = [record["answer"] for record in records]
-    seen: list[str] = []
-    labels: list[str | None] = []
-    for answer in answers:
-        if answer is None:
-            labels.append(None)
-            continue
-        match = next((one for one in seen if rewards.equivalent(answer, one, options=options).equal), None)
-        if match is None:
-            seen.append(answer)
-        labels.append(match or answer)
-    return labels
+def samples_by_item(records: Iterable[Record]) -> list[list[Record]]:
+    """[items][samples], each item's samples in their order; an item that one failed of is left out."""
+    by_item: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        by_item[record["item"]].append(record)
+    return [
+        sorted(own, key=lambda record: int(record["sample"]))
+        for own in by_item.values()
+        if all(record["status"] not in FAILED for record in own)
+    ]
+
+
+def vote_of(samples: Sequence[Record]) -> tuple[rewards.Vote, bool]:
+    """The vote of one item's samples, and whether its answer is right: no answer is not."""
+    options = samples[0]["gold"].get("options")
+    vote = rewards.vote([record["answer"] for record in samples], options=options)
+    # The silver answer is spelt as one of the samples is, and that one has been compared with the gold.
+    right = next((r["correct"] for r in samples if r["answer"] == vote.answer is not None), False)
+    return vote, right
 
 
 def mean_of_parts(spec: Spec, figures: dict[str, Figures]) -> Figures | None:

@@ -6,14 +6,15 @@ from pathlib import Path
 
 from transformers import AutoConfig
 
+from rollouts.engine import AdapterVersion, RolloutEngine
 from visplay.config.sections import Engine, Model
 from visplay.evaluation.sampling import Reasoner
 from visplay.evaluation.target import Target
 from visplay.models.engines import start_engine
 
 
-def open_reasoner(target: Target, engine: Engine, *, chunk: int) -> tuple[Reasoner, dict[str, object]]:
-    """Load what a target names; returns who answers, and what an evaluation notes of it.
+def open_reasoner(target: Target, engine: Engine, *, chunk: int) -> Reasoner:
+    """Load what a target names.
 
     Args:
         target: its base VLM and adapter.
@@ -27,16 +28,17 @@ def open_reasoner(target: Target, engine: Engine, *, chunk: int) -> tuple[Reason
     rank = int(json.loads((path / "adapter_config.json").read_text())["r"]) if path else None
     started = start_engine(target.model, engine, lora_rank=rank, logs=Path())
     started.publish(target.adapter)
-    digest, adapter_digest = model_digest(target.model), folder_digest(path) if path else ""
-    reasoner = Reasoner(
-        engine=started, adapter=target.adapter, model_digest=digest, adapter_digest=adapter_digest,
-        backend=engine.backend, chunk=chunk,
+    return reasoner_on(started, target.adapter, model=target.model, backend=engine.backend, chunk=chunk)
+
+
+def reasoner_on(
+    engine: RolloutEngine, adapter: AdapterVersion, *, model: Model, backend: str, chunk: int
+) -> Reasoner:
+    """An adapter that is published to an engine, with what tells it and its base VLM from others."""
+    return Reasoner(
+        engine=engine, adapter=adapter, model_digest=model_digest(model), backend=backend, chunk=chunk,
+        adapter_digest=folder_digest(adapter.path) if adapter.path else "",
     )  # fmt: skip
-    about: dict[str, object] = {
-        "name": target.name, "model": target.model.path, "model_digest": digest,
-        "adapter_digest": adapter_digest, "engine": engine.backend,
-    }  # fmt: skip
-    return reasoner, about
 
 
 def model_digest(model: Model) -> str:

@@ -6,7 +6,6 @@ another checkpoint's, an interrupted evaluation goes on where it was, and a new 
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +17,9 @@ from rollouts.engine import Prompt, Sampling
 from visplay.errors import EvaluationError
 from visplay.evaluation.items import Gold, Item
 from visplay.evaluation.scoring import SCORER, Score, score_output
+from visplay.storage import write_bytes
 
+GREEDY, SAMPLED = "greedy", "sampled"  # names of the files of samples; controls have their own
 Record = dict[str, Any]
 
 
@@ -47,8 +48,14 @@ def new_record(
         "row": item.row, "sample": sample, "cluster": item.cluster, "kind": item.kind,
         "groups": item.groups, "question": item.question,
         "gold": item.gold.to_json(), "pictures": list(pictures), "prompt": prompt_text(prompt),
-        "output": None, "finish": None, "tokens": 0, "error": None,
+        "output": None, "finish": None, "tokens": 0, "error": None, "check": None,
     }  # fmt: skip
+
+
+def answered(record: Record, *, output: str, finish: str, tokens: int) -> Record:
+    """The record with its completion, and a checksum that tells whether the two still belong together."""
+    record = {**record, "output": output, "finish": finish, "tokens": tokens, "error": None}
+    return {**record, "check": _check(record)}
 
 
 def scored(record: Record) -> Record:
@@ -97,33 +104,38 @@ def read_records(path: Path) -> Iterator[Record]:
             yield record
 
 
+def read_answered(path: Path) -> tuple[dict[str, Record], int]:
+    """The answered samples of a file by their `generation`, and how many of its lines are damaged.
+
+    A last line cut short by a kill is no damage; nothing is taken from a line that is not as it was written.
+    """
+    found: dict[str, Record] = {}
+    damaged = 0
+    with path.open("rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            try:
+                record = json.loads(line)
+                if record["output"] is None:
+                    continue
+                intact = record.get("check") in (None, _check(record))  # None: of an earlier version
+            except (ValueError, KeyError, TypeError, AttributeError):
+                intact = False
+            if intact:
+                found[record["generation"]] = record
+            damaged += not intact
+    return found, damaged
+
+
 def write_records(path: Path, records: Iterable[Record]) -> None:
     """Write a file of samples whole or not at all."""
-    scratch = path.with_name(path.name + ".partial")
-    with scratch.open("w", encoding="utf-8", newline="\n") as file:
-        for record in records:
-            file.write(as_line(record))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(scratch, path)
+    # In ASCII: no character of a model's text can end a line early.
+    write_bytes(path, b"".join(json.dumps(record).encode() + b"\n" for record in records))
 
 
-def append_records(path: Path, records: Iterable[Record]) -> None:
-    """Append lines and wait until they are on disk; a last line cut short by a kill is overwritten."""
-    with path.open("ab+") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
-        if file.read(1) not in (b"", b"\n"):
-            file.seek(0)
-            file.truncate(file.read().rfind(b"\n") + 1)
-        file.seek(0, os.SEEK_END)
-        file.write("".join(map(as_line, records)).encode())
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def as_line(record: Record) -> str:
-    """A record as one line, in ASCII: no character of a model's text can end it early."""
-    return json.dumps(record) + "\n"
+def _check(record: Record) -> str:
+    return _hash([record[name] for name in ("generation", "output", "finish", "tokens")])[:16]
 
 
 def _hash(value: Any) -> str:

@@ -8,14 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from PIL import Image
 
-from visplay.config.loading import read_config
 from visplay.errors import EvaluationError, VisplayError
 from visplay.evaluation.benchmarks import load_benchmark
-from visplay.evaluation.records import Record, read_records
-from visplay.evaluation.session import GREEDY
+from visplay.evaluation.items import Item
+from visplay.evaluation.records import GREEDY, Record, picture_digest, read_records
 from visplay.evaluation.spec import shipped_specs
 from visplay.evaluation.target import find_target
 from visplay.storage import read_jsonl
@@ -60,71 +58,55 @@ def find_side(text: str, *, metric: str | None = None) -> Side:
     if logs and not (path / "journal.jsonl").is_file():
         return _of_logs(logs, name=path.name, metric=metric)
     if (Path(text.rpartition("@")[0] or text) / "journal.jsonl").is_file():
-        return _of_run(text)
+        target = find_target(text)
+        return _of_evaluation(
+            Path(str(target.folder)) / f"iteration-{target.iteration}" / "evaluation", name=target.name
+        )
     raise EvaluationError(
         f"{text} holds no stored samples; name a folder that visplay evaluate wrote, a run, RUN@ITERATION, "
         "or lmms-eval's ..._samples_TASK.jsonl"
     )
 
 
-def _of_evaluation(folder: Path) -> Side:
-    about = json.loads((folder / "evaluation.json").read_text())
-
-    def picture(record: Record) -> Image.Image | None:
-        for digest in record.get("pictures") or []:
-            file = folder / "pictures" / f"{digest}.png"
-            # A digest is ours, but the file may have been edited: nothing but hex digits makes a path.
-            if re.fullmatch("[0-9a-f]{32}", str(digest)) and file.is_file():
-                return Image.open(file).convert("RGB")
-        return None
-
+def _of_evaluation(folder: Path, *, name: str = "") -> Side:
     files = sorted(folder.glob(f"*/{GREEDY}.jsonl"))
-    if not files:
-        raise EvaluationError(f"{folder} has no finished benchmark; run visplay evaluate to its end")
-    reads = {file.parent.name: partial(read_records, file) for file in files}
-    return Side(name=str(about.get("name") or folder.name), reads=reads, picture=picture)
-
-
-def _of_run(text: str) -> Side:
-    target = find_target(text)
-    assert target.folder is not None and target.iteration is not None
-    file = target.folder / f"iteration-{target.iteration}" / "evaluation" / "samples.parquet"
-    if not file.is_file():
-        raise EvaluationError(f"{text}: {file} is missing")
-    names = dict.fromkeys(pq.read_table(file, columns=["benchmark"])["benchmark"].to_pylist())
-    asked = read_config(target.folder / "config.yaml")["evaluation"]  # plain: it may be of another version
-    loaded: dict[str, dict[str, Any]] = {}
+    if not files or not (folder / "evaluation.json").is_file():
+        raise EvaluationError(
+            f"{folder} has no finished benchmark that this version can read; measure it with visplay evaluate"
+        )
+    about = json.loads((folder / "evaluation.json").read_text())
+    shipped: dict[str, dict[str, Item]] = {}
 
     def picture(record: Record) -> Image.Image | None:
-        name = record["benchmark"]
-        if name not in loaded:
-            try:
-                items = load_benchmark(name, limit=asked["limit"], seed=asked["seed"], split=asked["split"])
-            except VisplayError:
-                items = []
-            loaded[name] = {item.key: item for item in items}
-        item = loaded[name].get(record["item"])
-        return next(iter(item.images()), None) if item else None
+        # A digest is ours, but the file may have been edited: nothing but hex digits makes a path.
+        digests = [d for d in record.get("pictures") or [] if re.fullmatch("[0-9a-f]{32}", str(d))]
+        for digest in digests:
+            if (file := folder / "pictures" / f"{digest}.png").is_file():
+                return Image.open(file).convert("RGB")
+        if record["benchmark"] not in shipped:
+            shipped[record["benchmark"]] = _shipped_items(record["benchmark"], about)
+        item = shipped[record["benchmark"]].get(record["item"])
+        images = item.images() if item else ()
+        return next((image for image in images if picture_digest(image) in digests), None)
 
-    return Side(
-        name=target.name,
-        reads={name: partial(_run_rows, file, name) for name in names},
-        picture=picture,
-    )
+    reads = {file.parent.name: partial(read_records, file) for file in files}
+    return Side(name=name or str(about.get("name") or folder.name), reads=reads, picture=picture)
 
 
-def _run_rows(file: Path, name: str) -> Iterator[Record]:
-    for batch in pq.ParquetFile(file).iter_batches():
-        for row in batch.to_pylist():
-            if row["benchmark"] == name:
-                yield {
-                    "item": row["key"], "row": -1, "benchmark": name, "cluster": row["cluster"],
-                    "kind": row["kind"], "groups": {"kind": row["kind"]}, "question": row["question"],
-                    "prompt": row["question"], "output": row["output"], "answer": row["answer"],
-                    "gold": {"rule": "text", "answers": [row["gold"]]}, "status": row["status"],
-                    "score": float(row["correct"]), "correct": row["correct"], "tokens": row["tokens"],
-                    "finish": "length" if row["status"] == "truncated" else "stop", "pictures": [],
-                }  # fmt: skip
+def _shipped_items(name: str, about: dict[str, Any]) -> dict[str, Item]:
+    """The items that were asked, by their key, to show their pictures; none of a benchmark of one's own.
+
+    What an evaluation names of its own may be code, and reading a folder must run nothing that it names.
+    """
+    try:
+        spec, source = shipped_specs()[name], about["sources"].get(name)
+        items = load_benchmark(
+            spec, limit=about["limit"], seed=about["seed"], split=about["split"],
+            source=Path(source) if source else None,
+        )  # fmt: skip
+    except (VisplayError, LookupError, TypeError, ValueError, AttributeError):
+        return {}  # not shipped, not to be had here, or of another version: the page goes without
+    return {item.key: item for item in items}
 
 
 def _of_logs(files: list[Path], *, name: str, metric: str | None) -> Side:

@@ -3,25 +3,33 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
-from rollouts.engine import AdapterVersion, Completion, Prompt, RolloutEngine, Sampling
+from rollouts.engine import (
+    AdapterVersion,
+    Completion,
+    EngineUnavailable,
+    Prompt,
+    RolloutEngine,
+    Sampling,
+)
 from visplay.errors import AdapterMismatch, EngineError
 from visplay.evaluation.items import Item
 from visplay.evaluation.prompts import item_prompt
 from visplay.evaluation.records import (
     Record,
-    append_records,
+    answered,
     generation_key,
     new_record,
     picture_digest,
-    read_records,
+    read_answered,
     scored,
     write_records,
 )
+from visplay.progress import Advance
 from visplay.seeds import mix_seed
+from visplay.storage import append_jsonl
 
 THUMBNAIL = 240  # pixels of the longer side of a kept picture
 
@@ -55,7 +63,8 @@ def evaluate_items(
     sampling: Sampling,
     path: Path,
     pictures: Path | None = None,
-    advance: Callable[[str], None] = lambda _: None,
+    advance: Advance = lambda note, count=1: None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> list[Record]:
     """Ask every item `sampling.n` times and write `path`, one line a sample, in the order of the items.
 
@@ -70,9 +79,11 @@ def evaluate_items(
         sampling: how; its seed is mixed with each chunk's place.
         path: the file of samples; `path` + `.unfinished` holds the chunks done so far.
         pictures: folder for a small copy of each picture, for the pages that show them.
-        advance: told of each chunk.
+        advance: told of each chunk and its items.
+        say: told where stored samples are damaged; they are asked again.
 
     Raises:
+        EngineUnavailable: nothing answers any more.
         EngineError: the engine failed on every item of a chunk: it is the engine, not the items.
         AdapterMismatch: it answered with other weights than it was asked for.
     """
@@ -80,7 +91,10 @@ def evaluate_items(
     stored: dict[str, Record] = {}
     for file in (path, unfinished):
         if file.exists():
-            stored |= {r["generation"]: r for r in read_records(file) if r["output"] is not None}
+            found, damaged = read_answered(file)
+            stored |= found
+            if damaged:
+                say(f"{file}: {damaged} damaged samples are asked again")
     records: list[Record] = []
     for start in range(0, len(items), reasoner.chunk):
         chunk = items[start : start + reasoner.chunk]
@@ -93,9 +107,9 @@ def evaluate_items(
             own = replace(sampling, seed=mix_seed(sampling.seed, benchmark, start))
             answers = _ask(reasoner, prompts, own)
             done = [scored(_answered(r, a)) for r, a in zip(blank, answers, strict=True)]
-            append_records(unfinished, done)
+            append_jsonl(unfinished, *done)
         records += done
-        advance(benchmark)
+        advance(benchmark, len(chunk))
     write_records(path, records)
     unfinished.unlink(missing_ok=True)
     return records
@@ -131,10 +145,10 @@ def _ask(reasoner: Reasoner, prompts: Sequence[Prompt], sampling: Sampling) -> l
         own = [prompts[i] for i in group]
         try:
             groups: Sequence[list[Completion] | str] = _generate(reasoner, own, sampling)
-        except AdapterMismatch:
+        except (AdapterMismatch, EngineUnavailable):
             raise
-        # Engines raise what their backend raises: out of memory, a lost server, a picture too large. None of
-        # it is the model's answer, and one bad item must not take its neighbours along.
+        # Engines raise what their backend raises: out of memory, a picture too large. None of it is the
+        # model's answer, and one bad item must not take its neighbours along.
         except Exception:
             groups = [_alone(reasoner, prompt, sampling) for prompt in own]
         answers |= dict(zip(group, groups, strict=True))
@@ -153,7 +167,7 @@ def _ask(reasoner: Reasoner, prompts: Sequence[Prompt], sampling: Sampling) -> l
 def _alone(reasoner: Reasoner, prompt: Prompt, sampling: Sampling) -> list[Completion] | str:
     try:
         return _generate(reasoner, [prompt], sampling)[0]
-    except AdapterMismatch:
+    except (AdapterMismatch, EngineUnavailable):
         raise
     except Exception as error:
         return f"{type(error).__name__}: {error}"[:500]
@@ -180,14 +194,11 @@ def _alike(prompts: Sequence[Prompt]) -> Iterator[list[int]]:
 def _answered(record: Record, answer: Completion | str) -> Record:
     if isinstance(answer, str):
         return {**record, "error": answer}
-    said: dict[str, Any] = {
-        "output": answer.text, "finish": answer.finish_reason, "tokens": len(answer.token_ids),
-    }  # fmt: skip
-    return {**record, **said}
+    return answered(record, output=answer.text, finish=answer.finish_reason, tokens=len(answer.token_ids))
 
 
 def _answered_as(record: Record, stored: Record) -> Record:
-    return {**record, **{name: stored[name] for name in ("output", "finish", "tokens", "error")}}
+    return answered(record, output=stored["output"], finish=stored["finish"], tokens=stored["tokens"])
 
 
 def _keep(image: Image.Image, path: Path) -> None:

@@ -1,7 +1,7 @@
 """One checkpoint on the loopback as an OpenAI-compatible endpoint: enough for an evaluation, not for users.
 
 Requests that wait at the same time are answered as one batch. A picture must come as a data URI: nothing is
-ever fetched, and nothing but the loopback is listened to.
+ever fetched. Nothing but the loopback is listened to, and a request to another host's name is refused.
 """
 
 import base64
@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from typing import Any
 
 from rollouts.engine import AdapterVersion, Completion, Prompt, RolloutEngine, Sampling
@@ -21,6 +21,7 @@ from visplay.data.images import decode
 
 LARGEST = 64 * 2**20  # bytes of a request
 GATHER = 0.02  # seconds that a batch waits for company
+FOREIGN = {"error": {"message": "only requests to 127.0.0.1 and localhost are answered"}}
 Asked = tuple[Prompt, Sampling, "Future[Completion]"]
 
 
@@ -100,6 +101,15 @@ def serving(
             thread.join()
 
 
+def is_local(request: BaseHTTPRequestHandler) -> bool:
+    """Whether a request's `Host` is this machine at the server's port; else it may be DNS rebinding."""
+    assert isinstance(request.server, HTTPServer)
+    port = request.server.server_port
+    local = [f"{name}{end}" for name in ("127.0.0.1", "localhost") for end in (f":{port}", "")]
+    given = request.headers.get_all("Host") or []
+    return len(given) == 1 and given[0] in (local if port == 80 else local[::2])
+
+
 def read_request(body: dict[str, Any]) -> tuple[Prompt, Sampling]:
     """The prompt and sampling of a chat request.
 
@@ -144,9 +154,13 @@ def _picture(url: str) -> Any:
 def _handler(batcher: Batcher, model: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if not is_local(self):
+                return self._reply(403, FOREIGN)
             self._reply(200, {"object": "list", "data": [{"id": model, "object": "model"}]})
 
         def do_POST(self) -> None:
+            if not is_local(self):
+                return self._reply(403, FOREIGN)
             try:
                 length = int(self.headers.get("Content-Length") or 0)
                 if not 0 < length <= LARGEST:

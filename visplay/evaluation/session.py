@@ -4,14 +4,14 @@
 FOLDER/evaluation.json       who answered and how
 FOLDER/BENCHMARK/greedy.jsonl, blind.jsonl, shuffled.jsonl, permuted.jsonl, sampled.jsonl
 FOLDER/judge.jsonl           replies of the judge
-FOLDER/pictures/             a small copy of each picture, named by its digest
+FOLDER/pictures/             a small copy of each picture, named by its digest, if asked for
 FOLDER/summary.json          figures, computed from the samples
 ```
 """
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,18 @@ from filelock import FileLock, Timeout
 from rollouts.engine import Sampling
 from visplay.errors import EvaluationError, RunLocked
 from visplay.evaluation.benchmarks import Split, load_benchmark
+from visplay.evaluation.comparison import compare_samples
 from visplay.evaluation.items import Item
 from visplay.evaluation.judge import Judge, agreement, judge_records, rescored
 from visplay.evaluation.metrics import Figures, figures_of, mean_of_parts, sampled_figures
 from visplay.evaluation.prompts import CONTROLS, Control, controlled
-from visplay.evaluation.records import Record, read_records, write_records
+from visplay.evaluation.records import GREEDY, SAMPLED, Record, read_records, write_records
 from visplay.evaluation.sampling import Reasoner, evaluate_items
 from visplay.evaluation.scoring import SCORER
-from visplay.evaluation.spec import Spec, expand, find_spec, shipped_specs
+from visplay.evaluation.spec import Spec, expand, shipped_specs
 from visplay.progress import Display
 from visplay.storage import write_text
 
-GREEDY, SAMPLED = "greedy", "sampled"
 _HEAVY = ("output", "prompt", "question", "pictures", "error", "generation", "key")
 
 
@@ -47,9 +47,11 @@ class Plan:
         split: of package benchmarks.
         greedy: how the one answer is drawn that accuracy is about.
         sampled: how the k answers are drawn for avg@k, maj@k and pass@k; None for none.
+        sampled_limit: items that are sampled, the first ones; None for all.
         controls: asked beside the items themselves.
         control_limit: items of each control; None for all.
         free_form: let the judge also decide about open answers.
+        keep_pictures: store a small copy of each picture, for pages that show them.
     """
 
     benchmarks: Sequence[str]
@@ -59,9 +61,11 @@ class Plan:
     split: Split = "held-out"
     greedy: Sampling
     sampled: Sampling | None = None
+    sampled_limit: int | None = None
     controls: Sequence[Control] = ()
     control_limit: int | None = None
     free_form: bool = False
+    keep_pictures: bool = True
 
 
 def run_evaluation(
@@ -72,6 +76,7 @@ def run_evaluation(
     about: dict[str, Any],
     judge: Judge | None,
     display: Display,
+    base: Path | None = None,
 ) -> dict[str, Figures]:
     """Ask everything that is not stored in `folder` yet, and write the figures.
 
@@ -82,6 +87,7 @@ def run_evaluation(
         about: what to note of the model.
         judge: for benchmarks that only a judge can grade; without one their samples wait as `judge_error`.
         display: where progress is shown.
+        base: the folder of another evaluation, for the paired difference to it.
 
     Raises:
         RunLocked: another process writes to the folder.
@@ -92,24 +98,25 @@ def run_evaluation(
         if name not in {spec.id for spec in specs}:
             raise EvaluationError(f"--source {name}=...: {name} is not among the benchmarks asked for")
     with _locked(folder):
-        write_text(folder / "evaluation.json", json.dumps(about | {"scorer": SCORER}, indent=2))
-        for spec in specs:
-            own = folder / spec.id
+        noted = about | _noted(reasoner, plan, specs)
+        write_text(folder / "evaluation.json", json.dumps(noted, indent=2))
+        pictures = folder / "pictures" if plan.keep_pictures else None
+        for own in ([pictures] if pictures else []) + [folder / spec.id for spec in specs]:
             own.mkdir(exist_ok=True)
+        for spec in specs:
             items = load_benchmark(
                 spec, limit=plan.limit, seed=plan.seed, split=plan.split, source=plan.sources.get(spec.id)
             )
             for name, asked, sampling in _rounds(items, plan):
-                path = own / f"{name}.jsonl"
-                chunks = -(-len(asked) // reasoner.chunk)
-                with display.bar(f"{spec.id} {name}", total=chunks) as advance:
+                path = folder / spec.id / f"{name}.jsonl"
+                with display.bar(f"evaluation: {spec.id}, {name}", total=len(asked)) as advance:
                     records = evaluate_items(
                         reasoner, asked, benchmark=spec.id, sampling=sampling, path=path,
-                        pictures=_pictures(folder), advance=advance,
+                        pictures=pictures, advance=advance, say=display.say,
                     )  # fmt: skip
                 if judge is not None:
                     _judge_file(judge, records, path=path, folder=folder, free_form=plan.free_form)
-        return summarise(folder, specs)
+        return summarise(folder, specs, base=base)
 
 
 def rescore(folder: Path, *, judge: Judge | None = None, free_form: bool = False) -> dict[str, Figures]:
@@ -133,15 +140,21 @@ def rescore(folder: Path, *, judge: Judge | None = None, free_form: bool = False
         return summarise(folder, [])
 
 
-def summarise(folder: Path, specs: Sequence[Spec]) -> dict[str, Figures]:
-    """Compute the figures of all stored samples and write `summary.json`.
+def summarise(folder: Path, specs: Sequence[Spec], *, base: Path | None = None) -> dict[str, Figures]:
+    """Compute the figures of all stored samples and write `summary.json`, benchmarks as they were asked.
 
-    `specs` are those of benchmarks that are not shipped.
+    Args:
+        folder: of the evaluation.
+        specs: those of benchmarks that are not shipped.
+        base: the folder of another evaluation; the figures of a benchmark that it has, too, get `paired`,
+            the difference to it on the greedy answers, None where too many rows failed.
     """
     known = shipped_specs() | {spec.id: spec for spec in specs}
+    asked: list[str] = json.loads((folder / "evaluation.json").read_text()).get("benchmarks") or []
+    files = {path.parent.name: path for path in sorted(folder.glob(f"*/{GREEDY}.jsonl"))}
     summary: dict[str, Figures] = {}
-    for path in sorted(folder.glob(f"*/{GREEDY}.jsonl")):
-        name = path.parent.name
+    for name in dict.fromkeys([*(name for name in asked if name in files), *files]):
+        path = files[name]
         headline = known[name].headline if name in known else "accuracy"
         records = list(slim(read_records(path)))
         figures = figures_of(records, headline=headline)
@@ -151,6 +164,11 @@ def summarise(folder: Path, specs: Sequence[Spec]) -> dict[str, Figures]:
             for control in CONTROLS
             if (other := path.with_name(f"{control}.jsonl")).exists()
         }
+        for own in figures["controls"].values():
+            own.pop("groups", None)
+        if base is not None and (before := base / name / path.name).exists():
+            paired = compare_samples(name, read_records(before), read_records(path)).paired
+            figures["paired"] = asdict(paired) if paired else None
         if (sampled := path.with_name(f"{SAMPLED}.jsonl")).exists():
             figures["sampled"] = sampled_figures(list(slim(read_records(sampled))))
         summary[name] = figures
@@ -169,11 +187,6 @@ def slim(records: Iterable[Record]) -> Iterator[Record]:
         yield record
 
 
-def headline_of(name: str) -> str:
-    """How a benchmark's rows become its figure."""
-    return find_spec(name).headline if name in shipped_specs() else "accuracy"
-
-
 def _rounds(items: Sequence[Item], plan: Plan) -> Iterator[tuple[str, Sequence[Item], Sampling]]:
     yield GREEDY, items, plan.greedy
     for control in plan.controls:
@@ -181,7 +194,7 @@ def _rounds(items: Sequence[Item], plan: Plan) -> Iterator[tuple[str, Sequence[I
         if own:
             yield control, own, plan.greedy
     if plan.sampled is not None:
-        yield SAMPLED, items, plan.sampled
+        yield SAMPLED, items[: plan.sampled_limit], plan.sampled
 
 
 def _judge_file(
@@ -191,10 +204,15 @@ def _judge_file(
     write_records(path, judge_records(judge, records, store=store, free_form=free_form))
 
 
-def _pictures(folder: Path) -> Path:
-    pictures = folder / "pictures"
-    pictures.mkdir(exist_ok=True)
-    return pictures
+def _noted(reasoner: Reasoner, plan: Plan, specs: Sequence[Spec]) -> dict[str, Any]:
+    """What decides the samples, and from where the questions can be had again."""
+    return {
+        "model_digest": reasoner.model_digest, "adapter_digest": reasoner.adapter_digest,
+        "engine": reasoner.backend, "scorer": SCORER, "benchmarks": [spec.id for spec in specs],
+        "sources": {name: str(path) for name, path in plan.sources.items()},
+        "limit": plan.limit, "seed": plan.seed, "split": plan.split, "greedy": asdict(plan.greedy),
+        "sampled": asdict(plan.sampled) if plan.sampled else None,
+    }  # fmt: skip
 
 
 def _locked(folder: Path) -> Any:

@@ -248,32 +248,6 @@ def kappa(first: Sequence[bool], second: Sequence[bool]) -> float | None:
     return float(cohens_kappa(table, return_results=False))
 
 
-def maj_at_k(
-    answers: Sequence[Hashable | None], correct: Sequence[bool | int], *, k: int | None = None
-) -> bool:
-    """Whether the majority of the first `k` answers to one question is right.
-
-    Args:
-        answers: [samples] one label per sample, the same for equivalent answers; None for unparsed ones,
-            which vote for nothing. Ties go to the answer whose first vote came first.
-        correct: [samples] whether each answer is right.
-        k: how many samples vote, 1..samples; None for all.
-    """
-    if len(answers) != len(correct):
-        raise ValueError(f"answers and correct must be as long, got {len(answers)} and {len(correct)}")
-    count = len(answers) if k is None else k
-    if not 1 <= count <= len(answers):
-        raise ValueError(f"k must be in 1..{len(answers)} (the samples), got {count}")
-    votes: dict[Hashable, int] = {}
-    for answer in answers[:count]:
-        if answer is not None:
-            votes[answer] = votes.get(answer, 0) + 1
-    if not votes:
-        return False
-    majority = max(votes, key=votes.__getitem__)  # the first of equals, and dicts keep the order of votes
-    return bool(correct[list(answers).index(majority)])
-
-
 def pass_at_k(n: int, c: int, k: int) -> float:
     """Chance that one of `k` samples is right, estimated from `c` right ones of `n`.
 

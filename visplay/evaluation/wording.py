@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any
 
-from visplay.evaluation.statistics import Estimate, holm
+from visplay.evaluation.statistics import Estimate, PairedDifference, holm
 
 MINUS, DASH, SPACE = "\u2212", "\u2013", "\u00a0"  # a true minus, an en dash, a space that does not break
 UNKNOWN = "\u2014"
@@ -54,9 +54,23 @@ def is_synthetic(benchmark: str) -> bool:
     return benchmark.startswith(SYNTHETIC)
 
 
-def majority_key(figures: dict[str, Any]) -> str | None:
-    """The name of the majority-vote figure, e.g. `maj@8`."""
-    return next((key for key in figures if key.startswith("maj@")), None)
+def majority(figures: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
+    """The vote of all samples: its name, e.g. `maj@8`, and the estimate; None where none was taken."""
+    sampled = figures.get("sampled") or {}
+    name = f"maj@{sampled.get('samples') or 'k'}"
+    return name, sampled.get(name)
+
+
+def blind(figures: dict[str, Any]) -> dict[str, Any] | None:
+    """The estimate of the accuracy on greyed-out pictures; None where it was not asked."""
+    estimate: dict[str, Any] | None = (figures.get("controls") or {}).get("blind", {}).get("accuracy")
+    return estimate
+
+
+def headline(figures: dict[str, Any]) -> str:
+    """What a benchmark is reported by: accuracy with its interval, or another mean, e.g. of its parts."""
+    own, value = figures.get("accuracy"), figures.get("headline")
+    return estimate(own) if own and value in (None, own["value"]) else share(value)
 
 
 def finite(value: Any) -> float | None:
@@ -69,16 +83,12 @@ def share(value: Any) -> str:
     return f"{100 * value:.1f}{SPACE}%" if _is_number(value) else UNKNOWN
 
 
-def estimate(figures: Any) -> str:
-    """A share with its interval, `71.3 % (68.4-74.1)`."""
+def estimate(found: Any) -> str:
+    """A share with its interval, `71.3 % (68.4-74.1)`: of an `Estimate` or of its stored form."""
+    figures = asdict(found) if isinstance(found, Estimate) else found
     if not isinstance(figures, dict):
         return UNKNOWN
     return f"{share(figures['value'])} ({100 * figures['low']:.1f}{DASH}{100 * figures['high']:.1f})"
-
-
-def interval(found: Estimate) -> str:
-    """An estimate with its interval, `71.3 % (68.4-74.1)`."""
-    return estimate(asdict(found))
 
 
 def points(value: Any) -> str:
@@ -90,8 +100,9 @@ def points(value: Any) -> str:
     return f"{sign}{abs(rounded):.1f}"
 
 
-def difference(paired: Any) -> str:
-    """A paired difference with its interval, in points."""
+def difference(found: Any) -> str:
+    """A paired difference with its interval, in points: of a `PairedDifference` or of its stored form."""
+    paired = asdict(found) if isinstance(found, PairedDifference) else found
     if not isinstance(paired, dict):
         return UNKNOWN
     return f"{points(paired['difference'])} ({points(paired['low'])} to {points(paired['high'])})"
@@ -121,7 +132,8 @@ def _headline(
     if paired:
         sentence = _sentence(paired, verdict, iteration=iteration, p_adjusted=p_adjusted)
     elif last:
-        sentence = "There is no paired comparison with the base."
+        why = f": {last['withheld']}" if last.get("withheld") else ""
+        sentence = f"There is no paired comparison with the base{why}."
     else:
         sentence = "Only the base has been measured so far."
     return Headline(
@@ -164,16 +176,3 @@ def ratio(part: Any, whole: Any) -> str:
     if not _is_number(part) or not _is_number(whole):
         return UNKNOWN
     return f"{quantity(part)} ({share(part / whole)})" if whole else quantity(part)
-
-
-def percent_interval(estimate: dict[str, float] | None) -> str:
-    """`81.2 [78.7, 83.5]`, in percent."""
-    if estimate is None:
-        return "unknown"
-    return f"{100 * estimate['value']:.1f} [{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}]"
-
-
-def points_interval(paired: dict[str, Any]) -> str:
-    """`+2.2 [+0.7, +3.7]`, a paired difference in percentage points."""
-    difference, low, high = (100 * paired[name] for name in ("difference", "low", "high"))
-    return f"{difference:+.1f} [{low:+.1f}, {high:+.1f}]"

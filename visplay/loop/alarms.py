@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow.parquet as pq
-
-from visplay.config.loading import check_config, read_config
 from visplay.config.sections import Limits
+from visplay.evaluation.metrics import samples_by_item, vote_of
+from visplay.evaluation.records import GREEDY, SAMPLED, read_records
+from visplay.evaluation.scoring import FAILED
+from visplay.runs.results import run_config
 from visplay.storage import read_jsonl
 
 FEWEST = 20  # votes inside the band below which their accuracy says too little
@@ -167,8 +168,12 @@ def iteration_figures(run: Path, iteration: int, *, probe: str | None = None) ->
     silver, blind = (asked["silver_accuracy"] or {}).get("kept"), asked["blind_answers"]
     phases = {name: read_jsonl(folder / name / "metrics.jsonl") for name in ("questioner", "reasoner")}
     trained = [rows for rows in phases.values() if rows]
-    samples = pq.read_table(folder / "evaluation" / "samples.parquet").to_pylist()
-    answers = [row["answer"] for row in samples]
+    answers = [
+        record["answer"]
+        for path in sorted(folder.glob(f"evaluation/*/{GREEDY}.jsonl"))
+        for record in read_records(path)
+        if record["status"] not in FAILED
+    ]
     measured = _read_json(folder / "evaluation" / "summary.json")["benchmarks"]
     probe = probe or next(iter(measured))
     valid = max(1, asked["valid"])
@@ -184,11 +189,11 @@ def iteration_figures(run: Path, iteration: int, *, probe: str | None = None) ->
         "kept": asked["kept"] / valid,
         "low_confidence": asked["low_confidence"],
         "silver_accuracy": silver["value"] if silver else None,
-        "probe_silver": _probe_silver([row for row in samples if row["benchmark"] == probe], run),
+        "probe_silver": _probe_silver(folder / "evaluation" / probe / f"{SAMPLED}.jsonl", run),
         "calibration_error": calibration_error(asked["calibration"]) if asked["calibration"] else None,
         "blind_answers": blind["value"] if blind else None,
         "same_answer": _largest_share(answers),
-        "parsed": sum(answer is not None for answer in answers) / len(answers),
+        "parsed": sum(answer is not None for answer in answers) / len(answers) if answers else None,
         "truncated": max((_mean(rows, "completions/clipped_ratio") for rows in trained), default=None),
         "no_spread": max((_mean(rows, "frac_reward_zero_std") for rows in trained), default=None),
         "kl": max((rows[-1]["kl"] for rows in trained if "kl" in rows[-1]), default=None),
@@ -201,9 +206,13 @@ def iteration_figures(run: Path, iteration: int, *, probe: str | None = None) ->
             f"{name}_tokens": _mean(rows, "completions/mean_length") if rows else None
             for name, rows in phases.items()
         },
-        "probe_accuracy": measured[probe]["accuracy"]["value"],
+        "probe_accuracy": _accuracy(measured[probe]),
         "accuracy_change": min(
-            (b["paired"]["difference"] for b in measured.values() if b["paired"]["verdict"] == "worse"),
+            (
+                p["difference"]
+                for b in measured.values()
+                if (p := b.get("paired")) and p["verdict"] == "worse"
+            ),
             default=0.0,
         ),
     }
@@ -223,12 +232,14 @@ def calibration_error(bins: Sequence[dict[str, Any]]) -> float | None:
 def best_iteration(run: Path, *, last: int, probe: str | None = None) -> int:
     """The iteration, up to `last`, that is most accurate on the probe; the earliest of equals.
 
-    The probe is a measured benchmark, the first one by default.
+    The probe is a measured benchmark, the first one by default. An iteration whose accuracy is withheld,
+    because the engine failed on too many of its questions, is not taken.
     """
     accuracy = {}
     for iteration in (i for i in range(last + 1) if is_measured(run, i)):
         measured = _read_json(run / f"iteration-{iteration}" / "evaluation" / "summary.json")["benchmarks"]
-        accuracy[iteration] = measured[probe or next(iter(measured))]["accuracy"]["value"]
+        value = _accuracy(measured[probe or next(iter(measured))])
+        accuracy[iteration] = -1.0 if value is None else value
     return max(accuracy, key=lambda iteration: (accuracy[iteration], -iteration))
 
 
@@ -237,12 +248,18 @@ def out_of_patience(run: Path, iteration: int, *, patience: int | None, probe: s
     return patience is not None and iteration - best_iteration(run, last=iteration, probe=probe) >= patience
 
 
-def _probe_silver(rows: Sequence[Mapping[str, Any]], run: Path) -> float | None:
+def _probe_silver(samples: Path, run: Path) -> float | None:
     """Of the probe's majority answers that curation would keep, the share that is right."""
-    preset = check_config(read_config(run / "config.yaml")).rewards.resolve()
-    voted = [row for row in rows if row["majority_correct"] is not None and row["majority"] is not None]
-    band = [r for r in voted if preset.low <= r["majority_confidence"] <= preset.high]
-    return sum(r["majority_correct"] for r in band) / len(band) if len(band) >= FEWEST else None
+    if not samples.is_file():
+        return None
+    preset = run_config(run).rewards.resolve()
+    votes = [vote_of(own) for own in samples_by_item(read_records(samples))]
+    band = [right for vote, right in votes if vote.answer and preset.low <= vote.confidence <= preset.high]
+    return sum(band) / len(band) if len(band) >= FEWEST else None
+
+
+def _accuracy(figures: Mapping[str, Any]) -> float | None:
+    return figures["accuracy"]["value"] if figures["accuracy"] else None
 
 
 def _read_json(path: Path) -> Any:

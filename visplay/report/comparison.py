@@ -4,14 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from visplay.evaluation.comparison import MOST_FLIPS, Compared, samples_of
+from visplay.evaluation.comparison import Compared, samples_of
 from visplay.evaluation.records import Record
 from visplay.evaluation.sample_logs import Side
 from visplay.evaluation.wording import is_synthetic
-from visplay.report.page import page
 from visplay.report.pictures import thumbnail
 from visplay.report.samples import cut
+from visplay.report.template import page
 from visplay.storage import write_text
+
+MOST_FLIPS = 40  # shown, in each direction and benchmark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from visplay.evaluation.wording import estimate, finite, is_synthetic, majority_key, quantity, share
+from visplay.evaluation.wording import blind, estimate, finite, is_synthetic, majority, quantity, share
 from visplay.report.reading import Story
 
 # Shown in this order; a metric that no row has is left out.
@@ -82,21 +82,23 @@ def training_figures(story: Story) -> list[Figure]:
 
 def _accuracy(story: Story, name: str) -> Figure:
     measured = {i: summary[name] for i, summary in sorted(story.evaluations.items()) if name in summary}
-    majority = next((key for figures in measured.values() if (key := majority_key(figures))), "maj@k")
-    series = {"accuracy": "one greedy answer", majority: majority, "blind": "blind (picture greyed out)"}
-    data, rows = [], []
-    for color, (key, label) in zip(COLORS, series.items(), strict=False):
-        points = {i: figures[key] for i, figures in measured.items() if figures.get(key)}
-        if points:
-            data.append(_with_interval(points, label, color=color, dashed=key == "blind"))
-    for i, figures in measured.items():
-        rows.append((_iteration(i), *(estimate(figures.get(key)) for key in series)))
+    votes = {i: majority(figures) for i, figures in measured.items()}
+    series = {
+        "one greedy answer": {i: figures.get("accuracy") for i, figures in measured.items()},
+        next((key for key, found in votes.values() if found), "maj@k"): {i: v for i, (_, v) in votes.items()},
+        "blind (picture greyed out)": {i: blind(figures) for i, figures in measured.items()},
+    }
+    data = [
+        _with_interval(points, label, color=color, dashed=label.startswith("blind"))
+        for color, (label, found) in zip(COLORS, series.items(), strict=False)
+        if (points := {i: point for i, point in found.items() if point})
+    ]
     return Figure(
         title=name + (" (synthetic)" if is_synthetic(name) else ""),
         note="Bars are 95 % intervals. The blind answers show how much can be guessed without looking.",
         spec={"data": data, "layout": _layout("iteration", "accuracy, %", by_iteration=True)},
-        columns=("iteration", *series.values()),
-        rows=rows,
+        columns=("iteration", *series),
+        rows=[(_iteration(i), *(estimate(found[i]) for found in series.values())) for i in measured],
     )
 
 

@@ -1,30 +1,20 @@
-"""Writing the report: one HTML file with its own style, scripts, pictures and plotting library.
+"""Writing the report: one HTML file with its own style, scripts, pictures and plotting library."""
 
-Everything that a model, a file name or a configuration wrote is hostile here. Jinja escapes all of it, the
-scripts make text of it, and a content security policy lets the page run only the scripts it was written with
-and fetch nothing at all.
-"""
-
-import base64
-import hashlib
-import re
-from collections.abc import Iterable
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
-
-import jinja2
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from visplay.data.images import reopen_images
 from visplay.errors import ImageSourceError
 from visplay.evaluation import wording
+from visplay.evaluation.comparison import compare
+from visplay.evaluation.sample_logs import find_side
+from visplay.report.comparison import write_comparison
 from visplay.report.figures import accuracy_figures, health_figures, label_figures, training_figures
 from visplay.report.pictures import SIDE, LoadImage, thumbnails
 from visplay.report.reading import Story, read_story
 from visplay.report.samples import ANSWERING, CURATION, TRAINING, browsable, choices
+from visplay.report.template import page
 from visplay.storage import write_text
 
 # What questions are filtered by: the name, its label, and the word for all.
@@ -46,11 +36,14 @@ WORDS = {
     ("answered", "some"): "some rewarded",
     ("answered", "none"): "none rewarded",
 }
-NO_TEXT = re.compile("[\\0\ud800-\udfff]")  # not allowed in HTML, or not in UTF-8
+COMPARISON = "comparison.html"
 
 
 def write_report(run_folder: Path, *, load_image: LoadImage | None = None) -> Path:
     """Write `report.html` into a run folder, finished or not, and return its path.
+
+    Where the run asked base and Reasoner every question (`evaluation.full_at_end`), `comparison.html` is
+    written beside it.
 
     Args:
         run_folder: a run's folder; all it needs to hold is `config.yaml`.
@@ -60,15 +53,21 @@ def write_report(run_folder: Path, *, load_image: LoadImage | None = None) -> Pa
     Raises:
         RunError: the folder is not a run's.
         CorruptArtifact: a file in it cannot be read.
+        EvaluationError: the same of stored samples.
     """
     target = run_folder / "report.html"
-    write_text(target, render_run(run_folder, load_image=load_image))
+    full = _measured_in_full(run_folder)
+    if full is not None:
+        first, second = find_side(str(full / "base")), find_side(str(full / "reasoner"))
+        write_comparison(run_folder / COMPARISON, first, second, compare(first, second))
+    compared = COMPARISON if full is not None else ""
+    write_text(target, render_run(run_folder, load_image=load_image, compared=compared))
     return target
 
 
 def render_run(
     run_folder: Path, *, load_image: LoadImage | None = None, version: str | None = None,
-    thumbnails_made: dict[str, str] | None = None,
+    thumbnails_made: dict[str, str] | None = None, compared: str = "",
 ) -> str:  # fmt: skip
     """The page of a run as HTML.
 
@@ -76,6 +75,7 @@ def render_run(
         run_folder: as for `write_report`.
         load_image: as for `write_report`.
         version: what the page was made from, for a page that is served and reloads itself; None for a file.
+        compared: address of the comparison on all questions, or "".
         thumbnails_made: thumbnails by key that need not be made again; new ones are added.
 
     Raises:
@@ -100,6 +100,7 @@ def render_run(
         scripts=("charts.js", "browser.js") + (("live.js",) if version is not None else ()),
         live=version is not None,
         version=version,
+        compared=compared,
         story=story,
         facts=_facts(story),
         headlines=wording.headlines(story.evaluations),
@@ -124,26 +125,14 @@ def render_run(
     )  # fmt: skip
 
 
-def page(template: str, *, scripts: Iterable[str], live: bool = False, **values: Any) -> str:
-    """A template of this package with style, scripts, plotting library and its content security policy.
-
-    Everything in `values` is escaped. `live` lets the page ask the server that it came from, and no other.
-    """
-    trusted = [Markup(get_plotlyjs()), *(Markup(_asset(name)) for name in scripts)]  # ours and plotly's
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_asset), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    environment.filters |= {
-        name: getattr(wording, name)
-        for name in ("share", "estimate", "points", "difference", "quantity", "p_text", "interval")
-    }
-    environment.globals |= {"ratio": wording.ratio, "majority_key": wording.majority_key}
-    html = environment.get_template(template).render(
-        style=Markup(_asset("page.css")), scripts=trusted, policy=_policy(trusted, live=live), **values
-    )
-    return NO_TEXT.sub("\ufffd", html)
+def _measured_in_full(run_folder: Path) -> Path | None:
+    """The finished step that asked base and Reasoner every question, the last one where there are more."""
+    found = [
+        (int(path.parents[1].name.removeprefix("full-")), path.parents[1])
+        for path in run_folder.glob("full-*/reasoner/evaluation.json")
+        if path.parents[1].name.removeprefix("full-").isdecimal()
+    ]
+    return max(found, default=(0, None))[1]
 
 
 def _own_images(story: Story, run_folder: Path) -> LoadImage | None:
@@ -175,17 +164,3 @@ def _facts(story: Story) -> dict[str, str]:
 
 def _model_path(story: Story) -> Any:
     return (story.config.get("model") or {}).get("path")
-
-
-def _policy(scripts: Iterable[str], *, live: bool) -> str:
-    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
-    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
-    connect = "connect-src 'self'; " if live else ""
-    return (
-        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; {connect}"
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _asset(name: str) -> str:
-    return files("visplay.report").joinpath(name).read_text(encoding="utf-8")

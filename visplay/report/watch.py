@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from visplay.errors import VisplayError
+from visplay.evaluation.serving import is_local
 from visplay.report.page import render_run
 from visplay.runs.run import UNFINISHED
 
@@ -99,7 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Serve the page or its version."""
-        if self.headers.get_all("Host") not in [[host] for host in self.server.hosts]:
+        if not is_local(self):
             return self._answer(403, "this page is served to 127.0.0.1 and localhost only\n")
         if self.path not in ("/", "/version"):
             return self._answer(404, "there is the page at / and nothing else\n")
@@ -155,9 +156,6 @@ class LiveServer(ThreadingHTTPServer):
                 f"port {port} cannot be had ({os.strerror(error.errno or 0)}); give another --port"
             ) from error
         self.url = f"http://127.0.0.1:{self.server_port}/"
-        self.hosts = [f"{name}:{self.server_port}" for name in ("127.0.0.1", "localhost")]
-        if self.server_port == 80:
-            self.hosts += ["127.0.0.1", "localhost"]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Let a client go that left in the middle."""

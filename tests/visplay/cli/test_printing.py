@@ -13,14 +13,15 @@ def estimate(value: float, n: int) -> dict[str, float]:
 
 def printed(run: Path) -> str:
     text = io.StringIO()
-    print_result(run, Console(width=200, file=text))
+    print_result(run, Console(width=80, file=text))
     return text.getvalue()
 
 
 def test_a_figure_of_fewer_questions_says_how_many(tmp_path: Path) -> None:
     figures = {
-        "n": 1000, "accuracy": estimate(0.6, 1000), "maj@8": estimate(0.7, 300),
-        "blind": estimate(0.25, 1000), "parse_rate": 0.99, "mean_tokens": 12.0, "paired": None,
+        "n": 1000, "headline": 0.6, "accuracy": estimate(0.6, 1000), "parse_rate": 0.99,
+        "sampled": {"n": 300, "samples": 8, "maj@8": estimate(0.7, 300)},
+        "controls": {"blind": {"n": 1000, "accuracy": estimate(0.25, 1000)}},
     }  # fmt: skip
     paired = {"difference": 0.012, "low": -0.01, "high": 0.034, "verdict": "can't tell"}
     for iteration, own in ((0, figures), (1, {**figures, "paired": paired})):
@@ -28,9 +29,14 @@ def test_a_figure_of_fewer_questions_says_how_many(tmp_path: Path) -> None:
         folder.mkdir(parents=True)
         (folder / "summary.json").write_text(json.dumps({"benchmarks": {"pocket-dusk": own}}))
     text = printed(tmp_path)
-    assert "pocket-dusk (synthetic), n = 1000" in text
-    assert "maj@8, n = 300" in text and "blind, n" not in text
-    assert "60.0 [55.0, 65.0]" in text and "+1.2 [-1.0, +3.4]" in text and "can't tell" in text
+    assert "pocket-dusk (synthetic)" in text
+    assert [line.split() for line in text.splitlines() if "maj@8" in line or "of " in line] == [
+        ["iteration", "n", "accuracy", "maj@8", "blind", "parsed", "cut", "off"],
+        ["of", "300"],
+        ["of", "300"],
+    ]
+    assert "60.0\u00a0% (55.0\u201365.0)" in text and "25.0\u00a0%" in text
+    assert "1: can't tell, +1.2 (\u22121.0 to +3.4) points to the base" in text
 
 
 def test_nothing_measured_yet(tmp_path: Path) -> None:

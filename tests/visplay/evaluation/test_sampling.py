@@ -12,17 +12,26 @@ from typing import Any
 
 import pytest
 
-from rollouts.engine import AdapterVersion, Prompt, Sampling
+import rewards
+from rollouts.engine import AdapterVersion, EngineUnavailable, Prompt, Sampling
 from tests.visplay.evaluation.asked import answer, items, reasoner, slowly
 from tests.visplay.evaluation.spec_rows import ROWS
 from visplay.errors import AdapterMismatch, EngineError, EvaluationError
 from visplay.evaluation.items import read_item
-from visplay.evaluation.metrics import chance, figures_of, hallusion, majority_class, sampled_figures
+from visplay.evaluation.metrics import (
+    chance,
+    figures_of,
+    hallusion,
+    majority_class,
+    sampled_figures,
+    vote_of,
+)
 from visplay.evaluation.prompts import controlled, item_prompt, permuted
-from visplay.evaluation.records import append_records, read_records
+from visplay.evaluation.records import read_records
 from visplay.evaluation.sampling import evaluate_items
 from visplay.evaluation.sources import open_rows
 from visplay.evaluation.spec import Source, find_spec
+from visplay.storage import append_jsonl
 
 ROOT = Path(__file__).parents[3]
 GREEDY = Sampling(temperature=0, max_tokens=100)
@@ -81,6 +90,21 @@ def test_a_file_cut_anywhere_is_completed_to_the_same(tmp_path: Path, lost: int)
     path.unlink()
     evaluate_items(reasoner(), items(20), benchmark="b", sampling=GREEDY, path=path)
     assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("name", ["g.jsonl", "g.jsonl.unfinished"])
+def test_damaged_samples_are_said_and_asked_again(tmp_path: Path, name: str) -> None:
+    path, said = tmp_path / "g.jsonl", list[str]()
+    evaluate_items(reasoner(), items(20), benchmark="b", sampling=GREEDY, path=path)
+    whole = path.read_bytes()
+    damaged = bytearray(whole)
+    damaged[whole.index(b"line one")] ^= 1  # still JSON, another output
+    damaged[whole.rindex(b'"item"')] ^= 1  # no JSON any more
+    path.unlink()
+    path.with_name(name).write_bytes(damaged)
+    evaluate_items(reasoner(), items(20), benchmark="b", sampling=GREEDY, path=path, say=said.append)
+    assert path.read_bytes() == whole
+    assert said == [f"{tmp_path / name}: 2 damaged samples are asked again"]
 
 
 def test_nothing_stored_is_asked_again_and_nothing_stale_is_used(tmp_path: Path) -> None:
@@ -159,7 +183,7 @@ def test_lines_that_are_not_ours_are_named(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_text('{"a": 1}\n')
     with pytest.raises(EvaluationError, match="line 1: not a stored sample"):
         list(read_records(tmp_path / "x.jsonl"))
-    append_records(tmp_path / "y.jsonl", [{"item": "\ud800 \u2028", "benchmark": "b"}])
+    append_jsonl(tmp_path / "y.jsonl", {"item": "\ud800 \u2028", "benchmark": "b"})
     assert next(read_records(tmp_path / "y.jsonl"))["item"] == "\ud800 \u2028"
 
 
@@ -192,6 +216,16 @@ def record(item: str, *, score: float | None, status: str = "ok", **values: obje
         "gold": {"rule": "text", "answers": ["x"]}, "finish": "stop", "status": status, "score": score,
         "correct": score is not None and score >= 0.5, "answer": "x", **values,
     }  # fmt: skip
+
+
+def test_an_engine_that_answers_no_more_is_not_asked_item_by_item(tmp_path: Path) -> None:
+    def lost(prompt: Prompt, adapter: AdapterVersion, sampling: Sampling) -> Sequence[str]:
+        raise EngineUnavailable("no server answers")
+
+    asked = reasoner(lost)
+    with pytest.raises(EngineUnavailable):
+        evaluate_items(asked, items(20), benchmark="b", sampling=GREEDY, path=tmp_path / "g.jsonl")
+    assert len(asked.engine.calls) <= 1
 
 
 def test_figures_by_hand() -> None:
@@ -247,6 +281,21 @@ def test_sampled_figures_by_hand() -> None:
     assert (value["pass@4"], value["maj@1"], value["maj@2"], value["maj@4"]) == (1.0, 0.0, 0.0, 0.5)
 
 
+def test_the_vote_is_the_one_of_training() -> None:
+    """Classes grow around the most frequent form, so that 50 % leads 50 and 0.5; the gold is 50."""
+    gold = {"rule": "text", "answers": ["50"]}
+    rows = [
+        record("a", score=float(rewards.equivalent(said, "50").equal), sample=i, answer=said, gold=gold)
+        for i, said in enumerate(["0.5", "50", "50%", "50%"])
+    ]
+    figures = sampled_figures(rows)
+    assert (figures["maj@4"]["value"], figures["maj@1"]["value"]) == (1.0, 0.0)
+    vote, right = vote_of(rows)
+    assert (vote.answer, vote.confidence, right) == ("50%", 1.0, True)
+    nothing = [record("a", score=0.0, sample=i, answer=None, status="unparsed") for i in range(2)]
+    assert vote_of(nothing)[1] is False
+
+
 def test_mathverse_is_reported_by_version_and_clustered_by_problem(tmp_path: Path) -> None:
     spec = find_spec("mathverse")
     rows = open_rows(Source(items=[row for row, *_ in ROWS["mathverse"]]), shown="mathverse")
@@ -259,7 +308,9 @@ def test_mathverse_is_reported_by_version_and_clustered_by_problem(tmp_path: Pat
         reasoner(right), some, benchmark="mathverse", sampling=GREEDY, path=tmp_path / "g"
     )
     figures = figures_of(records)
-    assert figures["groups"]["version"]["Text Dominant"] == {"value": 1.0, "n": 1}
-    assert figures["groups"]["version"]["Vision Only"] == {"value": 0.0, "n": 1}
+    versions = figures["groups"]["version"]
+    assert (versions["Text Dominant"]["value"], versions["Text Dominant"]["n"]) == (1.0, 1)
+    assert (versions["Vision Only"]["value"], versions["Vision Only"]["n"]) == (0.0, 1)
+    assert versions["Vision Only"]["low"] == 0.0 < versions["Vision Only"]["high"] < 1.0
     assert {r["cluster"] for r in records} == {"1"} and [len(r["pictures"]) for r in records] == [1, 0, 1]
     assert json.loads((tmp_path / "g").read_text().splitlines()[1])["prompt"].startswith("A triangle")

@@ -58,6 +58,10 @@ def test_many_requests_at_once_get_each_its_own_answer() -> None:
         assert client.get(f"{url}/models").json()["data"][0]["id"] == "m"
         assert client.post(f"{url}/chat/completions", json=request(13)).status_code == 500
         assert ask(7) == "\\boxed{7}"  # it goes on after a failure
+        for host in ("evil.example", "127.0.0.1", f"127.0.0.1.evil.example:{url.split(':')[2][:-3]}"):
+            rebound = {"Host": host}
+            assert client.get(f"{url}/models", headers=rebound).status_code == 403
+            assert client.post(f"{url}/chat/completions", json=request(5), headers=rebound).status_code == 403
         for wrong in (request(1, model="other"), {"model": "m", "messages": []}, {"model": "m"}):
             assert client.post(f"{url}/chat/completions", json=wrong).status_code == 400
     assert len(engine.calls) < 62  # some were answered together

@@ -209,5 +209,5 @@ def test_printed_figures_stand_beside_what_others_published() -> None:
     withheld = {"n": 4, "headline": None, "accuracy": None, "withheld": "2 engine_error of 4; 99% must count"}
     print_figures("mine", {"mmstar": figures, "chartqa": withheld}, console)
     text = console.export_text()
-    assert "50.0 (20.0 to 80.0)" in text and "chartqa: no figure, 2 engine_error of 4" in text
+    assert "50.0\u00a0% (20.0\u201380.0)" in text and "chartqa: no figure, 2 engine_error of 4" in text
     assert "mmstar: published of untrained models: Qwen2.5-VL-3B 55.8, Qwen2.5-VL-7B 63.9" in text

@@ -9,7 +9,6 @@ from scipy import stats
 from visplay.evaluation.statistics import (
     accuracy_interval,
     holm,
-    maj_at_k,
     paired_difference,
     pass_at_k,
 )
@@ -114,15 +113,6 @@ def test_holm_by_hand() -> None:
     # Sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1, made monotone: 0.04, 0.06, 0.06, 0.06.
     assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
     assert holm([]) == []
-
-
-def test_maj_at_k() -> None:
-    assert maj_at_k(["2", "3", "3"], [1, 0, 0]) is False
-    assert maj_at_k(["2", "3", "3"], [1, 0, 0], k=2) is True  # a tie: the first vote decides
-    assert maj_at_k([None, None, "3"], [0, 0, 1]) is True
-    assert maj_at_k([None, None], [0, 0]) is False
-    with pytest.raises(ValueError, match=r"k must be in 1\.\.2 .* got 3"):
-        maj_at_k(["a", "b"], [0, 1], k=3)
 
 
 def test_pass_at_k_by_hand() -> None:

@@ -61,7 +61,9 @@ class StopsAt(Display):
     def bar(self, title: str, *, total: int) -> Iterator[Advance]:
         done = 0
 
-        def advance(_: str) -> None:
+        title = title.partition(":")[0]  # "evaluation: BENCHMARK, ROUND"
+
+        def advance(note: str, count: int = 1, /) -> None:
             nonlocal done
             done += 1
             if (title, done) == (self._title, self._times):

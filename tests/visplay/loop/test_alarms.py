@@ -1,11 +1,10 @@
 import json
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from visplay.config.sections import Limits
+from visplay.evaluation.records import write_records
 from visplay.loop.alarms import WATCHED, best_iteration, iteration_figures, raise_alarms
 
 HEALTHY: dict[str, float | None] = {
@@ -90,19 +89,32 @@ def write_iteration(run: Path, number: int, *, accuracy: float, verdict: str = "
     measured = {
         "first": {"accuracy": {"value": accuracy}, "paired": paired},
         "second": {"accuracy": {"value": 1 - accuracy}, "paired": {"difference": 0.1, "verdict": "better"}},
+        "mean of both": {"headline": 0.5, "accuracy": None},
     }
     (folder / "evaluation/summary.json").write_text(json.dumps({"benchmarks": measured}))
-    rows = [
-        {"benchmark": name, "answer": answer, "majority": "yes", **vote}
-        for name in ("first", "second")
-        for answer in ("yes", "yes", "no", None)
-        for vote in (
-            [{"majority_confidence": 0.5, "majority_correct": name == "second"}] * 5
-            + [{"majority_confidence": 0.9, "majority_correct": True}]
-        )
-    ]
     (run / "config.yaml").write_text("images: {source: pictures}\n")
-    pq.write_table(pa.Table.from_pylist(rows), folder / "evaluation/samples.parquet")
+    for name in ("first", "second"):
+        (folder / "evaluation" / name).mkdir()
+        greedy = [sample(f"{i}", answer, right=True) for i, answer in enumerate(("yes", "yes", "no", None))]
+        lost = {**sample("4", None, right=False), "status": "engine_error"}
+        write_records(folder / f"evaluation/{name}/greedy.jsonl", [*greedy, lost])
+        # Twenty votes of confidence 0.5 are in the band, and five of confidence 1 are not.
+        votes = [(str(i), ("yes", "no")) for i in range(20)] + [
+            (str(i), ("yes", "yes")) for i in range(20, 25)
+        ]
+        rows = [
+            sample(item, said, right=name == "second" or item == "24", number=number)
+            for item, both in votes
+            for number, said in enumerate(both)
+        ]
+        write_records(folder / f"evaluation/{name}/sampled.jsonl", rows)
+
+
+def sample(item: str, answer: str | None, *, right: bool, number: int = 0) -> dict[str, object]:
+    return {
+        "item": item, "benchmark": "b", "sample": number, "answer": answer, "correct": right, "status": "ok",
+        "gold": {"rule": "text", "answers": ["yes"]},
+    }  # fmt: skip
 
 
 def test_figures_follow_from_what_the_iteration_stored(tmp_path: Path) -> None:

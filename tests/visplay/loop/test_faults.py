@@ -56,9 +56,11 @@ def disk() -> Disk:
 FULL = {
     "evaluation": {
         "config.yaml": r"/config\.yaml", "versions.json": r"/versions\.json", "manifest.parquet": "/manifest",
-        "skipped.jsonl": r"/skipped\.jsonl", "evaluation/unfinished/BENCHMARK.json": r"/easy-vqa\.json",
-        "evaluation/contamination.json": "/contamination",
-        "evaluation/samples.parquet": r"/samples\.parquet", "evaluation/summary.json": r"/summary\.json",
+        "skipped.jsonl": r"/skipped\.jsonl",
+        "evaluation/contamination.json": r"evaluation\.partial/contamination",
+        "evaluation/unfinished/BENCHMARK/greedy.jsonl": r"unfinished/.*/easy-vqa/greedy\.jsonl",
+        "evaluation/BENCHMARK/greedy.jsonl": r"evaluation\.partial/easy-vqa/greedy\.jsonl",
+        "evaluation/summary.json": r"evaluation\.partial/summary\.json",
     },
     "questioner": {
         "questioner/unfinished/step-K.json": r"/step-3\.json",

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,9 @@ from visplay.cli.listing import print_runs
 from visplay.config.loading import Config, check_config
 from visplay.config.sections import Model
 from visplay.errors import HealthAlarm, PreflightError, RunError
+from visplay.evaluation.comparison import compare
 from visplay.evaluation.export import export
+from visplay.evaluation.sample_logs import find_side
 from visplay.loop.ask import ask, print_asked
 from visplay.loop.selfplay import selfplay
 from visplay.models.engines import CPU_DEFAULTS
@@ -98,20 +101,23 @@ def test_a_run_leaves_everything_that_happened(finished: Path) -> None:
 
 
 def test_evaluation_figures_follow_from_the_stored_samples(finished: Path) -> None:
-    folder = finished / "iteration-1/evaluation"
-    rows = pq.read_table(folder / "samples.parquet").to_pylist()
+    folder, base = finished / "iteration-1/evaluation", finished / "iteration-0/evaluation"
     summary = json.loads((folder / "summary.json").read_text())["benchmarks"]
-    for name in ("pocket-dusk", "easy-vqa"):
-        own = [row for row in rows if row["benchmark"] == name]
-        assert len(own) == 24 == summary[name]["n"]
-        assert summary[name]["accuracy"]["value"] == pytest.approx(sum(r["correct"] for r in own) / 24)
-        assert sum(row["majority_correct"] is not None for row in own) == 8
-        assert summary[name]["blind"]["n"] == summary[name]["maj@8"]["n"] == 8
-    base = pq.read_table(finished / "iteration-0/evaluation/samples.parquet").to_pylist()
-    dusk = [(b, r) for b, r in zip(base, rows, strict=True) if r["benchmark"] == "pocket-dusk"]
-    paired = summary["pocket-dusk"]["paired"]
-    assert paired["gained"] == sum(r["correct"] and not b["correct"] for b, r in dusk)
-    assert paired["lost"] == sum(b["correct"] and not r["correct"] for b, r in dusk)
+    assert list(summary) == ["pocket-dusk", "easy-vqa"]
+    for name, figures in summary.items():
+        own, before = (read_jsonl(side / name / "greedy.jsonl") for side in (folder, base))
+        assert len(own) == 24 == figures["n"]
+        assert figures["accuracy"]["value"] == pytest.approx(sum(r["correct"] for r in own) / 24)
+        assert len(read_jsonl(folder / name / "sampled.jsonl")) == 8 * 8
+        assert figures["controls"]["blind"]["n"] == figures["sampled"]["maj@8"]["n"] == 8
+        pairs = list(zip(before, own, strict=True))
+        assert all(b["item"] == r["item"] for b, r in pairs)
+        assert figures["paired"]["gained"] == sum(r["correct"] and not b["correct"] for b, r in pairs)
+        assert figures["paired"]["lost"] == sum(b["correct"] and not r["correct"] for b, r in pairs)
+    compared = compare(find_side(f"{finished}@0"), find_side(f"{finished}@1"))
+    assert {one.benchmark: asdict(one.paired) for one in compared} == {
+        name: figures["paired"] for name, figures in summary.items()
+    }
 
 
 def served(checkpoint: Path, prompts: list[Prompt], *, log: Path) -> list[str]:
@@ -170,7 +176,8 @@ def test_an_export_loads_as_it_is_and_answers_like_the_adapter_on_its_base(
     card = (merged / "README.md").read_text()
     summary = json.loads((finished / "iteration-1/evaluation/summary.json").read_text())["benchmarks"]
     assert (
-        f"{100 * summary['easy-vqa']['accuracy']['value']:.1f} [" in card and "iteration 1, reasoner" in card
+        f"{100 * summary['easy-vqa']['accuracy']['value']:.1f}\u00a0% (" in card
+        and "iteration 1, reasoner" in card
     )
     first = export(finished, tmp_path / "first", role="questioner", iteration=0, form="adapter")
     assert (

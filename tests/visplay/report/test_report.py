@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.visplay.evaluation.test_comparison import evaluation
 from tests.visplay.report.small_run import (
     ATTACK,
     benchmark,
@@ -44,7 +45,8 @@ def test_hostile_text_stays_text(run: Path) -> None:
 def test_hostile_names_cannot_leave_the_figures_data(run: Path) -> None:
     path = run / "iteration-0/evaluation/summary.json"
     figures = json.loads(path.read_text())["benchmarks"]["pocket-dusk"]
-    figures["maj@</script><script>alert(1)</script>"] = figures.pop("maj@8")
+    name = "</script><script>alert(1)</script>"
+    figures["sampled"] |= {"samples": name, f"maj@{name}": figures["sampled"].pop("maj@8")}
     write_json(path, {"benchmarks": {ATTACK: figures}})
     html, tags = page_of(run)
     assert html.count("<script") == 5
@@ -72,7 +74,7 @@ def test_figures_in_the_page_are_those_of_the_files(run: Path) -> None:
     for expected in (
         "65.1 % (62.3–67.8)",  # noqa: RUF001 - base
         "70.4 % (67.6–73.1)",  # noqa: RUF001 - iteration 1
-        "71.7 % (68.9–74.4)",  # noqa: RUF001 - its majority vote
+        "71.7 % (68.9–74.4) maj@8 of 300",  # noqa: RUF001 - its majority vote
         "+5.4 (+3.3 to +7.5)",
         "Iteration 1 is better than the base by +5.4 points (95 % interval +3.3 to +7.5).",
         "Of 1 000 questions 83 went from wrong to right and 29 from right to wrong (p < 0.001, exact",
@@ -82,6 +84,15 @@ def test_figures_in_the_page_are_those_of_the_files(run: Path) -> None:
         "All 5 rollouts: 5 questions on 2 pictures",
     ):  # fmt: skip
         assert expected in text, expected
+
+
+def test_a_run_measured_in_full_has_its_comparison_beside_the_report(run: Path) -> None:
+    assert "comparison.html" not in page_of(run)[0]
+    for name, right in (("base", [False] * 60), ("reasoner", [i < 30 for i in range(60)])):
+        evaluation(run / "full-1" / name, right)
+    assert 'href="comparison.html"' in page_of(run)[0]
+    page = (run / "comparison.html").read_text()
+    assert "30 went from wrong to right" in page and '<p class="word">better</p>' in page
 
 
 def test_synthetic_results_say_so(run: Path) -> None:

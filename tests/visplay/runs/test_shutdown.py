@@ -71,7 +71,7 @@ def test_closed_and_failing_disks_lost_engines_and_memory() -> None:
     assert raised(fail(OSError(errno.EIO, "Input/output error"))).startswith("the disk failed")
     lost = raised(fail(EngineUnavailable("http://a answers no more")))
     assert lost.startswith(
-        "http://a answers no more; what is done is kept; when the engine answers again, go"
+        "http://a answers no more; what is done is kept; when the engine answers again, resume"
     )
     assert raised(fail(MemoryError())).startswith("out of memory: lower engine.batch_size")
     assert raised(lambda: torch.empty(1 << 50)).startswith("out of memory: lower engine.batch_size")

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from rollouts.transformers_engine import TransformersEngine
 from visplay.config.sections import Model
 from visplay.data.images import greyed_out
 from visplay.evaluation.statistics import Estimate, accuracy_interval
+from visplay.evaluation.wording import estimate as show
 from visplay.models.policy import load_base
 from visplay.pocket.oracle import TAUGHT, draw_question, oracle
 from visplay.pocket.recipe.build import Recipe, Stage
@@ -60,24 +60,24 @@ Greedy answers to {scenes} questions about {scenes} scenes it never saw, with 95
 
 | | clean | dusk |
 |---|---|---|
-| with the picture | {_show(figures["clean"]["sighted"])} | {_show(figures["dusk"]["sighted"])} |
-| with a mid-grey picture | {_show(figures["clean"]["blind"])} | {_show(figures["dusk"]["blind"])} |
-| cells right in a dense caption | {_show(figures["clean"]["cells"])} | {_show(figures["dusk"]["cells"])} |
+| with the picture | {show(figures["clean"]["sighted"])} | {show(figures["dusk"]["sighted"])} |
+| with a mid-grey picture | {show(figures["clean"]["blind"])} | {show(figures["dusk"]["blind"])} |
+| cells right in a dense caption | {show(figures["clean"]["cells"])} | {show(figures["dusk"]["cells"])} |
 
 Sampled at temperature 1, {4 * scenes} answers each:
 
 | | clean | dusk |
 |---|---|---|
 | share of answers at a glance | {figures["clean"]["glances"]:.1%} | {figures["dusk"]["glances"]:.1%} |
-| right, at a glance | {_show(figures["clean"]["glance"])} | {_show(figures["dusk"]["glance"])} |
-| right, carefully | {_show(figures["clean"]["careful"])} | {_show(figures["dusk"]["careful"])} |
+| right, at a glance | {show(figures["clean"]["glance"])} | {show(figures["dusk"]["glance"])} |
+| right, carefully | {show(figures["clean"]["careful"])} | {show(figures["dusk"]["careful"])} |
 
 As a Questioner, at temperature 1, {4 * scenes} questions each:
 
 | | clean | dusk |
 |---|---|---|
-| well-formed | {_show(figures["clean"]["valid"])} | {_show(figures["dusk"]["valid"])} |
-| of these, answerable | {_show(figures["clean"]["answerable"])} | {_show(figures["dusk"]["answerable"])} |
+| well-formed | {show(figures["clean"]["valid"])} | {show(figures["dusk"]["valid"])} |
+| of these, answerable | {show(figures["clean"]["answerable"])} | {show(figures["dusk"]["answerable"])} |
 """
     write_text(folder / "README.md", text)
     return folder / "README.md"
@@ -142,10 +142,3 @@ def _asked(engine: TransformersEngine, scenes: Sequence[Scene]) -> dict[str, Est
             if isinstance(question, Question):
                 answerable.append(oracle(scene, question.question) is not None)
     return {"valid": accuracy_interval(valid), "answerable": accuracy_interval(answerable)}
-
-
-def _show(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "none"
-    value, low, high = (100 * asdict(estimate)[name] for name in ("value", "low", "high"))
-    return f"{value:.1f} % [{low:.1f}, {high:.1f}]"

@@ -1,0 +1,59 @@
+"""From a template of this package to a self-contained HTML file.
+
+Everything that a model, a file name or a configuration wrote is hostile here. Jinja escapes all of it, the
+scripts make text of it, and a content security policy lets the page run only the scripts it was written with
+and fetch nothing at all.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from visplay.evaluation import wording
+
+NO_TEXT = re.compile("[\\0\ud800-\udfff]")  # not allowed in HTML, or not in UTF-8
+
+
+def page(template: str, *, scripts: Iterable[str], live: bool = False, **values: Any) -> str:
+    """A template of this package with style, scripts, plotting library and its content security policy.
+
+    Everything in `values` is escaped. `live` lets the page ask the server that it came from, and no other.
+    """
+    trusted = [Markup(get_plotlyjs()), *(Markup(_asset(name)) for name in scripts)]  # ours and plotly's
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_asset), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    environment.filters |= {
+        name: getattr(wording, name)
+        for name in ("share", "estimate", "points", "difference", "quantity", "p_text")
+    }
+    environment.globals |= {
+        name: getattr(wording, name) for name in ("ratio", "majority", "blind", "headline")
+    }
+    html = environment.get_template(template).render(
+        style=Markup(_asset("page.css")), scripts=trusted, policy=_policy(trusted, live=live), **values
+    )
+    return NO_TEXT.sub("\ufffd", html)
+
+
+def _policy(scripts: Iterable[str], *, live: bool) -> str:
+    digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    connect = "connect-src 'self'; " if live else ""
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; {connect}"
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _asset(name: str) -> str:
+    return files("visplay.report").joinpath(name).read_text(encoding="utf-8")
