@@ -1,7 +1,7 @@
 """The Questioner's reward: pay for questions the Reasoner is unsure of, charge for repeating oneself."""
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rewards.diversity.bleu import bleu_distances
 from rewards.diversity.redundancy import Distances, grouped_cluster_shares, remembered_similarity
@@ -26,6 +26,7 @@ def questioner_rewards(
     memory: Sequence[str] = (),
     distances: Distances = bleu_distances,
     terms: Sequence[Term] = (),
+    rows: Sequence[Sequence[Any]] | None = None,
 ) -> list[list[Reward]]:
     """Rewards each question: `max(floor, gain - penalties)`.
 
@@ -41,6 +42,7 @@ def questioner_rewards(
         memory: earlier questions, for `memory_weight`; see `rewards.remember`.
         distances: between questions; see `rewards.embedding_distances` for another.
         terms: rewards of one's own, added where the question is valid.
+        rows: what the terms see, same shape; None shows them the groups.
 
     Returns:
         Rewards in the shape of `groups`. The parts: `validity` (0 or 1), `uncertainty` (the difficulty),
@@ -50,7 +52,7 @@ def questioner_rewards(
     Raises:
         ValueError: shapes differ, or votes are needed and absent.
     """
-    _check_shapes(groups, confidences=confidences, votes=votes, blind=blind)
+    _check_shapes(groups, confidences=confidences, votes=votes, blind=blind, rows=rows)
     if votes is None and (
         preset.difficulty == "entropy" or (preset.groundedness_weight and blind is not None)
     ):
@@ -58,7 +60,7 @@ def questioner_rewards(
     penalties = _penalties(groups, votes, blind, memory, distances, preset)
     rewards: list[list[Reward]] = []
     for row, (group, confidence) in enumerate(zip(groups, confidences, strict=True)):
-        extra = {term.name: term.values(group, confidence) for term in terms}
+        extra = {term.name: term.values(group if rows is None else rows[row]) for term in terms}
         ballots = votes[row] if votes is not None else [None] * len(group)
         rewarded = []
         for column, item in enumerate(group):

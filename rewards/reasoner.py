@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from rewards.answers.equivalence import Judge, equivalent
 from rewards.parsing import extract_answer
@@ -19,6 +20,7 @@ def reasoner_rewards(
     tolerance: float | None = None,
     judge: Judge | None = None,
     terms: Sequence[Term] = (),
+    rows: Sequence[Any] | None = None,
 ) -> list[Reward]:
     r"""Rewards each completion: `accuracy_weight * accuracy + format_weight * format + terms`.
 
@@ -30,6 +32,7 @@ def reasoner_rewards(
         tolerance: relative tolerance between numbers.
         judge: see `equivalent`.
         terms: rewards of one's own, added to every completion's.
+        rows: what the terms see of each completion; None shows them the texts.
 
     Returns:
         One reward per completion, with the parts `parsed` (0 or 1), `accuracy`, `format` (1 for a `<think>`
@@ -41,7 +44,7 @@ def reasoner_rewards(
         values = [(answer, share**preset.soft_exponent) for answer, share in silver.shares]
     else:
         values = [(silver.answer, 1.0)] if silver.answer is not None else []
-    extra = {term.name: term.values(completions, silver) for term in terms}
+    extra = {term.name: term.values(completions if rows is None else rows) for term in terms}
     rewards = []
     for place, text in enumerate(completions):
         answer = extract_answer(text)

@@ -33,22 +33,21 @@ class Term:
     Attributes:
         name: under which its values appear in `Reward.parts`.
         weight: multiplies its values; a negative one makes a penalty.
-        function: for the Questioner `(group, confidences) -> values`, called once per image with its
-            `Question | ParseFailure` list; for the Reasoner `(completions, silver) -> values`. One value
-            per member, in order.
+        function: `(rows) -> values`, called once for each group of completions with whatever the caller
+            knows of each; one value per row, in order.
     """
 
     name: str
     weight: float
     function: Callable[..., Sequence[float]]
 
-    def values(self, members: Sequence[Any], context: Any) -> list[float]:
+    def values(self, rows: Sequence[Any]) -> list[float]:
         """Calls the function and returns its weighted values.
 
         Raises:
-            ValueError: the function did not give one value per member.
+            ValueError: the function did not give one value per row.
         """
-        values = [self.weight * float(value) for value in self.function(members, context)]
-        if len(values) != len(members):
-            raise ValueError(f"{self.name} must give one value per member, {len(members)}, got {len(values)}")
+        values = [self.weight * float(value) for value in self.function(rows)]
+        if len(values) != len(rows):
+            raise ValueError(f"{self.name} must give one value per row, {len(rows)}, got {len(values)}")
         return values

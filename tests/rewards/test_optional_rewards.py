@@ -121,13 +121,13 @@ def test_embedding_distances_serve_redundancy_and_memory():
 
 
 def test_a_term_is_weighted_named_and_counts_for_valid_questions_only():
-    brief = Term(name="brief", weight=0.1, function=lambda group, confidences: [5.0] * len(group))
+    brief = Term(name="brief", weight=0.1, function=lambda rows: [5.0] * len(rows))
     rewards = one_group([ask(CAR), BROKEN], [0.5, 0.0], values=preset("paper"), terms=[brief])
     assert [reward.total for reward in rewards] == pytest.approx([1.0 - 0.5 + 0.5, 0.0])
     assert [reward.parts["brief"] for reward in rewards] == [0.5, 0.0]
 
 
-def test_a_term_must_give_one_value_per_member():
-    wrong = Term(name="wrong", weight=1.0, function=lambda group, confidences: [])
-    with pytest.raises(ValueError, match="wrong must give one value per member, 1, got 0"):
+def test_a_term_must_give_one_value_per_row():
+    wrong = Term(name="wrong", weight=1.0, function=lambda rows: [])
+    with pytest.raises(ValueError, match="wrong must give one value per row, 1, got 0"):
         one_group([ask(CAR)], [0.5], values=preset("paper"), terms=[wrong])

@@ -127,9 +127,7 @@ def test_without_a_silver_answer_nothing_agrees():
 
 
 def test_reasoner_terms_are_added_and_named():
-    brief = Term(
-        name="brief", weight=-0.01, function=lambda completions, silver: [len(c) for c in completions]
-    )
+    brief = Term(name="brief", weight=-0.01, function=lambda completions: [len(c) for c in completions])
     reward = reasoner_rewards([r"\boxed{4}"], silver=SILVER, preset=preset("paper"), terms=[brief])[0]
     assert reward.total == pytest.approx(1 - 0.09)
     assert reward.parts["brief"] == pytest.approx(-0.09)

@@ -27,6 +27,7 @@ from visplay.evaluation.records import (
     scored,
     write_records,
 )
+from visplay.models.engines import generate
 from visplay.progress import Advance
 from visplay.seeds import mix_seed
 from visplay.storage import append_jsonl
@@ -144,7 +145,9 @@ def _ask(reasoner: Reasoner, prompts: Sequence[Prompt], sampling: Sampling) -> l
     for group in _alike(prompts):
         own = [prompts[i] for i in group]
         try:
-            groups: Sequence[list[Completion] | str] = _generate(reasoner, own, sampling)
+            groups: Sequence[list[Completion] | str] = generate(
+                reasoner.engine, own, adapter=reasoner.adapter, sampling=sampling
+            )
         except (AdapterMismatch, EngineUnavailable):
             raise
         # Engines raise what their backend raises: out of memory, a picture too large. None of it is the
@@ -166,21 +169,11 @@ def _ask(reasoner: Reasoner, prompts: Sequence[Prompt], sampling: Sampling) -> l
 
 def _alone(reasoner: Reasoner, prompt: Prompt, sampling: Sampling) -> list[Completion] | str:
     try:
-        return _generate(reasoner, [prompt], sampling)[0]
+        return generate(reasoner.engine, [prompt], adapter=reasoner.adapter, sampling=sampling)[0]
     except (AdapterMismatch, EngineUnavailable):
         raise
     except Exception as error:
         return f"{type(error).__name__}: {error}"[:500]
-
-
-def _generate(reasoner: Reasoner, prompts: Sequence[Prompt], sampling: Sampling) -> list[list[Completion]]:
-    groups = reasoner.engine.generate(prompts, adapter=reasoner.adapter, sampling=sampling)
-    for completion in (completion for group in groups for completion in group):
-        if completion.adapter != reasoner.adapter:
-            raise AdapterMismatch(
-                f"asked {reasoner.adapter} for a completion and got one of {completion.adapter}"
-            )
-    return groups
 
 
 def _alike(prompts: Sequence[Prompt]) -> Iterator[list[int]]:

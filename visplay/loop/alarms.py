@@ -1,7 +1,7 @@
 """Alarms: figures of one iteration against their limits, and which iteration to go back to."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +133,7 @@ def raise_alarms(figures: Mapping[str, float | None], limits: Limits) -> list[Al
     """The figures beyond their limits; a figure that is not known raises none, a limit of None is off."""
     found = []
     for watched in WATCHED:
-        value, limit = figures[watched.figure], getattr(limits, watched.limit)
+        value, limit = figures.get(watched.figure), getattr(limits, watched.limit)
         if value is None or limit is None:
             continue
         if value < limit if watched.side == "least" else value > limit:
@@ -159,62 +159,76 @@ def iteration_figures(run: Path, iteration: int, *, probe: str | None = None) ->
     than `FEWEST`. Of the training completions, as mean of a phase and the worse one's, `truncated`,
     `no_spread` (groups of equal rewards). At the end of a phase, the worse one's: `kl` and `entropy`, in
     nats per token. `ratio_error` is the largest distance of a step's mean importance ratio from 1,
-    `grad_norm` the largest before clipping. `questioner_tokens` and `reasoner_tokens` are mean lengths
-    of completions. `calibration_error` is in [0, 1]. `probe_accuracy` is greedy. `accuracy_change` is
+    `grad_norm` the largest before clipping. `questioner_tokens`, `reasoner_tokens` and so on are mean
+    lengths of completions. `calibration_error` is in [0, 1]. `probe_accuracy` is greedy. `accuracy_change` is
     the largest loss against the base that is called worse, in [-1, 0]; 0 where none is.
     """
     folder = run / f"iteration-{iteration}"
-    asked = _read_json(folder / "curation" / "summary.json")
-    silver, blind = (asked["silver_accuracy"] or {}).get("kept"), asked["blind_answers"]
-    phases = {name: read_jsonl(folder / name / "metrics.jsonl") for name in ("questioner", "reasoner")}
-    trained = [rows for rows in phases.values() if rows]
-    answers = [
-        record["answer"]
-        for path in sorted(folder.glob(f"evaluation/*/{GREEDY}.jsonl"))
-        for record in read_records(path)
-        if record["status"] not in FAILED
-    ]
-    measured = _read_json(folder / "evaluation" / "summary.json")["benchmarks"]
-    probe = probe or next(iter(measured))
-    valid = max(1, asked["valid"])
     return {
-        "valid": asked["valid"] / asked["questions"],
-        "answerable": asked["answerable"] / valid if asked["answerable"] is not None else None,
-        "distinct": asked["distinct"] / valid,
-        "clusters": asked["clusters"] / valid,
-        "new_clusters": asked["new_clusters"] / valid,
+        **_question_figures(folder / "curation" / "summary.json"),
+        **_training_figures(folder),
+        **_answer_figures(folder / "evaluation", run, probe=probe),
+    }
+
+
+def _question_figures(summary: Path) -> dict[str, float | None]:
+    """Of an iteration's curation; None throughout where it had none."""
+    asked: dict[str, Any] = defaultdict(lambda: None, _read_json(summary) if summary.is_file() else {})
+    valid = asked["valid"] and max(1, asked["valid"])
+    silver, blind = (asked["silver_accuracy"] or {}).get("kept"), asked["blind_answers"]
+
+    def of_valid(name: str) -> float | None:
+        return asked[name] / valid if valid and asked[name] is not None else None
+
+    return {
+        "valid": asked["valid"] / asked["questions"] if asked["questions"] else None,
+        **{name: of_valid(name) for name in ("answerable", "distinct", "clusters", "new_clusters")},
         "redundancy": asked["redundancy"],
-        "same_question": asked["most_frequent"] / valid,
-        "repeated": asked["repeated"] / valid,
-        "kept": asked["kept"] / valid,
+        "same_question": of_valid("most_frequent"),
+        **{name: of_valid(name) for name in ("repeated", "kept")},
         "low_confidence": asked["low_confidence"],
         "silver_accuracy": silver["value"] if silver else None,
-        "probe_silver": _probe_silver(folder / "evaluation" / probe / f"{SAMPLED}.jsonl", run),
         "calibration_error": calibration_error(asked["calibration"]) if asked["calibration"] else None,
         "blind_answers": blind["value"] if blind else None,
-        "same_answer": _largest_share(answers),
-        "parsed": sum(answer is not None for answer in answers) / len(answers) if answers else None,
+    }
+
+
+def _training_figures(folder: Path) -> dict[str, float | None]:
+    """Of an iteration's trained phases, whichever roles they trained."""
+    phases = {
+        path.parent.name: read_jsonl(path.with_name("metrics.jsonl"))
+        for path in sorted(folder.glob("*/adapter.json"))
+    }
+    trained = [rows for rows in phases.values() if rows]
+    ratios = [abs(row[RATIO] - 1) for rows in trained for row in rows if RATIO in row]
+    return {
         "truncated": max((_mean(rows, "completions/clipped_ratio") for rows in trained), default=None),
         "no_spread": max((_mean(rows, "frac_reward_zero_std") for rows in trained), default=None),
         "kl": max((rows[-1]["kl"] for rows in trained if "kl" in rows[-1]), default=None),
         "entropy": min((rows[-1]["entropy"] for rows in trained), default=None),
-        "ratio_error": max(
-            (abs(row[RATIO] - 1) for rows in trained for row in rows if RATIO in row), default=None
-        ),
+        "ratio_error": max(ratios, default=None),
         "grad_norm": max((row["grad_norm"] for rows in trained for row in rows), default=None),
-        **{
-            f"{name}_tokens": _mean(rows, "completions/mean_length") if rows else None
-            for name, rows in phases.items()
-        },
-        "probe_accuracy": _accuracy(measured[probe]),
-        "accuracy_change": min(
-            (
-                p["difference"]
-                for b in measured.values()
-                if (p := b.get("paired")) and p["verdict"] == "worse"
-            ),
-            default=0.0,
-        ),
+        **{f"{name}_tokens": _mean(rows, "completions/mean_length") for name, rows in phases.items() if rows},
+    }
+
+
+def _answer_figures(folder: Path, run: Path, *, probe: str | None) -> dict[str, float | None]:
+    """Of an iteration's evaluation."""
+    answers = [
+        record["answer"]
+        for path in sorted(folder.glob(f"*/{GREEDY}.jsonl"))
+        for record in read_records(path)
+        if record["status"] not in FAILED
+    ]
+    measured = _read_json(folder / "summary.json")["benchmarks"]
+    probe = probe or next(iter(measured))
+    paired = [figures["paired"] for figures in measured.values() if figures.get("paired")]
+    return {
+        "probe_silver": _probe_silver(folder / probe / f"{SAMPLED}.jsonl", run),
+        "same_answer": _largest_share(answers),
+        "parsed": sum(answer is not None for answer in answers) / len(answers) if answers else None,
+        "probe_accuracy": _accuracy(measured.get(probe)),
+        "accuracy_change": min((p["difference"] for p in paired if p["verdict"] == "worse"), default=0.0),
     }
 
 
@@ -233,12 +247,12 @@ def best_iteration(run: Path, *, last: int, probe: str | None = None) -> int:
     """The iteration, up to `last`, that is most accurate on the probe; the earliest of equals.
 
     The probe is a measured benchmark, the first one by default. An iteration whose accuracy is withheld,
-    because the engine failed on too many of its questions, is not taken.
+    because the engine failed on too many of its questions, is not taken, nor one without the probe.
     """
-    accuracy = {}
+    accuracy = {0: -1.0}
     for iteration in (i for i in range(last + 1) if is_measured(run, i)):
         measured = _read_json(run / f"iteration-{iteration}" / "evaluation" / "summary.json")["benchmarks"]
-        value = _accuracy(measured[probe or next(iter(measured))])
+        value = _accuracy(measured.get(probe or next(iter(measured))))
         accuracy[iteration] = -1.0 if value is None else value
     return max(accuracy, key=lambda iteration: (accuracy[iteration], -iteration))
 
@@ -258,8 +272,8 @@ def _probe_silver(samples: Path, run: Path) -> float | None:
     return sum(band) / len(band) if len(band) >= FEWEST else None
 
 
-def _accuracy(figures: Mapping[str, Any]) -> float | None:
-    return figures["accuracy"]["value"] if figures["accuracy"] else None
+def _accuracy(figures: Mapping[str, Any] | None) -> float | None:
+    return figures["accuracy"]["value"] if figures and figures["accuracy"] else None
 
 
 def _read_json(path: Path) -> Any:

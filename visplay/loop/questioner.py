@@ -65,6 +65,7 @@ def reward(
             blind=[[row.blind for row in group] for group in groups] if preset.groundedness_weight else None,
             memory=rewards.remember([], memory, size=preset.memory_size),
             terms=ctx.config.rewards.terms("questioner"),
+            rows=groups,
         )
         if ctx.config.control == "random_reward":
             rewarded = [

@@ -102,8 +102,9 @@ def reward(
         for i, (example, group) in enumerate(zip(examples, completions, strict=True)):
             rows = [Answered.of(example, completion) for completion in group]
             payments = rewards.reasoner_rewards(
-                [row.completion for row in rows], silver=example.vote, preset=ctx.preset, terms=terms
-            )
+                [row.completion for row in rows], silver=example.vote, preset=ctx.preset, terms=terms,
+                rows=rows,
+            )  # fmt: skip
             if ctx.config.control == "random_reward":
                 payments = rewards.random_rewards(payments, seed=mix_seed(seed, "lot", step, i))
             rewarded.append(payments)

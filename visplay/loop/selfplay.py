@@ -48,22 +48,26 @@ def selfplay(config: Config, *, display: Display | None = None, api_key: str | N
     Raises:
         VisplayError: what a user can mend; see `visplay.errors`.
     """
-    display = display or Display.quiet()
     check_names(config)
     _check_benchmarks(config)
-    loop: Loop = named(config.loop, key="loop")
-    with open_context(config, display=display, api_key=api_key) as ctx:
-        roles = first_roles(ctx)
-        measuring.measure(ctx, 0, roles)
-        try:
-            loop(ctx, roles)
-        except TooFewExamples as error:
-            if error.iteration == 1:
-                raise
-            display.say(f"{error}; the run ends early. {watching.best_words(ctx, error.iteration - 1)}")
-        if config.evaluation.full_at_end:
-            measuring.measure_in_full(ctx, roles_after(ctx.run.folder)[1])
+    with open_context(config, display=display or Display.quiet(), api_key=api_key) as ctx:
+        play(ctx)
     return config.folder
+
+
+def play(ctx: RunContext) -> None:
+    """Measure the base, go through the loop that the configuration names, measure in full if it says so."""
+    loop: Loop = named(ctx.config.loop, key="loop")
+    roles = first_roles(ctx)
+    measuring.measure(ctx, 0, roles)
+    try:
+        loop(ctx, roles)
+    except TooFewExamples as error:
+        if error.iteration == 1:
+            raise
+        ctx.display.say(f"{error}; the run ends early. {watching.best_words(ctx, error.iteration - 1)}")
+    if ctx.config.evaluation.full_at_end:
+        measuring.measure_in_full(ctx, roles_after(ctx.run.folder)[1])
 
 
 def _check_benchmarks(config: Config) -> None:

@@ -1,5 +1,6 @@
 """The curves of a report as plotly's JSON; colours are names that the page looks up in its own palette."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,6 @@ TRAINING = {
     "kl": "KL divergence to the phase's start",
     "sampling/importance_sampling_ratio/mean": "Importance ratio, engine to trainer",
 }
-PHASES = {"questioner": "Questioner", "reasoner": "Reasoner"}
 COLORS = ("series-1", "series-2", "series-3", "series-4", "series-5")
 
 
@@ -76,7 +76,7 @@ def training_figures(story: Story) -> list[Figure]:
     return [
         _training(story, key, title)
         for key, title in TRAINING.items()
-        if any(finite(row.get(key)) is not None for row in story.metrics if row.get("phase") in PHASES)
+        if any(finite(row.get(key)) is not None for row in _trained(story))
     ]
 
 
@@ -264,12 +264,10 @@ def _confidence(story: Story) -> Figure | None:
 
 def _training(story: Story, key: str, title: str) -> Figure:
     data, rows = [], []
-    for color, (phase, label) in zip(COLORS, PHASES.items(), strict=False):
-        steps = [
-            row for row in story.metrics if row.get("phase") == phase and finite(row.get(key)) is not None
-        ]
-        if not steps:
-            continue
+    known = [row for row in _trained(story) if finite(row.get(key)) is not None]
+    phases = list(dict.fromkeys(str(row["phase"]) for row in known))
+    for color, phase in zip(itertools.cycle(COLORS), phases, strict=False):
+        label, steps = phase.capitalize(), [row for row in known if row["phase"] == phase]
         data.append(
             {"type": "scatter", "mode": "lines" if len(steps) > 1 else "markers", "name": label,
              "line": {"color": color, "width": 2}, "marker": {"color": color},
@@ -287,6 +285,11 @@ def _training(story: Story, key: str, title: str) -> Figure:
         columns=("phase", "iteration", "step", "value"),
         rows=rows,
     )
+
+
+def _trained(story: Story) -> list[dict[str, Any]]:
+    """The rows of optimizer steps, of whatever roles."""
+    return [row for row in story.metrics if "reward" in row and "step" in row]
 
 
 def _with_interval(

@@ -6,6 +6,8 @@ from typing import Any
 
 from visplay.config.loading import Config, check_config, read_config
 from visplay.errors import RunError
+from visplay.runs.run import require_format
+from visplay.storage import read_jsonl
 
 
 def run_config(run: Path) -> Config:
@@ -16,7 +18,13 @@ def run_config(run: Path) -> Config:
     """
     if not (run / "config.yaml").is_file():
         raise RunError(f"{run} holds no config.yaml, so it is not a run's folder; give runs/NAME")
+    require_format(run)
     return check_config(read_config(run / "config.yaml"))
+
+
+def run_steps(run: Path) -> list[str]:
+    """The finished steps of a run, oldest first."""
+    return [entry["step"] for entry in read_jsonl(run / "journal.jsonl")]
 
 
 def read_summaries(run: Path) -> dict[int, dict[str, Any]]:

@@ -15,7 +15,7 @@ from typing import Any
 from accelerate import PartialState
 from accelerate.tracking import GeneralTracker, TensorBoardTracker, TrackioTracker, WandBTracker
 
-from visplay.config.loading import Config, flat_config
+from visplay.config.loading import Config, flat_config, phase_of
 from visplay.errors import ConfigError
 from visplay.storage import write_text
 
@@ -37,7 +37,7 @@ class Tracker:
 
     def __init__(self, config: Config) -> None:
         self.iteration = 0  # the one under way
-        self._steps = {"questioner": config.questioner.steps, "reasoner": config.reasoner.steps}
+        self._steps = {role: phase_of(config, role).steps for role in config.role_names}
         for name in config.report_to:
             if importlib.util.find_spec(name) is None:
                 raise ConfigError(f"report_to: {name} is not installed; pip install {name}")
@@ -48,7 +48,8 @@ class Tracker:
     def log_step(self, phase: str, row: Mapping[str, float]) -> None:
         """Send the metrics of one optimizer step of a phase."""
         before = sum(self._steps.values()) * (self.iteration - 1)
-        before += self._steps["questioner"] if phase == "reasoner" else 0
+        roles = list(self._steps)
+        before += sum(self._steps[role] for role in roles[: roles.index(phase)])
         values = {f"{phase}/{name}": value for name, value in row.items() if name != "step"}
         self._log(values, step=before + int(row["step"]))
 

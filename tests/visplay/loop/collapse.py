@@ -3,16 +3,18 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from rewards import ParseFailure, Question, Vote, extract_answer
+from rewards import extract_answer
+from visplay.loop.reasoner import Answered
+from visplay.loop.rows import Asked
 
 
-def says_yes(completions: Sequence[str], silver: Vote) -> list[float]:
+def says_yes(rows: Sequence[Answered]) -> list[float]:
     """1 for "yes", whatever was asked."""
-    return [float((extract_answer(text) or "").lower() == "yes") for text in completions]
+    return [float((extract_answer(row.completion) or "").lower() == "yes") for row in rows]
 
 
-def repeats(group: Sequence[Question | ParseFailure], confidences: Sequence[float]) -> list[float]:
+def repeats(group: Sequence[Asked]) -> list[float]:
     """The share of the group that asks in the same words."""
-    texts = [item.question if isinstance(item, Question) else "" for item in group]
+    texts = [row.asks.question if row.asks else "" for row in group]
     counts = Counter(texts)
     return [counts[text] / len(texts) if text else 0.0 for text in texts]

@@ -85,6 +85,8 @@ def write_iteration(run: Path, number: int, *, accuracy: float, verdict: str = "
     (folder / "reasoner/metrics.jsonl").write_text(
         json.dumps(trained(frac_reward_zero_std=0.5, kl=0.2, clipped=0.25, length=40.0)) + "\n"
     )
+    for role in ("questioner", "reasoner"):
+        (folder / role / "adapter.json").write_text("{}")
     paired = {"difference": -0.05, "verdict": verdict}
     measured = {
         "first": {"accuracy": {"value": accuracy}, "paired": paired},

@@ -73,8 +73,10 @@ def test_closed_and_failing_disks_lost_engines_and_memory() -> None:
     assert lost.startswith(
         "http://a answers no more; what is done is kept; when the engine answers again, resume"
     )
-    assert raised(fail(MemoryError())).startswith("out of memory: lower engine.batch_size")
-    assert raised(lambda: torch.empty(1 << 50)).startswith("out of memory: lower engine.batch_size")
+    assert raised(fail(MemoryError())).startswith("out of memory: add a smaller optimizer.micro_batch_size=N")
+    assert raised(lambda: torch.empty(1 << 50)).startswith(
+        "out of memory: add a smaller optimizer.micro_batch_size=N"
+    )
 
 
 @pytest.mark.parametrize(
