@@ -27,7 +27,7 @@ from visplay.evaluation.records import (
     scored,
     write_records,
 )
-from visplay.models.engines import generate
+from visplay.models.generation import generate
 from visplay.progress import Advance
 from visplay.seeds import mix_seed
 from visplay.storage import append_jsonl

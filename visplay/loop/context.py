@@ -21,7 +21,8 @@ from visplay.config.sections import Phase
 from visplay.data.images import ImageSet, read_images
 from visplay.errors import RunMismatch
 from visplay.loop.alarms import best_iteration, out_of_patience
-from visplay.models.engines import generate, start_engine
+from visplay.models.engines import start_engine
+from visplay.models.generation import generate
 from visplay.models.policy import Policy, load_base
 from visplay.models.preflight import run_canaries
 from visplay.progress import Display, Stopwatch
@@ -102,7 +103,7 @@ class RunContext:
     def sample(
         self, prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling
     ) -> list[list[Completion]]:
-        """Completions [prompts][n] of one adapter version; see `visplay.models.engines.generate`."""
+        """Completions [prompts][n] of one adapter version; see `visplay.models.generation.generate`."""
         with self.watch("generation"):
             return generate(self.engine, prompts, adapter=adapter, sampling=sampling)
 

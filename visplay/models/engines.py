@@ -1,26 +1,18 @@
 """The rollout engine that the configuration names."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from rollouts.chat import Chat
-from rollouts.engine import (
-    AdapterVersion,
-    Completion,
-    EngineUnavailable,
-    Prompt,
-    RolloutEngine,
-    Sampling,
-)
+from rollouts.engine import EngineUnavailable, RolloutEngine
 from rollouts.server_engine import ServerEngine
 from rollouts.servers.launch import Server, reserved_rank
 from rollouts.transformers_engine import TransformersEngine
 from visplay.config.names import named
 from visplay.config.sections import Engine, Model
-from visplay.errors import AdapterMismatch, ConfigError, EngineError
+from visplay.errors import ConfigError, EngineError
 from visplay.models.policy import load_base, load_processor, picture_size
 
 MAX_ADAPTERS = 3  # the frozen Reasoner, the current policy and the one that comes in
@@ -67,21 +59,6 @@ def start_engine(
         )
     except EngineUnavailable as error:
         raise EngineError(f"engine.backend=server: {error}") from error
-
-
-def generate(
-    engine: RolloutEngine, prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling
-) -> list[list[Completion]]:
-    """Completions [prompts][n] of one version, seen to be that version's.
-
-    Raises:
-        AdapterMismatch: the engine answered with other weights than it was asked for.
-    """
-    groups = engine.generate(prompts, adapter=adapter, sampling=sampling)
-    for completion in (completion for group in groups for completion in group):
-        if completion.adapter != adapter:
-            raise AdapterMismatch(f"asked {adapter} for a completion and got one of {completion.adapter}")
-    return groups
 
 
 def vllm_options(model: Model, engine: Engine, processor: Any) -> dict[str, Any]:
