@@ -1,3 +1,59 @@
-"""VisPlay: a vision-language model improves itself from unlabelled images (arXiv 2511.15661)."""
+"""VisPlay: a vision-language model improves itself from unlabelled images (arXiv 2511.15661).
 
-__version__ = "0.1.0"
+    import visplay
+
+    config = visplay.load_config("configs/pocket.yaml", ["iterations=1"])
+    run = visplay.train(config, display=visplay.Display())
+    run.candidates(iteration=1).to_pandas()
+    run.reasoner().answer("photo.jpg", "How many people are there?")
+
+What is named here is imported when it is used, so that `import visplay` costs no second and loads no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from visplay.config.loading import Config, load_config
+    from visplay.errors import VisplayError
+    from visplay.evaluation.comparison import compare_stored as compare
+    from visplay.evaluation.export import export
+    from visplay.loop.notebook import Run, evaluate, open_run, train
+    from visplay.progress import Display
+
+__version__ = "0.2.0"
+__all__ = [
+    "Config",
+    "Display",
+    "Run",
+    "VisplayError",
+    "compare",
+    "evaluate",
+    "export",
+    "load_config",
+    "open_run",
+    "train",
+]
+_HOMES = {
+    "Config": "visplay.config.loading:Config",
+    "Display": "visplay.progress:Display",
+    "Run": "visplay.loop.notebook:Run",
+    "VisplayError": "visplay.errors:VisplayError",
+    "compare": "visplay.evaluation.comparison:compare_stored",
+    "evaluate": "visplay.loop.notebook:evaluate",
+    "export": "visplay.evaluation.export:export",
+    "load_config": "visplay.config.loading:load_config",
+    "open_run": "visplay.loop.notebook:open_run",
+    "train": "visplay.loop.notebook:train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'visplay' has no attribute {name!r}")
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

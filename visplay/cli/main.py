@@ -60,7 +60,7 @@ def train(
         list[str] | None, typer.Argument(help="Values to set on top: seed=1 optimizer.learning_rate=1e-4 ...")
     ] = None,
 ) -> None:
-    """Run self-play; the same command goes on with a run that was stopped.
+    """Run self-play; the same command resumes a run that was stopped.
 
     The run lies in OUTPUT/NAME: metrics, rollouts, silver examples, adapters, evaluations, report.html.
     """
@@ -129,24 +129,25 @@ def ask(
     ] = None,
     questions: Annotated[int, typer.Option(min=1, help="Number of questions.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sampling.")] = 0,
+    trust_remote_code: commands.Trust = False,
 ) -> None:
     """What the Questioner asks about a picture, and how the Reasoner votes."""
+    from visplay.cli.printing import print_asked
     from visplay.loop.ask import ask as let_them
-    from visplay.loop.ask import print_asked
     from visplay.progress import Display
 
-    print_asked(
-        let_them(run, picture, iteration=iteration, questions=questions, seed=seed, display=Display())
-    )
+    rows = let_them(
+        run, picture, iteration=iteration, questions=questions, seed=seed, display=Display(),
+        trust_remote_code=trust_remote_code,
+    )  # fmt: skip
+    print_asked(rows)
 
 
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of the run.")],
     out: Annotated[Path, typer.Argument(help="New folder to write the checkpoint to.")],
-    role: Annotated[
-        Literal["reasoner", "questioner"], typer.Option(help="Role whose weights are written.")
-    ] = "reasoner",
+    role: Annotated[str, typer.Option(help="Role whose weights are written.")] = "reasoner",
     iteration: Annotated[
         int | None,
         typer.Option(min=0, help="Iteration after which the weights are taken; default: the last."),
@@ -155,11 +156,14 @@ def export(
         Literal["adapter", "merged"],
         typer.Option(help="Write a PEFT adapter, or the whole model with the adapter merged in."),
     ] = "adapter",
+    trust_remote_code: commands.Trust = False,
 ) -> None:
     """Write a trained role as a checkpoint with a model card; transformers and vLLM load it as it is."""
     from visplay.evaluation.export import export as write
 
-    typer.echo(write(run, out, role=role, iteration=iteration, form=form))
+    typer.echo(
+        write(run, out, role=role, iteration=iteration, form=form, trust_remote_code=trust_remote_code)
+    )
 
 
 @app.command()

@@ -11,7 +11,6 @@ from visplay.errors import EvaluationError
 from visplay.runs.shutdown import graceful_shutdown
 
 if TYPE_CHECKING:
-    from visplay.config.sections import Model
     from visplay.evaluation.judge import Judge
     from visplay.evaluation.sampling import Reasoner
     from visplay.evaluation.target import Target
@@ -38,6 +37,10 @@ JudgeUrl = Annotated[
 ]
 JudgeModel = Annotated[str | None, typer.Option(help="Name of the judging model at that endpoint.")]
 Device = Annotated[str, typer.Option(help="Device of the model: cpu, cuda, cuda:1 ... or auto.")]
+Trust = Annotated[
+    bool,
+    typer.Option("--trust-remote-code", help="Run the code that the model's repository carries."),
+]
 FreeForm = Annotated[
     bool,
     typer.Option("--judge-free-form", help="Let the judge also grade open answers, beside the rules."),
@@ -96,6 +99,7 @@ def evaluate(
     max_tokens: MaxTokens = None,
     base: Base = None,
     device: Device = "auto",
+    trust_remote_code: Trust = False,
     engine: Annotated[
         Literal["transformers", "vllm"], typer.Option(help="Engine that generates the answers.")
     ] = "transformers",
@@ -127,7 +131,7 @@ def evaluate(
     if check_data:
         _check(benchmarks, found_sources)
         return
-    found = find_target(target, base=_model(base, device=device) if base else None)
+    found = find_target(target, base=base, device=device, trust_remote_code=trust_remote_code)
     tokens = max_tokens or found.max_tokens or 1024
     sampling = Sampling(n=max(1, samples), temperature=temperature, top_k=top_k, max_tokens=tokens, seed=seed)
     plan = Plan(
@@ -140,9 +144,7 @@ def evaluate(
     display = Display()
     folder = out or Path("runs/evaluations") / found.name
     with graceful_shutdown(this_command(), say=display.say):
-        reasoner = _reasoner(
-            found, device=device, engine=engine, vllm=vllm, batch_size=batch_size or BATCHES[engine]
-        )
+        reasoner = _reasoner(found, engine=engine, vllm=vllm, batch_size=batch_size or BATCHES[engine])
         about = {"name": found.name, "model": found.model.path}
         try:
             summary = run_evaluation(
@@ -201,6 +203,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, help="Port on 127.0.0.1; 0: any free one.")] = 8000,
     base: Base = None,
     device: Device = "auto",
+    trust_remote_code: Trust = False,
     batch_size: Requests = 32,
 ) -> None:
     """Serve a checkpoint on the loopback, OpenAI-compatible, for other evaluation tools; Ctrl-C ends it."""
@@ -209,8 +212,8 @@ def serve(
     from visplay.evaluation.serving import serving
     from visplay.evaluation.target import find_target
 
-    found = find_target(target, base=_model(base, device=device) if base else None)
-    reasoner = _reasoner(found, device=device, batch_size=batch_size)
+    found = find_target(target, base=base, device=device, trust_remote_code=trust_remote_code)
+    reasoner = _reasoner(found, batch_size=batch_size)
     with serving(
         reasoner.engine, adapter=reasoner.adapter, model=found.name, batch_size=batch_size, port=port
     ) as url:
@@ -240,6 +243,7 @@ def lmms_eval(
     ] = None,
     base: Base = None,
     device: Device = "auto",
+    trust_remote_code: Trust = False,
     batch_size: Requests = 32,
 ) -> None:
     """Run lmms-eval, from its own environment, with our prompt and scorer as task files."""
@@ -253,7 +257,9 @@ def lmms_eval(
 
     sources = _sources(source)
     # With --url the name is the endpoint's own, so that nothing here is known of its training.
-    found = None if url else find_target(target, base=_model(base, device=device) if base else None)
+    found = (
+        None if url else find_target(target, base=base, device=device, trust_remote_code=trust_remote_code)
+    )
     tokens = max_tokens or (found.max_tokens if found else None) or 1024
     tasks = [
         write_task(
@@ -264,7 +270,7 @@ def lmms_eval(
     ]  # fmt: skip
     name = target
     if found is not None:
-        reasoner = _reasoner(found, device=device, batch_size=batch_size)
+        reasoner = _reasoner(found, batch_size=batch_size)
         name = found.name
         served = serving(reasoner.engine, adapter=reasoner.adapter, model=name, batch_size=batch_size)
     with nullcontext(url) if url else served as address:
@@ -308,19 +314,18 @@ def _check(names: str, sources: dict[str, Path]) -> None:
 
 
 def _reasoner(
-    target: "Target", *, device: str, batch_size: int,
+    target: "Target", *, batch_size: int,
     engine: Literal["transformers", "vllm"] = "transformers", vllm: list[str] | None = None,
 ) -> "Reasoner":  # fmt: skip
-    from dataclasses import replace
-
     from visplay.config.sections import Engine
     from visplay.evaluation.reasoner import open_reasoner
 
     if vllm and engine != "vllm":
         raise EvaluationError("--vllm is for --engine vllm; leave it out, or name that engine")
-    on = replace(target, model=target.model.model_copy(update={"device": device} if device != "auto" else {}))
     options = target.vllm | _vllm_options(vllm)
-    return open_reasoner(on, Engine(backend=engine, batch_size=batch_size, vllm=options), chunk=batch_size)
+    return open_reasoner(
+        target, Engine(backend=engine, batch_size=batch_size, vllm=options), chunk=batch_size
+    )
 
 
 def _vllm_options(given: list[str] | None) -> dict[str, Any]:
@@ -330,12 +335,6 @@ def _vllm_options(given: list[str] | None) -> dict[str, Any]:
         if "=" not in entry:
             raise EvaluationError(f"--vllm must look like KEY=VALUE, got {entry!r}")
     return cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.from_dotlist(given or [])))
-
-
-def _model(path: str, *, device: str) -> "Model":
-    from visplay.config.sections import Model
-
-    return Model(path=path, device=device)
 
 
 def _judge(context: typer.Context, url: str | None, model: str | None) -> "Judge | None":

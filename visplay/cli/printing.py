@@ -8,7 +8,9 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from rewards import Question
 from visplay.evaluation.comparison import Compared
 from visplay.evaluation.metrics import Figures
 from visplay.evaluation.spec import shipped_specs
@@ -23,6 +25,7 @@ from visplay.evaluation.wording import (
     quantity,
     share,
 )
+from visplay.loop.rows import Asked
 from visplay.runs.results import read_summaries
 
 
@@ -173,3 +176,26 @@ def _label_table(run: Path) -> Table:
 def _print_lines(lines: Iterable[str], console: Console) -> None:
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_asked(rows: list[Asked], console: Console | None = None) -> None:
+    """Print questions and votes; what a model wrote can neither style nor steer the terminal."""
+    shown = Table(show_lines=True)
+    for column in ("type", "question", "votes", "silver answer", "c", "for training"):
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        vote = row.vote
+        votes = [f"{round(share * vote.samples)} x {answer}" for answer, share in vote.shares] if vote else []
+        question = row.question
+        cells = [
+            question.type if isinstance(question, Question) else "",
+            question.question if isinstance(question, Question) else question.reason,
+            "\n".join(votes), vote.answer or "" if vote else "", f"{vote.confidence if vote else 0.0:.2f}",
+            row.reject or "kept",
+        ]  # fmt: skip
+        shown.add_row(*(Text(_printable(cell)) for cell in cells))
+    (console or Console()).print(shown)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)

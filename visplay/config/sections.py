@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 import rewards
 from visplay.config.names import named
+from visplay.errors import ConfigError
 
 
 class Section(BaseModel):
@@ -38,6 +39,20 @@ class Model(Section):
     def source(self) -> str:
         """What `from_pretrained` takes: a hub id or a folder."""
         return str(files("visplay").joinpath("pocket/model")) if self.path == "pocket" else self.path
+
+
+def trusted(model: Model, *, again: bool, shown: str) -> Model:
+    """The base VLM of somebody's run: whether its repository's code is run is decided here, and again.
+
+    Raises:
+        ConfigError: the run trusted that code, and who reads the run did not say so.
+    """
+    if model.trust_remote_code and not again:
+        raise ConfigError(
+            f"{shown} loads its base VLM {model.path!r} with trust_remote_code, which runs code of that "
+            "repository; add --trust-remote-code if you trust it"
+        )
+    return model.model_copy(update={"trust_remote_code": again})
 
 
 class Lora(Section):

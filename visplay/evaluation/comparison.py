@@ -7,7 +7,7 @@ from typing import Literal
 from visplay.errors import EvaluationError
 from visplay.evaluation.metrics import COVERAGE
 from visplay.evaluation.records import Record
-from visplay.evaluation.sample_logs import Side
+from visplay.evaluation.sample_logs import Side, find_side
 from visplay.evaluation.scoring import FAILED
 from visplay.evaluation.statistics import (
     Decomposition,
@@ -110,6 +110,15 @@ def samples_of(side: Side, benchmark: str, wanted: Sequence[str]) -> dict[str, R
     """The full samples of these items."""
     left = set(wanted)
     return {r["item"]: r for r in side.reads[benchmark]() if r["item"] in left} if left else {}
+
+
+def compare_stored(before: str, after: str) -> list[Compared]:
+    """Compare stored samples, each named as `visplay compare` takes it: a folder, RUN or RUN@ITERATION, logs.
+
+    Raises:
+        EvaluationError: there are none, or no benchmark is in both.
+    """
+    return compare(find_side(before), find_side(after))
 
 
 def compare_samples(benchmark: str, before: Iterable[Record], after: Iterable[Record]) -> Compared:

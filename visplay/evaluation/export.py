@@ -8,6 +8,7 @@ from typing import Any, Literal
 from peft import PeftModel
 
 from visplay.config.loading import Config
+from visplay.config.sections import trusted
 from visplay.errors import RunError
 from visplay.evaluation.wording import difference, estimate, headline
 from visplay.models.policy import load_base
@@ -19,7 +20,15 @@ from visplay.storage import write_text
 Form = Literal["adapter", "merged"]
 
 
-def export(run: Path, out: Path, *, role: str, iteration: int | None, form: Form) -> Path:
+def export(
+    run: str | Path,
+    out: str | Path,
+    *,
+    role: str = "reasoner",
+    iteration: int | None = None,
+    form: Form = "adapter",
+    trust_remote_code: bool = False,
+) -> Path:
     """Write what a run has trained to the new folder `out`, with a model card of the run's own figures.
 
     Args:
@@ -28,14 +37,19 @@ def export(run: Path, out: Path, *, role: str, iteration: int | None, form: Form
         role: `questioner` or `reasoner`; with shared adapters they are the same weights.
         iteration: after which; None takes the last finished one.
         form: `adapter` is a PEFT folder; `merged` the whole model with the adapter added into its weights.
+        trust_remote_code: with `merged`, run the code that the base VLM's repository carries.
 
     Raises:
-        RunError: not a run, the iteration is not finished, or `out` holds something.
+        RunError: not a run, no such role, the iteration is not finished, or `out` holds something.
+        ConfigError: the run trusted the code of its base, and `trust_remote_code` was not given.
     """
+    run, out = Path(run), Path(out)
     config = run_config(run)
     last, adapters = roles_after(run, iteration=iteration)
     if out.exists() and any(out.iterdir()):
         raise RunError(f"{out} is not empty; export into a new folder")
+    if role not in adapters:
+        raise RunError(f"{run} trains no role {role!r}; it trains {', '.join(adapters)}")
     adapter = adapters[role].path
     assert adapter is not None
     scratch = out.with_name(out.name + ".partial")
@@ -43,7 +57,7 @@ def export(run: Path, out: Path, *, role: str, iteration: int | None, form: Form
     if form == "adapter":
         shutil.copytree(adapter, scratch)
     else:
-        model, processor = load_base(config.model)
+        model, processor = load_base(trusted(config.model, again=trust_remote_code, shown=str(run)))
         merged: Any = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
         merged.save_pretrained(scratch)
         processor.save_pretrained(scratch)

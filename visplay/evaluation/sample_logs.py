@@ -58,7 +58,7 @@ def find_side(text: str, *, metric: str | None = None) -> Side:
     if logs and not (path / "journal.jsonl").is_file():
         return _of_logs(logs, name=path.name, metric=metric)
     if (Path(text.rpartition("@")[0] or text) / "journal.jsonl").is_file():
-        target = find_target(text)
+        target = find_target(text, trust_remote_code=True)  # only its samples are read
         return _of_evaluation(
             Path(str(target.folder)) / f"iteration-{target.iteration}" / "evaluation", name=target.name
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 from rollouts.engine import BASE, AdapterVersion
 from visplay.config.loading import read_config
-from visplay.config.sections import Model
+from visplay.config.sections import Model, trusted
 from visplay.errors import EvaluationError
 from visplay.runs.checkpoints import roles_after
 
@@ -35,45 +35,56 @@ class Target:
     vllm: dict[str, Any] = field(default_factory=dict)
 
 
-def find_target(text: str, *, base: Model | None = None) -> Target:
+def find_target(
+    text: str, *, base: str | None = None, device: str = "auto", trust_remote_code: bool = False
+) -> Target:
     """Find what `text` names.
 
     Args:
         text: `pocket`, a hub id, a folder with a checkpoint or an adapter, RUN, or RUN@ITERATION.
         base: the base VLM under an adapter, where its own note of it does not hold here.
+        device: of the model.
+        trust_remote_code: run the code that the model's repository carries; what a run's configuration says
+            of it does not count.
 
     Raises:
         EvaluationError: there is no such thing, or the run has no such iteration.
+        ConfigError: the run trusted the code of its base, and `trust_remote_code` was not given.
     """
     path, _, iteration = text.rpartition("@") if "@" in text else (text, "", "")
+    asked = {"device": device, "trust_remote_code": trust_remote_code}
     if Path(path).is_dir() and (Path(path) / "journal.jsonl").is_file():
-        return _of_run(Path(path), iteration)
+        return _of_run(Path(path), iteration, device=device, trust_remote_code=trust_remote_code)
     folder = Path(text)
     if (folder / "adapter_config.json").is_file():
         noted = json.loads((folder / "adapter_config.json").read_text()).get("base_model_name_or_path")
         if base is None and not noted:
             raise EvaluationError(f"{text} does not note its base model; name it with --base")
         adapter = AdapterVersion(name="adapter", version=0, path=folder)
-        return Target(name=folder.resolve().name, model=base or Model(path=str(noted)), adapter=adapter)
+        model = Model.model_validate({"path": base or str(noted), **asked})
+        return Target(name=folder.resolve().name, model=model, adapter=adapter)
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise EvaluationError(
             f"{text} is neither a run (journal.jsonl), an adapter (adapter_config.json) nor a checkpoint "
             "(config.json); name one of those, RUN@ITERATION, a hub id or pocket"
         )
     name = folder.resolve().name if folder.is_dir() else text.replace("/", "--")
-    return Target(name=name, model=Model(path=text), adapter=BASE)
+    return Target(name=name, model=Model.model_validate({"path": text, **asked}), adapter=BASE)
 
 
-def _of_run(folder: Path, iteration: str) -> Target:
+def _of_run(folder: Path, iteration: str, *, device: str, trust_remote_code: bool) -> Target:
     if iteration not in ("", "base") and not iteration.isdecimal():
         raise EvaluationError(f"{folder}@{iteration}: an iteration is a number, or base")
     wanted = 0 if iteration == "base" else int(iteration) if iteration else None
     number, adapters = roles_after(folder, iteration=wanted)
     config = read_config(folder / "config.yaml")
+    model = trusted(Model.model_validate(config["model"]), again=trust_remote_code, shown=str(folder))
+    vllm = {
+        k: v for k, v in ((config.get("engine") or {}).get("vllm") or {}).items() if k != "trust_remote_code"
+    }
     return Target(
         name=f"{folder.resolve().name}@{number or 'base'}",
-        model=Model.model_validate(config["model"]), folder=folder, iteration=number,
-        adapter=adapters["reasoner"] if number else BASE,
-        max_tokens=(config.get("reasoner") or {}).get("max_tokens"),
-        vllm=(config.get("engine") or {}).get("vllm") or {},
+        model=model.model_copy(update={"device": device} if device != "auto" else {}),
+        folder=folder, iteration=number, adapter=adapters["reasoner"] if number else BASE,
+        max_tokens=(config.get("reasoner") or {}).get("max_tokens"), vllm=vllm,
     )  # fmt: skip

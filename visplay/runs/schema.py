@@ -65,6 +65,29 @@ ANSWERS = pa.schema(
     ]
 )
 
+# Stored samples as a table; on disk they are JSON lines, `visplay.evaluation.records`.
+SAMPLES = pa.schema(
+    [
+        ("iteration", _COUNT),
+        ("round", _TEXT),
+        ("gold", pa.list_(_TEXT)),
+        ("benchmark", _TEXT),
+        ("item", _TEXT),
+        ("sample", _COUNT),
+        ("kind", _TEXT),
+        ("cluster", _TEXT),
+        ("question", _TEXT),
+        ("output", _TEXT),
+        ("answer", _TEXT),
+        ("status", _TEXT),
+        ("score", _NUMBER),
+        ("correct", _YES),
+        ("tokens", _COUNT),
+        ("finish", _TEXT),
+        ("error", _TEXT),
+    ]
+)
+
 
 def paid(total: float, parts: dict[str, float]) -> dict[str, object]:
     """The columns of a reward: the built-in parts by their names, all others in `reward_terms`."""

@@ -28,13 +28,14 @@ from rollouts.servers.launch import Server
 from rollouts.transformers_engine import TransformersEngine
 from tests.visplay.small import ORACLE, SMALL
 from visplay.cli.listing import print_runs
+from visplay.cli.printing import print_asked
 from visplay.config.loading import Config, check_config
 from visplay.config.sections import Model
 from visplay.errors import HealthAlarm, PreflightError, RunError
 from visplay.evaluation.comparison import compare
 from visplay.evaluation.export import export
 from visplay.evaluation.sample_logs import find_side
-from visplay.loop.ask import ask, print_asked
+from visplay.loop.ask import ask
 from visplay.loop.selfplay import selfplay
 from visplay.models.engines import CPU_DEFAULTS
 from visplay.models.policy import load_base

@@ -1,0 +1,93 @@
+"""`import visplay`: what it gives, what it costs, and what reading a run does not do."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import visplay
+from tests.visplay.test_extending import SMALL, scripted
+from visplay.config.loading import check_config, dump_config
+from visplay.errors import ConfigError, RunError
+from visplay.evaluation.export import export
+from visplay.evaluation.target import find_target
+from visplay.loop.selfplay import play
+from visplay.report import write_report
+
+
+def test_everything_that_is_promised_is_there() -> None:
+    for name in visplay.__all__:
+        assert getattr(visplay, name).__doc__, name
+    assert set(visplay.__all__) == set(visplay._HOMES) and set(visplay.__all__) <= set(dir(visplay))
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        visplay.trian  # noqa: B018 - the attribute is what is tested
+    for package in ("visplay", "rollouts", "rewards"):
+        assert (Path(visplay.__file__).parents[1] / package / "py.typed").is_file()
+
+
+@pytest.mark.parametrize(
+    "program", ["import visplay", "import visplay.cli.main", "from visplay import load_config"]
+)
+def test_importing_loads_no_torch(program: str) -> None:
+    heavy = "[name for name in ('torch', 'transformers', 'datasets', 'vllm') if name in sys.modules]"
+    command = [sys.executable, "-c", f"import sys; {program}; print({heavy})"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "pictures").mkdir()
+    for shade in range(4):
+        Image.new("RGB", (96, 96), (60 * shade, 90, 120)).save(folder / "pictures" / f"{shade}.png")
+    small = {
+        **SMALL, "images": {"source": str(folder / "pictures")}, "output": str(folder), "name": "run",
+        "iterations": 2, "questioner": {**SMALL["questioner"], "types": ["numerical"]},
+    }  # fmt: skip
+    ctx = scripted(check_config(small))
+    with ctx.run.opened(ctx.config):
+        play(ctx)
+    # As a run that was begun elsewhere, with code that is not here and a base whose code was trusted.
+    foreign = check_config(
+        {
+            **small, "loop": "nowhere:loop", "judge": {"function": "nowhere:judge"},
+            "rewards": {**SMALL["rewards"], "questioner_terms": {"nowhere:reward": 1.0}},
+            "model": {**SMALL["model"], "trust_remote_code": True},
+        }
+    )  # fmt: skip
+    (ctx.run.folder / "config.yaml").write_text(dump_config(foreign))
+    return ctx.run.folder
+
+
+def test_a_run_is_opened_as_tables(finished: Path) -> None:
+    run = visplay.open_run(finished)
+    assert len(run.candidates()) == 2 * 4 and set(run.candidates(2)["iteration"].to_pylist()) == {2}
+    assert run.candidates(1).schema.equals(run.candidates(2).schema)
+    assert run.rollouts("questioner", 1).num_rows == 4 and run.rollouts("reasoner").num_rows == 8
+    samples = run.samples(iteration=0).to_pylist()
+    assert [row["round"] for row in samples] == ["greedy"] * 4 and samples[0]["benchmark"] == "pocket-dusk"
+    assert run.candidates(9).num_rows == 0
+    assert run.evaluations[2]["pocket-dusk"]["n"] == 4 and run.config.iterations == 2
+    assert [row["iteration"] for row in run.metrics if row["phase"] == "curation"] == [1, 2]
+    (compared,) = visplay.compare(f"{finished}@0", f"{finished}@2")
+    assert compared.n == 4
+    with pytest.raises(RunError, match=r"holds no config\.yaml"):
+        visplay.open_run(finished.parent)
+
+
+def test_reading_a_run_imports_nothing_that_it_names(finished: Path, tmp_path: Path) -> None:
+    write_report(finished)
+    assert (export(finished, tmp_path / "out") / "adapter_model.safetensors").is_file()
+    with pytest.raises(RunError, match="trains no role 'critic'; it trains questioner, reasoner"):
+        export(finished, tmp_path / "none", role="critic")
+
+
+def test_code_of_a_foreign_runs_base_is_trusted_here_or_not_at_all(finished: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"loads its base VLM 'pocket' with .*--trust-remote"):
+        find_target(str(finished))
+    assert find_target(str(finished), trust_remote_code=True).model.trust_remote_code
+    with pytest.raises(ConfigError, match="--trust-remote-code"):
+        export(finished, tmp_path / "merged", form="merged")
+    assert not find_target("owner/name").model.trust_remote_code

@@ -1,0 +1,199 @@
+"""What a notebook works with: train a run, open one, look at its tables, ask its Reasoner."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+import rewards
+from rollouts.engine import Completion, Sampling
+from visplay.config.loading import Config
+from visplay.config.sections import Engine
+from visplay.data.images import read_images
+from visplay.evaluation.metrics import Figures
+from visplay.evaluation.reasoner import open_reasoner
+from visplay.evaluation.records import read_records
+from visplay.evaluation.sampling import Reasoner
+from visplay.evaluation.session import Plan, run_evaluation
+from visplay.evaluation.target import find_target
+from visplay.loop.selfplay import selfplay
+from visplay.models.generation import generate
+from visplay.progress import Display
+from visplay.prompts import reasoner_prompt
+from visplay.runs.results import read_summaries, run_config, run_steps
+from visplay.runs.schema import ANSWERS, CANDIDATES, ROLLOUTS, SAMPLES
+from visplay.storage import read_jsonl
+
+
+class Run:
+    """A run's folder, to look at; nothing is loaded or imported that its configuration names.
+
+    Attributes:
+        folder: `output/name`.
+        config: its configuration.
+        steps: the names of its finished steps, oldest first.
+        metrics: the rows of `metrics.jsonl`: each optimizer step, curation, evaluation and health.
+        evaluations: iteration -> benchmark -> figures; iteration 0 is the base.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.config, self.steps = folder, run_config(folder), run_steps(folder)
+        self.metrics = read_jsonl(folder / "metrics.jsonl")
+        self.evaluations = read_summaries(folder)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r}, {len(self.steps)} finished steps)"
+
+    def candidates(self, iteration: int | None = None) -> pa.Table:
+        """The questions of curation, of all iterations or of one, with the column `iteration` before them."""
+        return self._rows("curation/candidates.parquet", CANDIDATES, iteration)
+
+    def rollouts(self, role: str = "questioner", iteration: int | None = None) -> pa.Table:
+        """The rewarded completions of a role, of all iterations or of one."""
+        schema = {"questioner": ROLLOUTS, "reasoner": ANSWERS}.get(role)
+        return self._rows(f"{role}/rollouts.parquet", schema, iteration)
+
+    def samples(self, iteration: int | None = None) -> pa.Table:
+        """The stored samples of evaluations: greedy, blind and sampled ones, told apart by `round`."""
+        found: list[dict[str, Any]] = []
+        for number, path in self._files("evaluation/*/*.jsonl", iteration):
+            for record in read_records(path):
+                about = {"iteration": number, "round": path.stem, "gold": record["gold"]["answers"]}
+                found.append(about | {name: record.get(name) for name in SAMPLES.names[len(about) :]})
+        return pa.Table.from_pylist(found, schema=SAMPLES)
+
+    def reasoner(self, iteration: int | None = None, *, device: str = "auto") -> "Answering":
+        """The Reasoner as it was after an iteration, by default the last, loaded to be asked."""
+        at = str(self.folder) if iteration is None else f"{self.folder}@{iteration}"
+        return open_answering(at, device=device)
+
+    def _files(self, pattern: str, iteration: int | None) -> list[tuple[int, Path]]:
+        wanted = "*" if iteration is None else str(iteration)
+        found = self.folder.glob(f"iteration-{wanted}/{pattern}")
+        numbered = [(path.relative_to(self.folder).parts[0].split("-")[1], path) for path in found]
+        return sorted((int(number), path) for number, path in numbered)
+
+    def _rows(self, name: str, schema: pa.Schema | None, iteration: int | None) -> pa.Table:
+        tables = []
+        for number, path in self._files(name, iteration):
+            table = pq.read_table(path)
+            column = pa.array([number] * len(table), pa.int32())
+            tables.append(table.add_column(0, "iteration", column))
+        if tables:
+            return pa.concat_tables(tables)
+        return (schema or pa.schema([])).empty_table()
+
+
+class Answering:
+    """A Reasoner that is loaded; `close` gives its memory back."""
+
+    def __init__(self, reasoner: Reasoner, *, max_tokens: int) -> None:
+        self._reasoner, self._max_tokens = reasoner, max_tokens
+
+    def answer(self, picture: Image.Image | str | Path, question: str) -> str:
+        """What it says, decoded greedily: its reasoning and the boxed answer."""
+        return self._sample(picture, question, Sampling(temperature=0, max_tokens=self._max_tokens))[0].text
+
+    def vote(
+        self, picture: Image.Image | str | Path, question: str, *, samples: int = 10, seed: int = 0
+    ) -> rewards.Vote:
+        """The majority of several sampled answers, its share and all others."""
+        sampling = Sampling(n=samples, top_k=40, max_tokens=self._max_tokens, seed=seed)
+        said = self._sample(picture, question, sampling)
+        return rewards.vote([rewards.extract_answer(completion.text) for completion in said])
+
+    def close(self) -> None:
+        """Give back its memory."""
+        self._reasoner.engine.close()
+
+    def _sample(
+        self, picture: Image.Image | str | Path, question: str, sampling: Sampling
+    ) -> list[Completion]:
+        if not isinstance(picture, Image.Image):
+            images = read_images(picture)
+            picture = images.load(images.records[0].key)
+        prompt = reasoner_prompt(picture.convert("RGB"), question)
+        reasoner = self._reasoner
+        return generate(reasoner.engine, [prompt], adapter=reasoner.adapter, sampling=sampling)[0]
+
+
+def train(config: Config, *, display: Display | None = None, api_key: str | None = None) -> Run:
+    """Run, or resume, self-play, and open the run.
+
+    Args:
+        config: the whole run; see `visplay.load_config`.
+        display: `visplay.Display()` shows progress; None shows none.
+        api_key: of the servers of `engine.backend=server`, where they ask for one.
+
+    Raises:
+        VisplayError: what a user can mend; see `visplay.errors`.
+    """
+    return open_run(selfplay(config, display=display, api_key=api_key))
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a run's folder, finished or not.
+
+    Raises:
+        RunError: the folder is not a run's, or another version's.
+    """
+    return Run(Path(path))
+
+
+def open_answering(target: str, *, device: str = "auto", trust_remote_code: bool = False) -> Answering:
+    """Load what `visplay evaluate` would score, to be asked single questions."""
+    found = find_target(target, device=device, trust_remote_code=trust_remote_code)
+    return Answering(open_reasoner(found, Engine(), chunk=1), max_tokens=found.max_tokens or 1024)
+
+
+def evaluate(
+    target: str,
+    benchmarks: Sequence[str],
+    *,
+    out: str | Path | None = None,
+    limit: int | None = None,
+    samples: int = 0,
+    seed: int = 0,
+    engine: Engine | None = None,
+    device: str = "auto",
+    trust_remote_code: bool = False,
+    display: Display | None = None,
+) -> dict[str, Figures]:
+    """Score a base, a run, an iteration, an adapter or a checkpoint; what `out` holds is not asked again.
+
+    Args:
+        target: `pocket`, a hub id, a folder, RUN or RUN@ITERATION.
+        benchmarks: ids or YAML files.
+        out: folder of the stored samples; None takes `runs/evaluations/NAME`.
+        limit: questions of each benchmark, drawn by `seed`; None for all.
+        samples: k sampled answers for avg@k, maj@k and pass@k; 0 for none.
+        seed: of drawn questions and samples.
+        engine: what generates; None takes transformers.
+        device: of the model.
+        trust_remote_code: run the code that the model's repository carries.
+        display: `visplay.Display()` shows progress; None shows none.
+
+    Returns:
+        The figures by benchmark; see docs/evaluation.md.
+
+    Raises:
+        VisplayError: what a user can mend; see `visplay.errors`.
+    """
+    found = find_target(target, device=device, trust_remote_code=trust_remote_code)
+    tokens = found.max_tokens or 1024
+    sampled = Sampling(n=samples, top_k=40, max_tokens=tokens, seed=seed) if samples else None
+    plan = Plan(
+        benchmarks=benchmarks, limit=limit, seed=seed, sampled=sampled,
+        greedy=Sampling(temperature=0, max_tokens=tokens, seed=seed),
+    )  # fmt: skip
+    reasoner = open_reasoner(found, engine or Engine(), chunk=64)
+    try:
+        return run_evaluation(
+            reasoner, plan, folder=Path(out or Path("runs/evaluations") / found.name), judge=None,
+            about={"name": found.name, "model": found.model.path}, display=display or Display.quiet(),
+        )  # fmt: skip
+    finally:
+        reasoner.engine.close()
