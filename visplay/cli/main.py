@@ -176,7 +176,7 @@ def doctor(
         list[str] | None, typer.Argument(help="Values to set on top of it: key.sub=value ...")
     ] = None,
 ) -> None:
-    """Say what is installed, what fits together and what this machine has; each finding with its mend."""
+    """Say what is installed, what fits together and what this machine has; each finding with its fix."""
     from visplay.cli.doctor import examine
     from visplay.config.loading import load_config
 

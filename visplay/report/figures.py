@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from visplay.evaluation.wording import blind, estimate, finite, is_synthetic, majority, quantity, share
-from visplay.report.reading import Story
+from visplay.report.reading import RunData
 
 # Shown in this order; a metric that no row has is left out.
 TRAINING = {
@@ -41,28 +41,28 @@ class Figure:
     rows: Sequence[tuple[str, ...]]
 
 
-def accuracy_figures(story: Story) -> list[Figure]:
+def accuracy_figures(run_data: RunData) -> list[Figure]:
     """Accuracy by iteration, one chart for each benchmark."""
-    names = list(dict.fromkeys(name for summary in story.evaluations.values() for name in summary))
-    return [_accuracy(story, name) for name in names]
+    names = list(dict.fromkeys(name for summary in run_data.evaluations.values() for name in summary))
+    return [_accuracy(run_data, name) for name in names]
 
 
-def label_figures(story: Story) -> list[Figure]:
+def label_figures(run_data: RunData) -> list[Figure]:
     """Silver accuracy, difficulty, diversity and calibration of the questions, by iteration."""
     made = [
-        _silver(story),
-        _difficulty(story),
-        _diversity(story),
-        _confidence(story),
-        _calibration(story),
+        _silver(run_data),
+        _difficulty(run_data),
+        _diversity(run_data),
+        _confidence(run_data),
+        _calibration(run_data),
     ]
     return [figure for figure in made if figure is not None]
 
 
-def health_figures(story: Story) -> list[Figure]:
+def health_figures(run_data: RunData) -> list[Figure]:
     """One small chart for each figure of `health/metrics.jsonl`, whatever there are, with its limits."""
-    rows = {row["iteration"]: row for row in story.metrics if row.get("phase") == "health"}
-    limits = (story.config.get("health") or {}).get("limits") or {}
+    rows = {row["iteration"]: row for row in run_data.metrics if row.get("phase") == "health"}
+    limits = (run_data.config.get("health") or {}).get("limits") or {}
     names = dict.fromkeys(key for row in rows.values() for key in row if key not in ("iteration", "phase"))
     made = [
         _health(name, {i: found for i, row in rows.items() if (found := _measured(row.get(name)))}, limits)
@@ -71,17 +71,17 @@ def health_figures(story: Story) -> list[Figure]:
     return [figure for figure in made if figure is not None]
 
 
-def training_figures(story: Story) -> list[Figure]:
+def training_figures(run_data: RunData) -> list[Figure]:
     """One chart for each training metric, with a line for each phase."""
     return [
-        _training(story, key, title)
+        _training(run_data, key, title)
         for key, title in TRAINING.items()
-        if any(finite(row.get(key)) is not None for row in _trained(story))
+        if any(finite(row.get(key)) is not None for row in _trained(run_data))
     ]
 
 
-def _accuracy(story: Story, name: str) -> Figure:
-    measured = {i: summary[name] for i, summary in sorted(story.evaluations.items()) if name in summary}
+def _accuracy(run_data: RunData, name: str) -> Figure:
+    measured = {i: summary[name] for i, summary in sorted(run_data.evaluations.items()) if name in summary}
     votes = {i: majority(figures) for i, figures in measured.items()}
     series = {
         "one greedy answer": {i: figures.get("accuracy") for i, figures in measured.items()},
@@ -102,8 +102,8 @@ def _accuracy(story: Story, name: str) -> Figure:
     )
 
 
-def _silver(story: Story) -> Figure | None:
-    known = {i: c["silver_accuracy"] for i, c in story.curations.items() if c.get("silver_accuracy")}
+def _silver(run_data: RunData) -> Figure | None:
+    known = {i: c["silver_accuracy"] for i, c in run_data.curations.items() if c.get("silver_accuracy")}
     if not known:
         return None
     labels = {"kept": "kept for training", "rejected": "rejected"}
@@ -121,10 +121,10 @@ def _silver(story: Story) -> Figure | None:
     )
 
 
-def _difficulty(story: Story) -> Figure | None:
+def _difficulty(run_data: RunData) -> Figure | None:
     asked = {
         i: [r["confidence"] for r in rows if r.get("samples") and r["reject_reason"] != "asked before"]
-        for i, rows in story.candidates.items()
+        for i, rows in run_data.candidates.items()
     }
     known = {i: np.quantile(values, [0.25, 0.5, 0.75]).tolist() for i, values in asked.items() if values}
     if not known:
@@ -141,10 +141,10 @@ def _difficulty(story: Story) -> Figure | None:
     )
 
 
-def _diversity(story: Story) -> Figure | None:
+def _diversity(run_data: RunData) -> Figure | None:
     known = {
         i: (c["distinct"], c["valid"])
-        for i, c in story.curations.items()
+        for i, c in run_data.curations.items()
         if finite(c.get("distinct")) is not None and c.get("valid")
     }
     if not known:
@@ -206,8 +206,8 @@ def _measured(value: Any) -> dict[str, float] | None:
     return None if number is None else {"low": number, "value": number, "high": number}
 
 
-def _calibration(story: Story) -> Figure | None:
-    known = {i: c["calibration"] for i, c in story.curations.items() if c.get("calibration")}
+def _calibration(run_data: RunData) -> Figure | None:
+    known = {i: c["calibration"] for i, c in run_data.curations.items() if c.get("calibration")}
     if not known:
         return None
     data: list[dict[str, Any]] = [
@@ -237,9 +237,9 @@ def _calibration(story: Story) -> Figure | None:
     )
 
 
-def _confidence(story: Story) -> Figure | None:
+def _confidence(run_data: RunData) -> Figure | None:
     known = {
-        i: c["confidence_histogram"] for i, c in story.curations.items() if c.get("confidence_histogram")
+        i: c["confidence_histogram"] for i, c in run_data.curations.items() if c.get("confidence_histogram")
     }
     if not known:
         return None
@@ -262,9 +262,9 @@ def _confidence(story: Story) -> Figure | None:
     )
 
 
-def _training(story: Story, key: str, title: str) -> Figure:
+def _training(run_data: RunData, key: str, title: str) -> Figure:
     data, rows = [], []
-    known = [row for row in _trained(story) if finite(row.get(key)) is not None]
+    known = [row for row in _trained(run_data) if finite(row.get(key)) is not None]
     phases = list(dict.fromkeys(str(row["phase"]) for row in known))
     for color, phase in zip(itertools.cycle(COLORS), phases, strict=False):
         label, steps = phase.capitalize(), [row for row in known if row["phase"] == phase]
@@ -287,9 +287,9 @@ def _training(story: Story, key: str, title: str) -> Figure:
     )
 
 
-def _trained(story: Story) -> list[dict[str, Any]]:
+def _trained(run_data: RunData) -> list[dict[str, Any]]:
     """The rows of optimizer steps, of whatever roles."""
-    return [row for row in story.metrics if "reward" in row and "step" in row]
+    return [row for row in run_data.metrics if "reward" in row and "step" in row]
 
 
 def _with_interval(

@@ -12,7 +12,7 @@ from visplay.evaluation.sample_logs import find_side
 from visplay.report.comparison import write_comparison
 from visplay.report.figures import accuracy_figures, health_figures, label_figures, training_figures
 from visplay.report.pictures import SIDE, LoadImage, thumbnails
-from visplay.report.reading import Story, read_story
+from visplay.report.reading import RunData, read_run_data
 from visplay.report.samples import ANSWERING, CURATION, TRAINING, browsable, choices
 from visplay.report.template import page
 from visplay.storage import write_text
@@ -82,18 +82,18 @@ def render_run(
         RunError: the folder is not a run's.
         CorruptArtifact: a file in it cannot be read.
     """
-    story = read_story(run_folder)
-    shown = browsable(story)
+    run_data = read_run_data(run_folder)
+    shown = browsable(run_data)
     pictures = thumbnails(
-        shown.pictures, load_image or _own_images(story, run_folder),
+        shown.pictures, load_image or _own_images(run_data, run_folder),
         made={} if thumbnails_made is None else thumbnails_made,
     )  # fmt: skip
     place = {key: i for i, key in enumerate(shown.pictures)}
     figures = {
-        "accuracy": accuracy_figures(story),
-        "labels": label_figures(story),
-        "health": health_figures(story),
-        "training": training_figures(story),
+        "accuracy": accuracy_figures(run_data),
+        "labels": label_figures(run_data),
+        "health": health_figures(run_data),
+        "training": training_figures(run_data),
     }
     return page(
         "page.html",
@@ -101,15 +101,15 @@ def render_run(
         live=version is not None,
         version=version,
         compared=compared,
-        story=story,
-        facts=_facts(story),
-        headlines=wording.headlines(story.evaluations),
+        run_data=run_data,
+        facts=_facts(run_data),
+        headlines=wording.headlines(run_data.evaluations),
         figures=figures,
         specs={f"{part}-{i}": f.spec for part, some in figures.items() for i, f in enumerate(some)},
         rollouts={
             "questions": [question | {"picture": place[question["picture"]]} for question in shown.questions],
             "pictures": [
-                {"key": key, "source": story.sources.get(key, ""), "data": pictures.get(key)}
+                {"key": key, "source": run_data.sources.get(key, ""), "data": pictures.get(key)}
                 for key in shown.pictures
             ],
         },
@@ -121,7 +121,7 @@ def render_run(
             "questions": len(shown.questions), "pictures": len(shown.pictures),
             "left_out": len(shown.pictures) - len(pictures),
         },
-        reasons=sorted({r for c in story.curations.values() for r in c.get("rejects") or {}}),
+        reasons=sorted({r for c in run_data.curations.values() for r in c.get("rejects") or {}}),
     )  # fmt: skip
 
 
@@ -135,8 +135,8 @@ def _measured_in_full(run_folder: Path) -> Path | None:
     return max(found, default=(0, None))[1]
 
 
-def _own_images(story: Story, run_folder: Path) -> LoadImage | None:
-    images = story.config.get("images") or {}
+def _own_images(run_data: RunData, run_folder: Path) -> LoadImage | None:
+    images = run_data.config.get("images") or {}
     manifest = run_folder / "manifest.parquet"
     if not images.get("source") or not manifest.is_file():
         return None
@@ -147,20 +147,20 @@ def _own_images(story: Story, run_folder: Path) -> LoadImage | None:
     return partial(opened.load, at_least=SIDE)
 
 
-def _facts(story: Story) -> dict[str, str]:
+def _facts(run_data: RunData) -> dict[str, str]:
     """What a reader must know about a run, in the order of its telling; what is not said is left out."""
-    rewards, images = story.config.get("rewards") or {}, story.config.get("images") or {}
+    rewards, images = run_data.config.get("rewards") or {}, run_data.config.get("images") or {}
     known = {
-        "model": _model_path(story),
-        "adapters": story.config.get("adapters"),
+        "model": _model_path(run_data),
+        "adapters": run_data.config.get("adapters"),
         "rewards": rewards.get("preset"),
-        "control": story.config.get("control") if story.config.get("control") != "none" else None,
+        "control": run_data.config.get("control") if run_data.config.get("control") != "none" else None,
         "pictures": images.get("source")
-        and f"{wording.quantity(len(story.sources))} from {images['source']}",
-        "seed": story.config.get("seed"),
+        and f"{wording.quantity(len(run_data.sources))} from {images['source']}",
+        "seed": run_data.config.get("seed"),
     }
     return {name: str(value) for name, value in known.items() if value is not None}
 
 
-def _model_path(story: Story) -> Any:
-    return (story.config.get("model") or {}).get("path")
+def _model_path(run_data: RunData) -> Any:
+    return (run_data.config.get("model") or {}).get("path")

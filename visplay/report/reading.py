@@ -37,7 +37,7 @@ class Underway:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
+class RunData:
     """A run as it can be told so far.
 
     Attributes:
@@ -84,7 +84,7 @@ class Story:
         return any(figures.get("answerable") is not None for figures in self.curations.values())
 
 
-def read_story(folder: Path) -> Story:
+def read_run_data(folder: Path) -> RunData:
     """Read what a run has left so far.
 
     Raises:
@@ -98,7 +98,7 @@ def read_story(folder: Path) -> Story:
         config = yaml.safe_load(text) or {}
         manifest = _rows(folder / "manifest.parquet", columns=["key", "source"])
         underway = list(_underway(folder, config, pictures=len(manifest)))
-        return Story(
+        return RunData(
             name=folder.resolve().name,
             config=config,
             config_text=text,
@@ -128,11 +128,11 @@ def _underway(folder: Path, config: dict[str, Any], *, pictures: int) -> Iterato
         if (scratch.parents[1] / phase).exists():
             continue  # finished, and not yet noted in the journal
         settings = config.get(phase) or {}
-        steps = _pieces(scratch, "step-*.json")
+        steps = _parts(scratch, "step-*.json")
         records = [row for step in steps for row in step["records"]]
         planned, done = settings.get("steps"), len(steps) or None
         if phase == "curation":
-            rows = [row for piece in _pieces(scratch, "pictures-*.json") for row in piece]
+            rows = [row for part in _parts(scratch, "pictures-*.json") for row in part]
             records = [row | {"kept": not row["reject_reason"]} for row in rows]
             planned = min(settings.get("images") or pictures, pictures)
             done = len({row["image_key"] for row in rows}) or None
@@ -151,10 +151,10 @@ def _phase_rows(
     return rows
 
 
-def _pieces(folder: Path, pattern: str) -> list[Any]:
-    """What the numbered pieces hold, in their order; a damaged one is left out: the run does it again."""
+def _parts(folder: Path, pattern: str) -> list[Any]:
+    """What the numbered checkpoint parts hold, in order; a damaged one is left out: the run does it again."""
     numbered = sorted(folder.glob(pattern), key=lambda path: int(path.stem.split("-")[-1]))
-    return [piece for path in numbered if (piece := read_part(path)) is not None]
+    return [part for path in numbered if (part := read_part(path)) is not None]
 
 
 def _json(path: Path) -> Any:

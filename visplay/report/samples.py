@@ -11,7 +11,7 @@ from typing import Any
 
 from visplay.evaluation.wording import finite
 from visplay.loop.rows import same_answer
-from visplay.report.reading import Story
+from visplay.report.reading import RunData
 
 MOST_ROLLOUTS = 20_000  # questions and attempts in a page
 MOST_TEXT = 24_000_000  # characters of all texts in a page
@@ -55,12 +55,14 @@ class _Found:
         return "kept" if self.row["kept"] else self.row.get("reject_reason") or "rejected"
 
 
-def browsable(story: Story, *, most_rollouts: int = MOST_ROLLOUTS, most_text: int = MOST_TEXT) -> Browsable:
+def browsable(
+    run_data: RunData, *, most_rollouts: int = MOST_ROLLOUTS, most_text: int = MOST_TEXT
+) -> Browsable:
     """Draw questions in turn from every iteration, phase and outcome, until all are in or there is no room.
 
     So rare rejects are there to look at even where not all fit; then the shares among them mean nothing.
     """
-    found = _found(story)
+    found = _found(run_data)
     buckets: dict[tuple[int, str, str], list[_Found]] = defaultdict(list)
     # Hashes order pictures at random, and the same in every bucket: pictures meet again.
     for one in sorted(found, key=lambda one: str(one.row["image_key"])):
@@ -68,7 +70,7 @@ def browsable(story: Story, *, most_rollouts: int = MOST_ROLLOUTS, most_text: in
     chosen = list(_within_budget([iter(b) for b in buckets.values()], rollouts=most_rollouts, text=most_text))
     chosen.sort(key=lambda one: (str(one.row["image_key"]), one.iteration, one.phase != TRAINING))
     known = {
-        i for i, figures in story.curations.items() if figures.get("answerable") is not None
+        i for i, figures in run_data.curations.items() if figures.get("answerable") is not None
     }  # iterations whose truth was looked up
     verdicts: dict[tuple[Any, Any], str] = {}
     return Browsable(
@@ -90,10 +92,10 @@ def choices(questions: list[Row]) -> dict[str, list[str]]:
     }
 
 
-def _found(story: Story) -> list[_Found]:
+def _found(run_data: RunData) -> list[_Found]:
     found = [
         _Found(iteration=i, phase=phase, row=row)
-        for phase, rows_of in ((TRAINING, story.asked), (CURATION, story.candidates))
+        for phase, rows_of in ((TRAINING, run_data.asked), (CURATION, run_data.candidates))
         for i, rows in rows_of.items()
         for row in rows
     ]
@@ -101,7 +103,7 @@ def _found(story: Story) -> list[_Found]:
     for one in found:
         if one.outcome == "kept":
             kept[one.row["image_key"], one.row["question"]].append(one)
-    for i, rows in story.answers.items():
+    for i, rows in run_data.answers.items():
         for row in rows:
             asked = kept[row["image_key"], row["question"]]
             mine = next((one for one in reversed(asked) if one.iteration <= i), None)  # earlier: a replay

@@ -1,4 +1,4 @@
-"""`visplay doctor`: what it finds here, and that each finding that is not good comes with a mend."""
+"""`visplay doctor`: what it finds here, and that each finding that is not good comes with a fix."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def config(images: Path, model: str = "pocket") -> Config:
 def test_this_environment_is_as_visplay_asks_for() -> None:
     findings = list(examine())
     assert [str(f) for f in findings if f.verdict == "bad"] == []
-    assert all(bool(f.mend) == (f.verdict != "good") for f in findings)
+    assert all(bool(f.fix) == (f.verdict != "good") for f in findings)
     whole = "\n".join(map(str, findings))
     for name in (
         "transformers 5.",
@@ -32,7 +32,7 @@ def test_this_environment_is_as_visplay_asks_for() -> None:
 def test_what_a_configuration_lacks_is_bad_and_nothing_is_started(tmp_path: Path) -> None:
     findings = list(examine(config(tmp_path / "nowhere", model=str(tmp_path))))
     bad = [f for f in findings if f.verdict == "bad"]
-    assert ["images.source" in f.mend or "model.path" in f.mend for f in bad] == [True, True]
+    assert ["images.source" in f.fix or "model.path" in f.fix for f in bad] == [True, True]
     assert not any("canaries" in f.what for f in findings)
 
 

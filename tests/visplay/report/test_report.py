@@ -23,7 +23,7 @@ from visplay.errors import CorruptArtifact, RunError
 from visplay.evaluation.wording import difference, estimate, headlines, points, quantity
 from visplay.report import write_report
 from visplay.report.figures import health_figures, label_figures
-from visplay.report.reading import read_story
+from visplay.report.reading import read_run_data
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def test_health_figures_are_drawn_whatever_they_are_called(run: Path) -> None:
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     config = run / "config.yaml"
     config.write_text(config.read_text() + "health: {limits: {min_valid: 0.5, max_brand_new: 5}}\n")
-    valid, brand_new, judged = health_figures(read_story(run))
+    valid, brand_new, judged = health_figures(read_run_data(run))
     assert (valid.title, valid.note) == ("valid", "Limit: at least 0.5.")
     assert [(d["x"], d["y"]) for d in valid.spec["data"]] == [
         (["1", "2"], [0.9, 0.9]),
@@ -208,5 +208,5 @@ def test_difficulty_is_the_middle_of_the_votes(run: Path) -> None:
     rows = [candidate("a" * 64, f"q{c}", confidence=c) for c in (0.2, 0.4, 0.6, 0.8, 1.0)]
     rows.append(candidate("a" * 64, "again", confidence=0.0, reject_reason="asked before", kept=False))
     write_rows(run / "iteration-1/curation/candidates.parquet", rows)
-    difficulty = next(f for f in label_figures(read_story(run)) if f.title.startswith("How difficult"))
+    difficulty = next(f for f in label_figures(read_run_data(run)) if f.title.startswith("How difficult"))
     assert [cell.replace("\u00a0", " ") for cell in difficulty.rows[0]] == ["1", "40.0 %", "60.0 %", "80.0 %"]

@@ -16,7 +16,7 @@ from tests.visplay.report.small_run import (
     write_unfinished,
 )
 from visplay.report.pictures import thumbnails
-from visplay.report.reading import read_story
+from visplay.report.reading import read_run_data
 from visplay.report.samples import ballots, browsable, votes
 
 
@@ -93,11 +93,11 @@ def test_rare_outcomes_are_shown_where_not_all_fit(run: Path) -> None:
     rows[700] |= {"kept": False, "reject_reason": "asked before"}
     write_rows(run / "iteration-1/curation/candidates.parquet", rows)
     (run / "iteration-1/reasoner/rollouts.parquet").unlink()
-    assert browsable(read_story(run)).rollouts == 900
-    shown = browsable(read_story(run), most_rollouts=100)
+    assert browsable(read_run_data(run)).rollouts == 900
+    shown = browsable(read_run_data(run), most_rollouts=100)
     assert (shown.rollouts, shown.all_rollouts, len(shown.questions)) == (100, 900, 100)
     assert "asked before" in {question["outcome"] for question in shown.questions}
-    few = browsable(read_story(run), most_text=280)  # each "question 123", "2" and "3": 14 at most
+    few = browsable(read_run_data(run), most_text=280)  # each "question 123", "2" and "3": 14 at most
     assert 20 <= len(few.questions) <= 23
 
 
