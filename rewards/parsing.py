@@ -87,7 +87,7 @@ def parse_question(
     for tag, content in zip(_TAGS, contents, strict=True):
         if not content or (tag == "question" and not any(character.isalnum() for character in content)):
             return ParseFailure(reason=f"empty_{tag}")
-    kind = {_type_key(allowed): allowed for allowed in types}.get(_type_key(contents[0]))
+    kind = {type_key(allowed): allowed for allowed in types}.get(type_key(contents[0]))
     if kind is None:
         return ParseFailure(reason="unknown_type")
     if any(token in content for token in control_tokens for content in contents):
@@ -95,7 +95,8 @@ def parse_question(
     return Question(type=kind, question=contents[1], answer=contents[2], options=inline_options(contents[1]))
 
 
-def _type_key(text: str) -> str:
+def type_key(text: str) -> str:
+    """What types are compared by: their words, without case, separators and `question`."""
     words = re.findall(r"[^\W_]+", text.casefold())
     return "".join(word for word in words if word not in _FILLING) or text.casefold().strip()
 

@@ -5,18 +5,36 @@ Defaults are the values of arXiv 2511.15661 and, where the paper leaves one open
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 import rewards
+from rewards.parsing import type_key
 from visplay.config.names import named
 
 
-class Section(BaseModel):
+class Strict(BaseModel):
+    """Numbers are numbers: no truth values, nothing infinite."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        kind = cls.model_fields[info.field_name].annotation if info.field_name in cls.model_fields else Any
+        kinds = get_args(kind) or (kind,)
+        values = value.values() if isinstance(value, dict) else (value,)
+        if bool not in kinds and {int, float} & set(kinds) and any(isinstance(v, bool) for v in values):
+            off = " (null switches it off)" if type(None) in kinds else ""
+            raise ValueError(f"must be a number{off}; off, no, on and yes are truth values in YAML")
+        return value
+
+
+class Section(Strict):
     """A part of the configuration; unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid")
 
 
 class Model(Section):
@@ -83,8 +101,13 @@ class Engine(Section):
 class Images(Section):
     """The unlabelled pictures."""
 
-    source: Path = Field(description="A folder of pictures, a parquet file or a datasets folder.")
+    source: Path = Field(
+        description="A folder of pictures or of parquet, a parquet file or a datasets folder."
+    )
     column: str = Field("image", description="The image column of a parquet file or dataset.")
+    lists: Literal["first", "refuse"] = Field(
+        "first", description="Of a list in that column: take the first picture, or skip the row."
+    )
     limit: int | None = Field(None, ge=1, description="Use the first so many pictures only.")
     oracle: str | None = Field(
         None,
@@ -142,6 +165,14 @@ class QuestionerPhase(Phase):
         description="Question types the Questioner may choose from.",
     )
     max_tokens: int = Field(1024, ge=1, description="Length limit of a question with its tags, in tokens.")
+
+    @field_validator("types")
+    @classmethod
+    def _told_apart(cls, types: list[str]) -> list[str]:
+        keys = [type_key(name) for name in types]
+        if len(set(keys)) < len(keys) or not all(keys):
+            raise ValueError("each type must be named once; case, hyphens and spaces do not tell types apart")
+        return types
 
 
 class Curation(Section):
@@ -266,10 +297,10 @@ class Checkpoints(Section):
     )
 
 
-class Rewards(BaseModel):
+class Rewards(Strict):
     """A preset and the values that differ from it, e.g. `rewards.samples=5`."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow")
     preset: str = Field("paper", description="paper, official, rzero or soft.")
     questioner_terms: dict[str, float] = Field({}, description="Own rewards, `module:function: weight`.")
     reasoner_terms: dict[str, float] = Field({}, description="The same for the Reasoner.")

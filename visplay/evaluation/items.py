@@ -11,8 +11,9 @@ from PIL import Image
 
 from rewards.answers.choices import inline_options
 from rewards.answers.equivalence import answer_form
+from visplay.data.rows import Row
 from visplay.errors import BenchmarkError
-from visplay.evaluation.sources import Row, Rows, is_empty
+from visplay.evaluation.sources import Rows, is_empty
 from visplay.evaluation.spec import GoldOption, Rule, Spec, fill
 
 LONGEST_LIST = 20_000  # characters of a list written as a string
@@ -96,7 +97,7 @@ def read_item(spec: Spec, rows: Rows, number: int) -> Item:
     pictures = [row.get(column) for column in spec.images]
     return Item(
         key=fill(spec.key, row) or str(number),
-        images=lambda: tuple(image for cell in pictures if (image := rows.picture(cell)) is not None),
+        images=lambda: tuple(image for cell in pictures for image in rows.pictures(cell)),
         question=question,
         gold=_gold(spec, row, answer=answer, options=options or inside),
         kind=groups.get(spec.kind, ""),
