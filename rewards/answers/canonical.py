@@ -9,7 +9,7 @@ from functools import lru_cache
 from rewards.answers.choices import bare_letter, lettered, unlabelled
 from rewards.answers.cleaning import UNIT_MARK, marked, plain
 from rewards.answers.form import Form, number_form, same
-from rewards.answers.notations import code, notation
+from rewards.answers.notations import code, moment, notation
 from rewards.answers.numerals import parse_ordinal
 from rewards.answers.quantities import Quantity, parse_quantity
 from rewards.answers.units import Unit, counted, known_unit
@@ -122,13 +122,15 @@ def _typed(text: str, *, alone: bool, nested: bool = False) -> Form:
     if alone and (letter := bare_letter(clean)):
         return Form(kind="letter", key=letter, latex=clean, name=letter)
     if alone and not nested and (label := lettered(clean)) and not label[2]:
-        said = _typed(plain(label[1]), alone=False)
-        key = f"{label[0]} {said.kind}:{said.key}"
-        return Form(kind="letter", key=key, name=label[0], items=(said,), latex=label[1])
+        text_form = _typed(plain(label[1]), alone=False)
+        key = f"{label[0]} {text_form.kind}:{text_form.key}"
+        return Form(kind="letter", key=key, name=label[0], items=(text_form,), latex=label[1])
     folded = clean.casefold()
     if answer := yes_or_no(folded):
         return Form(kind="yes_no", key=answer)
     name, value_text = _named(clean)
+    if said := moment(value_text):
+        return said
     if (found := parse_quantity(value_text)) or (found := _said_twice(value_text)):
         return number_form(found, name=name)
     if (place := parse_ordinal(folded)) is not None:

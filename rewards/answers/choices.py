@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 
 _LETTER = re.compile(
     r"(?:(?:option|choice|answer)\s+)?[(<\[]?\s*([A-Za-z])\s*[)>\]]?[.):]?"
@@ -18,10 +19,11 @@ _NAMED = re.compile(
     r"[^\W\d_a-z][^\W\d_]|[a-z]*(?:us|um|a|ae|i|is|ns|ile|[aei]x|ster|iger)\b(?!\s+[a-z])|[a-z]{9,}\b|\d{4}$"
 )
 _LABEL = re.compile(
-    r"(?P<strong>^|[\n,;:?\uff1a\uff0c\uff1b])?(?:(?<=[\s,;:?\uff1a\uff0c\uff1b])|(?<![^\s]))[^\S\n]*"
+    r"(?P<strong>^|[\n,;:?\uff1a\uff0c\uff1b])?(?:(?<=[\s,;:?\uff1a\uff0c\uff1b])|(?<![^\s]))[^\S\n]{0,3}"
     r"(?P<opener>[(\[]?)(?P<letter>[A-Za-z])(?P<closer>[.:)\]\uff0e\uff1a\uff09\u3001])\s*(?=\S)",
     re.MULTILINE,
 )
+_LONGEST, _MAX_LABELS = 8_000, 200  # characters of a question, labels in it
 _TRAILING = re.compile(r"[\s,;]*(?:\b(?:or|and))?[\s,;]*$")
 
 
@@ -57,7 +59,7 @@ def inline_options(question: str) -> tuple[str, ...]:
     Returns:
         An empty tuple where there are not at least two.
     """
-    labels = list(_LABEL.finditer(question[:20_000]))
+    labels = list(islice(_LABEL.finditer(question[:_LONGEST]), _MAX_LABELS))
     best: list[re.Match[str]] = []
     for start in [place for place, label in enumerate(labels) if label["letter"] in "Aa"][::-1]:
         if not labels[start]["opener"] and labels[start]["letter"] == "a" and labels[start]["closer"] != ")":

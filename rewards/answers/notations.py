@@ -35,6 +35,7 @@ _RELATION = re.compile(r"<=|>=|!=|[=<>≤≥≠≈]|\\(?:leq?|geq?|lt|gt|neq?|ap
 _NO_VARIABLE = re.compile(
     r"\\(?:frac|sqrt|cdot|times|div|pi)(?![a-z])|[^A-Za-z\\]|\bsqrt\b|\bpi\b|(?<=\d)x(?=\d)"
 )
+_FRACTION = re.compile(r"\\frac\s*\{\s*(-?\d+)\s*\}\s*\{\s*(\d+)\s*\}")
 _PHONE = re.compile(r"\+?[\d(][\d\s().-]{5,}\d")
 _LEADING_ZERO = re.compile(r"(?<![\d.,])0\d")
 _TOKEN = re.compile(r"[\w./:#-]+")
@@ -44,14 +45,17 @@ _JOINTS = re.compile(r"(?<=\w)[-./:](?=\w)")
 _SEQUENCE = re.compile(r"[A-Z](?:\s*-\s*[A-Z]){2,}|[A-Z]{1,4}-\d+[A-Z]?")
 
 
+def moment(clean: str) -> Form | None:
+    """The form of a time of day or a date; None for all else."""
+    folded = clean.casefold()
+    return _clock(folded) or _date(folded)
+
+
 def notation(clean: str) -> Form | None:
     """The form of a text that writes something down in digits that is no number; None for all else."""
     if not any(character.isdigit() for character in clean):
-        return _clock(clean.casefold()) or _date(clean.casefold()) or _named_range(clean)
-    folded = clean.casefold()
-    return (
-        _clock(folded) or _date(folded) or _equation(clean) or _range(clean) or _size(clean) or _ratio(clean)
-    )
+        return _named_range(clean)
+    return _equation(clean) or _range(clean) or _size(clean) or _ratio(clean)
 
 
 def code(clean: str) -> Form | None:
@@ -153,8 +157,10 @@ def _equation(clean: str) -> Form | None:
 
 
 def _side(text: str) -> Form:
-    quantity = parse_quantity(text)
-    return number_form(quantity) if quantity else _written("text", "".join(text.split()))
+    """One side of an equation as it is written: 2/2 is not 1/1 there."""
+    written = "".join(_FRACTION.sub(r"\1/\2", text).split())
+    quantity = parse_quantity(text) if "/" not in written else None
+    return number_form(quantity) if quantity else _written("text", written)
 
 
 def _range(clean: str) -> Form | None:

@@ -13,6 +13,8 @@ _MAX_EXPONENT = 300
 _MIN_ROUNDING_DECIMALS = 3
 _NO_UNITS = "and or of to by x plus minus than out per vs in on at for not times from with is"
 _STOPWORDS = frozenset(_NO_UNITS.split())
+_COMMON_UNITS = "cm mm km dm nm kg mg ml cl dl ms ft in lb yd mi oz hr px ha mb gb kb"
+_COMMON = frozenset(_COMMON_UNITS.split())
 _ABOUT = re.compile(
     r"(?:about|approximately|approx\.?|around|roughly|exactly|≈|~|\\approx)\s*", re.IGNORECASE
 )
@@ -230,7 +232,9 @@ def _unit(tail: str) -> Unit | None:
     attached = not tail[0].isspace()
     if unit := known_unit(tail):
         name = tail.strip()
-        return replace(unit, strict=attached and len(name) == 1 and name.isascii() and name.isupper())
+        label = name.isascii() and name.isupper() and len(name) == 1
+        product = name.islower() and len(name) == 2 and name not in _COMMON  # 5cd, 2mh
+        return replace(unit, strict=attached and (label or product))
     name = "-".join(tail.strip().strip(".").casefold().replace("{", "").replace("}", "").split())
     # `3个` needs no space; `3D` and `2π` are no number of things
     stands_apart = not attached or tail[0] == "-" or unicodedata.category(tail[0]) == "Lo"

@@ -125,8 +125,8 @@ class Unit:
     Attributes:
         readings: (dimension, factor to that dimension's base units) of each thing that the symbol may mean:
             `C` is Celsius or coulomb. A thing that is counted, `dogs`, is a dimension of its own.
-        strict: a capital that stands right behind the number, `5A`: as often a label as a unit, so that it
-            does not equal the bare number.
+        strict: letters right behind the number that are as often a label or a product of variables as a
+            unit, `5A`, `5cd`: such a quantity does not equal the bare number.
     """
 
     readings: tuple[Reading, ...]

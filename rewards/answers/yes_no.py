@@ -8,7 +8,7 @@ _SAID = {word: "yes" for word in _YES.split()} | {word: "no" for word in _NO.spl
 # What a sentence may go on with: `yes both are equal`, `no they are not`; `no dogs` is a number of dogs.
 _GOES_ON = (
     "it there they he she this that these those the we you i both all each every some most only neither none "
-    "because since as at in on is are was were does do did has have had can could will would not"
+    "and but because since as at in on is are was were does do did has have had can could will would not"
 )
 _YES_GOES_ON = frozenset(_GOES_ON.split()) | {"one", "two", "three", "a", "an", "more", "exactly", "indeed"}
 _NO_GOES_ON = frozenset(_GOES_ON.split())
@@ -39,7 +39,7 @@ def yes_or_no(folded: str) -> str | None:
         after = rest[mark.end() :].strip(" -()")
         other = _FIRST.match(after)
         return None if other and _SAID.get(other[1], said) != said else said
-    following = rest.split()[0].strip(".,;:!")
+    following = rest.split()[0].partition("'")[0].strip(".,;:!")
     allowed = _YES_GOES_ON if said == "yes" else _NO_GOES_ON
     return said if rest[0].isspace() and following in allowed else None
 

@@ -43,8 +43,8 @@ for _tool in (_Loader, _Dumper):
         _tool.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _whole, list("-+0123456789."))
 
 
-def read_yaml(text: str) -> Any:
-    """Plain data of a YAML text.
+def read_yaml(text: str, *, key: str = "") -> Any:
+    """Plain data of a YAML text; `key` is where it stands, for messages.
 
     Raises:
         ValueError: the text is no YAML, or a value is a placeholder (`???`, `${...}`); it names the key.
@@ -53,7 +53,7 @@ def read_yaml(text: str) -> Any:
         data = yaml.load(text, _Loader)
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(str(error)) from error
-    _refuse_placeholders(data, "")
+    _refuse_placeholders(data, key)
     return data
 
 
@@ -74,8 +74,7 @@ def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
         key, equals, text = override.partition("=")
         if not equals or not all(key.split(".")):
             raise ValueError(f"an override must look like key.sub=value, got {override!r}")
-        value = text if " #" in text else read_yaml(text)
-        _refuse_placeholders(value, key)
+        value = text if " #" in text else read_yaml(text, key=key)
         for part in reversed(key.split(".")):
             value = {part: value}
         data = merged(data, value)
