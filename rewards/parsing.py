@@ -17,7 +17,7 @@ _BOX_TOKENS = re.compile(
     r"\\{1,4}(?:boxed|fbox)(?:\s{0,8}\{|\s{0,8}([-+]?\d+(?:[.,]\d+)*%?)|\s{1,8}([A-Za-z])(?![A-Za-z]))|\\.|[{}]",
     re.DOTALL,
 )
-_BLANK = re.compile(r"(?:\\[ ,;:!]|\\$|[\s~${}]|\\q?quad|\\(?:boxed|fbox|text))*")
+_BLANK = re.compile(r"(?:\\[ ,;:!]|\\$|[\s~$]|\\q?quad|\\(?:boxed|fbox|text)\s?\{\s?\})*")
 _ANSWER_TAG = re.compile(r"<answer>\s*(\S.*?)\s*</answer>", re.DOTALL)
 
 
