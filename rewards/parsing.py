@@ -4,11 +4,21 @@ Model text is data: any string gives a result, none raises, and the time taken i
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from rewards.answers.choices import inline_options
+
 _TAGS = ("type", "question", "answer")
-_BOX_TOKENS = re.compile(r"\\boxed\s{0,8}\{|\\.|[{}]", re.DOTALL)
+_TAG = re.compile(r"<\s?(/?)\s?(type|question|answer)\s?>", re.IGNORECASE)
+_THINK = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
+_FILLING = frozenset({"or", "and", "question", "questions", "type"})
+_BOX_TOKENS = re.compile(
+    r"\\{1,4}(?:boxed|fbox)(?:\s{0,8}\{|\s{0,8}([-+]?\d+(?:[.,]\d+)*%?)|\s{1,8}([A-Za-z])(?![A-Za-z]))|\\.|[{}]",
+    re.DOTALL,
+)
+_BLANK = re.compile(r"(?:\\[ ,;:!]|\\$|[\s~$]|\\q?quad|\\(?:boxed|fbox|text)\s?\{\s?\})*")
+_ANSWER_TAG = re.compile(r"<answer>\s*(\S.*?)\s*</answer>", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,11 +29,13 @@ class Question:
         type: one of the configured types, in the configured spelling.
         question: the question's text, stripped.
         answer: the Questioner's own answer; kept for the record, never used as a label.
+        options: texts of the options that stand in the question, A first; empty where there are none.
     """
 
     type: str
     question: str
     answer: str
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,33 +43,40 @@ class ParseFailure:
     """Why a completion holds no valid question; the reason is a metric's name.
 
     Attributes:
-        reason: `missing_<tag>`, `repeated_<tag>`, `wrong_order`, `empty_<tag>` or `unknown_type`.
+        reason: `missing_<tag>`, `repeated_<tag>`, `wrong_order`, `empty_<tag>`, `unknown_type` or
+            `control_token`.
     """
 
     reason: str
 
 
-def parse_question(text: str, *, types: Collection[str]) -> Question | ParseFailure:
+def parse_question(
+    text: str, *, types: Collection[str], control_tokens: Iterable[str] = ()
+) -> Question | ParseFailure:
     """Reads one question, or says why there is none (Eq. 7 of arXiv 2511.15661).
 
     Valid is exactly one `<type>`, one `<question>` and one `<answer>` block, in that order, none empty,
-    with a type among `types`. The paper asks for `<question>` only; the other two are this project's.
-    Text around the blocks is allowed.
+    with a type among `types` and a letter or digit in the question. The paper asks for `<question>` only; the
+    rest is this project's. Text around the blocks is allowed; what stands in a `<think>` block is not read. A
+    tag's case and a space inside it do not matter, nor do a type's case, its separators or the word
+    `question` in it: `Multiple-Choice question` is `multiple choice`.
 
     Args:
         text: a Questioner completion, untrusted.
-        types: the question types that the configuration allows; case is ignored.
+        types: the question types that the configuration allows.
+        control_tokens: texts that the tokenizer reads as something else than text; see `Chat.control_tokens`.
     """
+    text = without_thinking(text)
+    found = list(_TAG.finditer(text))
     spans: list[tuple[int, int, int]] = []
     for tag in _TAGS:
-        opening, closing = f"<{tag}>", f"</{tag}>"
-        opened, closed = text.count(opening), text.count(closing)
+        opened = [match for match in found if match[2].casefold() == tag and not match[1]]
+        closed = [match for match in found if match[2].casefold() == tag and match[1]]
         if not opened or not closed:
             return ParseFailure(reason=f"missing_{tag}")
-        if opened > 1 or closed > 1:
+        if len(opened) > 1 or len(closed) > 1:
             return ParseFailure(reason=f"repeated_{tag}")
-        start = text.index(opening)
-        spans.append((start, start + len(opening), text.index(closing)))
+        spans.append((opened[0].start(), opened[0].end(), closed[0].start()))
     previous_end = 0
     contents: list[str] = []
     for start, content_start, content_end in spans:
@@ -66,34 +85,65 @@ def parse_question(text: str, *, types: Collection[str]) -> Question | ParseFail
         contents.append(text[content_start:content_end].strip())
         previous_end = content_end
     for tag, content in zip(_TAGS, contents, strict=True):
-        if not content:
+        if not content or (tag == "question" and not any(character.isalnum() for character in content)):
             return ParseFailure(reason=f"empty_{tag}")
-    spellings = {allowed.casefold(): allowed for allowed in types}
-    kind = spellings.get(contents[0].casefold())
+    kind = {type_key(allowed): allowed for allowed in types}.get(type_key(contents[0]))
     if kind is None:
         return ParseFailure(reason="unknown_type")
-    return Question(type=kind, question=contents[1], answer=contents[2])
+    if any(token in content for token in control_tokens for content in contents):
+        return ParseFailure(reason="control_token")
+    return Question(type=kind, question=contents[1], answer=contents[2], options=inline_options(contents[1]))
+
+
+def type_key(text: str) -> str:
+    """What types are compared by: their words, without case, separators and `question`."""
+    words = re.findall(r"[^\W_]+", text.casefold())
+    return "".join(word for word in words if word not in _FILLING) or text.casefold().strip()
+
+
+def without_thinking(text: str) -> str:
+    """The text outside `<think>` blocks; one that was cut off is a block to the end of the text.
+
+    Where a block closes that never opened, the template opened it: all before is thinking.
+    """
+    kept: list[str] = []
+    place, inside = 0, False
+    for tag in _THINK.finditer(text):
+        if not tag[1] and not inside:
+            kept.append(text[place : tag.start()])
+        elif tag[1] and not inside:
+            kept.clear()
+        inside, place = not tag[1], tag.end()
+    return "".join(kept if inside else [*kept, text[place:]])
 
 
 def extract_answer(text: str) -> str | None:
-    r"""Returns the content of the last balanced `\boxed{...}`, or None where there is none or it is empty.
+    r"""Returns the content of the last `\boxed{...}` that holds something, or None where there is none.
 
-    Braces are counted and escaped ones (`\{`) skipped, so `\boxed{\frac{1}{2}}` gives `\frac{1}{2}`. A
-    box cut off by the length limit does not count; the last one that closes does.
+    Boxes in `<think>` blocks, closed or cut off, do not count. Braces are counted and escaped ones (`\{`)
+    skipped, so `\boxed{\frac{1}{2}}` gives `\frac{1}{2}`. A box cut off by the length limit does not count;
+    the last one that closes does. `\fbox`, doubled backslashes and a number or letter without braces
+    (`\boxed 5`) are boxes, too; `<answer>` tags in a box are taken off.
     """
-    if "\\boxed" not in text:
+    if "box" not in text:
         return None
+    text = without_thinking(text)
     open_braces: list[tuple[int, bool]] = []
     best_start, best_end = -1, -1
     for token in _BOX_TOKENS.finditer(text):
         symbol = token.group()
-        if symbol == "}":
+        bare = token.lastindex
+        if bare:
+            best_start, best_end = token.span(bare)
+        elif symbol == "}":
             if open_braces:
                 start, is_box = open_braces.pop()
-                if is_box and start > best_start:
+                if is_box and start > best_start and not _BLANK.fullmatch(text, start, token.start()):
                     best_start, best_end = start, token.start()
+        elif symbol.endswith("{") and "box" in symbol:
+            open_braces.append((token.end(), True))
         elif symbol == "{":
             open_braces.append((token.end(), False))
-        elif symbol.startswith("\\boxed"):
-            open_braces.append((token.end(), True))
-    return text[best_start:best_end].strip() or None if best_start >= 0 else None
+    answer = text[best_start:best_end].strip() if best_start >= 0 else ""
+    tagged = _ANSWER_TAG.fullmatch(answer)
+    return (tagged[1] if tagged else answer) or None

@@ -12,7 +12,13 @@ _CHOICES = {
     "reasoner": ("vote", "soft"),
 }
 _TINY = 1e-9
+_ANY = (-math.inf, math.inf)
 _RANGES = {
+    "entropy_target": _ANY,
+    "invalid_reward": _ANY,
+    "floor": _ANY,
+    "accuracy_weight": _ANY,
+    "format_weight": _ANY,
     "entropy_width": (_TINY, math.inf),
     "redundancy_weight": (0.0, math.inf),
     "redundancy_threshold": (_TINY, math.inf),
@@ -28,6 +34,9 @@ _RANGES = {
     "groundedness_fraction": (0.0, 1.0),
     "groundedness_limit": (0.0, 1.0),
 }
+
+
+_WHOLE = ("samples", "curation_samples", "memory_size")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +108,12 @@ class Preset:
                 )
         for key, (low, high) in _RANGES.items():
             value = getattr(self, key)
-            if value is not None and not low <= value <= high:
+            if value is None and key in ("groundedness_limit", "floor"):
+                continue
+            whole = key in _WHOLE
+            if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+                raise ValueError(f"rewards.{key} must be a {'whole ' if whole else ''}number, got {value!r}")
+            if not low <= value <= high or not math.isfinite(value):
                 raise ValueError(f"rewards.{key} must be in [{low}, {high}], got {value}")
         if self.low > self.high:
             raise ValueError(f"rewards.low must be <= rewards.high, got {self.low} and {self.high}")

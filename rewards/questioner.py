@@ -107,10 +107,13 @@ def _penalties(
         types = [item.type if isinstance(item, Question) else None for group in groups for item in group]
         found["quota"] = [preset.quota_weight * e for e in quota_excess(types, preset.type_quotas)]
     if preset.groundedness_weight and votes is not None and blind is not None:
-        pairs = zip((v for row in votes for v in row), (b for row in blind for b in row), strict=True)
+        asked = (item for group in groups for item in group)
+        ballots = ((vote for row in rows for vote in row) for rows in (votes, blind))
         found["groundedness"] = [
-            preset.groundedness_weight * blind_agreement(seen, unseen) if seen and unseen else 0.0
-            for seen, unseen in pairs
+            preset.groundedness_weight * blind_agreement(seen, unseen, options=item.options)
+            if seen and unseen and isinstance(item, Question)
+            else 0.0
+            for item, seen, unseen in zip(asked, *ballots, strict=True)
         ]
     return {name: _regrouped(values, sizes) for name, values in found.items()}
 

@@ -63,9 +63,13 @@ def reasoner_rewards(
 
 
 def follows_format(text: str) -> bool:
-    r"""Says whether a completion is one `<think>` block, then one `\boxed{...}`, then nothing."""
+    r"""Says whether a completion is one `<think>` block, then one `\boxed{...}`, then nothing.
+
+    Where the template opened the block, the completion begins inside it.
+    """
     stripped = text.strip()
-    if not stripped.startswith("<think>") or stripped.count("<think>") > 1 or stripped.count("</think>") != 1:
+    opened = stripped.count("<think>")
+    if opened > 1 or stripped.count("</think>") != 1 or (opened and not stripped.startswith("<think>")):
         return False
     tail = stripped.partition("</think>")[2].strip()
     answer = extract_answer(tail)

@@ -1,11 +1,12 @@
 """The majority vote: many answers to one question -> a silver answer and its confidence."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from rewards.answers.canonical import Form, canonical, same
-from rewards.answers.equivalence import Judge, Mathematics, compare, equivalent
+from rewards.answers.canonical import canonical
+from rewards.answers.equivalence import Judge, Mathematics, answer_form, compare, equivalent
+from rewards.answers.form import Form, same
 
 Equivalence = Callable[[str, str], bool]
 
@@ -56,11 +57,14 @@ def vote(
         judge: see `equivalent`; asked only about leading forms that differ.
         mathematics: see `equivalent`.
     """
-    labels = tuple(options) if options else ()
     counts = Counter(answers)
+    labels = tuple(options) if options else _said_options(counts)
     groups: dict[tuple[str, str], list[str]] = {}
     for text in counts:
-        if text is None or (form := canonical(text, options=labels)).kind == "empty":
+        if text is None:
+            continue
+        form = answer_form(text, options=labels, mathematics=mathematics)
+        if form.kind == "empty":
             continue
         name = (form.kind, form.key) if equivalence is None else ("", text)
         groups.setdefault(name, []).append(text)
@@ -84,7 +88,10 @@ def vote(
 
     if len(groups) > 1:
         # Texts of one form may still reach the mathematics stage in different spellings: take a fixed one.
-        forms = {name: canonical(min(texts), options=labels) for name, texts in groups.items()}
+        forms = {
+            name: answer_form(min(texts), options=labels, mathematics=mathematics)
+            for name, texts in groups.items()
+        }
         classes = _classes(groups, counts, same_answer)
     sizes = [
         (sum(counts[text] for text in group), min(first[text] for text in group), group) for group in classes
@@ -95,6 +102,23 @@ def vote(
     shares = tuple((_spelling(group, counts), size / samples) for size, _, group in sizes)
     answer, confidence = shares[0] if shares else (None, 0.0)
     return Vote(answer=answer, confidence=confidence, shares=shares, parsed=parsed, samples=samples)
+
+
+def _said_options(texts: Iterable[str | None]) -> tuple[str, ...]:
+    """Options that answers name themselves: where one says `B. blue`, B and blue are one answer.
+
+    None where two of them contradict each other. Options that nobody names are empty.
+    """
+    said: dict[str, dict[str, str]] = {}
+    for text in texts:
+        form = canonical(text) if text is not None else None
+        if form is not None and form.kind == "letter" and form.items:
+            said.setdefault(form.name, {})[f"{form.items[0].kind}:{form.items[0].key}"] = form.latex
+    keys = [key for found in said.values() for key in found]
+    if not said or len(keys) > len(said) or len(set(keys)) < len(keys):
+        return ()
+    letters = (chr(code) for code in range(65, ord(max(said)) + 1))
+    return tuple(next(iter(said.get(letter, {}).values()), "") for letter in letters)
 
 
 def _classes(

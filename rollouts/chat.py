@@ -1,7 +1,10 @@
 """From chat messages to token ids and back: what all engines of one VLM do alike."""
 
 import hashlib
+import re
+import unicodedata
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from PIL import Image
@@ -11,6 +14,7 @@ from rollouts.engine import AdapterVersion, Completion, Prompt, Sampling
 
 # Kept finite for JSON; no temperature below a million makes a token sampled that has this bias.
 BAN = -1e9
+_THINKING = ("<think>", "</think>")  # a prompt may ask for these tags, and they open no turn
 _PLACEHOLDERS = ("image_token_id", "video_token_id", "image_token_index", "video_token_index")
 
 
@@ -52,11 +56,60 @@ class Chat:
             generation = GenerationConfig.from_model_config(config)
         return cls(processor, config=config, generation=generation)
 
+    @cached_property
+    def control_tokens(self) -> frozenset[str]:
+        """Spellings that are read as something else than text: placeholders, ends, roles, any added token."""
+        texts = {token.content for token in self.tokenizer.added_tokens_decoder.values()}
+        for source in (self.processor, self.tokenizer):
+            named = vars(source).items()
+            texts.update(v for k, v in named if isinstance(v, str) and k.endswith(("_token", "_tag")))
+        texts.update(self.tokenizer.all_special_tokens)
+        kept = {text for text in texts if len(text) > 2 and not text.isalnum() and text.strip() == text}
+        return frozenset(kept - {*_THINKING, ""})
+
+    @cached_property
+    def _spelled(self) -> re.Pattern[str]:
+        longest_first = sorted(self.control_tokens, key=lambda token: (-len(token), token))
+        return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+
+    def neutral(self, text: str) -> str:
+        """The text with a space in each control token that it spells: `<|im_end|>` becomes `< |im_end|>`."""
+        if self._spelled.search(unicodedata.normalize("NFKC", text)) and not self._spelled.search(text):
+            text = unicodedata.normalize("NFKC", text)  # some tokenizers fold wide letters before they look
+        while self._spelled.search(text):
+            text = self._spelled.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
+        return text
+
+    def messages(self, prompt: Prompt) -> list[dict[str, Any]]:
+        """The prompt's messages, no text of which spells a control token; what a trainer must render, too."""
+        return [{**message, "content": self._neutral(message["content"])} for message in prompt.messages]
+
+    def _neutral(self, content: Any) -> Any:
+        if isinstance(content, str):
+            return self.neutral(content)
+        blocks: list[dict[str, Any]] = []
+        for block in content:
+            if block["type"] == "text" and blocks and blocks[-1]["type"] == "text":
+                blocks[-1] = {"type": "text", "text": blocks[-1]["text"] + block["text"]}
+            else:
+                blocks.append(block)
+        return [
+            {**block, "text": self.neutral(block["text"])} if block["type"] == "text" else block
+            for block in blocks
+        ]
+
     def text(self, prompt: Prompt) -> str:
-        """The templated prompt, with one placeholder per picture."""
-        messages = list(prompt.messages)
-        rendered = self.processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        """The templated prompt, with one placeholder per picture and no other control token in its texts."""
+        rendered = self.processor.apply_chat_template(
+            self.messages(prompt), add_generation_prompt=True, tokenize=False
+        )
         return str(rendered)
+
+    @cached_property
+    def opening(self) -> str:
+        """`<think>` where the template opens the completion's reasoning itself, else nothing."""
+        asked = ({"role": "user", "content": [{"type": "text", "text": "?"}]},)
+        return "<think>\n" if self.text(Prompt(messages=asked)).rstrip().endswith("<think>") else ""
 
     def ids(self, prompt: Prompt) -> list[int]:
         """[tokens] of the templated prompt as vLLM takes it, with one placeholder per picture to expand."""
@@ -108,7 +161,7 @@ class Chat:
         length = ends[0] + 1 if ends else len(token_ids)
         assert length and len(logprobs) == len(token_ids), (length, len(logprobs), len(token_ids))
         return Completion(
-            text=self.tokenizer.decode(token_ids[:length], skip_special_tokens=True),
+            text=self.opening + self.tokenizer.decode(token_ids[:length], skip_special_tokens=True),
             prompt_ids=tuple(prompt_ids),
             token_ids=tuple(token_ids[:length]),
             logprobs=tuple(logprobs[:length]),

@@ -87,7 +87,7 @@ class Completion:
     """One sampled answer to one prompt.
 
     Attributes:
-        text: decoded completion without special tokens.
+        text: decoded completion without special tokens; where the template opens `<think>`, from there on.
         prompt_ids: [prompt tokens] expanded as the processor expands them (image tokens included).
         token_ids: [tokens] sampled ids; ends with the end token when `finish_reason` is "stop";
             never empty.

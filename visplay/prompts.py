@@ -14,24 +14,42 @@ QUESTIONER_PROMPT = (
     "<type>the type</type><question>the question</question><answer>the answer</answer>"
 )
 REASONER_PROMPT = (
-    "{question}\nLook at the image, think step by step, then put your final answer in \\boxed{{}}."
+    "{question}\nLook at the image, think step by step, then put your final answer{form} in \\boxed{{}}."
 )
+# By question type, what form its answer takes; what type a benchmark's rule is of is in `evaluation.prompts`.
+ANSWER_FORMS = {
+    "multiple choice": "the letter of one option",
+    "numerical": "a number",
+    "yes/no": "yes or no",
+    "short answer": "a few words",
+}
 _MARKER = re.compile(r"<image[ _]?(\d+)>")
 _MARKER_KEPT = re.compile(r"(<image[ _]?\d+>)")
 
 
-def questioner_prompt(image: Image.Image, *, types: Sequence[str], key: str = "") -> Prompt:
-    """Ask the Questioner for one question about `image`, of one of `types`."""
-    return _image_then_text(image, QUESTIONER_PROMPT.format(types=", ".join(types)), key=key)
+def questioner_prompt(
+    image: Image.Image, *, types: Sequence[str], forms: bool = True, key: str = ""
+) -> Prompt:
+    """Ask the Questioner for one question about `image`, of one of `types`.
+
+    `forms` says of each type what form its answer takes.
+    """
+    described = [_described(kind) if forms else kind for kind in types]
+    return _image_then_text(image, QUESTIONER_PROMPT.format(types=", ".join(described)), key=key)
 
 
-def reasoner_prompt(image: Image.Image, question: str, *, key: str = "") -> Prompt:
-    r"""Ask the Reasoner to answer `question` about `image` in \boxed{}."""
-    return _image_then_text(image, REASONER_PROMPT.format(question=question), key=key)
+def reasoner_prompt(image: Image.Image, question: str, *, kind: str = "", key: str = "") -> Prompt:
+    r"""Ask the Reasoner to answer `question` about `image` in \boxed{}, in the form that its type takes."""
+    return _image_then_text(image, _reasoner_text(question, kind), key=key)
 
 
 def benchmark_prompt(
-    images: Sequence[Image.Image], question: str, *, options: Sequence[str] = (), key: str = ""
+    images: Sequence[Image.Image],
+    question: str,
+    *,
+    options: Sequence[str] = (),
+    kind: str = "",
+    key: str = "",
 ) -> Prompt:
     r"""Ask the Reasoner a benchmark's question, in the words it was trained with.
 
@@ -40,9 +58,10 @@ def benchmark_prompt(
         question: may name several pictures as `<image 1>`, `<image 2>`: each stands where it is named first,
             and those that are never named come before the text.
         options: texts of the options, A first, which may name pictures too.
+        kind: the question's type, which says what form the answer takes; empty for any.
         key: see `Prompt`.
     """
-    text = REASONER_PROMPT.format(question=with_options(question, options))
+    text = _reasoner_text(with_options(question, options), kind)
     if len(images) == 1:
         return _image_then_text(images[0], _MARKER.sub("", text).strip(), key=key)
     named = list(dict.fromkeys(int(number) for number in _MARKER.findall(text)))
@@ -66,6 +85,19 @@ def benchmark_prompt(
 def with_options(question: str, options: Sequence[str]) -> str:
     """A question with its options below it, one a line, lettered from A."""
     return "\n".join([question, *(f"{chr(65 + i)}. {option}" for i, option in enumerate(options))])
+
+
+def _reasoner_text(question: str, kind: str) -> str:
+    form = f", {ANSWER_FORMS[kind]}," if kind in ANSWER_FORMS else ""
+    return REASONER_PROMPT.format(question=question, form=form)
+
+
+def _described(kind: str) -> str:
+    """A question type with what its question holds and what form its answer takes."""
+    if kind not in ANSWER_FORMS:
+        return kind
+    options = "with options A, B and so on in the question, " if kind == "multiple choice" else ""
+    return f"{kind} ({options}answered by {ANSWER_FORMS[kind]})"
 
 
 def _image_then_text(image: Image.Image, text: str, *, key: str) -> Prompt:

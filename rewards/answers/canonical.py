@@ -4,93 +4,49 @@ Every decision taken here is written down, with its reason, in `docs/answer-equi
 """
 
 import re
-import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
-from rewards.answers.quantities import Quantity, parse_ordinal, parse_quantity, same_quantity
-
-Kind = Literal["empty", "letter", "yes_no", "number", "ordinal", "time", "list", "math", "text"]
+from rewards.answers.choices import bare_letter, lettered, unlabelled
+from rewards.answers.cleaning import UNIT_MARK, marked, plain
+from rewards.answers.form import Form, number_form, same
+from rewards.answers.notations import code, moment, notation
+from rewards.answers.numerals import parse_ordinal
+from rewards.answers.quantities import Quantity, parse_quantity
+from rewards.answers.units import Unit, counted, known_unit
+from rewards.answers.yes_no import yes_or_no
 
 _LONGEST_TYPED = 200
 _LONGEST_CACHED = 400
 _MAX_ITEMS = 32
 
-_TRANSLATION = {ord(c): "-" for c in "\u2212\u2010\u2011\u2012\u2013\u2014\ufe63"}
-_TRANSLATION |= {ord(c): "'" for c in "\u2018\u2019\u02bc"} | {ord(c): '"' for c in "\u201c\u201d"}
-_TRANSLATION |= {ord("\u2044"): "/", ord("\u066b"): ".", ord("\u066c"): ",", ord("\u3001"): ","}
-_SUPERSCRIPTS = {
-    ord(c): str(d) for d, c in enumerate("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
-}
-_SUPERSCRIPTS |= {0x207B: "-", 0x207A: "+"}
-_SUPERSCRIPT_RUN = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207b\u207a]+")
-_VULGAR = re.compile("([0-9]?)([\u00bc-\u00be\u2150-\u215e])")
-_STYLE = re.compile(
-    r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|boxed|mbox|textrm|operatorname)\s*\{([^{}]*)\}"
+_ASSIGNED = re.compile(
+    r"((?:m?\s*\\angle\s*)?[A-Za-z]+(?:_\{?\w+\}?)?'?|[A-Za-z]+(?: [A-Za-z]+){1,4})\s*=\s*(?=[^=\s])"
 )
-_REWRITES = [
-    (re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\displaystyle"), ""),
-    (re.compile(r"\\[dtc]frac"), r"\\frac"),
-    (re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degree"), "°"),
-    (re.compile(r"\\[!,;: ]|~|\\quad|\\qquad"), " "),
-    (re.compile(r"\\([%$&#])"), r"\1"),
-    (re.compile(r"\*\*|`"), ""),
-]
-_DELIMITERS = [("\\(", "\\)"), ("\\[", "\\]"), ("$$", "$$"), ("$", "$"), ('"', '"'), ("'", "'"), ("*", "*")]
-_PREAMBLE = re.compile(
-    r"(?:so,?\s+|therefore,?\s+)?(?:the\s+)?(?:final\s+|correct\s+)?answer(?:\s+is\s*:?|\s*:)\s*(?=\S)",
-    re.IGNORECASE,
-)
-_ASSIGNED = re.compile(r"[A-Za-z](?:_\{?\w\}?)?\s*=\s*(?=[^=])")
-_LETTER = re.compile(r"(?:(?:option|choice)\s+)?\(?\s*([A-Za-z])\s*\)?[.):]?", re.IGNORECASE)
-_LETTER_AND_TEXT = re.compile(
-    r"(?:(?:[Oo]ption|[Cc]hoice)\s+)?(?:\(([A-Ja-j])\)|([A-J])[.):])\s*(\S.*)", re.DOTALL
-)
-_YES_NO = re.compile(
-    r"(yes|no|true|false)(?:[,.;:!-]+\s+\D.*|[,.;:!]*|\s+(?:it|there|they|he|she|this|that|these|those|the|we|you|i)\b.*)"
-)
-_CLOCK = re.compile(r"(\d{1,2}):([0-5]\d)\s*(am|pm|a\.m\.?|p\.m\.?)?", re.IGNORECASE)
 _MATH_SIGN = re.compile(
     r"\\[a-zA-Z]|[\^=<>≤≥√π\u00d7÷∞*/|+]|[0-9a-zA-Z)]!|\d[a-zA-Z(]|[a-zA-Z0-9)]\s*-\s*[a-zA-Z0-9(]"
 )
+_DANGLING = re.compile(r".*[-+*/^=<>]|[*/^=<>].*", re.DOTALL)
 _LONG_WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}")
+_SEGMENT_NAME = re.compile(r"(?<![\\a-zA-Z])[A-Z]{2,6}(?![a-z])")
 _FUNCTIONS = "sin cos tan cot sec csc arcsin arccos arctan log exp sqrt lim infty infinity and mod"
 _MATH_WORDS = frozenset(_FUNCTIONS.split())
+_RELATION = re.compile(r"[=<>≤≥≠]|\\(?:leq?|geq?|neq?|lt|gt)(?![a-z])")
+_COMMAND = re.compile(r"\\[A-Za-z]+|\b(?:sqrt|pi|sin|cos|tan|log|ln)\b")
+_UNIT_START = re.compile(r"(?<=[\d)}\]π\s])(?=[^\W\d_]|[°%])")
+_SURE_UNIT = re.compile(
+    r"(?:[cmdk]m|kg|ft|[kM]?Hz|[kM]?Pa|[°%μΩ].*|[^\W\d_]{3,}(?:\s+[^\W\d_]{3,})*|.*/.*)(?:\^?\{?-?\d\}?)?"
+)
+_VAGUE_UNIT = re.compile(r"(?:(square|cubic|sq\.?|cu\.?)\s+)?units?(?:\^?\{?([23])\}?)?")
+_LAST_WORD = re.compile(r"\s+(?:(?:square|cubic|sq\.?|cu\.?)\s+)?[^\W\d_]{3,}(?:\^?\{?[23]\}?)?$")
+_POWERS = {"square": "2", "sq": "2", "cubic": "3", "cu": "3"}
 _ARTICLES = re.compile(r"(?:the|a|an)\s+(?=\S)")
+_PLACE = re.compile(
+    r"(?:(?:on|at|to|in|towards?)\s+)?(?:the\s+)?(?:very\s+)?(left|right|top|bottom|middle|center|centre|front|back)"
+    r"(?:[ -]?hand)?(?:\s+(?:side|part|edge))?"
+)
 _PUNCTUATION = re.compile(r"[\s\-_,;:!?.\"'()\[\]{}*]+")
-_EXCLAIMED = re.compile(r"([^\W\d_]{2})!{1,9}$")  # after a word; `5!` and `n!` are factorials
-_CLOSING = " .,;?\u3002\uff61"
 _BARE_COMMA = re.compile(r"(?<!\d),|,(?!\d{3}(?!\d))")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
-    """An answer in canonical form; two forms with the same kind and key are the same answer.
-
-    Attributes:
-        kind: what the answer is.
-        key: its canonical text.
-        quantity: set for numbers.
-        items: set for lists.
-        bracket: of a list: empty, `{}`, `()`, `[]`, `(]` or `[)`.
-        latex: the cleaned text, for the mathematics stage.
-    """
-
-    kind: Kind
-    key: str
-    quantity: Quantity | None = None
-    items: tuple["Form", ...] = ()
-    bracket: str = ""
-    latex: str = ""
-
-    @property
-    def mathematical(self) -> bool:
-        """Whether the mathematics stage may be asked about it."""
-        if self.kind == "list":
-            return all(item.mathematical for item in self.items)
-        return self.kind in ("math", "number")
+_SAID_TWICE = re.compile(r"(.+?)\s*\(([^()]+)\)")
 
 
 def canonical(text: str, *, options: tuple[str, ...] = ()) -> Form:
@@ -105,98 +61,42 @@ def canonical(text: str, *, options: tuple[str, ...] = ()) -> Form:
     return _cached(text, options)
 
 
-def same(a: Form, b: Form, *, tolerance: float | None = None) -> bool | None:
-    """Compares two forms; None where only mathematics could tell."""
-    kinds = a.kind, b.kind
-    if kinds[0] == kinds[1]:
-        if a.key == b.key:
-            return a.kind != "empty"
-        if a.quantity and b.quantity:
-            return same_quantity(a.quantity, b.quantity, tolerance=tolerance)
-        if a.kind == "list":
-            return _same_list(a, b, tolerance)
-    if "math" in kinds and ((a.mathematical and b.mathematical) or "letter" in kinds):
-        return None
-    return False
-
-
-def plain(text: str) -> str:
-    """Removes what does not change an answer: LaTeX and markdown wrappers, Unicode variants, lead-ins."""
-    text = _SUPERSCRIPT_RUN.sub(lambda run: "^{" + run.group().translate(_SUPERSCRIPTS) + "}", text)
-    text = _VULGAR.sub(lambda match: f"{match[1]} {match[2]}".strip(), text).translate(_TRANSLATION)
-    text = unicodedata.normalize("NFKC", text).translate(_TRANSLATION)
-    characters = []
-    for character in text:
-        if character.isascii():
-            characters.append(character if character.isprintable() else " ")
-        elif unicodedata.category(character) == "Nd":
-            characters.append(str(unicodedata.decimal(character)))
-        elif unicodedata.category(character) not in ("Cf", "Cc"):
-            characters.append(character)
-    text = "".join(characters)
-    for _ in range(4):
-        unwrapped = _STYLE.sub(r"\1", text)
-        if unwrapped == text:
-            break
-        text = unwrapped
-    for pattern, replacement in _REWRITES:
-        text = pattern.sub(replacement, text)
-    text = _unquoted(text.strip())
-    if lead_in := _PREAMBLE.match(text):
-        text = _unquoted(text[lead_in.end() :])
-    return text
-
-
-def _unquoted(text: str) -> str:
-    """Strips closing punctuation and matched delimiters from the ends."""
-    for _ in range(8):
-        before = text
-        text = _EXCLAIMED.sub(r"\1", text)
-        text = text.rstrip(_CLOSING).lstrip(" :") if not text.endswith("\\") else text.strip()
-        for opener, closer in _DELIMITERS:
-            inner = text[len(opener) : -len(closer)]
-            if len(text) > len(opener) + len(closer) and text.startswith(opener) and text.endswith(closer):
-                text = inner.strip() if opener not in inner else text
-        if text == before:
-            break
-    return text
-
-
 @lru_cache(maxsize=65_536)
 def _cached(text: str, options: tuple[str, ...]) -> Form:
     return _form(text, options)
 
 
 def _form(text: str, options: tuple[str, ...]) -> Form:
-    clean = plain(text) if len(text) <= _LONGEST_TYPED else text
+    clean = marked(text) if len(text) <= _LONGEST_TYPED else text
     if len(clean) > _LONGEST_TYPED:
         key = " ".join(clean.casefold().split())
         return Form(kind="text" if key else "empty", key=key)
     if not options:
-        return _typed(clean, lettered=True)
-    letter = _chosen(clean, options)
-    return Form(kind="letter", key=letter) if letter else _typed(clean, lettered=False)
+        return _typed(clean, alone=True)
+    letter = _chosen(clean.replace(UNIT_MARK, ""), options)
+    return Form(kind="letter", key=letter, name=letter) if letter else _typed(clean, alone=False)
 
 
 def _chosen(clean: str, options: tuple[str, ...]) -> str:
     """Returns the letter of the option that an answer names, or an empty string."""
-    if (bare := _LETTER.fullmatch(clean)) and ord(bare[1].upper()) - 65 < len(options):
-        return bare[1].upper()
-    labelled = _LETTER_AND_TEXT.fullmatch(clean)
-    if labelled:
-        letter, said = (labelled[1] or labelled[2]).upper(), labelled[3]
+    if (letter := bare_letter(clean)) and ord(letter) - 65 < len(options):
+        return letter
+    if meant := _matching_option(clean, options, exactly=True):
+        return meant
+    if label := lettered(clean):
+        letter, said, maybe_name = label
         meant = _matching_option(said, options)
-        if ord(letter) - 65 < len(options):
+        if ord(letter) - 65 < len(options) and (meant or not maybe_name):
             return letter if meant in ("", letter) else ""
     return _matching_option(clean, options)
 
 
-def _matching_option(clean: str, options: tuple[str, ...]) -> str:
-    answer = _typed(clean, lettered=False)
-    forms = [_option_form(option) for option in options]
+def _matching_option(clean: str, options: tuple[str, ...], *, exactly: bool = False) -> str:
+    answer = _typed(clean, alone=False)
+    forms = option_forms(options)
     for matches in (
         [index for index, form in enumerate(forms) if form.kind == answer.kind and form.key == answer.key],
-        [index for index, form in enumerate(forms) if same(answer, form)],
+        [index for index, form in enumerate(forms) if not exactly and same(answer, form)],
     ):
         if len(matches) == 1:
             return chr(65 + matches[0])
@@ -204,59 +104,152 @@ def _matching_option(clean: str, options: tuple[str, ...]) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _option_form(option: str) -> Form:
-    clean = plain(option[:_LONGEST_TYPED])
-    labelled = _LETTER_AND_TEXT.fullmatch(clean)
-    return _typed(labelled[3] if labelled else clean, lettered=False)
+def option_forms(options: tuple[str, ...]) -> tuple[Form, ...]:
+    """The forms of options, without the labels that they may carry."""
+    cleaned = [marked(option[:_LONGEST_TYPED]) for option in options]
+    return tuple(_typed(text, alone=False) for text in unlabelled(cleaned))
 
 
-def _typed(clean: str, *, lettered: bool, nested: bool = False) -> Form:
-    """Finds the type of a cleaned text; the order of the tests is the order of precedence."""
-    if lettered and (match := _LETTER.fullmatch(clean)):
-        return Form(kind="letter", key=match[1].upper(), latex=clean)
-    if lettered and not nested and (match := _LETTER_AND_TEXT.fullmatch(clean)):
-        return Form(kind="letter", key=(match[1] or match[2]).upper())
+def _typed(text: str, *, alone: bool, nested: bool = False) -> Form:
+    """Finds the type of a marked text; the order of the tests is the order of precedence.
+
+    Args:
+        text: cleaned, with `UNIT_MARK` before upright units.
+        alone: whether there are no options, so that a letter may be an answer's.
+        nested: whether it is an item of a list.
+    """
+    clean = text.replace(UNIT_MARK, "")
+    if alone and (letter := bare_letter(clean)):
+        return Form(kind="letter", key=letter, latex=clean, name=letter)
+    if alone and not nested and (label := lettered(clean)) and not label[2]:
+        text_form = _typed(plain(label[1]), alone=False)
+        key = f"{label[0]} {text_form.kind}:{text_form.key}"
+        return Form(kind="letter", key=key, name=label[0], items=(text_form,), latex=label[1])
     folded = clean.casefold()
-    if (match := _YES_NO.fullmatch(folded)) and not re.search(r"\bno\b.*\byes\b|\byes\b.*\bno\b", folded):
-        return Form(kind="yes_no", key="yes" if match[1] in ("yes", "true") else "no")
-    value_text = clean[match.end() :] if (match := _ASSIGNED.match(clean)) else clean
-    if quantity := parse_quantity(value_text):
-        rounded = f"|{quantity.decimals}" if (quantity.decimals or 0) > 2 else ""
-        key = f"{quantity.value}|{quantity.unit}{rounded}"
-        return Form(kind="number", key=key, quantity=quantity, latex=quantity.latex)
+    if answer := yes_or_no(folded):
+        return Form(kind="yes_no", key=answer)
+    name, value_text = _named(clean)
+    if said := moment(value_text):
+        return said
+    if (found := parse_quantity(value_text)) or (found := _said_twice(value_text)):
+        return number_form(found, name=name)
     if (place := parse_ordinal(folded)) is not None:
         return Form(kind="ordinal", key=str(place))
-    if match := _CLOCK.fullmatch(clean):
-        half = (match[3] or "").replace(".", "").casefold()
-        return Form(kind="time", key=f"{int(match[1])}:{match[2]}{half}")
-    if not nested and (listed := _as_list(clean)):
+    if written := notation(value_text):
+        return written
+    if not nested and (listed := _as_list(text)):
         return listed
+    if label_like := code(clean):
+        return label_like
     if _looks_mathematical(clean):
-        return Form(kind="math", key="".join(clean.split()), latex=clean)
-    words = _PUNCTUATION.sub(" ", _ARTICLES.sub("", folded, count=1)).strip()
-    key = words or "".join(folded.split())
+        return _mathematics(text, name)
+    key = _words(folded)
     return Form(kind="text" if key else "empty", key=key)
 
 
-def _as_list(clean: str) -> Form | None:
-    """Reads `1, 2 and 3`, `{a, b}`, `(1, 2]`; None where there are not at least two items."""
-    inner, bracket = clean, ""
+def _named(clean: str) -> tuple[str, str]:
+    """`x` and `5` of `x = 5`; an empty name and the whole text where nothing is named."""
+    match = _ASSIGNED.match(clean)
+    if match is None or "=" in clean[match.end() :]:
+        return "", clean
+    name = re.sub(r"[\s{}]+", " ", match[1]).strip()
+    return name if len(name) == 1 else name.casefold(), clean[match.end() :]
+
+
+def _said_twice(clean: str) -> Quantity | None:
+    """`3 (three)` is 3."""
+    match = _SAID_TWICE.fullmatch(clean)
+    if match is None:
+        return None
+    first, again = parse_quantity(match[1]), parse_quantity(match[2])
+    return first if first and again and first.value == again.value else None
+
+
+def _words(folded: str) -> str:
+    """The key of a text: no articles, no punctuation but what stands between digits or carries a sign."""
+    if place := _PLACE.fullmatch(folded):
+        return place[1].replace("centre", "center")
+    folded = _ARTICLES.sub("", folded, count=1)
+
+    def kept(match: re.Match[str]) -> str:
+        before, after = folded[: match.start()][-1:], folded[match.end() :][:1]
+        run = "".join(match.group().split())
+        if (before.isdigit() and after.isdigit() and run) or (run == "-" and before and not after):
+            return run
+        signed = run == "-" and after.isdigit() and (not before or match.group()[0].isspace())
+        return " -" if signed else " "
+
+    return _PUNCTUATION.sub(kept, folded).strip() or "".join(folded.split())
+
+
+def _mathematics(text: str, name: str) -> Form:
+    """An expression, its unit taken off: upright behind it, or one that can be no product of variables."""
+    clean = text.replace(UNIT_MARK, "")
+    body = _named(text)[1] if name else text
+    value, unit = _measured(body) if not _RELATION.search(body) else (body, None)
+    value = value.replace(UNIT_MARK, "").strip()
+    if name and re.search(r"(?<![\\A-Za-z])[A-Za-z]", _COMMAND.sub("", value)):
+        value, unit = clean, None  # y = 2x + 1 stays an equation, x = 3 \sqrt{2} is its value
+    counted_by = f"|{unit.readings}" if unit else ""
+    key = "".join(value.split()) + counted_by + (f"|{name}" if name else "")
+    return Form(kind="math", key=key, latex=value, name=name, unit=unit)
+
+
+def _measured(text: str) -> tuple[str, Unit | None]:
+    """The expression, and the unit that stands behind it."""
+    value, mark, upright = text.rpartition(UNIT_MARK)
+    if mark and (unit := known_unit(upright)) and _looks_mathematical(value):
+        return value, unit
+    clean = text.replace(UNIT_MARK, "")
+    for start in (match.start() for match in _UNIT_START.finditer(clean)):
+        value, tail = clean[:start], clean[start:]
+        inside_a_command = re.search(r"\\[a-zA-Z]+\s*$", value) and not re.search(r"\\pi\s+$", value)
+        if inside_a_command or re.search(r"[a-z]{2}", _COMMAND.sub("", value)):
+            continue
+        if vague := _VAGUE_UNIT.fullmatch(tail):
+            power = {"square": "2", "sq": "2", "cubic": "3", "cu": "3"}.get(
+                (vague[1] or "").rstrip("."), vague[2]
+            )
+            return value, counted(f"unit^{power or 1}")
+        if _SURE_UNIT.fullmatch(tail) and (unit := known_unit(tail)):
+            return value, unit
+        if re.fullmatch(r"m\^?\{?[23]?\}?", tail) and re.search(r"[\d)}\]π]\s+$", value):
+            return value, known_unit(tail)
+    return clean, None
+
+
+def _as_list(text: str) -> Form | None:
+    """Reads `1, 2 and 3`, `{a, b}`, `(1, 2]`, `x = 1, y = 2`; None where there are not at least two items."""
+    clean = text.replace(UNIT_MARK, "")
+    inner, bracket = text, ""
     if clean.startswith("\\{") and clean.endswith("\\}"):
-        inner, bracket = clean[2:-2], "{}"
+        inner, bracket = text[2:-2], "{}"
     elif clean.startswith("{") and clean.endswith("}"):
-        inner, bracket = clean[1:-1], "{}"
+        inner, bracket = text[1:-1], "{}"
     elif clean[:1] in ("(", "[") and clean[-1:] in (")", "]") and _closes_at_end(clean):
-        inner, bracket = clean[1:-1], clean[0] + clean[-1]
+        inner, bracket = text[1:-1], clean[0] + clean[-1]
     if not bracket:
         inner = re.sub(r",?\s+(?:and|&)\s+", ", ", inner)
     parts = _split_items(inner, thousands=not bracket)
     if not 2 <= len(parts) <= _MAX_ITEMS or not all(parts) or any(part.count(" ") > 3 for part in parts):
         return None
-    items = tuple(_typed(plain(part), lettered=True, nested=True) for part in parts)
+    names = [_named(plain(part))[0] for part in parts]
+    if len(set(names)) == len(names) and all(names):
+        items = sorted(
+            (_typed(plain(part), alone=True, nested=True) for part in parts), key=lambda item: item.name
+        )
+        if all(item.name for item in items):
+            latex = f"({', '.join(item.latex for item in items)})"
+            return Form(kind="named", key=f"{[i.key for i in items]}", items=tuple(items), latex=latex)
+    if names[0] and not any(names[1:]):
+        parts[0] = _named(plain(parts[0]))[1]  # x = 2, 3: both are values of x
+    elif all(names) and len(set(names)) == 1:
+        parts = [_named(plain(part))[1] for part in parts]
+    items = [_typed(marked(part), alone=True, nested=True) for part in parts]
     keys = [f"{item.kind}:{item.key}" for item in items]
     if bracket in ("", "{}"):
         keys.sort()
-    return Form(kind="list", key=f"{bracket}{keys}", items=items, bracket=bracket, latex=clean)
+    return Form(kind="list", key=f"{bracket}{keys}", items=tuple(items), bracket=bracket, latex=clean)
 
 
 def _closes_at_end(text: str) -> bool:
@@ -285,39 +278,22 @@ def _split_items(text: str, *, thousands: bool) -> list[str]:
     return [text[start + 1 : end].strip() for start, end in zip(cuts, ends, strict=True)]
 
 
-def _same_list(a: Form, b: Form, tolerance: float | None) -> bool | None:
-    brackets = {a.bracket, b.bracket}
-    # A bare list has no order of its own, so that it equals a tuple or list of the same items in any order.
-    unordered = "" in brackets or brackets == {"{}"}
-    if len(brackets) > 1 and brackets not in ({"", "{}"}, {"", "()"}, {"", "[]"}):
-        return False
-    if len(a.items) != len(b.items):
-        return False
-    if unordered:
-        verdicts = _matched(a.items, b.items, tolerance)
-    else:
-        verdicts = [same(x, y, tolerance=tolerance) for x, y in zip(a.items, b.items, strict=True)]
-    if all(verdicts):
-        return True
-    return None if None in verdicts and a.mathematical and b.mathematical else False
-
-
-def _matched(left: Sequence[Form], right: Sequence[Form], tolerance: float | None) -> list[bool | None]:
-    """Pairs each item with the first free one that equals it; False or None where there is none."""
-    free = list(right)
-    verdicts: list[bool | None] = []
-    for item in left:
-        answers = [same(item, other, tolerance=tolerance) for other in free]
-        if True in answers:
-            free.pop(answers.index(True))
-            verdicts.append(True)
-        else:
-            verdicts.append(None if None in answers else False)
-    return verdicts
-
-
 def _looks_mathematical(clean: str) -> bool:
     if not _MATH_SIGN.search(clean) and clean.casefold() not in ("pi", "infinity"):
         return False
-    words = _LONG_WORD.findall(clean)
-    return clean.casefold() != "n/a" and all(word.casefold() in _MATH_WORDS for word in words)
+    if _DANGLING.fullmatch(clean.strip()) or clean.casefold() == "n/a":
+        return False
+    # Units may be words of any length: they are taken off later.
+    words = _LONG_WORD.findall(clean if UNIT_MARK in clean else _measured_words(clean))
+    return all(word.casefold() in _MATH_WORDS or _SEGMENT_NAME.fullmatch(word) for word in words)
+
+
+def _measured_words(clean: str) -> str:
+    return re.sub(
+        r"\s+(?:(?:square|cubic|sq\.?|cu\.?)\s+)?[^\W\d_]{3,}(?:\^?\{?[23]\}?)?$", _without_unit, clean
+    )
+
+
+def _without_unit(match: re.Match[str]) -> str:
+    tail = match.group()
+    return "" if _VAGUE_UNIT.fullmatch(tail.strip()) or known_unit(tail) else tail

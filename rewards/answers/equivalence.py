@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rewards.answers.canonical import Form, canonical, same
+from rewards.answers.canonical import canonical, option_forms
+from rewards.answers.form import Form, same
 from rewards.answers.math_worker import shared_worker
 
 Judge = Callable[[str, str], bool | None]
@@ -12,7 +13,9 @@ Mathematics = Callable[[str, str], bool | None]
 
 _LONGEST_MATH = 200
 _DEEPEST = 12
-_CLOSED = frozenset({"empty", "letter", "yes_no", "number", "ordinal", "time"})
+_CLOSED = frozenset(
+    {"empty", "letter", "yes_no", "number", "ordinal", "time", "date", "range", "size", "ratio", "code"}
+)
 _HARMLESS = re.compile(r"[0-9A-Za-z\\{}()\[\].,;:+\-*/^_=<>|&%°≤≥√π\u00d7÷∞ ]*")
 _COMMAND = re.compile(r"\\([A-Za-z]+)")
 _COMMAND_NAMES = (
@@ -24,7 +27,12 @@ _COMMAND_NAMES = (
 _COMMANDS = frozenset(_COMMAND_NAMES.split())
 _TOWER = re.compile(r"\^\s*(?:\{[^}]*\^|\w\s*\^|\\)|\^\s*\{?\s*[({+-]*\d{4,}|\*\*|\)\s*\^.*\)\s*\^.*\)\s*\^")
 _LONG_NUMBER = re.compile(r"\d{25,}")
+_ATOM = r"(\\[a-zA-Z]+|[0-9a-zA-Z])"
+_NAME = re.compile(r"(?<![\\a-zA-Z])[A-Z]{2,6}(?![a-z])")  # a segment or an angle is one thing, not a product
 _REPLACEMENTS = [
+    (re.compile(rf"\\frac\s*{_ATOM}\s*(?={_ATOM}|\{{)"), r"\\frac{\1}"),
+    (re.compile(rf"(\\frac\{{[^{{}}]*\}})\s*{_ATOM}"), r"\1{\2}"),
+    (re.compile(r"\{\s*\\(?:rm|bf)\s+([^{}]*)\}"), r"\1"),
     (re.compile(r"(?<!\\)\bsqrt\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
     (re.compile(r"√\s*\(([^()]*)\)|√\s*(\w+)"), r"\\sqrt{\1\2}"),
     (re.compile(r"(?<![\\a-zA-Z])(pi|sin|cos|tan|log|ln)(?![a-zA-Z])"), r"\\\1 "),
@@ -44,10 +52,9 @@ class Verdict:
 
     Attributes:
         equal: the decision.
-        stage: the kind of answer that the fast path compared (`letter`, `yes_no`, `number`, `ordinal`,
-            `time`, `list`, `text`, `empty`), or `math`, `judge`; `refused` for mathematics that is not safe
-            to parse, `timeout` where the mathematics worker gave no verdict, `judge_error` where the judge
-            gave none. The last three are never equal.
+        stage: the kind of answer that the fast path compared (see `Kind`), or `math`, `judge`; `refused` for
+            mathematics that is not safe to parse, `timeout` where the mathematics worker gave no verdict,
+            `judge_error` where the judge gave none. The last three are never equal.
     """
 
     equal: bool
@@ -85,12 +92,33 @@ def equivalent(
     if a is None or b is None:
         return Verdict(equal=False, stage="empty")
     labels = tuple(options) if options else ()
-    left, right = canonical(a, options=labels), canonical(b, options=labels)
+    left, right = (answer_form(text, options=labels, mathematics=mathematics) for text in (a, b))
     verdict = compare(left, right, tolerance=tolerance, mathematics=mathematics)
     if judge is None or verdict.equal or (left.kind in _CLOSED and right.kind in _CLOSED):
         return verdict
     opinion = judge(*sorted((a, b)))
     return Verdict(equal=bool(opinion), stage="judge" if opinion is not None else "judge_error")
+
+
+def answer_form(text: str, *, options: tuple[str, ...] = (), mathematics: Mathematics | None = None) -> Form:
+    """The canonical form of an answer; with options, an expression equal to one of them is its letter.
+
+    Args:
+        text: an answer, untrusted.
+        options: texts of a multiple-choice question's options, A first.
+        mathematics: see `equivalent`.
+    """
+    form = canonical(text, options=options)
+    if not options or not form.mathematical:
+        return form
+    forms = option_forms(options)
+    if not any(option.kind == "math" or form.kind == "math" for option in forms if option.mathematical):
+        return form
+    equal = [
+        place for place, option in enumerate(forms) if compare(form, option, mathematics=mathematics).equal
+    ]
+    letter = chr(65 + equal[0]) if len(equal) == 1 else ""
+    return Form(kind="letter", key=letter, name=letter) if letter else form
 
 
 def compare(
@@ -100,7 +128,7 @@ def compare(
     known = same(left, right, tolerance=tolerance)
     if known is not None:
         return Verdict(equal=known, stage=left.kind if left.kind == right.kind else "text")
-    first, second = as_latex(left.latex or left.key), as_latex(right.latex or right.key)
+    first, second = _in_one_unit(left, right)
     if first == second:
         return Verdict(equal=True, stage="math")
     if not (safe_to_parse(first) and safe_to_parse(second)):
@@ -109,10 +137,24 @@ def compare(
     return Verdict(equal=bool(decided), stage="math" if decided is not None else "timeout")
 
 
+def _in_one_unit(left: Form, right: Form) -> tuple[str, str]:
+    """Both sides as LaTeX; where their units differ, each times the factor to the same base."""
+    first, second = as_latex(left.latex or left.key), as_latex(right.latex or right.key)
+    if left.counts and right.counts:
+        one, other = left.counts.factors(right.counts)[0]
+        if one != other:
+            return tuple(  # type: ignore[return-value]
+                rf"\frac{{{factor.numerator}}}{{{factor.denominator}}} \cdot ({text})"
+                for factor, text in ((one, first), (other, second))
+            )
+    return first, second
+
+
 def as_latex(text: str) -> str:
     r"""Writes plain mathematics as LaTeX: `sqrt(2)` becomes `\sqrt{2}`, `pi` becomes `\pi`."""
     for pattern, replacement in _REPLACEMENTS:
         text = pattern.sub(replacement, text)
+    text = _NAME.sub(lambda name: "S_{" + "".join(str(ord(c)) for c in name.group()) + "}", text)
     return " ".join(text.split())
 
 

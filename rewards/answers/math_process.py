@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import zlib
+from dataclasses import replace
 from typing import Any
 
 _FORBIDDEN_EVENTS = (
@@ -67,10 +68,21 @@ def _value(text: str) -> str:
     if not parsed:
         return "!"
     if not isinstance(parsed[0], sympy.Expr):
-        return "?"
+        return "!" if _always(parsed[0]) else "?"
     points = {symbol: 1.1 + zlib.crc32(symbol.name.encode()) % 997 / 613 for symbol in parsed[0].free_symbols}
     value = parsed[0].evalf(15, subs=points)
     return repr(float(value)) if value.is_Float or value.is_Rational else "?"
+
+
+def _always(parsed: Any) -> bool:
+    """Whether a relation holds, or fails, whatever its variables are: all such relations would be equal."""
+    import sympy
+
+    if isinstance(parsed, sympy.logic.boolalg.BooleanAtom):
+        return True
+    return isinstance(parsed, sympy.core.relational.Relational) and bool(
+        sympy.simplify(parsed.lhs - parsed.rhs).is_constant()
+    )
 
 
 @functools.lru_cache(maxsize=1024)
@@ -79,7 +91,9 @@ def _parse(text: str) -> Any:
     from math_verify import LatexExtractionConfig, parse
 
     boxed = "\\boxed{" + text + "}"
-    config = [LatexExtractionConfig()]
+    # Units were taken off by a table of our own; its rule takes `ab` and `t` for units.
+    normal = replace(LatexExtractionConfig().normalization_config, units=False)
+    config = [LatexExtractionConfig(normalization_config=normal)]
     return parse(boxed, extraction_config=config, fallback_mode="no_fallback", parsing_timeout=None)
 
 

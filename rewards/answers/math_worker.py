@@ -87,7 +87,7 @@ class MathWorker:
             return False
         if "?" not in values:
             x, y = (float(value) for value in values)
-            if abs(x - y) > _APART * max(1.0, abs(x), abs(y)):
+            if abs(x - y) > _APART * max(abs(x), abs(y)):
                 return False
         answer = self._ask(first, second)
         return answer == "=" if answer else None

@@ -1,64 +1,20 @@
-"""Numbers as people write them: digits, words, fractions, percent, units -> an exact value and its unit."""
+"""Numbers as people write them: digits, words, fractions, percent, magnitudes, units -> value and unit."""
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+
+from rewards.answers.numerals import SCALES, WORDS, Read, read_han, read_words
+from rewards.answers.units import Unit, counted, known_unit
 
 _LONGEST = 64
 _MAX_EXPONENT = 300
 _MIN_ROUNDING_DECIMALS = 3
-
-_SMALL = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen"
-)
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-_SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_WORDS = {word: value for value, word in enumerate(_SMALL.split())}
-_WORDS |= {word: 10 * value for value, word in enumerate(_TENS.split(), start=2)}
-_PARTS = {"half": 2, "halves": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4, "fourth": 4}
-_PARTS |= {"fourths": 4, "fifth": 5, "fifths": 5, "sixth": 6, "sixths": 6, "eighth": 8, "eighths": 8}
-_PARTS |= {"tenth": 10, "tenths": 10}
-_ORDINAL_WORDS = "zeroth first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
-_ORDINALS = _ORDINAL_WORDS.split()
-_HAN_DIGITS = {"零": 0, "\u3007": 0, "一": 1, "二": 2, "两": 2, "兩": 2, "三": 3, "四": 4}
-_HAN_DIGITS |= {"五": 5, "六": 6, "七": 7, "八": 8, "九": 9}
-_HAN_SCALES = {"十": 10, "百": 100, "千": 1000}
-
-# dimension: unit names with their factor to the dimension's first unit
-_UNIT_TABLE = """
-%: %=1 percent=1 pct=1 percentage=1 per-cent=1
-length: m=1 meter=1 metre=1 mm=0.001 millimeter=0.001 millimetre=0.001 cm=0.01 centimeter=0.01
-length: centimetre=0.01 dm=0.1 km=1000 kilometer=1000 kilometre=1000 inch=0.0254 in=0.0254 ft=0.3048
-length: foot=0.3048 feet=0.3048 yd=0.9144 yard=0.9144 mile=1609.344 mi=1609.344 厘米=0.01 米=1 公里=1000
-mass: kg=1 kilogram=1 g=0.001 gram=0.001 mg=0.000001 milligram=0.000001 lb=0.45359237 pound=0.45359237
-mass: ton=1000 tonne=1000 oz=0.028349523125 ounce=0.028349523125
-time: s=1 sec=1 second=1 ms=0.001 millisecond=0.001 min=60 minute=60 h=3600 hr=3600 hour=3600 day=86400
-time: week=604800
-volume: l=1 liter=1 litre=1 ml=0.001 milliliter=0.001 millilitre=0.001
-area: m^2=1 m2=1 square-meter=1 square-metre=1 cm^2=0.0001 cm2=0.0001 square-centimeter=0.0001 km^2=1000000
-area: square-kilometer=1000000
-solid: m^3=1 m3=1 cubic-meter=1 cubic-metre=1 cm^3=0.000001 cm3=0.000001 cubic-centimeter=0.000001
-speed: m/s=1 meter-per-second=1 mps=1 km/h=5/18 kmh=5/18 kph=5/18 kilometer-per-hour=5/18 mph=0.44704
-speed: mile-per-hour=0.44704
-angle: °=1 deg=1 degree=1
-celsius: °c=1 degree-celsius=1 celsius=1
-fahrenheit: °f=1 degree-fahrenheit=1 fahrenheit=1
-dollar: $=1 dollar=1 usd=1 us$=1 cent=0.01 ¢=0.01
-euro: €=1 euro=1 eur=1
-sterling: £=1 gbp=1
-yen: ¥=1 yen=1 yuan=1 rmb=1 元=1
-"""
-_UNITS: dict[str, tuple[str, Fraction]] = {
-    name: (line.split(":")[0], Fraction(factor))
-    for line in _UNIT_TABLE.strip().splitlines()
-    for name, _, factor in (entry.partition("=") for entry in line.split(":")[1].split())
-}
-_FIXED = frozenset(_UNITS)  # "ms", "gas", "lens": a known unit or a short word loses no letter
-_NO_UNITS = "and or of to by x plus minus than out per vs in on at for not times from with"
+_NO_UNITS = "and or of to by x plus minus than out per vs in on at for not times from with is"
 _STOPWORDS = frozenset(_NO_UNITS.split())
-
+_COMMON_UNITS = "cm mm km dm nm kg mg ml cl dl ms ft in lb yd mi oz hr px ha mb gb kb"
+_COMMON = frozenset(_COMMON_UNITS.split())
 _ABOUT = re.compile(
     r"(?:about|approximately|approx\.?|around|roughly|exactly|≈|~|\\approx)\s*", re.IGNORECASE
 )
@@ -67,7 +23,8 @@ _MIXED = re.compile(
     r"(\d{1,15})(?:\s+|\s*(?=\\))(?:(\d{1,15})\s*/\s*(\d{1,15})|\\frac\s*\{(\d+)\}\s*\{(\d+)\})"
 )
 _FRACTION = re.compile(
-    r"(\d{1,15})\s*/\s*(\d{1,15})|\\frac\s*\{\s*([+-]?\d{1,15})\s*\}\s*\{\s*(\d{1,15})\s*\}|\\frac\s*(\d)\s*(\d)"
+    r"(\d{1,15})\s*/\s*(\d{1,15})(?![\d/])|\\frac\s*\{\s*([+-]?\d{1,15})\s*\}\s*\{\s*(\d{1,15})\s*\}"
+    r"|\\frac\s*(\d)\s*(\d)"
 )
 _DECIMAL = re.compile(r"(\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?: \d{3})+(?!\d)|\d+)?(\.\d*)?")
 _EXPONENT = re.compile(
@@ -75,9 +32,18 @@ _EXPONENT = re.compile(
 )
 _POWER_OF_TEN = re.compile(r"10\s*\^\s*(?:\{([+-]?\d{1,4})\}|([+-]?\d{1,4}))")
 _LABEL = re.compile(r"[^\W\d_]+(?:[ -][^\W\d_]+){0,2}")
-_WORD_RUN = re.compile(r"[A-Za-z]+(?:[ -][A-Za-z]+)*")
-_HAN = re.compile("[" + "".join(_HAN_DIGITS) + "".join(_HAN_SCALES) + "]{1,9}")
-_CURRENCY = re.compile(r"([+-]?)\s*(us\$|[$€£¥])\s*(?=[\d.+-])", re.IGNORECASE)
+_CURRENCY = re.compile(r"([+-]?)\s*(us\$|rs\.?|[$€£¥₹₩₽₿])\s*(?=[\d.+-])", re.IGNORECASE)
+# A letter is a magnitude by case and place: `5k`, `5K`, `5M`, `5 M`; `5 K` is a temperature, `5m` a length,
+# and small letters are magnitudes of money only.
+_MAGNITUDES = {"k": 10**3, "mn": 10**6, "mln": 10**6, "mil": 10**6, "bn": 10**9, "bln": 10**9, "tn": 10**12}
+_MAGNITUDES |= {"trn": 10**12} | SCALES
+_LETTERS = {"K": 10**3, "M": 10**6, "B": 10**9, "MM": 10**6}
+_OF_MONEY = {"m": 10**6, "b": 10**9, "t": 10**12, "T": 10**12}
+_MAGNITUDE = re.compile(r"(\s*)([A-Za-z]+)(?![A-Za-z/^\\\\Ωμ])")
+_DECADE = re.compile(r"(?:the\s+)?(?:1\d|20)\d0'?s")
+_HAN_MAGNITUDE = re.compile("\\s*(万|萬|亿|億)")
+_PIECE = re.compile(r"(\d+(?:\.\d+)?)\s*([^\W\d]+)(?:,?\s*(?:and\s+)?|$)")
+PERCENT = known_unit("%")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,14 +51,16 @@ class Quantity:
     """A number with its unit.
 
     Attributes:
-        value: as written, before any conversion of units; 50 % is 50.
-        unit: normalised name, empty for none.
-        decimals: digits after the point; None for fractions and words.
+        value: as written, magnitudes multiplied in, before any conversion of units; 50 % is 50.
+        unit: None where none is said.
+        decimals: digits after the point; None for fractions, words and magnitudes.
+        written: the value before its magnitude, 1.2 of `1.2 million`; None where there is no magnitude.
     """
 
     value: Fraction
-    unit: str
-    decimals: int | None
+    unit: Unit | None = None
+    decimals: int | None = None
+    written: Fraction | None = None
 
     @property
     def latex(self) -> str:
@@ -109,39 +77,35 @@ def parse_quantity(text: str) -> Quantity | None:
     """Reads a whole text as one number with an optional unit, or gives None.
 
     Args:
-        text: cleaned of LaTeX wrappers; see `rewards.answers.canonical`.
+        text: cleaned of LaTeX wrappers; see `rewards.answers.cleaning`.
     """
-    if not text or len(text) > _LONGEST:
+    if not text or len(text) > _LONGEST or _DECADE.fullmatch(text):
         return None
     rest = _ABOUT.sub("", text, count=1) if _ABOUT.match(text) else text
-    sign, unit = 1, ""
+    sign, money = 1, ""
     if _MINUS.match(rest):
         sign, rest = -1, _MINUS.sub("", rest, count=1)
+    if rest.startswith("-") and _CURRENCY.match(rest[1:].lstrip()):
+        sign, rest = -sign, rest[1:].lstrip()
     if currency := _CURRENCY.match(rest):
-        unit, rest = currency.group(2).casefold(), currency.group(1) + rest[currency.end() :]
+        money, rest = currency.group(2).rstrip("."), currency.group(1) + rest[currency.end() :]
     if rest.startswith(("+", "-")):
         sign, rest = (-sign if rest[0] == "-" else sign), rest[1:].lstrip()
-    found = _read_digits(rest) or _read_han(rest) or _read_words(rest)
+    found = _read_digits(rest) or read_han(rest) or read_words(rest)
     if found is None:
-        return None
+        return _sum_of_units(text)
     value, decimals, used = found
-    tail = rest[used:]
-    scale, _, after = tail.strip().partition(" ")
-    if scale.casefold() in _SCALES:
-        value, decimals, tail = value * _SCALES[scale.casefold()], None, " " + after
-    label = _unit(tail) if tail.strip() else ""
-    if label is None or (label and unit and label != unit):
-        return None
-    return Quantity(value=sign * value, unit=unit or label, decimals=decimals)
-
-
-def parse_ordinal(text: str) -> int | None:
-    """Reads `first`, `1st`, `Twelfth`; None for anything else."""
-    folded = text.casefold()
-    if folded in _ORDINALS:
-        return _ORDINALS.index(folded)
-    match = re.fullmatch(r"(\d{1,9})(?:st|nd|rd|th)", folded)
-    return int(match.group(1)) if match else None
+    scale, used = _magnitude(rest, used, money=bool(money))
+    tail, unit = rest[used:], known_unit(money) if money else None
+    if tail.strip():
+        # `\frac{1}{2}mg` may be a product of variables
+        said = _unit(tail) if "frac" not in rest[:used] or tail[0] in " \u00b0%" else None
+        if said is None or (unit is not None and not unit.factors(said)):
+            return _sum_of_units(text)
+        unit = unit or said
+    if scale == 1:
+        return Quantity(value=sign * value, unit=unit, decimals=decimals)
+    return Quantity(value=sign * value * scale, unit=unit, written=sign * value)
 
 
 def same_quantity(a: Quantity, b: Quantity, *, tolerance: float | None) -> bool:
@@ -155,18 +119,27 @@ def same_quantity(a: Quantity, b: Quantity, *, tolerance: float | None) -> bool:
         b: another one.
         tolerance: relative to the larger of the two magnitudes; None for exact.
     """
-    (left_kind, left_factor), (right_kind, right_factor) = dimension(a), dimension(b)
-    if a.unit and b.unit:
-        if left_kind != right_kind:
-            return False
-        if left_factor != right_factor:
-            return _close(a.value * left_factor, b.value * right_factor, None, None, tolerance)
-    elif left_kind != right_kind and "%" in (left_kind, right_kind):
-        left = a.value / 100 if left_kind == "%" else a.value
-        right = b.value / 100 if right_kind == "%" else b.value
-        if _close(left, right, None, None, tolerance):
+    for value in values_in(a, b):
+        decimals = (a.decimals, b.decimals) if value == a.value else (None, None)
+        if _close(value, b.value, *decimals, tolerance):
             return True
-    return _close(a.value, b.value, a.decimals, b.decimals, tolerance)
+    return False
+
+
+def values_in(found: Quantity, wanted: Quantity) -> tuple[Fraction, ...]:
+    """The values that a number may have in the unit of another; none where the units do not agree.
+
+    A missing unit matches any. p % is p, and also p / 100, where the other number is bare; a bare number is
+    never multiplied to meet a bare one.
+    """
+    if found.unit and wanted.unit:
+        return tuple(found.value * f / g for f, g in found.unit.factors(wanted.unit))
+    unit = found.unit or wanted.unit
+    if unit is not None and unit.strict:
+        return ()
+    if unit is not None and unit == PERCENT:
+        return found.value, found.value / 100 if found.unit else found.value * 100
+    return (found.value,)
 
 
 def _close(
@@ -182,12 +155,49 @@ def _close(
     return digits is not None and digits >= _MIN_ROUNDING_DECIMALS and round(fraction, digits) == decimal
 
 
-def dimension(quantity: Quantity) -> tuple[str, Fraction]:
-    """The dimension of a quantity's unit and the factor to that dimension's first unit."""
-    return _UNITS.get(quantity.unit, (quantity.unit, Fraction(1)))
+def _magnitude(text: str, used: int, *, money: bool) -> tuple[int, int]:
+    """The factor that a magnitude behind the number stands for, and where it ends; 1 without one."""
+    if han := _HAN_MAGNITUDE.match(text, used):
+        return (10**4 if han[1] in "万萬" else 10**8), han.end()
+    match = _MAGNITUDE.match(text, used)
+    if match is None:
+        return 1, used
+    space, word = match.groups()
+    singular = word.casefold().removesuffix("s") if len(word) > 3 else word.casefold()
+    if word == "K" and space:
+        return 1, used
+    if word in _LETTERS:
+        return _LETTERS[word], match.end()
+    if money and word in _OF_MONEY:
+        return _OF_MONEY[word], match.end()
+    return (_MAGNITUDES[singular], match.end()) if singular in _MAGNITUDES else (1, used)
 
 
-def _read_digits(text: str) -> tuple[Fraction, int | None, int] | None:
+def _sum_of_units(text: str) -> Quantity | None:
+    """Reads `1 hour 30 minutes`: pieces of one dimension, each unit smaller than the one before."""
+    pieces: list[Quantity] = []
+    place = 0
+    while match := _PIECE.match(text, place):
+        unit = known_unit(match[2])
+        if unit is None:
+            return None
+        pieces.append(Quantity(value=Fraction(match[1]), unit=unit))
+        place = match.end()
+    if place < len(text) or len(pieces) < 2:
+        return None
+    total, smallest = Fraction(0), pieces[-1]
+    for piece, following in zip(pieces, [*pieces[1:], None], strict=True):
+        values = values_in(piece, smallest)
+        smaller = following is None or any(
+            v < 1 for v in values_in(replace(following, value=Fraction(1)), piece)
+        )
+        if not values or not smaller:
+            return None
+        total += values[0]
+    return replace(smallest, value=total)
+
+
+def _read_digits(text: str) -> Read | None:
     """Returns value, decimals and the number of characters read."""
     if match := _MIXED.match(text):
         whole, top, bottom, latex_top, latex_bottom = match.groups()
@@ -210,88 +220,34 @@ def _read_digits(text: str) -> tuple[Fraction, int | None, int] | None:
     return value, len(point), match.end()
 
 
-def _scaled(
-    value: Fraction, exponent: int, decimals: int | None, end: int
-) -> tuple[Fraction, int | None, int] | None:
+def _scaled(value: Fraction, exponent: int, decimals: int | None, end: int) -> Read | None:
     if abs(exponent) > _MAX_EXPONENT:
         return None
     scale = Fraction(10) ** exponent
     return value * scale, decimals if decimals is None else max(0, decimals - exponent), end
 
 
-def _read_han(text: str) -> tuple[Fraction, int | None, int] | None:
-    match = _HAN.match(text)
-    if match is None:
-        return None
-    total = digit = 0
-    for character in match.group():
-        if character in _HAN_SCALES:
-            total += (digit or 1) * _HAN_SCALES[character]
-            digit = 0
-        elif digit:
-            return None
-        else:
-            digit = _HAN_DIGITS[character]
-    return Fraction(total + digit), None, match.end()
-
-
-def _read_words(text: str) -> tuple[Fraction, int | None, int] | None:
-    """Reads number words from the front: `twenty-one dogs`, `half a dozen`, `two thirds`."""
-    run = _WORD_RUN.match(text)
-    if run is None:
-        return None
-    words = [(word.group().casefold(), word.end()) for word in re.finditer(r"[A-Za-z]+", run.group())]
-    joined = " ".join(word for word, _ in words)
-    for phrase, value in (("half a dozen", 6), ("a dozen", 12), ("one dozen", 12), ("dozen", 12)):
-        if joined == phrase or joined.startswith(phrase + " "):
-            return Fraction(value), None, words[phrase.count(" ")][1]
-    if joined == "half":
-        return Fraction(1, 2), None, words[0][1]
-    if len(words) > 1 and words[0][0] in ("a", "an", "one") and words[1][0] in _PARTS:
-        return Fraction(1, _PARTS[words[1][0]]), None, words[1][1]
-    total = current = used = 0
-    for index, (word, end) in enumerate(words):
-        if word in _WORDS and _may_follow(current, _WORDS[word]):
-            current += _WORDS[word]
-        elif word == "hundred" and current:
-            current *= 100
-        elif word in _SCALES and current:
-            total, current = total + current * _SCALES[word], 0
-        elif used and word in _PARTS and word.endswith("s"):
-            return Fraction(total + current, _PARTS[word]), None, end
-        elif not (word == "and" and used and index + 1 < len(words) and words[index + 1][0] in _WORDS):
-            break
-        if word != "and":
-            used = end
-    return (Fraction(total + current), None, used) if used else None
-
-
-def _may_follow(current: int, value: int) -> bool:
-    """Whether `value` extends a number said so far: `twenty one`, `hundred five`, but not `two three`."""
-    units = current % 100
-    return units == 0 or (units >= 20 and units % 10 == 0 and 0 < value < 10)
-
-
-def _unit(tail: str) -> str | None:
-    """Normalises what stands behind a number; None if it is not a unit or a thing that is counted."""
+def _unit(tail: str) -> Unit | None:
+    """Reads what stands behind a number; None if it is not a unit or a thing that is counted."""
+    attached = not tail[0].isspace()
+    if unit := known_unit(tail):
+        name = tail.strip()
+        label = name.isascii() and name.isupper() and len(name) == 1
+        product = name.islower() and len(name) == 2 and name not in _COMMON  # 5cd, 2mh
+        return replace(unit, strict=attached and (label or product))
     name = "-".join(tail.strip().strip(".").casefold().replace("{", "").replace("}", "").split())
-    if name.startswith("°-"):
-        name = name.replace("°-", "°")
-    candidates = (name, name.replace("-", ""), _singular(name), "-".join(map(_singular, name.split("-"))))
-    for candidate in candidates:
-        if candidate in _UNITS:
-            return candidate
-    first = tail[0]
     # `3个` needs no space; `3D` and `2π` are no number of things
-    stands_apart = first.isspace() or first == "-" or unicodedata.category(first) == "Lo"
+    stands_apart = not attached or tail[0] == "-" or unicodedata.category(tail[0]) == "Lo"
     if not stands_apart or not _LABEL.fullmatch(name.replace("-", " ")):
         return None
     words = name.split("-")
-    return None if _STOPWORDS.intersection(words) or words[0] in _WORDS else candidates[-1]
+    if _STOPWORDS.intersection(words) or words[0] in WORDS or (len(name) == 1 and name.isascii()):
+        return None
+    return counted("-".join(map(_singular, words)))
 
 
 def _singular(word: str) -> str:
-    if word in _FIXED or len(word) < 4 or not word.endswith("s") or word.endswith("ss"):
+    if len(word) < 4 or not word.endswith("s") or word.endswith("ss"):
         return word
     if word.endswith("ies"):
         return word[:-3] + "y"

@@ -59,6 +59,31 @@ HOSTILE = {
     "eval": "eval('1+1')",
     "attribute": "x.__class__.__mro__",
     "latex input": r"\input{/etc/passwd}",
+    "units without end": "5 " + "kg m " * 60,
+    "powers of units": "5 m^9/s^9/kg^9*A^9",
+    "unit of a huge power": "5 m^{99999999}",
+    "units of one another": "5 kkkkmmmmcccc",
+    "mixed units": "1 hour " * 40,
+    "tower of units": "10**10**7 m**m**m",
+    "range of ranges": "1-" * 90 + "2",
+    "sizes": "2 x " * 60 + "2",
+    "ratios": "1:" * 120 + "1",
+    "dates": "10/12/2020 " * 30,
+    "date of nines": "99/99/9999",
+    "clock": "12:" * 60 + "00",
+    "phone": "555-" * 100 + "1",
+    "phone spaces": "1" + " " * 190 + "2",
+    "equations": "1=" * 90 + "1",
+    "named values": "x=1, " * 45 + "y=2",
+    "options": "A. x B. y " * 20,
+    "megabyte of options": "A. x B. y " * (MEGABYTE // 10),
+    "megabyte of labels": "(A) " * (MEGABYTE // 4),
+    "megabyte of thinking": "<think>" * (MEGABYTE // 7),
+    "thoughts that close": "<think>x</think>" * (MEGABYTE // 16),
+    "boxes of nothing": "\\boxed{}" * (MEGABYTE // 10),
+    "styles": "\\text{m}" * 25,
+    "style of styles": r"5\text{\textbf{\emph{m}}}" * 8,
+    "no": "no " * 60,
     "megabyte of text": "lorem ipsum " * (MEGABYTE // 12),
     "megabyte of tags": "<question>" * (MEGABYTE // 10),
     "megabyte of spaces": " " * MEGABYTE,
@@ -90,6 +115,9 @@ def test_reading_is_linear(text):
     extract_answer(text)
     extract_answer("\\boxed{" + text)
     parse_question(text, types=["t"])
+    parse_question(
+        f"<type>t</type><question>{text}</question><answer>a</answer>", types=["t"], control_tokens=["<|x|>"]
+    )
     equivalent(text, text, options=[text, "b", "c"])
     assert time.monotonic() - start < SECONDS
 

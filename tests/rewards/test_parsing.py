@@ -54,7 +54,7 @@ def test_every_failure_has_its_reason(text, reason):
         (r"\boxed{3} and cut off: \boxed{4", "3"),
         (r"a stray } and { before \boxed{x}", "x"),
         (r"\boxed{ {a}", None),
-        (r"\boxed{1} then \boxed{}", None),
+        (r"\boxed{1} then \boxed{}", "1"),
         (r"\boxed{  }", None),
         ("the answer is 7", None),
         ("", None),

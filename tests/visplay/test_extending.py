@@ -38,6 +38,7 @@ YAML = {
 SMALL: dict[str, Any] = {
     "threads": 1,
     "model": {"path": "pocket", "dtype": "float32"},
+    "prompts": {"answer_forms": False},
     "rewards": {"samples": 2, "curation_samples": 2},
     "questioner": {"steps": 1, "prompts_per_step": 2, "group_size": 2, "max_tokens": 48},
     "curation": {"questions_per_image": 1},

@@ -114,7 +114,10 @@ def machine(config: Config | None = None) -> Iterator[Finding]:
 def _of(config: Config) -> Iterator[Finding]:
     """What the configuration names: pictures, processor, size of the weights."""
     try:
-        images = read_images(config.images.source, column=config.images.column, limit=config.images.limit)
+        images = read_images(
+            config.images.source, column=config.images.column, limit=config.images.limit,
+            lists=config.images.lists,
+        )  # fmt: skip
         yield Finding(verdict="good", what=f"{len(images)} pictures, {len(images.skipped)} skipped")
     except VisplayError as error:
         yield Finding(verdict="bad", what=f"images.source: {error}", fix="set images.source to your pictures")
@@ -154,7 +157,9 @@ def _canaries(config: Config, *, api_key: str | None) -> Finding:
     from visplay.models.preflight import run_canaries
 
     try:
-        images = read_images(config.images.source, column=config.images.column, limit=1)
+        images = read_images(
+            config.images.source, column=config.images.column, lists=config.images.lists, limit=1
+        )
         policy = Policy(*load_base(config.model), lora=config.lora)
         engine = start_engine(
             config.model, config.engine, lora_rank=config.lora.rank, logs=config.folder / "servers",

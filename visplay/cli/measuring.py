@@ -3,7 +3,7 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -329,12 +329,12 @@ def _reasoner(
 
 
 def _vllm_options(given: list[str] | None) -> dict[str, Any]:
-    from omegaconf import OmegaConf
+    from visplay.config.yaml_text import read_overrides
 
     for entry in given or []:
         if "=" not in entry:
             raise EvaluationError(f"--vllm must look like KEY=VALUE, got {entry!r}")
-    return cast("dict[str, Any]", OmegaConf.to_container(OmegaConf.from_dotlist(given or [])))
+    return read_overrides(given or [])
 
 
 def _judge(context: typer.Context, url: str | None, model: str | None) -> "Judge | None":

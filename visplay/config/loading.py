@@ -11,9 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, ValidationError, model_validator
 
 from visplay.config.names import named
@@ -30,11 +27,13 @@ from visplay.config.sections import (
     Model,
     Optimizer,
     Phase,
+    Prompts,
     QuestionerPhase,
     Rewards,
     Section,
     Votes,
 )
+from visplay.config.yaml_text import dump_yaml, merged, read_overrides, read_yaml
 from visplay.errors import ConfigError, CorruptArtifact
 
 TAKEN = ("questioner", "reasoner", "curation", "evaluation", "health", "pruning", "shared", "base")
@@ -44,7 +43,12 @@ _CHECKSUM = "# sha256 of what follows: "  # the first line of a run's own config
 class Config(Section):
     """A whole run."""
 
-    name: str = Field("run", pattern=r"^[\w.-]+$", description="The run's folder is `output/name`.")
+    name: str = Field(
+        "run",
+        pattern=r"^[\w.-]*[\w-][\w.-]*$",
+        max_length=100,
+        description="The run's folder is `output/name`.",
+    )
     output: Path = Field(Path("runs"), description="Where runs lie.")
     seed: int = Field(0, ge=0, description="Of everything that is drawn.")
     threads: int | None = Field(None, ge=1, description="CPU threads; absent: torch's choice.")
@@ -69,6 +73,7 @@ class Config(Section):
     lora: Lora = Lora()
     engine: Engine = Engine()
     images: Images
+    prompts: Prompts = Prompts()
     rewards: Rewards = Rewards()
     votes: Votes = Votes()
     questioner: QuestionerPhase = QuestionerPhase()
@@ -120,17 +125,17 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """
     if not path.is_file():
         raise ConfigError(f"there is no configuration file {path}")
-    for override in overrides:
-        if "=" not in override:
-            raise ConfigError(f"an override must look like key.sub=value, got {override!r}")
     try:
-        merged = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides)))
-        data = OmegaConf.to_container(merged)
-    except (OmegaConfBaseException, yaml.YAMLError, ValueError, OSError) as error:
+        given = read_overrides(overrides)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    try:
+        data = read_yaml(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path} must hold keys and values")
-    return check_config(data)
+    return check_config(merged(data, given))
 
 
 def check_config(data: dict[Any, Any]) -> Config:
@@ -159,6 +164,7 @@ def check_names(config: Config) -> None:
     held = {
         "loop": config.loop,
         "judge.function": config.judge.function,
+        "votes.judge": config.votes.judge,
         "images.oracle": config.images.oracle,
     }
     if ":" in config.engine.backend:
@@ -176,7 +182,7 @@ def phase_of(config: Config, role: str) -> Phase:
 
 def dump_config(config: Config) -> str:
     """The resolved configuration as YAML under its checksum; reading it back gives the same configuration."""
-    text: str = OmegaConf.to_yaml(OmegaConf.create(config.model_dump(mode="json")))
+    text = dump_yaml(config.model_dump(mode="json"))
     return f"{_CHECKSUM}{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
 
 
@@ -191,8 +197,8 @@ def read_config(path: Path) -> dict[str, Any]:
     if first.startswith(_CHECKSUM.encode()) and first[-64:] != hashlib.sha256(rest).hexdigest().encode():
         raise CorruptArtifact(f"{path} is not as the run wrote it")
     try:
-        data = OmegaConf.to_container(OmegaConf.create(content.decode()))
-    except (OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
+        data = read_yaml(content.decode())
+    except ValueError as error:
         raise CorruptArtifact(f"{path} is damaged: {error}") from error
     if not isinstance(data, dict) or not data:
         raise CorruptArtifact(f"{path} is damaged: it holds no keys")
@@ -243,7 +249,8 @@ def _complaint(detail: Any) -> str:
     if not key:  # several keys that do not fit together; the message names them
         return str(detail["ctx"]["error"])
     if detail["type"] != "extra_forbidden":
-        return f"{key}: {detail['msg'].lower()}, got {detail['input']!r}"
+        message = detail["msg"].removeprefix("Value error, ")
+        return f"{key}: {message[0].lower()}{message[1:]}, got {detail['input']!r:.200}"
     known = _known_keys(detail["loc"][:-1])
     near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"

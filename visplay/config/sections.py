@@ -5,19 +5,37 @@ Defaults are the values of arXiv 2511.15661 and, where the paper leaves one open
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 import rewards
+from rewards.parsing import type_key
 from visplay.config.names import named
 from visplay.errors import ConfigError
 
 
-class Section(BaseModel):
+class Strict(BaseModel):
+    """Numbers are numbers: no truth values, nothing infinite."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        kind = cls.model_fields[info.field_name].annotation if info.field_name in cls.model_fields else Any
+        kinds = get_args(kind) or (kind,)
+        values = value.values() if isinstance(value, dict) else (value,)
+        if bool not in kinds and {int, float} & set(kinds) and any(isinstance(v, bool) for v in values):
+            off = " (null switches it off)" if type(None) in kinds else ""
+            raise ValueError(f"must be a number{off}; off, no, on and yes are truth values in YAML")
+        return value
+
+
+class Section(Strict):
     """A part of the configuration; unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid")
 
 
 class Model(Section):
@@ -93,11 +111,24 @@ class Engine(Section):
     concurrency: int = Field(64, ge=1, description="With `server`: prompts under way at each of them.")
 
 
+class Prompts(Section):
+    """What the two roles are told; the words stand in `visplay/prompts.py`."""
+
+    answer_forms: bool = Field(
+        True, description="Say by question type what form an answer takes: a letter, a number, yes or no ..."
+    )
+
+
 class Images(Section):
     """The unlabelled pictures."""
 
-    source: Path = Field(description="A folder of pictures, a parquet file or a datasets folder.")
+    source: Path = Field(
+        description="A folder of pictures or of parquet, a parquet file or a datasets folder."
+    )
     column: str = Field("image", description="The image column of a parquet file or dataset.")
+    lists: Literal["first", "refuse"] = Field(
+        "first", description="Of a list in that column: take the first picture, or skip the row."
+    )
     limit: int | None = Field(None, ge=1, description="Use the first so many pictures only.")
     oracle: str | None = Field(
         None,
@@ -115,6 +146,11 @@ class Votes(Section):
     temperature: float = Field(1.0, gt=0, description="Sampling temperature of a vote.")
     top_k: int = Field(40, ge=0, description="Truncation of a vote; 0 is off.")
     top_p: float = Field(1.0, gt=0, le=1, description="Nucleus truncation of a vote; 1 is off.")
+    judge: str | None = Field(
+        None,
+        description="`module:function` asked whether answers that the rules call different are one, e.g. "
+        "`visplay.loop.judging:same_to_base`; absent: nobody.",
+    )
 
 
 class Optimizer(Section):
@@ -155,6 +191,14 @@ class QuestionerPhase(Phase):
         description="Question types the Questioner may choose from.",
     )
     max_tokens: int = Field(1024, ge=1, description="Length limit of a question with its tags, in tokens.")
+
+    @field_validator("types")
+    @classmethod
+    def _told_apart(cls, types: list[str]) -> list[str]:
+        keys = [type_key(name) for name in types]
+        if len(set(keys)) < len(keys) or not all(keys):
+            raise ValueError("each type must be named once; case, hyphens and spaces do not tell types apart")
+        return types
 
 
 class Judge(Section):
@@ -292,10 +336,10 @@ class Checkpoints(Section):
     )
 
 
-class Rewards(BaseModel):
+class Rewards(Strict):
     """A preset and the values that differ from it, e.g. `rewards.samples=5`."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow")
     preset: str = Field("paper", description="paper, official, rzero or soft.")
     questioner_terms: dict[str, float] = Field({}, description="Own rewards, `module:function: weight`.")
     reasoner_terms: dict[str, float] = Field({}, description="The same for the Reasoner.")

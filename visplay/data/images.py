@@ -6,27 +6,29 @@ usable picture does.
 
 import difflib
 import hashlib
-import io
 import json
+import os
 import warnings
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
-from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from visplay.data.decoding import cell_bytes, decode, file_bytes
+from visplay.data.rows import Table, dataset_table, is_saved_dataset, parquet_table
 from visplay.errors import ConfigError, ImageSourceError
-from visplay.storage import write_bytes
+from visplay.schema import MANIFEST
+from visplay.storage import write_bytes, write_parquet
 
 MID_GREY = (128, 128, 128)  # an all-black picture counts as padding in some architectures
 
+Lists = Literal["first", "refuse"]
+# Says why a picture of this width and height cannot be used, or None.
+Accepts = Callable[[int, int], str | None]
 # Reads the encoded bytes of one source name; raises OSError or ValueError where there are none.
 ReadBytes = Callable[[str], bytes]
 
@@ -95,25 +97,33 @@ class ImageSet:
             raise ImageSourceError(f"picture {source} has changed since the run read it; {mend}")
         return decode(data, at_least=at_least)
 
-    def manifest(self) -> list[dict[str, Any]]:
-        """The rows of `manifest.parquet`, in the order of the source."""
-        return [asdict(record) for record in self.records]
-
-    def write_skipped(self, folder: Path) -> None:
-        """Write `skipped.jsonl` into `folder`, whole or not at all."""
+    def write_manifest(self, folder: Path) -> None:
+        """Write `manifest.parquet` and `skipped.jsonl` into `folder`, each whole or not at all."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_parquet(folder / "manifest.parquet", [asdict(record) for record in self.records], MANIFEST)
         lines = [json.dumps(asdict(skipped), ensure_ascii=False) + "\n" for skipped in self.skipped]
         write_bytes(folder / "skipped.jsonl", "".join(lines).encode())
 
 
-def read_images(source: str | Path, *, column: str = "image", limit: int | None = None) -> ImageSet:
+def read_images(
+    source: str | Path,
+    *,
+    column: str = "image",
+    limit: int | None = None,
+    lists: Lists = "first",
+    accepts: Accepts | None = None,
+) -> ImageSet:
     """Read every picture of a source once and list what can be used.
 
     Args:
-        source: a folder of pictures (with its subfolders, in the order of their names), a parquet file,
-            a folder that `datasets.Dataset.save_to_disk` wrote, or one picture.
+        source: a folder of pictures (with its subfolders, links followed, in the order of their names), a
+            parquet file or a folder of them, a folder that `datasets.Dataset.save_to_disk` wrote, or one
+            picture.
         column: where the pictures are in a parquet file or dataset: encoded bytes, `{bytes, path}`
-            structs, or paths relative to the source.
+            structs, base64 text, paths relative to the source, or lists of these.
         limit: stop after this many usable pictures, >= 1; None for all.
+        lists: of a list in the column take the first picture, or skip the row.
+        accepts: see `visplay.models.policy.picture_limits`.
 
     Raises:
         ConfigError: `limit` is below 1.
@@ -121,28 +131,31 @@ def read_images(source: str | Path, *, column: str = "image", limit: int | None 
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"images.limit must be >= 1 (or null for all), got {limit}")
-    names, read = _entries(source, column)
-    return _survey(names, read, limit=limit, shown=str(source))
+    names, read = _entries(source, column, lists)
+    return _survey(names, read, limit=limit, shown=str(source), accepts=accepts)
 
 
-def reopen_images(source: str | Path, *, manifest: Path, column: str = "image") -> ImageSet:
+def reopen_images(
+    source: str | Path, *, manifest: Path, column: str = "image", lists: Lists = "first"
+) -> ImageSet:
     """Take up the pictures that a written manifest lists, without decoding them all again.
 
     Args:
         source: what `read_images` read.
         manifest: the `manifest.parquet` that was written then.
         column: what `read_images` was given.
+        lists: what `read_images` was given.
 
     Raises:
         ImageSourceError: there is no such source or column any more.
     """
-    _, read = _entries(source, column)
+    _, read = _entries(source, column, lists)
     records = tuple(ImageRecord(**row) for row in pq.read_table(manifest).to_pylist())
     source_of = {record.key: record.source for record in records}
     return ImageSet(records=records, skipped=(), _read=read, _source_of=source_of)
 
 
-def _entries(source: str | Path, column: str) -> tuple[Iterable[str], ReadBytes]:
+def _entries(source: str | Path, column: str, lists: Lists) -> tuple[Iterable[str], ReadBytes]:
     """The names of a source's entries, in order, and what reads one."""
     path = Path(source).expanduser()
     if not path.exists():
@@ -150,16 +163,37 @@ def _entries(source: str | Path, column: str) -> tuple[Iterable[str], ReadBytes]
             f"images.source {str(source)!r} does not exist; give a folder of pictures, a parquet file or a"
             " saved dataset, or write synthetic pictures with `visplay pocket images FOLDER --count N`"
         )
-    if path.is_file() and path.suffix.lower() in {".parquet", ".pq"}:
-        return _parquet_rows(path, column)
-    if path.is_file():
-        return [path.name], lambda _: path.read_bytes()
-    if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
-        return _dataset_rows(path, column)
-    return _folder_files(path)
+    shards: list[Path] = []
+    if path.is_dir() and not is_saved_dataset(path):
+        files = _folder_files(path)
+        shards = [file for file in files.values() if file.suffix == ".parquet"]
+        if not shards or any(file.suffix.lower() in Image.registered_extensions() for file in files.values()):
+            return files, lambda name: file_bytes(files[name])
+    elif path.is_file() and path.suffix.lower() not in {".parquet", ".pq"}:
+        return [path.name], lambda _: file_bytes(path)
+    try:
+        if path.is_file() or shards:
+            table = parquet_table(shards or [path], only=column)
+        else:
+            import datasets
+
+            saved = datasets.load_from_disk(str(path))
+            if isinstance(saved, datasets.DatasetDict):
+                raise ImageSourceError(
+                    f"images.source {str(source)!r} holds several splits; name one: "
+                    + ", ".join(str(path / split) for split in saved)
+                )
+            table = dataset_table(saved, only=column)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        what = "is not a readable parquet file" if path.is_file() or shards else "is not a saved dataset"
+        raise ImageSourceError(f"images.source {str(path)!r} {what}: {error}") from error
+    _require_column(column, list(table.columns), shown=str(path))
+    return _table_rows(table, column, lists=lists, base=path.parent if path.is_file() else path)
 
 
-def _survey(names: Iterable[str], read: ReadBytes, *, limit: int | None, shown: str) -> ImageSet:
+def _survey(
+    names: Iterable[str], read: ReadBytes, *, limit: int | None, shown: str, accepts: Accepts | None
+) -> ImageSet:
     records: list[ImageRecord] = []
     skipped: list[Skipped] = []
     source_of: dict[str, str] = {}
@@ -175,7 +209,7 @@ def _survey(names: Iterable[str], read: ReadBytes, *, limit: int | None, shown: 
         if key in source_of:
             skipped.append(Skipped(source=name, reason=f"duplicate of {source_of[key]}"))
             continue
-        checked = _size_or_reason(data)
+        checked = _size_or_reason(data, accepts)
         if isinstance(checked, str):
             skipped.append(Skipped(source=name, reason=checked))
             continue
@@ -196,7 +230,7 @@ def _nothing_usable(shown: str, skipped: Sequence[Skipped]) -> str:
     return f"images.source {shown!r} has no usable picture among {len(skipped)} entries ({examples}); {mend}"
 
 
-def _size_or_reason(data: bytes) -> tuple[int, int] | str:
+def _size_or_reason(data: bytes, accepts: Accepts | None) -> tuple[int, int] | str:
     """Width and height as seen, or why the picture cannot be used."""
     if not data:
         return "zero size: no bytes"
@@ -214,84 +248,43 @@ def _size_or_reason(data: bytes) -> tuple[int, int] | str:
             return f"unreadable: {error or type(error).__name__}"
     if 0 in picture.size:
         return f"zero size: {picture.width} x {picture.height} pixels"
-    return picture.size
+    return (accepts(*picture.size) if accepts else None) or picture.size
 
 
-def decode(data: bytes, *, at_least: int | None = None) -> Image.Image:
-    """Decode the first frame as it is meant to be seen: upright, on white, eight bits a channel.
+def _folder_files(folder: Path) -> dict[str, Path]:
+    """Name -> path of every file below a folder; a folder that cannot be opened stands for what is in it."""
+    found: dict[str, Path] = {}
+    seen: set[tuple[int, int]] = set()
 
-    Where `at_least` is given, a JPEG may come out as a fraction of its size, in a fraction of the time, with
-    no side shorter than so many pixels.
-    """
-    with Image.open(io.BytesIO(data)) as opened:
-        if at_least is not None:
-            opened.draft(None, (at_least, at_least))
-        opened.load()
-        picture = ImageOps.exif_transpose(opened)
-    if picture.mode.startswith("I;16"):
-        return _from_levels(np.asarray(picture).astype(np.float64) / 257)
-    if picture.mode in {"I", "F"}:  # no fixed range: the darkest value is black, the brightest white
-        levels = np.nan_to_num(np.asarray(picture).astype(np.float64))
-        spread = float(levels.max() - levels.min()) or 1.0
-        return _from_levels((levels - levels.min()) * 255 / spread)
-    if picture.mode in {"RGBA", "RGBa", "LA", "La", "PA"} or "transparency" in picture.info:
-        layer = picture.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
-    return picture.convert("RGB")
+    def add(path: Path) -> None:
+        # Names need not be UTF-8; what is stored must be.
+        name = os.fsencode(path.relative_to(folder)).decode("utf-8", "backslashreplace")
+        found[name] = path
 
+    def closed(error: OSError) -> None:
+        add(Path(os.fsdecode(error.filename)))
 
-def _from_levels(levels: Any) -> Image.Image:
-    return Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8)).convert("RGB")
-
-
-def _folder_files(folder: Path) -> tuple[list[str], ReadBytes]:
-    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    names = [file.as_posix() for file in files if not any(part.startswith(".") for part in file.parts)]
-    return sorted(names), lambda name: (folder / name).read_bytes()
+    for place, folders, files in os.walk(folder, followlinks=True, onerror=closed):
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in seen:  # a link to a folder above
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            if not name.startswith("."):
+                add(Path(place, name))
+    return dict(sorted(found.items()))
 
 
-def _parquet_rows(path: Path, column: str) -> tuple[Iterator[str], ReadBytes]:
-    try:
-        parquet = pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ImageSourceError(
-            f"images.source {str(path)!r} is not a readable parquet file: {error}"
-        ) from error
-    _require_column(column, parquet.schema_arrow.names, shown=str(path))
-    sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
-    starts = [0, *accumulate(sizes)]
-
-    @lru_cache(maxsize=2)  # rows are mostly asked for in order, and a row group is read as a whole
-    def group_column(group: int) -> pa.ChunkedArray:
-        return parquet.read_row_group(group, columns=[column]).column(column)
-
+def _table_rows(table: Table, column: str, *, lists: Lists, base: Path) -> tuple[Iterable[str], ReadBytes]:
     def read(name: str) -> bytes:
-        group = bisect_right(starts, int(name)) - 1
-        return cell_bytes(group_column(group)[int(name) - starts[group]].as_py(), base=path.parent)
+        cell = table.read(int(name))[column]
+        if isinstance(cell, list) and lists == "first":
+            cell = cell[0] if cell else None
+        return cell_bytes(cell, base=base)
 
-    return map(str, range(starts[-1])), read
-
-
-def _dataset_rows(folder: Path, column: str) -> tuple[Iterator[str], ReadBytes]:
-    import datasets  # takes seconds to import, and a folder of pictures needs none of it
-
-    if (folder / "dataset_dict.json").is_file():
-        splits = json.loads((folder / "dataset_dict.json").read_text())["splits"]
-        raise ImageSourceError(
-            f"images.source {str(folder)!r} holds several splits; name one: "
-            + ", ".join(str(folder / split) for split in splits)
-        )
-    saved = datasets.load_from_disk(str(folder))
-    assert isinstance(saved, datasets.Dataset)
-    _require_column(column, saved.column_names, shown=str(folder))
-    rows = saved.select_columns([column])
-    if isinstance(rows.features[column], datasets.Image):
-        rows = rows.cast_column(column, datasets.Image(decode=False))
-
-    def read(name: str) -> bytes:
-        return cell_bytes(rows[int(name)][column], base=folder)
-
-    return map(str, range(len(rows))), read
+    return map(str, range(table.count)), read
 
 
 def _require_column(column: str, existing: Sequence[str], *, shown: str) -> None:
@@ -303,23 +296,6 @@ def _require_column(column: str, existing: Sequence[str], *, shown: str) -> None
         f"images.column {column!r} is not in {shown!r}, which has {names}"
         + (f"; did you mean {near[0]!r}?" if near else "; set images.column to the one with pictures")
     )
-
-
-def cell_bytes(cell: object, *, base: Path) -> bytes:
-    """Encoded bytes of one table cell.
-
-    Raises:
-        ValueError: the cell holds no picture.
-        OSError: it names a file that cannot be read.
-    """
-    if isinstance(cell, Mapping):
-        data = cell.get("bytes")
-        return cell_bytes(data if data is not None else cell.get("path"), base=base)
-    if isinstance(cell, bytes):
-        return cell
-    if isinstance(cell, str):
-        return (base / cell).read_bytes()
-    raise ValueError("no picture in this row" if cell is None else f"a {type(cell).__name__}, not a picture")
 
 
 def greyed_out(picture: Image.Image) -> Image.Image:

@@ -9,13 +9,14 @@ from typing import Any
 
 from PIL import Image
 
-from rewards.answers.canonical import canonical
+from rewards.answers.choices import inline_options
+from rewards.answers.equivalence import answer_form
+from visplay.data.rows import Row
 from visplay.errors import BenchmarkError
-from visplay.evaluation.sources import Row, Rows, is_empty
-from visplay.evaluation.spec import Rule, Spec, fill
+from visplay.evaluation.sources import Rows, is_empty
+from visplay.evaluation.spec import GoldOption, Rule, Spec, fill
 
 LONGEST_LIST = 20_000  # characters of a list written as a string
-_LABEL = re.compile(r"(?:^|[\n,;]|(?<=:)|\s)\s*\(?([A-Z])\s*[.:)]\s*(?=\S)")
 _UNANSWERED = "Answer the question shown in the image."
 
 
@@ -96,7 +97,7 @@ def read_item(spec: Spec, rows: Rows, number: int) -> Item:
     pictures = [row.get(column) for column in spec.images]
     return Item(
         key=fill(spec.key, row) or str(number),
-        images=lambda: tuple(image for cell in pictures if (image := rows.picture(cell)) is not None),
+        images=lambda: tuple(image for cell in pictures for image in rows.pictures(cell)),
         question=question,
         gold=_gold(spec, row, answer=answer, options=options or inside),
         kind=groups.get(spec.kind, ""),
@@ -130,29 +131,22 @@ def literal_list(text: str) -> list[Any] | None:
     return list(value) if isinstance(value, list | tuple) else None
 
 
-def inline_options(question: str) -> tuple[str, ...]:
-    """The options that stand in a question as `A. ...`, `A: ...` or `(A) ...`, in one run from A on.
+def gold_letter(answer: str, options: Sequence[str], *, named: GoldOption) -> str | None:
+    """The letter of the option that a gold answer names, or None.
 
-    Returns an empty tuple where there are not at least two.
+    Args:
+        answer: the gold answer.
+        options: texts of the options, A first.
+        named: how the benchmark names it; a gold letter is a letter, whatever the options' texts are, and a
+            gold text is a text, even where it is a letter.
     """
-    labels = list(_LABEL.finditer(question))
-    for start in [i for i, label in enumerate(labels) if label[1] == "A"][::-1]:
-        run = [labels[start]]
-        for label in labels[start + 1 :]:
-            if label[1] == chr(ord(run[-1][1]) + 1):
-                run.append(label)
-        if len(run) >= 2:
-            ends = [label.start() for label in run[1:]] + [len(question)]
-            texts = (question[a.end() : b] for a, b in zip(run, ends, strict=True))
-            return tuple(text.strip().rstrip(",;").strip() for text in texts)
-    return ()
-
-
-def gold_letter(answer: str, options: Sequence[str]) -> str | None:
-    """The letter of the option that a gold answer names by letter or text, or None."""
+    if named != "text" and re.fullmatch(r"\(?[A-Za-z]\)?\.?", answer):
+        letter = answer.strip("().").upper()
+        if ord(letter) - 65 < len(options) and (named == "letter" or answer not in options):
+            return letter
     if answer in options:
         return chr(65 + list(options).index(answer))
-    form = canonical(answer, options=tuple(options))
+    form = answer_form(answer, options=tuple(options))
     return form.key if form.kind == "letter" else None
 
 
@@ -160,7 +154,7 @@ def _gold(spec: Spec, row: Row, *, answer: str, options: tuple[str, ...]) -> Gol
     rule = spec.rules.get(str(row.get(spec.rule_column)), spec.rule) if spec.rule_column else spec.rule
     if rule == "judge":
         return Gold(rule=rule, answers=_alternatives(spec, answer))
-    if options and (letter := gold_letter(answer, options)):
+    if options and (letter := gold_letter(answer, options, named=spec.gold_option)):
         return Gold(rule="choice", answers=(letter,), options=options)
     if rule == "choice":
         # Options that are pictures only, or a gold answer that names none of them: compared as it stands.

@@ -17,11 +17,16 @@ Control = Literal["blind", "shuffled", "permuted"]
 CONTROLS: tuple[Control, ...] = ("blind", "shuffled", "permuted")
 
 
+# The question type that a scoring rule is of, for the form of the answer.
+KINDS = {"choice": "multiple choice", "yes_no": "yes/no", "number": "numerical"}
+
+
 def item_prompt(item: Item, *, pictures: Callable[[Pictures], Pictures] | None = None) -> Prompt:
     """The prompt of an item, in the Reasoner's own words; `pictures` may change what it sees."""
     images = item.images()
     seen = pictures(images) if pictures else images
-    return benchmark_prompt(seen, item.question, options=item.options, key=item.key)
+    kind = KINDS.get(item.gold.rule, "")
+    return benchmark_prompt(seen, item.question, options=item.options, kind=kind, key=item.key)
 
 
 def greyed(pictures: Pictures) -> Pictures:

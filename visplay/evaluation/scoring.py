@@ -5,16 +5,17 @@ a tolerance relative to the gold number, is here.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
 import rewards
-from rewards.answers.canonical import canonical, plain
-from rewards.answers.quantities import Quantity, dimension, parse_quantity, same_quantity
+from rewards.answers.canonical import canonical
+from rewards.answers.cleaning import plain
+from rewards.answers.quantities import Quantity, parse_quantity, values_in
 from visplay.evaluation.items import Gold
 
-SCORER = "1"  # rises whenever a verdict may change, so that stored samples are scored again
+SCORER = "2"  # rises whenever a verdict may change, so that stored samples are scored again
 Status = Literal["ok", "unparsed", "truncated", "engine_error", "judge_error"]
 FAILED: tuple[Status, ...] = ("engine_error", "judge_error")  # these say nothing about the model
 _PICTURE = re.compile(r"<image[ _]?(\d{1,2})>")  # an option that is a picture
@@ -108,35 +109,22 @@ def _quantity(text: str) -> Quantity | None:
 
 
 def _near(found: Quantity, wanted: Quantity, *, share: float) -> bool:
-    """Whether a number is within a share of the gold number's magnitude (ChartQA, arXiv 2203.10244)."""
-    if wanted.value == 0:
-        return found.value == 0
-    if not same_quantity(found, wanted, tolerance=share):
-        return False
-    x, y = _in_one_unit(found, wanted)
-    # The shared rule takes the larger magnitude; the benchmark takes the gold's.
-    return abs(x - y) <= Fraction(str(share)) * abs(y)
+    """Whether a number is within a share of the gold number's magnitude (ChartQA, arXiv 2203.10244).
+
+    Charts say `in millions` beside their numbers: where the gold has no magnitude, an answer may say it.
+    """
+    values = values_in(found, wanted)
+    if found.written is not None and wanted.written is None:
+        values += values_in(replace(found, value=found.written), wanted)
+    limit = Fraction(str(share)) * abs(wanted.value)
+    return any(abs(value - wanted.value) <= limit for value in values)
 
 
 def _at_precision(found: Quantity, wanted: Quantity, *, decimals: int, two_digits: bool) -> bool:
     """Whether two numbers agree to half a unit of the last decimal, the units allowing it."""
-    if not same_quantity(found, wanted, tolerance=1.0):
+    if two_digits and abs(wanted.value) < Fraction(10) ** (1 - decimals):
         return False
-    x, y = _in_one_unit(found, wanted)
-    if two_digits and abs(y) < Fraction(10) ** (1 - decimals):
-        return False
-    return abs(x - y) <= Fraction(1, 2) / Fraction(10) ** decimals
-
-
-def _in_one_unit(found: Quantity, wanted: Quantity) -> tuple[Fraction, Fraction]:
-    """Both values as the gold's unit counts them; a percentage and a share by whichever is nearer."""
-    if found.unit == wanted.unit or not found.unit or not wanted.unit:
-        candidates = [found.value]
-        if "%" in (found.unit, wanted.unit) or "percent" in (found.unit, wanted.unit):
-            candidates += [found.value / 100, found.value * 100] if found.unit != wanted.unit else []
-        return min(candidates, key=lambda value: abs(value - wanted.value)), wanted.value
-    return _converted(found, wanted), wanted.value
-
-
-def _converted(found: Quantity, wanted: Quantity) -> Fraction:
-    return found.value * dimension(found)[1] / dimension(wanted)[1]
+    limit = Fraction(1, 2) / Fraction(10) ** decimals
+    return any(
+        abs(value - wanted.value) <= limit and value * wanted.value >= 0 for value in values_in(found, wanted)
+    )

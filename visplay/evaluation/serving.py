@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from typing import Any
 
 from rollouts.engine import AdapterVersion, Completion, Prompt, RolloutEngine, Sampling
-from visplay.data.images import decode
+from visplay.data.decoding import decode
 
 LARGEST = 64 * 2**20  # bytes of a request
 GATHER = 0.02  # seconds that a batch waits for company

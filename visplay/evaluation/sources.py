@@ -2,24 +2,20 @@
 
 import csv
 import json
-from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
-from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 
-from visplay.data.images import cell_bytes, decode
+from visplay.data.decoding import cell_bytes, decode
+from visplay.data.rows import Row, Table, dataset_table, is_saved_dataset, parquet_table
 from visplay.errors import BenchmarkError
 from visplay.evaluation.spec import Source, Spec
 
 CHECKED_ROWS = 1000  # of a source, for empty values
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,18 +39,20 @@ class Rows:
         """Row `number`, from 0; pictures still encoded."""
         return self._read(number)
 
-    def picture(self, cell: Any) -> Image.Image | None:
-        """The picture in a cell, or None where the cell is empty.
+    def pictures(self, cell: Any) -> list[Image.Image]:
+        """The picture, or the list of pictures, in a cell; none where the cell is empty.
 
         Raises:
             BenchmarkError: there is something, but not a picture.
         """
+        if isinstance(cell, list):
+            return [picture for one in cell for picture in self.pictures(one)]
         if is_empty(cell):
-            return None
+            return []
         if isinstance(cell, Image.Image):
-            return cell.convert("RGB")
+            return [cell.convert("RGB")]
         try:
-            return decode(cell_bytes(cell, base=self.folder))
+            return [decode(cell_bytes(cell, base=self.folder))]
         # Decoders raise whatever broken bytes lead them to (SyntaxError, struct.error, KeyError, ...).
         except Exception as error:
             raise BenchmarkError(
@@ -90,7 +88,7 @@ def open_rows(source: Source, *, shown: str) -> Rows:
             f"{shown}: {source.hub} cannot be had from the hub ({type(error).__name__}: {error!s:.200}); "
             f"bring its files here and say --source {shown}=FOLDER_OR_PARQUET"
         ) from error
-    return _dataset(found, folder=Path())
+    return _of_table(dataset_table(found), folder=Path())
 
 
 def check_data(spec: Spec, rows: Rows) -> list[str]:
@@ -143,24 +141,43 @@ def _local(path: Path, *, shown: str) -> Rows:
     if not path.exists():
         raise BenchmarkError(f"{shown}: there is no {path}; {mend}")
     try:
-        if path.is_dir() and (path / "dataset_info.json").is_file():
+        if path.is_dir() and is_saved_dataset(path):
             import datasets
 
-            return _dataset(datasets.load_from_disk(str(path)), folder=path)
+            return _of_table(dataset_table(datasets.load_from_disk(str(path))), folder=path)
         if path.is_dir():
-            return _parquet(sorted(path.rglob("*.parquet")), folder=path)
+            files = sorted(path.rglob("*.parquet"))
+            if not files:
+                raise ValueError("it holds no .parquet file; name the folder that does")
+            return _of_table(parquet_table(files), folder=path)
         if path.suffix == ".parquet":
-            return _parquet([path], folder=path.parent)
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix in (".jsonl", ".json"):
-            return _listed(
-                [json.loads(line) for line in text.splitlines() if line.strip()], folder=path.parent
-            )
-        if path.suffix == ".csv":
-            return _listed(list(csv.DictReader(text.splitlines())), folder=path.parent)
-    except (ValueError, OSError, pa.ArrowException) as error:
+            return _of_table(parquet_table([path]), folder=path.parent)
+        if path.suffix in (".jsonl", ".json", ".csv"):
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                items = list(csv.DictReader(file, strict=True)) if path.suffix == ".csv" else _json_rows(file)
+            return _listed(items, folder=path.parent)
+    except (ValueError, OSError, csv.Error, pa.ArrowException) as error:
         raise BenchmarkError(f"{shown}: {path} cannot be read ({error}); {mend}") from error
     raise BenchmarkError(f"{shown}: {path} is of no kind that can be read; {mend}")
+
+
+def _json_rows(file: TextIO) -> list[Row]:
+    """One object a line, or one list of objects."""
+    text = file.read()
+    # Only a line feed ends a line: U+2028 and the like may stand in a text.
+    rows = (
+        json.loads(text)
+        if text.lstrip().startswith("[")
+        else [json.loads(line) for line in text.split("\n") if line.strip()]
+    )
+    wrong = next((place for place, row in enumerate(rows) if not isinstance(row, dict)), None)
+    if wrong is not None:
+        raise ValueError(f"row {wrong} is no object with columns")
+    return list(rows)
+
+
+def _of_table(table: Table, *, folder: Path) -> Rows:
+    return Rows(columns=table.columns, folder=folder, _count=table.count, _read=table.read)
 
 
 def _listed(items: Sequence[Row], *, folder: Path) -> Rows:
@@ -175,36 +192,3 @@ def _type(values: Sequence[Any]) -> str:
         return str(pa.infer_type([value for value in values if not is_empty(value)]))
     except pa.ArrowInvalid:
         return "mixed"
-
-
-def _parquet(files: Sequence[Path], *, folder: Path) -> Rows:
-    if not files:
-        raise BenchmarkError(f"{folder} holds no .parquet file; name the folder that does")
-    opened = [pq.ParquetFile(file) for file in files]
-    groups = [(file, group) for file in opened for group in range(file.num_row_groups)]
-    starts = [0, *accumulate(file.metadata.row_group(group).num_rows for file, group in groups)]
-
-    @lru_cache(maxsize=2)  # rows are mostly asked for in order
-    def table(index: int) -> pa.Table:
-        file, group = groups[index]
-        return file.read_row_group(group)
-
-    def read(number: int) -> Row:
-        index = bisect_right(starts, number) - 1
-        row: Row = table(index).slice(number - starts[index], 1).to_pylist()[0]
-        return row
-
-    columns = {name.name: str(name.type) for name in opened[0].schema_arrow}
-    return Rows(columns=columns, folder=folder, _count=starts[-1], _read=read)
-
-
-def _dataset(saved: Any, *, folder: Path) -> Rows:
-    import datasets
-
-    if isinstance(saved, datasets.DatasetDict):
-        raise BenchmarkError(f"{folder} holds several splits; name one: {', '.join(saved)}")
-    for name, kind in saved.features.items():
-        if isinstance(kind, datasets.Image):
-            saved = saved.cast_column(name, datasets.Image(decode=False))
-    columns = {entry.name: str(entry.type) for entry in saved.features.arrow_schema}
-    return Rows(columns=columns, folder=folder, _count=len(saved), _read=lambda number: dict(saved[number]))

@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 from visplay.config.sections import Section
 from visplay.errors import BenchmarkError
 
+GoldOption = Literal["letter", "text", "either"]
 Rule = Literal["choice", "yes_no", "number", "open", "relaxed", "text", "judge"]
 
 
@@ -72,6 +73,10 @@ class Spec(Section):
     answer: str = Field("answer", description="Column of the gold answer.")
     answer_values: dict[str, str] = Field({}, description="Stored value -> gold answer, e.g. `0: no`.")
     gold: Literal["one", "list", "and_or"] = Field("one", description="How the gold answer is written.")
+    gold_option: GoldOption = Field(
+        "either",
+        description="How the gold names an option; `either`: a letter that is an option's text is that.",
+    )
     rule: Rule = Field("text", description="How an answer is scored.")
     rule_column: str | None = Field(None, description="Column that says which rule, by `rules`.")
     rules: dict[str, Rule] = Field({}, description="Value of `rule_column` -> rule.")

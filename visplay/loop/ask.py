@@ -9,7 +9,7 @@ from visplay.loop.asking import Round, band, grounded, parse, vote
 from visplay.loop.asking import ask as ask_about
 from visplay.loop.context import RunContext
 from visplay.loop.rows import Asked
-from visplay.models.policy import Policy, load_base
+from visplay.models.policy import Policy, load_base, picture_limits
 from visplay.progress import Display, Stopwatch
 from visplay.runs.checkpoints import roles_after
 from visplay.runs.results import run_config
@@ -48,18 +48,20 @@ def ask(
     """
     config = run_config(run)
     _, roles = roles_after(run, iteration=iteration)
-    images = read_images(picture)
     model, processor = load_base(trusted(config.model, again=trust_remote_code, shown=str(run)))
+    policy = Policy(model, processor, lora=config.lora)  # nothing is trained: one copy of the base will do
+    images = read_images(picture, accepts=picture_limits(policy.processor))
     ctx = RunContext(
         config=config.model_copy(
             update={"curation": config.curation.model_copy(update={"questions_per_image": questions})}
         ),
         preset=config.rewards.resolve(),
         run=Run(run),
-        policy=Policy(model, processor, lora=config.lora),  # nothing is trained: one copy of the base will do
+        policy=policy,
         engine=TransformersEngine(model, processor, batch_size=config.engine.batch_size),
         images=images,
         picture=images.load,
+        control_tokens=policy.chat.control_tokens,
         oracle=None,
         watch=Stopwatch(),
         display=display,

@@ -6,6 +6,7 @@ their order, `[parse, judge, vote, blind]`. A row with a reject reason gets no v
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from PIL import Image
@@ -56,13 +57,15 @@ def ask(
     asked_by: str = "questioner",
 ) -> Groups:
     """N questions about each picture, [P][N], gone through the stages."""
-    phase, types = ctx.config.questioner, ctx.config.questioner.types
+    phase, forms = ctx.config.questioner, ctx.config.prompts.answer_forms
     sampling = Sampling(
         n=ctx.config.curation.questions_per_image, temperature=phase.temperature,
         max_tokens=phase.max_tokens, seed=round.seed_of("ask"),
     )  # fmt: skip
     with ctx.watch("pictures"):
-        prompts = [questioner_prompt(ctx.picture(key), types=types, key=key) for key in pictures]
+        prompts = [
+            questioner_prompt(ctx.picture(key), types=phase.types, forms=forms, key=key) for key in pictures
+        ]
     written = ctx.sample(prompts, adapter=questioner, sampling=sampling)
     groups = [
         [Asked.of(key, completion, asked_by=asked_by) for completion in group]
@@ -83,7 +86,9 @@ def parse(ctx: RunContext, groups: Groups, round: Round) -> Groups:
     types = ctx.config.questioner.types
     with ctx.watch("rewards"):
         for row in _rows(groups):
-            row.question = rewards.parse_question(row.completion, types=types)
+            row.question = rewards.parse_question(
+                row.completion, types=types, control_tokens=ctx.control_tokens
+            )
             if ctx.oracle and isinstance(row.question, Question):
                 row.truth = ctx.oracle(row.picture, row.question)
     return groups
@@ -144,7 +149,11 @@ def grounded(ctx: RunContext, groups: Groups, round: Round) -> Groups:
     found = take_votes(ctx, rows, round, seed=round.seed_of("blind"), grey=True)
     for row, unseeing in zip(rows, found, strict=True):
         row.blind = unseeing
-        if row.vote and unseeing and not rewards.is_grounded(row.vote, unseeing, limit=limit):
+        if (
+            row.vote
+            and unseeing
+            and not rewards.is_grounded(row.vote, unseeing, limit=limit, options=_options(row))
+        ):
             row.reject = "answered the same without the picture"
     return groups
 
@@ -185,20 +194,40 @@ def take_votes(
         return greyed_out(ctx.picture(key)) if grey else ctx.picture(key)
 
     with ctx.watch("pictures"):
-        prompts = [reasoner_prompt(seen(key), text, key=key) for key, text in questions]
+        prompts = [
+            reasoner_prompt(seen(key), text, kind=kind_in_prompt(ctx, asked), key=key)
+            for (key, text), asked in questions.items()
+        ]
     answers = ctx.sample(prompts, adapter=round.roles["reasoner"], sampling=sampling)
     with ctx.watch("rewards"):
         counted = {
-            asked: rewards.vote(
+            place: rewards.vote(
                 [rewards.extract_answer(completion.text) for completion in group],
+                options=asked.options or None,
                 count_unparsed=preset.curation_counts_unparsed or not in_curation,
+                judge=answer_judge(ctx, asked.question),
             )
-            for asked, group in zip(questions, answers, strict=True)
+            for (place, asked), group in zip(questions.items(), answers, strict=True)
         }
     return [
         counted[row.picture, row.question.question] if isinstance(row.question, Question) else None
         for row in rows
     ]
+
+
+def kind_in_prompt(ctx: RunContext, question: Question) -> str:
+    """The question's type, where the Reasoner is told what form its answer takes."""
+    return question.type if ctx.config.prompts.answer_forms else ""
+
+
+def answer_judge(ctx: RunContext, question: str) -> Callable[[str, str], bool | None] | None:
+    """Who decides about answers to a question that the rules call different; None where nobody is named."""
+    name = ctx.config.votes.judge
+    return partial(named(name, key="votes.judge"), ctx, question) if name else None
+
+
+def _options(row: Asked) -> tuple[str, ...]:
+    return row.question.options if isinstance(row.question, Question) else ()
 
 
 def _rows(groups: Groups) -> list[Asked]:

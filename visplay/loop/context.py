@@ -23,7 +23,7 @@ from visplay.errors import RunMismatch
 from visplay.loop.alarms import best_iteration, out_of_patience
 from visplay.models.engines import start_engine
 from visplay.models.generation import generate
-from visplay.models.policy import Policy, load_base
+from visplay.models.policy import Policy, load_base, picture_limits
 from visplay.models.preflight import run_canaries
 from visplay.progress import Display, Stopwatch
 from visplay.runs.checkpoints import (
@@ -36,10 +36,9 @@ from visplay.runs.checkpoints import (
     with_trained,
 )
 from visplay.runs.run import UNFINISHED, Run
-from visplay.runs.schema import MANIFEST
 from visplay.runs.tracking import Tracker
 from visplay.seeds import mix_seed
-from visplay.storage import append_jsonl, damaged_parts, write_parquet, write_text
+from visplay.storage import append_jsonl, damaged_parts, write_text
 
 # (picture's key, question) -> the true answer, None where the picture does not settle it; telemetry only.
 Oracle = Callable[[str, Question], str | None]
@@ -58,6 +57,7 @@ class RunContext:
         engine: serves its adapter versions.
         images: the unlabelled pictures.
         picture: the decoded picture of a key, RGB; the last `PICTURES_KEPT` are kept.
+        control_tokens: texts that the model's tokenizer reads as something else than text.
         oracle: who knows the true answers, for telemetry; None for real pictures.
         watch: seconds by kind of work.
         display: what a person sees.
@@ -71,6 +71,7 @@ class RunContext:
     engine: RolloutEngine
     images: ImageSet
     picture: Callable[[str], Image.Image]
+    control_tokens: frozenset[str]
     oracle: Oracle | None
     watch: Stopwatch
     display: Display
@@ -152,11 +153,13 @@ def open_context(config: Config, *, display: Display, api_key: str | None = None
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         set_seed(config.seed)
-        images = read_images(config.images.source, column=config.images.column, limit=config.images.limit)
-        write_parquet(run.folder / "manifest.parquet", images.manifest(), MANIFEST)
-        images.write_skipped(run.folder)
-        display.say(f"{len(images)} pictures from {config.images.source}, {len(images.skipped)} skipped")
         policy = Policy(*load_base(config.model), lora=config.lora)
+        images = read_images(
+            config.images.source, column=config.images.column, limit=config.images.limit,
+            lists=config.images.lists, accepts=picture_limits(policy.processor),
+        )  # fmt: skip
+        images.write_manifest(run.folder)
+        display.say(f"{len(images)} pictures from {config.images.source}, {len(images.skipped)} skipped")
         engine = start_engine(
             config.model, config.engine, lora_rank=config.lora.rank, logs=config.folder / "servers",
             api_key=api_key,
@@ -167,7 +170,7 @@ def open_context(config: Config, *, display: Display, api_key: str | None = None
         ctx = RunContext(
             config=config, preset=config.rewards.resolve(), run=run, policy=policy, engine=engine,
             images=images, picture=lru_cache(PICTURES_KEPT)(images.load), oracle=config.images.open_oracle(),
-            watch=Stopwatch(), display=display, tracker=tracker,
+            control_tokens=policy.chat.control_tokens, watch=Stopwatch(), display=display, tracker=tracker,
         )  # fmt: skip
         _same_pictures(ctx)
         yield ctx

@@ -16,7 +16,7 @@ from visplay.loop.health import blind_answer_rate, question_health
 from visplay.loop.rows import Asked
 from visplay.runs.checkpoints import Roles
 from visplay.runs.run import UNFINISHED
-from visplay.runs.schema import CANDIDATES
+from visplay.schema import CANDIDATES
 from visplay.seeds import draw, mix_seed
 from visplay.storage import read_part, write_parquet, write_part, write_text
 

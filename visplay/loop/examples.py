@@ -44,7 +44,7 @@ class TrainingExample:
 
     Attributes:
         picture: key of the picture, or of the labelled item.
-        question: its text.
+        question: what is asked; None for a labelled item.
         vote: the silver answer with its confidence; of a labelled item the gold answer, as if all had
             voted for it.
         origin: `silver`, an example of this iteration; `replay`, of an earlier one; `anchor`, a labelled one.
@@ -52,16 +52,33 @@ class TrainingExample:
     """
 
     picture: str
-    question: str
+    question: Question | None
     vote: Vote
     origin: Literal["silver", "replay", "anchor"]
     item: Item | None = field(default=None, compare=False)  # opens its pictures anew each time
 
-    def prompt(self, picture: Callable[[str], Image.Image]) -> Prompt:
-        """What the Reasoner is asked; `picture` loads the one of a key."""
-        if self.item is not None:
+    @property
+    def text(self) -> str:
+        """The question's text."""
+        if self.question is not None:
+            return self.question.question
+        assert self.item is not None
+        return self.item.question
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Its options, A first."""
+        if self.question is not None:
+            return self.question.options
+        return self.item.gold.options if self.item is not None else ()
+
+    def prompt(self, picture: Callable[[str], Image.Image], *, forms: bool) -> Prompt:
+        """What the Reasoner is asked; `picture` loads the one of a key, `forms` says how to answer."""
+        if self.question is None:
+            assert self.item is not None
             return item_prompt(self.item)
-        return reasoner_prompt(picture(self.picture), self.question, key=self.picture)
+        kind = self.question.type if forms else ""
+        return reasoner_prompt(picture(self.picture), self.text, kind=kind, key=self.picture)
 
 
 def read_examples(folder: Path) -> list[SilverExample]:
@@ -108,8 +125,9 @@ def draw_examples(
     fresh = draw(list(silver), count - len(anchors) - len(replayed), seed=seed)
 
     def training(example: SilverExample, origin: Literal["silver", "replay"]) -> TrainingExample:
-        text = example.question.question
-        return TrainingExample(picture=example.picture, question=text, vote=example.vote, origin=origin)
+        return TrainingExample(
+            picture=example.picture, question=example.question, vote=example.vote, origin=origin
+        )
 
     return [
         *anchors,
@@ -147,8 +165,6 @@ def load_anchors(config: Config) -> list[TrainingExample]:
             gold = item.gold.answers[0]
             vote = Vote(answer=gold, confidence=1.0, parsed=1, samples=1, shares=((gold, 1.0),))
             examples.append(
-                TrainingExample(
-                    picture=item.key, question=item.question, vote=vote, origin="anchor", item=item
-                )
+                TrainingExample(picture=item.key, question=None, vote=vote, origin="anchor", item=item)
             )
     return examples

@@ -19,6 +19,7 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from rewards import Reward
+from rollouts.chat import Chat
 from rollouts.engine import AdapterVersion, Completion, Prompt, RolloutEngine, Sampling
 from visplay.config.sections import Optimizer, Phase
 from visplay.errors import PreflightError, TrainingDiverged
@@ -156,7 +157,7 @@ def train(
         )  # fmt: skip
         trainer = _EngineGRPOTrainer(
             model=peft_model, processing_class=policy.processor, reward_funcs=_reward, args=arguments,
-            train_dataset=_dataset(prompts), rollout_func=rollout, callbacks=[steps],
+            train_dataset=_dataset(prompts, policy.chat), rollout_func=rollout, callbacks=[steps],
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)  # our own display shows each step
         trainer.publish_through(published)
@@ -305,13 +306,13 @@ def _reward(prompts: Any, completions: Any, reward: list[float], **_: Any) -> li
 _reward.__name__ = "reward"
 
 
-def _dataset(prompts: Sequence[Prompt]) -> Dataset:
+def _dataset(prompts: Sequence[Prompt], chat: Chat) -> Dataset:
     """TRL's columns, made when a row is read: `prompt`, messages that carry their row, and `images`."""
 
     def rows(asked: dict[str, list[int]]) -> dict[str, list[Any]]:
         made = [prompts[row] for row in asked["row"]]
         messages = [
-            [{**message, "row": row} for message in prompt.messages]
+            [{**message, "row": row} for message in chat.messages(prompt)]
             for row, prompt in zip(asked["row"], made, strict=True)
         ]
         return {"prompt": messages, "images": [list(prompt.images) for prompt in made]}

@@ -68,7 +68,8 @@ def blind_answer_rate(kept: Sequence[Asked], blind: Sequence[rewards.Vote | None
         blind: votes on the same questions with the pictures greyed out.
     """
     same = [
-        row.vote is not None and same_answer(row.vote.answer, unseeing.answer if unseeing else None)
+        row.vote is not None
+        and same_answer(row.vote.answer, unseeing.answer if unseeing else None, options=_options(row))
         for row, unseeing in zip(kept, blind, strict=True)
     ]
     return asdict(accuracy_interval(same)) if same else None
@@ -76,7 +77,11 @@ def blind_answer_rate(kept: Sequence[Asked], blind: Sequence[rewards.Vote | None
 
 def is_right(row: Asked) -> bool:
     """Whether a question's silver answer is the true one."""
-    return row.vote is not None and same_answer(row.vote.answer, row.truth)
+    return row.vote is not None and same_answer(row.vote.answer, row.truth, options=_options(row))
+
+
+def _options(row: Asked) -> tuple[str, ...]:
+    return row.question.options if isinstance(row.question, Question) else ()
 
 
 def _clusters(texts: Sequence[str], earlier: Sequence[str]) -> dict[str, int]:

@@ -24,7 +24,7 @@ from visplay.models.generation import generate
 from visplay.progress import Display
 from visplay.prompts import reasoner_prompt
 from visplay.runs.results import read_summaries, run_config, run_steps
-from visplay.runs.schema import ANSWERS, CANDIDATES, ROLLOUTS, SAMPLES
+from visplay.schema import ANSWERS, CANDIDATES, ROLLOUTS, SAMPLES
 from visplay.storage import read_jsonl
 
 

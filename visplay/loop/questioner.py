@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import rewards
 from rewards import ParseFailure, Question
+from rollouts.engine import Prompt
 from visplay.loop.asking import Round, Stage, through
 from visplay.loop.context import RunContext, asked_before
 from visplay.loop.grpo import Batch, Scored, Scorer
@@ -11,7 +12,7 @@ from visplay.loop.rows import Asked
 from visplay.loop.training import Prepare, Prompts, train_role
 from visplay.prompts import questioner_prompt
 from visplay.runs.checkpoints import Roles
-from visplay.runs.schema import ROLLOUTS, paid
+from visplay.schema import ROLLOUTS, paid
 from visplay.seeds import draw, mix_seed
 
 
@@ -44,9 +45,12 @@ def _prepare(ctx: RunContext, iteration: int, roles: Roles, ask: Sequence[Stage]
             groups = through(ctx, groups, round, ask)
             return reward(ctx, groups, step=batch.step, seed=seed, memory=[*memory, *_questions(batch)])
 
-        return Prompts(
-            keys, lambda key: questioner_prompt(ctx.picture(key), types=phase.types, key=key)
-        ), score
+        forms = ctx.config.prompts.answer_forms
+
+        def prompt(key: str) -> Prompt:
+            return questioner_prompt(ctx.picture(key), types=phase.types, forms=forms, key=key)
+
+        return Prompts(keys, prompt), score
 
     return prepare
 

@@ -8,12 +8,13 @@ import rewards
 from rewards import Reward
 from rollouts.engine import Completion
 from visplay.errors import TooFewExamples
+from visplay.loop.asking import answer_judge
 from visplay.loop.context import RunContext
 from visplay.loop.examples import SilverExample, TrainingExample, draw_examples, read_examples
 from visplay.loop.grpo import Batch, Scored, Scorer
 from visplay.loop.training import Prompts, train_role
 from visplay.runs.checkpoints import Roles
-from visplay.runs.schema import ANSWERS, paid
+from visplay.schema import ANSWERS, paid
 from visplay.seeds import mix_seed
 
 
@@ -48,7 +49,8 @@ def train(ctx: RunContext, iteration: int, roles: Roles, examples: Sequence[Silv
                 ctx, [drawn[row] for row in batch.rows], batch.completions, step=batch.step, seed=seed
             )
 
-        return Prompts(drawn, lambda example: example.prompt(ctx.picture)), score
+        forms = ctx.config.prompts.answer_forms
+        return Prompts(drawn, lambda example: example.prompt(ctx.picture, forms=forms)), score
 
     return train_role(ctx, iteration, "reasoner", roles, prepare=prepare, schema=ANSWERS)
 
@@ -78,9 +80,10 @@ class Answered:
         )  # fmt: skip
 
     def record(self) -> dict[str, Any]:
-        """The row as `visplay.runs.schema.ANSWERS` has it."""
+        """The row as `visplay.schema.ANSWERS` has it."""
         return {
-            "image_key": self.example.picture, "question": self.example.question,
+            "image_key": self.example.picture, "question": self.example.text,
+            "options": list(self.example.options),
             "origin": self.example.origin, "completion": self.completion, "tokens": self.tokens,
             "cut": self.cut, "silver_answer": self.example.vote.answer,
         }  # fmt: skip
@@ -103,7 +106,7 @@ def reward(
             rows = [Answered.of(example, completion) for completion in group]
             payments = rewards.reasoner_rewards(
                 [row.completion for row in rows], silver=example.vote, preset=ctx.preset, terms=terms,
-                rows=rows,
+                rows=rows, options=example.options or None, judge=answer_judge(ctx, example.text),
             )  # fmt: skip
             if ctx.config.control == "random_reward":
                 payments = rewards.random_rewards(payments, seed=mix_seed(seed, "lot", step, i))

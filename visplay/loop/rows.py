@@ -1,5 +1,6 @@
 """One completion of the Questioner as a row: from sampling to parquet to the report."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,10 +55,13 @@ class Asked:
         return self.question if isinstance(self.question, Question) and not self.reject else None
 
     def record(self) -> dict[str, Any]:
-        """The row as `visplay.runs.schema.ASKED` has it."""
+        """The row as `visplay.schema.ASKED` has it."""
         question = self.question if isinstance(self.question, Question) else None
         vote = self.vote
-        agreement = rewards.blind_agreement(vote, self.blind) if vote and self.blind else None
+        options = question.options if question else ()
+        agreement = (
+            rewards.blind_agreement(vote, self.blind, options=options) if vote and self.blind else None
+        )
         return {
             "image_key": self.picture, "completion": self.completion, "tokens": self.tokens, "cut": self.cut,
             "asked_by": self.asked_by,
@@ -65,6 +69,7 @@ class Asked:
             "failure": "" if isinstance(self.question, Question) else self.question.reason,
             "type": question.type if question else "",
             "question": question.question if question else "",
+            "options": list(question.options) if question else [],
             "own_answer": question.answer if question else "",
             "answers": [answer for answer, _ in vote.shares] if vote else [],
             "shares": [share for _, share in vote.shares] if vote else [],
@@ -81,7 +86,10 @@ class Asked:
         """The row that `record` gave; of the blind votes only their agreement was kept."""
         question: Question | ParseFailure = ParseFailure(reason=row["failure"])
         if row["valid"]:
-            question = Question(type=row["type"], question=row["question"], answer=row["own_answer"])
+            question = Question(
+                type=row["type"], question=row["question"], answer=row["own_answer"],
+                options=tuple(row["options"]),
+            )  # fmt: skip
         vote = Vote(
             answer=row["silver_answer"], confidence=row["confidence"], parsed=row["parsed"],
             samples=row["samples"], shares=tuple(zip(row["answers"], row["shares"], strict=True)),
@@ -96,6 +104,6 @@ class Asked:
 Groups = list[list[Asked]]  # [P][G]
 
 
-def same_answer(one: str | None, other: str | None) -> bool:
-    """Whether two answers to a question are one; a missing answer is like none."""
-    return one is not None and other is not None and rewards.equivalent(one, other).equal
+def same_answer(one: str | None, other: str | None, *, options: Sequence[str] = ()) -> bool:
+    """Whether two answers to a question with these options are one; a missing answer is like none."""
+    return one is not None and other is not None and rewards.equivalent(one, other, options=options).equal

@@ -1,16 +1,25 @@
 """The base VLM and the LoRA adapter on it: load, start a phase, save a version."""
 
+import functools
 import re
 import shutil
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
+from rollouts.chat import Chat
 from rollouts.engine import AdapterVersion
 from visplay.config.sections import Lora, Model
 from visplay.errors import ConfigError
+
+_CERTAIN_SIDE, _CERTAIN_RATIO = (
+    32,
+    8,
+)  # shapes that every image processor takes: pixels, and long by short side
 
 
 class Policy:
@@ -20,6 +29,11 @@ class Policy:
         self.model = model
         self.processor = processor
         self._lora = lora
+
+    @property
+    def chat(self) -> Chat:
+        """How prompts become tokens."""
+        return Chat(self.processor, config=self.model.config, generation=self.model.generation_config)
 
     def create_adapter(self, adapter: AdapterVersion, *, seed: int) -> None:
         """Save a new adapter that changes nothing yet (B = 0) to `adapter.path`."""
@@ -103,6 +117,28 @@ def load_processor(config: Model) -> Any:
     # TRL pads prompts on the left, and takes it that the processor does so with token types.
     processor.tokenizer.padding_side = "left"
     return processor
+
+
+def picture_limits(processor: Any) -> Callable[[int, int], str | None]:
+    """What says why the processor refuses a picture of some width and height in pixels, or None.
+
+    Only narrow and tiny shapes are in doubt: of those a blank picture is tried, once for each shape.
+    """
+
+    @functools.lru_cache(maxsize=4096)
+    def reason(width: int, height: int) -> str | None:
+        if min(width, height) >= _CERTAIN_SIDE and max(width, height) <= _CERTAIN_RATIO * min(width, height):
+            return None
+        try:
+            processor.image_processor(images=[Image.new("RGB", (width, height))], return_tensors="pt")
+        # Image processors raise whatever their arithmetic leads them to (ValueError, ZeroDivisionError, ...).
+        except Exception as error:
+            return (
+                f"{width} x {height} pixels: refused by {type(processor.image_processor).__name__} ({error})"
+            )
+        return None
+
+    return reason
 
 
 def picture_size(config: Model, processor: Any) -> dict[str, int]:

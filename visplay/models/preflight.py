@@ -26,7 +26,7 @@ def run_canaries(engine: RolloutEngine, *, policy: Policy, picture: Image.Image)
     Raises:
         PreflightError: one of them died.
     """
-    chat = Chat(policy.processor, config=policy.model.config, generation=policy.model.generation_config)
+    chat = policy.chat
     with tempfile.TemporaryDirectory(prefix="visplay-canary-") as folder:
         probe = AdapterVersion(name="canary", version=0, path=Path(folder) / "canary-0")
         policy.create_adapter(probe, seed=0)

@@ -141,7 +141,10 @@ def _own_images(run_data: RunData, run_folder: Path) -> LoadImage | None:
     if not images.get("source") or not manifest.is_file():
         return None
     try:
-        opened = reopen_images(images["source"], column=images.get("column") or "image", manifest=manifest)
+        opened = reopen_images(
+            images["source"], column=images.get("column") or "image", manifest=manifest,
+            lists=images.get("lists") or "first",
+        )  # fmt: skip
     except ImageSourceError:
         return None
     return partial(opened.load, at_least=SIDE)

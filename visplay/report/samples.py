@@ -72,7 +72,7 @@ def browsable(
     known = {
         i for i, figures in run_data.curations.items() if figures.get("answerable") is not None
     }  # iterations whose truth was looked up
-    verdicts: dict[tuple[Any, Any], str] = {}
+    verdicts: dict[tuple[Any, ...], str] = {}
     return Browsable(
         questions=[_item(one, has_truth=one.iteration in known, verdicts=verdicts) for one in chosen],
         pictures=[key for key, _ in Counter(one.row["image_key"] for one in chosen).most_common()],
@@ -138,7 +138,7 @@ def _length(row: Row) -> int:
     return answers + sum(min(len(row.get(key) or ""), LONGEST_TEXT) for key in ("completion", "question"))
 
 
-def _item(one: _Found, *, has_truth: bool, verdicts: dict[tuple[Any, Any], str]) -> Row:
+def _item(one: _Found, *, has_truth: bool, verdicts: dict[tuple[Any, ...], str]) -> Row:
     """A question for the page's script; what is not known of it is left out."""
     row = one.row
     voted = bool(row.get("samples") or row.get("answers"))
@@ -225,10 +225,10 @@ def ballots(row: Mapping[str, Any]) -> list[list[Any]]:
     ]
 
 
-def _judged(row: Row, verdicts: dict[tuple[Any, Any], str]) -> str:
+def _judged(row: Row, verdicts: dict[tuple[Any, ...], str]) -> str:
     if row.get("truth") is None:
         return "unanswerable"
-    key = row["silver_answer"], row["truth"]
+    key = row["silver_answer"], row["truth"], tuple(row.get("options") or ())
     if key not in verdicts:
-        verdicts[key] = "true" if same_answer(*key) else "false"
+        verdicts[key] = "true" if same_answer(*key[:2], options=key[2]) else "false"
     return verdicts[key]

@@ -21,7 +21,7 @@ from visplay.loop.curation import curate
 from visplay.loop.examples import read_examples
 from visplay.loop.health import question_health
 from visplay.loop.rows import Asked
-from visplay.runs.schema import ASKED, CANDIDATES
+from visplay.schema import ASKED, CANDIDATES
 
 ADAPTER = AdapterVersion(name="shared", version=0)
 ROLES = {"questioner": ADAPTER, "reasoner": ADAPTER}

@@ -12,8 +12,7 @@ from PIL import Image
 
 from tests.visplay.report.small_run import benchmark, change, write_unfinished
 from visplay.data.images import read_images
-from visplay.runs.schema import MANIFEST
-from visplay.storage import read_part, write_parquet
+from visplay.storage import read_part
 
 HIT = "window.hit = (window.hit || 0) + 1; alert(1)"
 HOSTILE = (
@@ -60,8 +59,7 @@ def write_run(folder: Path, *, rollouts: int = 10_000, seed: int = 0) -> None:
         pixels = noise.integers(0, 255, (24, 24, 3)).astype(np.uint8)
         Image.fromarray(pixels).resize((96, 96), Image.Resampling.NEAREST).save(source / name)
     images = read_images(source)
-    write_parquet(folder / "manifest.parquet", images.manifest(), MANIFEST)
-    images.write_skipped(folder)
+    images.write_manifest(folder)
     keys = [record.key for record in images.records]
     (folder / "config.yaml").write_text(
         f"name: many\niterations: 2\nseed: {seed}\nmodel: {{path: pocket}}\n"

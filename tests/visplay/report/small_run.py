@@ -13,8 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from visplay.data.images import read_images
 from visplay.report import write_report
-from visplay.runs.schema import MANIFEST
-from visplay.storage import write_parquet, write_part
+from visplay.storage import write_part
 
 ATTACK = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\" onmouseover='alert(3)' {{ 7 * 7 }}"
 
@@ -73,8 +72,7 @@ def write_small_run(tmp_path: Path) -> Path:
     folder = tmp_path / "runs" / "tiny"
     folder.mkdir(parents=True)
     images = read_images(tmp_path / "pictures")
-    write_parquet(folder / "manifest.parquet", images.manifest(), MANIFEST)
-    images.write_skipped(folder)
+    images.write_manifest(folder)
     first, second = (record.key for record in images.records)
     (folder / "config.yaml").write_text(
         f"name: tiny\niterations: 1\nseed: 3\nmodel: {{path: pocket}}\n"
