@@ -44,7 +44,7 @@ class TrainingExample:
 
     Attributes:
         picture: key of the picture, or of the labelled item.
-        question: what is asked; None for a labelled item.
+        question: what is asked, with its options.
         vote: the silver answer with its confidence; of a labelled item the gold answer, as if all had
             voted for it.
         origin: `silver`, an example of this iteration; `replay`, of an earlier one; `anchor`, a labelled one.
@@ -52,33 +52,17 @@ class TrainingExample:
     """
 
     picture: str
-    question: Question | None
+    question: Question
     vote: Vote
     origin: Literal["silver", "replay", "anchor"]
     item: Item | None = field(default=None, compare=False)  # opens its pictures anew each time
 
-    @property
-    def text(self) -> str:
-        """The question's text."""
-        if self.question is not None:
-            return self.question.question
-        assert self.item is not None
-        return self.item.question
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """Its options, A first."""
-        if self.question is not None:
-            return self.question.options
-        return self.item.gold.options if self.item is not None else ()
-
     def prompt(self, picture: Callable[[str], Image.Image], *, forms: bool) -> Prompt:
         """What the Reasoner is asked; `picture` loads the one of a key, `forms` says how to answer."""
-        if self.question is None:
-            assert self.item is not None
+        if self.item is not None:
             return item_prompt(self.item)
-        kind = self.question.type if forms else ""
-        return reasoner_prompt(picture(self.picture), self.text, kind=kind, key=self.picture)
+        kind, text = self.question.type if forms else "", self.question.question
+        return reasoner_prompt(picture(self.picture), text, kind=kind, key=self.picture)
 
 
 def read_examples(folder: Path) -> list[SilverExample]:
@@ -164,7 +148,8 @@ def load_anchors(config: Config) -> list[TrainingExample]:
                 )
             gold = item.gold.answers[0]
             vote = Vote(answer=gold, confidence=1.0, parsed=1, samples=1, shares=((gold, 1.0),))
+            question = Question(type="", question=item.question, answer="", options=item.gold.options)
             examples.append(
-                TrainingExample(picture=item.key, question=None, vote=vote, origin="anchor", item=item)
+                TrainingExample(picture=item.key, question=question, vote=vote, origin="anchor", item=item)
             )
     return examples

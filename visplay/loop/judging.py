@@ -1,8 +1,8 @@
 """Judges of questions (`judge.function`) and of answers that the rules call different (`votes.judge`).
 
 A judge of questions is given the run's context, the rows that hold a well-formed question, and the round; it
-returns a validity in [0, 1] for each row. A row below `judge.least` gets no votes and the reward of an invalid
-question, and is not trained on.
+returns a validity in [0, 1] for each row. A row below `judge.least` gets no votes and the reward of an
+invalid question, and is not trained on.
 """
 
 from collections.abc import Sequence

@@ -82,8 +82,8 @@ class Answered:
     def record(self) -> dict[str, Any]:
         """The row as `visplay.schema.ANSWERS` has it."""
         return {
-            "image_key": self.example.picture, "question": self.example.text,
-            "options": list(self.example.options),
+            "image_key": self.example.picture, "question": self.example.question.question,
+            "options": list(self.example.question.options),
             "origin": self.example.origin, "completion": self.completion, "tokens": self.tokens,
             "cut": self.cut, "silver_answer": self.example.vote.answer,
         }  # fmt: skip
@@ -106,7 +106,8 @@ def reward(
             rows = [Answered.of(example, completion) for completion in group]
             payments = rewards.reasoner_rewards(
                 [row.completion for row in rows], silver=example.vote, preset=ctx.preset, terms=terms,
-                rows=rows, options=example.options or None, judge=answer_judge(ctx, example.text),
+                rows=rows, options=example.question.options or None,
+                judge=answer_judge(ctx, example.question.question),
             )  # fmt: skip
             if ctx.config.control == "random_reward":
                 payments = rewards.random_rewards(payments, seed=mix_seed(seed, "lot", step, i))

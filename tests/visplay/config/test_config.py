@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 
-import rewards
 from visplay.config.loading import check_config, check_names, dump_config, load_config
 from visplay.config.reference import config_reference
 from visplay.config.yaml_text import read_yaml
@@ -103,22 +102,3 @@ def test_a_missing_file_and_a_broken_one(tmp_path: Path) -> None:
 
 def test_the_reference_follows_the_code() -> None:
     assert Path("docs/configuration.md").read_text() == config_reference(), "run: visplay keys"
-
-
-def test_the_documented_reward_of_ones_own_is_one_line_in_a_config(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page = Path("docs/rewards.md").read_text()
-    (module,) = [block for block in page.split("```python\n") if block.startswith("# my_rewards.py")]
-    (lines,) = [block for block in page.split("```yaml\n") if block.startswith("# config.yaml")]
-    (tmp_path / "my_rewards.py").write_text(module.split("```")[0])
-    (tmp_path / "config.yaml").write_text("images: {source: a}\n" + lines.split("```")[0])
-    monkeypatch.syspath_prepend(str(tmp_path))
-    (term,) = load_config(tmp_path / "config.yaml").rewards.terms("questioner")
-    assert (term.name, term.weight) == ("brevity", 0.1)
-    short = rewards.parse_question(
-        "<type>numerical</type><question>How many?</question><answer>2</answer>", types=["numerical"]
-    )
-    (group,) = rewards.questioner_rewards([[short]], [[0.7]], preset=rewards.preset("paper"), terms=[term])
-    # 1 - |2 * 0.7 - 1| = 0.6, minus a cluster of one in a group of one, plus the term: 0.6 - 1 + 0.1 < 0
-    assert group[0].parts["brevity"] == pytest.approx(0.1) and group[0].total == 0.0

@@ -17,6 +17,7 @@ from visplay.evaluation.sources import check_data, open_rows
 from visplay.evaluation.spec import Source, Spec, expand, find_spec, parse_spec, shipped_specs
 
 TAIL = "\nLook at the image, think step by step, then put your final answer in \\boxed{}."
+LETTER = TAIL.replace("final answer", "final answer, the letter of one option,")
 CASES = [(name, number) for name, rows in ROWS.items() for number in range(len(rows))]
 
 
@@ -60,12 +61,12 @@ def prompts(name: str, number: int) -> tuple[str, int]:
 def test_one_picture_comes_first_and_the_words_are_those_of_training() -> None:
     assert prompts("chartqa", 0) == ("<image>How much?" + TAIL, 1)
     text, _ = prompts("mmmu", 0)
-    assert text == "<image>Who painted ?\nA. Monet\nB. Van Gogh's brother\nC. Degas" + TAIL
+    assert text == "<image>Who painted ?\nA. Monet\nB. Van Gogh's brother\nC. Degas" + LETTER
 
 
 def test_several_pictures_stand_where_they_are_named() -> None:
     text, count = prompts("mmmu", 1)
-    assert text == "Which graph fits <image>?\nA. (picture 1)\nB. <image>" + TAIL
+    assert text == "Which graph fits <image>?\nA. (picture 1)\nB. <image>" + LETTER
     assert count == 2
 
 
@@ -73,7 +74,7 @@ def test_a_benchmark_own_instructions_are_taken_out() -> None:
     assert prompts("realworldqa", 1) == ("<image>How many cars are there?" + TAIL, 1)
     assert prompts("realworldqa", 0)[0].count("A. Left") == 1
     assert prompts("mathverse", 1) == ("A triangle of area 3. Find its side." + TAIL, 0)
-    assert prompts("mathverse", 2) == ("<image>Answer the question shown in the image." + TAIL, 1)
+    assert prompts("mathverse", 2) == ("<image>Answer the question shown in the image." + LETTER, 1)
     assert prompts("mathverse", 0)[0].startswith("<image>AB is parallel to CD; find x.\nChoices:\nA:145")
     assert "a cow" not in prompts("mmmu_pro_vision", 0)[0]
 

@@ -53,15 +53,18 @@ def test_examples_are_drawn_in_the_shares_of_the_guards(tmp_path: Path) -> None:
     examples = draw_examples(ctx.config, new, earlier=old, count=20, seed=1)
     assert Counter(example.origin for example in examples) == {"silver": 5, "replay": 5, "anchor": 10}
     assert examples == draw_examples(ctx.config, new, earlier=old, count=20, seed=1)
-    texts = {origin: {x.question for x in examples if x.origin == origin} for origin in ("silver", "replay")}
+    texts = {
+        origin: {x.question.question for x in examples if x.origin == origin}
+        for origin in ("silver", "replay")
+    }
     assert all(text.startswith("new") for text in texts["silver"])
     assert all(text.startswith("old") for text in texts["replay"])
     anchors = [example for example in examples if example.origin == "anchor"]
-    assert len({example.question for example in anchors}) <= 3  # each once before any comes twice
+    assert len({example.question.question for example in anchors}) <= 3  # each once before any comes twice
     for example in anchors:
         assert example.vote.confidence == 1.0 and example.vote.answer
-        assert (prompt := example.prompt(ctx.picture)).images[0].size == (96, 96)
-        assert example.question in str(prompt.messages)
+        assert (prompt := example.prompt(ctx.picture, forms=True)).images[0].size == (96, 96)
+        assert example.question.question in str(prompt.messages)
 
 
 def test_without_guards_or_an_earlier_iteration_all_examples_are_new(tmp_path: Path) -> None:
@@ -69,7 +72,7 @@ def test_without_guards_or_an_earlier_iteration_all_examples_are_new(tmp_path: P
         ctx = context(config(tmp_path, guards=guards))
         examples = draw_examples(ctx.config, silver(ctx, "new", 4), earlier=[], count=8, seed=0)
         assert [example.origin for example in examples] == ["silver"] * 8
-        assert Counter(example.question for example in examples) == {f"new {i}": 2 for i in range(4)}
+        assert Counter(example.question.question for example in examples) == {f"new {i}": 2 for i in range(4)}
 
 
 def test_what_the_run_is_measured_by_cannot_anchor_it(tmp_path: Path) -> None:
@@ -84,7 +87,7 @@ def test_what_the_run_is_measured_by_cannot_anchor_it(tmp_path: Path) -> None:
     )
     anchored = {"anchors": 0.25, "anchor_benchmark": str(own)}
     (example,) = load_anchors(config(tmp_path, guards=anchored))
-    assert (example.question, example.vote.answer) == ("How many?", "2")
+    assert (example.question.question, example.vote.answer) == ("How many?", "2")
     with pytest.raises(ConfigError, match=r"guards\.anchor_benchmark: mine is what evaluation\.benchmarks"):
         load_anchors(config(tmp_path, guards=anchored, evaluation={"benchmarks": [str(own)]}))
     pocket = {"anchors": 0.25, "anchor_benchmark": "pocket-dusk"}
