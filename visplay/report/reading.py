@@ -52,6 +52,7 @@ class RunData:
         answers: iteration -> rows of the Reasoner phase's `rollouts.parquet`.
         sources: picture's key -> its name in the source.
         alarms: iteration -> the alarms it raised, in words.
+        changes: what was changed when the run was resumed, rows of `changes.jsonl`.
         underway: steps that are not finished; what they hold so far is in the rows above, too.
     """
 
@@ -66,6 +67,7 @@ class RunData:
     answers: dict[int, list[dict[str, Any]]]
     sources: dict[str, str]
     alarms: dict[int, list[str]]
+    changes: list[dict[str, Any]]
     underway: list[Underway]
 
     @property
@@ -115,6 +117,7 @@ def read_run_data(folder: Path) -> RunData:
                 iteration: _json(path)["alarms"]
                 for iteration, path in _by_iteration(folder, "health/alarms.json")
             },
+            changes=read_jsonl(folder / "changes.jsonl"),
             underway=underway,
         )
     except (ValueError, OSError, KeyError, yaml.YAMLError) as error:  # pyarrow's errors are ValueErrors

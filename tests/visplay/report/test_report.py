@@ -210,3 +210,16 @@ def test_difficulty_is_the_middle_of_the_votes(run: Path) -> None:
     write_rows(run / "iteration-1/curation/candidates.parquet", rows)
     difficulty = next(f for f in label_figures(read_run_data(run)) if f.title.startswith("How difficult"))
     assert [cell.replace("\u00a0", " ") for cell in difficulty.rows[0]] == ["1", "40.0 %", "60.0 %", "80.0 %"]
+
+
+def test_what_was_changed_on_the_way_is_told_as_text(run: Path) -> None:
+    row = {
+        "after": "iteration-1/curation",
+        "key": "engine.backend",
+        "before": "transformers",
+        "now": "<b>vllm",
+    }
+    (run / "changes.jsonl").write_text(json.dumps(row) + "\n")
+    html = write_report(run).read_text()
+    assert "Changed after iteration-1/curation." in html
+    assert "engine.backend: hf → &lt;b&gt;vllm" in html
