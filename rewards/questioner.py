@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from rewards.diversity.bleu import bleu_distances
-from rewards.diversity.redundancy import Distances, grouped_cluster_shares, remembered_similarity
+from rewards.diversity.redundancy import cluster_shares, merged_cluster_shares, remembered_similarity
 from rewards.grounding import blind_agreement
 from rewards.parsing import ParseFailure, Question
 from rewards.presets import Preset
@@ -24,7 +23,6 @@ def questioner_rewards(
     votes: Sequence[Sequence[Vote | None]] | None = None,
     blind: Sequence[Sequence[Vote | None]] | None = None,
     memory: Sequence[str] = (),
-    distances: Distances = bleu_distances,
     terms: Sequence[Term] = (),
     rows: Sequence[Sequence[Any]] | None = None,
 ) -> list[list[Reward]]:
@@ -40,7 +38,6 @@ def questioner_rewards(
         votes: the votes themselves, same shape; needed by the difficulty `entropy` and by groundedness.
         blind: votes with the image greyed out, same shape; None where a question was not probed.
         memory: earlier questions, for `memory_weight`; see `rewards.remember`.
-        distances: between questions; see `rewards.embedding_distances` for another.
         terms: rewards of one's own, added where the question is valid.
         rows: what the terms see, same shape; None shows them the groups.
 
@@ -57,7 +54,7 @@ def questioner_rewards(
         preset.difficulty == "entropy" or (preset.groundedness_weight and blind is not None)
     ):
         raise ValueError("rewards.difficulty 'entropy' and rewards.groundedness_weight need the votes")
-    penalties = _penalties(groups, votes, blind, memory, distances, preset)
+    penalties = _penalties(groups, votes, blind, memory, preset)
     rewards: list[list[Reward]] = []
     for row, (group, confidence) in enumerate(zip(groups, confidences, strict=True)):
         extra = {term.name: term.values(group if rows is None else rows[row]) for term in terms}
@@ -83,7 +80,6 @@ def _penalties(
     votes: Sequence[Sequence[Vote | None]] | None,
     blind: Sequence[Sequence[Vote | None]] | None,
     memory: Sequence[str],
-    distances: Distances,
     preset: Preset,
 ) -> dict[str, list[list[float]]]:
     """Returns each penalty that is switched on, weight included, in the shape of the groups."""
@@ -92,16 +88,12 @@ def _penalties(
     flat = [text for group in texts for text in group]
     threshold = preset.redundancy_threshold
     batch = preset.redundancy_scope == "batch"
-    shares = grouped_cluster_shares(
-        [flat] if batch else texts,
-        threshold=threshold,
-        distances=distances,
-        merge_duplicates=preset.merge_duplicates,
-    )
-    shares_in_order = [share for part in shares for share in part.tolist()]
+    shares_of = merged_cluster_shares if preset.merge_duplicates else cluster_shares
+    spans = [flat] if batch else texts
+    shares_in_order = [share for span in spans for share in shares_of(span, threshold=threshold).tolist()]
     found = {"redundancy": [preset.redundancy_weight * share for share in shares_in_order]}
     if preset.memory_weight:
-        likeness = remembered_similarity(flat, memory, threshold=threshold, distances=distances)
+        likeness = remembered_similarity(flat, memory, threshold=threshold)
         found["memory"] = [preset.memory_weight * value for value in likeness.tolist()]
     if preset.quota_weight:
         types = [item.type if isinstance(item, Question) else None for group in groups for item in group]

@@ -30,7 +30,7 @@ def bleu_distances(questions: Sequence[str]) -> Matrix:
         questions: n texts.
     """
     count = len(questions)
-    lengths, features = ngram_features(questions, np.zeros(count, np.int64))
+    lengths, features = ngram_features(questions)
     shared = [_split_by_frequency(matrix) for matrix in features]
     distances = np.zeros((count, count))
     for start in range(0, count, _BLOCK_ROWS):
@@ -50,42 +50,13 @@ def bleu_scores(hypotheses: Sequence[str], references: Sequence[str]) -> Matrix:
         references: other texts.
     """
     count, total = len(hypotheses), len(hypotheses) + len(references)
-    lengths, features = ngram_features([*hypotheses, *references], np.zeros(total, np.int64))
+    lengths, features = ngram_features([*hypotheses, *references])
     shared = [_split_by_frequency(matrix) for matrix in features]
     scores = np.zeros((count, total - count))
     for start in range(0, count, _BLOCK_ROWS):
         rows = slice(start, min(start + _BLOCK_ROWS, count))
         scores[rows] = _scores(shared, lengths, rows, slice(count, total))
     return scores
-
-
-def grouped_bleu_distances(groups: Sequence[Sequence[str]]) -> Matrix:
-    """Returns `bleu_distances` of every group at once, [groups, size, size], for many small groups.
-
-    Args:
-        groups: texts; a group smaller than the largest is padded with points at distance 1 from all.
-    """
-    sizes = np.array([len(group) for group in groups], np.int64)
-    widest = int(sizes.max(initial=0))
-    distances = np.ones((len(groups), widest, widest))
-    distances[:, np.arange(widest), np.arange(widest)] = 0.0
-    owner = np.repeat(np.arange(len(groups)), sizes)
-    place = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    lengths, features = ngram_features([text for group in groups for text in group], owner)
-    matches = np.zeros((ORDERS, len(groups), widest, widest), np.float32)
-    for order, matrix in enumerate(features):
-        products = (matrix.T.tocsr() @ matrix).tocoo()
-        row, column = products.coords
-        matches[order, owner[row], place[row], place[column]] = products.data
-    hypothesis, first, second = np.nonzero(np.triu(matches[0], k=1))
-    length = np.zeros((len(groups), widest), np.int64)
-    length[owner, place] = lengths
-    h, r = length[hypothesis, first], length[hypothesis, second]
-    found = matches[:, hypothesis, first, second]
-    log_score = sum(_log_precision(found[order], h, order) for order in range(ORDERS))
-    distance = 1.0 - np.exp(log_score / ORDERS) * _brevity(h, r)
-    distances[hypothesis, first, second] = distances[hypothesis, second, first] = distance
-    return distances
 
 
 def _scores(

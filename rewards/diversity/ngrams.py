@@ -17,12 +17,11 @@ ORDERS = 4
 Integers = NDArray[np.int64]
 
 
-def ngram_features(questions: Sequence[str], groups: Integers) -> tuple[Integers, list[sparse.csr_array]]:
+def ngram_features(questions: Sequence[str]) -> tuple[Integers, list[sparse.csr_array]]:
     """Returns lengths in tokens, [n], and for each n-gram order a 0/1 matrix, [features, n].
 
     Args:
         questions: n texts, split at white space.
-        groups: [n], non-negative; questions of different groups share no feature.
     """
     vocabulary: defaultdict[str, int] = defaultdict(itertools.count().__next__)
     split = [question.split() for question in questions]
@@ -31,7 +30,7 @@ def ngram_features(questions: Sequence[str], groups: Integers) -> tuple[Integers
     rows = np.repeat(np.arange(len(questions)), lengths)
     left = np.repeat(np.cumsum(lengths), lengths) - np.arange(len(tokens))
     positions = np.arange(len(tokens))
-    keys = tokens + len(vocabulary) * groups[rows]
+    keys = tokens
     shared = np.ones(len(tokens), bool)
     matrices = []
     for order in range(ORDERS):

@@ -5,9 +5,8 @@ import pytest
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from sklearn.cluster import AgglomerativeClustering
 
-from rewards import bleu_distances, bleu_scores, cluster_shares, grouped_cluster_shares
-from rewards.diversity.bleu import grouped_bleu_distances
-from rewards.diversity.clusters import average_linkage, linked_sizes
+from rewards import bleu_distances, bleu_scores, cluster_shares, merged_cluster_shares
+from rewards.diversity.clusters import average_linkage
 
 METHOD_1 = SmoothingFunction().method1
 SENTENCES = """what is the color of a the the cat dog how many are there 这是 什么 颜色 的
@@ -53,21 +52,6 @@ def test_distances_and_shares_equal_nltk_and_sklearn(seed):
     expected = nltk_distances(questions)
     np.testing.assert_allclose(bleu_distances(questions), expected, rtol=0, atol=1e-9)
     np.testing.assert_allclose(cluster_shares(questions), sklearn_shares(expected), rtol=0, atol=1e-9)
-
-
-def test_groups_at_once_equal_groups_one_by_one():
-    rng = random.Random(7)
-    groups = [random_questions(rng, rng.choice([1, 2, 5, 8])) for _ in range(60)] + [[]]
-    together = grouped_cluster_shares(groups)
-    for group, shares in zip(groups, together, strict=True):
-        np.testing.assert_allclose(shares, sklearn_shares(nltk_distances(group)), rtol=0, atol=1e-9)
-
-
-def test_distances_of_groups_at_once_keep_their_direction():
-    rng = random.Random(11)
-    groups = [random_questions(rng, 6) for _ in range(20)]
-    for group, distances in zip(groups, grouped_bleu_distances(groups), strict=True):
-        np.testing.assert_allclose(distances, bleu_distances(group), rtol=0, atol=1e-12)
 
 
 def test_linkage_equals_sklearn_on_matrices_full_of_ties():
@@ -117,16 +101,13 @@ def test_short_copies_count_only_when_duplicates_are_merged():
     # BLEU of two words with themselves is (1 * 1 * 0.1 * 0.1) ** 0.25 = 0.316: too far apart to merge
     group = ["What color?", "What color?", "这是什么颜色?", "这是什么颜色?"]
     np.testing.assert_allclose(cluster_shares(group), [0.25] * 4)
-    np.testing.assert_allclose(grouped_cluster_shares([group], merge_duplicates=True)[0], [0.5] * 4)
+    np.testing.assert_allclose(merged_cluster_shares(group), [0.5] * 4)
 
 
 def test_a_threshold_is_not_reached_by_equality():
     distances = np.array([[0.0, 0.5], [0.5, 0.0]])
     assert len(set(average_linkage(distances, threshold=0.5))) == 2
     assert len(set(average_linkage(distances, threshold=0.5 + 1e-9))) == 1
-    weights = np.ones((1, 2))
-    assert linked_sizes(distances[None], weights, threshold=0.5).tolist() == [[1, 1]]
-    assert linked_sizes(distances[None], weights, threshold=0.5 + 1e-9).tolist() == [[2, 2]]
 
 
 def test_no_questions():

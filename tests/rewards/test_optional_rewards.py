@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 
 from rewards import (
@@ -6,8 +5,6 @@ from rewards import (
     Question,
     Term,
     blind_agreement,
-    cluster_shares,
-    embedding_distances,
     is_grounded,
     preset,
     probed_groups,
@@ -93,31 +90,6 @@ def test_memory_is_charged_by_its_weight():
     values = preset("paper", memory_weight=0.5, redundancy_weight=0.0)
     rewards = one_group([ask(CAR), ask(DOGS), BROKEN], [0.5] * 3, values=values, memory=[CAR])
     assert [reward.total for reward in rewards] == pytest.approx([0.5, 1.0, 0.0])
-
-
-def embed(texts):
-    """Two directions: about cars, about dogs."""
-    return np.array([[1.0, 0.1] if "car" in text else [0.0, 2.0] for text in texts])
-
-
-def test_embedding_distances_are_cosine():
-    distances = embedding_distances(embed)([CAR, "Which hue does the car have?", DOGS])
-    cosine = 0.1 / np.sqrt(1.01)
-    np.testing.assert_allclose(
-        distances, [[0, 0, 1 - cosine], [0, 0, 1 - cosine], [1 - cosine, 1 - cosine, 0]]
-    )
-    shares = cluster_shares([CAR, "Which hue does the car have?", DOGS], distances=embedding_distances(embed))
-    np.testing.assert_allclose(shares, [2 / 3, 2 / 3, 1 / 3])
-
-
-def test_embedding_distances_serve_redundancy_and_memory():
-    values = preset("paper", memory_weight=0.5)
-    group = [ask(CAR), ask("Which hue does the car have?"), ask(DOGS), BROKEN]
-    rewards = one_group(
-        group, [0.5] * 4, values=values, memory=["Is the car red?"], distances=embedding_distances(embed)
-    )
-    assert [r.parts["redundancy"] for r in rewards[:2]] == pytest.approx([0.5, 0.5])
-    assert [r.parts["memory"] for r in rewards] == pytest.approx([0.5, 0.5, 0.0, 0.0])
 
 
 def test_a_term_is_weighted_named_and_counts_for_valid_questions_only():
