@@ -159,9 +159,8 @@ def sync(rounds: int) -> None:
             adapters = make_adapters(policy, folder, rounds + 1)
             swap, moved = swap_time(policy, model, adapters)
             parameters = sum(p.numel() for p in policy.model.parameters()) / 1e6
-            print(
-                f"{size}, {parameters:.1f}M parameters: swap {swap:.3f} s, {moved} bytes; median of {rounds}"
-            )
+            what = f"{size}, {parameters:.1f}M parameters"
+            print(f"{what}: swap {swap:.3f} s, {moved} bytes; median of {rounds}")
 
 
 def swap_time(policy: Policy, model: str, adapters: list[AdapterVersion]) -> tuple[float, int]:

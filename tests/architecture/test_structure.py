@@ -45,6 +45,22 @@ def test_only_the_command_line_reads_the_environment(path: Path) -> None:
     assert not reads, f"{name_of(path)} reads the environment in line(s) {reads}; take an argument instead"
 
 
+# Imported where they are used: optional, of one system, or seconds to import where most commands need none of it.
+LATE = {"datasets", "easy_vqa", "math_verify", "resource", "rollouts.vllm_engine", "sympy"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_only_the_command_line_and_late_packages_are_imported_inside_functions(path: Path) -> None:
+    if path.parent.name == "cli":
+        return
+    tree = ast.parse(path.read_text())
+    functions = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+    imports = [n for function in functions for n in ast.walk(function)]
+    named = {a.name for n in imports if isinstance(n, ast.Import) for a in n.names}
+    named |= {str(n.module) for n in imports if isinstance(n, ast.ImportFrom)}
+    assert named <= LATE, f"{name_of(path)} imports {named - LATE} inside a function"
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_public_names_exist(package: str) -> None:
     module = importlib.import_module(package)
