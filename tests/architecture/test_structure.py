@@ -45,7 +45,7 @@ def test_only_the_command_line_reads_the_environment(path: Path) -> None:
     assert not reads, f"{name_of(path)} reads the environment in line(s) {reads}; take an argument instead"
 
 
-# Imported where they are used: optional, of one system, or slow to import where most commands need none of it.
+# Imported where they are used: optional, of one system, or slow to import where most commands need none.
 LATE = {"datasets", "easy_vqa", "math_verify", "resource", "rollouts.vllm_engine", "sympy"}
 
 

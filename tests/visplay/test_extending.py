@@ -13,7 +13,7 @@ from PIL import Image
 
 from rollouts.chat import Chat
 from rollouts.engine import BASE, AdapterVersion, Prompt, Sampling
-from rollouts.scripted_engine import ScriptedEngine
+from rollouts.scripted_engine import Script, ScriptedEngine
 from tests.visplay.contexts import context
 from visplay.config.loading import Config, check_config, check_names
 from visplay.data.images import read_images
@@ -142,7 +142,7 @@ def test_an_engine_passes_the_canaries(examples: Path) -> None:
     assert found.disagreement < 1e-4 and engine.tokens > 0
 
 
-def scripted(config: Config) -> Any:
+def scripted(config: Config, script: Script = script) -> Any:
     """A context whose completions are written by the script and really trained on."""
     model, processor = load_base(config.model)
     chat = Chat(processor, config=model.config, generation=model.generation_config)
@@ -172,3 +172,25 @@ def test_a_third_role_is_trained(examples: Path) -> None:
     assert roles["captioner"].version > 0 and roles["questioner"].version == 0
     rows = pq.read_table(ctx.run.folder / "iteration-1/captioner/rollouts.parquet").to_pylist()
     assert len(rows) == 2 * 2 * 4 and {row["reward"] for row in rows} == {0.0, 1.0}
+
+
+def test_a_run_that_keeps_too_little_ends_with_its_best_iteration_named(examples: Path) -> None:
+    """The Reasoner's votes agree from the second iteration on, so nothing is informative any more."""
+    config = settings(examples, "A loop", iterations=3, evaluation={**SMALL["evaluation"], "limit": 4})
+    config = config.model_copy(update={"loop": "visplay.loop.selfplay:visplay"})
+    voted: list[int] = []
+
+    def agreeing(prompt: Prompt, adapter: AdapterVersion, sampling: Sampling) -> Sequence[str]:
+        if "ask one question" not in str(prompt.messages) and adapter.version > 4:
+            voted.append(adapter.version)
+            return ["\\boxed{3}"] * sampling.n
+        return script(prompt, adapter, sampling)
+
+    said: list[str] = []
+    ctx = scripted(config, agreeing)
+    ctx.display.say = said.append  # type: ignore[method-assign]
+    play(ctx)
+    assert voted and "iteration-2/curation" in run_steps(ctx.run.folder)
+    assert "iteration-2/reasoner" not in run_steps(ctx.run.folder)
+    (line,) = [line for line in said if "ends early" in line]
+    assert "iteration 2 kept 0 silver examples and one step needs 2" in line and "best iteration was" in line

@@ -258,8 +258,11 @@ def best_iteration(run: Path, *, last: int, probe: str | None = None) -> int:
 
 
 def out_of_patience(run: Path, iteration: int, *, patience: int | None, probe: str | None = None) -> bool:
-    """Whether the probe has not become better for `patience` iterations; never where that is None."""
-    return patience is not None and iteration - best_iteration(run, last=iteration, probe=probe) >= patience
+    """Whether the probe got no better for `patience` measured iterations; never where that is None."""
+    if patience is None or not is_measured(run, iteration):
+        return False
+    best = best_iteration(run, last=iteration, probe=probe)
+    return sum(is_measured(run, i) for i in range(best + 1, iteration + 1)) >= patience
 
 
 def _probe_silver(samples: Path, run: Path) -> float | None:

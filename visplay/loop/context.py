@@ -42,7 +42,7 @@ from visplay.storage import append_jsonl, damaged_parts, write_text
 
 # (picture's key, question) -> the true answer, None where the picture does not settle it; telemetry only.
 Oracle = Callable[[str, Question], str | None]
-PICTURES_KEPT = 128  # decoded, so that a picture is decoded once a step
+PICTURES_KEPT = 64  # decoded, so that a picture is decoded once a step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,6 +40,7 @@ def measure_in_full(ctx: RunContext, roles: Roles) -> None:
     """The base and the trained Reasoner on every question, in a folder of its own."""
 
     def work(folder: Path) -> list[dict[str, Any]]:
+        ctx.engine.publish(roles["reasoner"])
         evaluate_in_full(ctx, reasoner=roles["reasoner"], folder=folder)
         return []
 

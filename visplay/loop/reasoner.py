@@ -41,7 +41,8 @@ def train(ctx: RunContext, iteration: int, roles: Roles, examples: Sequence[Silv
         drawn = draw_examples(
             ctx.config, examples, earlier=earlier, count=phase.steps * phase.prompts_per_step, seed=seed
         )
-        if len(drawn) < phase.prompts_per_step:
+        different = {(example.picture, example.question.question) for example in drawn}
+        if len(different) < phase.prompts_per_step:
             raise TooFewExamples(iteration=iteration, kept=len(examples), needed=phase.prompts_per_step)
 
         def score(batch: Batch) -> Scored:

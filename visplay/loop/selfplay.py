@@ -22,7 +22,7 @@ from visplay.loop.asking import band, blind, grounded, judge, parse, vote
 from visplay.loop.context import RunContext, first_roles, open_context
 from visplay.loop.examples import load_anchors
 from visplay.progress import Display
-from visplay.runs.checkpoints import Roles, roles_after
+from visplay.runs.checkpoints import Roles, following_roles
 
 Loop = Callable[[RunContext, Roles], None]
 
@@ -67,7 +67,7 @@ def play(ctx: RunContext) -> None:
             raise
         ctx.display.say(f"{error}; the run ends early. {watching.best_words(ctx, error.iteration - 1)}")
     if ctx.config.evaluation.full_at_end:
-        measuring.measure_in_full(ctx, roles_after(ctx.run.folder)[1])
+        measuring.measure_in_full(ctx, following_roles(ctx.run.folder))
 
 
 def _check_benchmarks(config: Config) -> None:

@@ -184,12 +184,10 @@ def _attempt(row: Row, *, iteration: int) -> Row:
 
 def _parts(row: Row) -> dict[str, float | None]:
     """What a reward is made of, by the names of its parts."""
-    prefix = "reward_"
-    return {
-        name.removeprefix(prefix): finite(value)
-        for name, value in row.items()
-        if name.startswith(prefix) and value is not None
-    }
+    prefix, terms = "reward_", dict(row.get("reward_terms") or {})
+    known = {name.removeprefix(prefix): value for name, value in row.items() if name.startswith(prefix)}
+    known.pop("terms", None)
+    return {name: finite(value) for name, value in {**known, **terms}.items() if value is not None}
 
 
 def cut(text: str) -> str:

@@ -115,6 +115,12 @@ def roles_after(run: Path, *, iteration: int | None = None) -> tuple[int, Roles]
     return last, roles
 
 
+def following_roles(run: Path) -> Roles:
+    """Who plays which role after the last finished iteration, a roll-back included."""
+    last, _ = roles_after(run)
+    return next_roles(_ending(run, last), run=run)
+
+
 def superseded(run: Path, *, last: int, kept: set[int], current: Roles) -> list[str]:
     """Folders of adapters, relative to the run's, that no iteration in `kept` needs, nor what comes next."""
     needed = {adapter.path for adapter in current.values()}

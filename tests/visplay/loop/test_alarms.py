@@ -5,7 +5,7 @@ import pytest
 
 from visplay.config.sections import Limits
 from visplay.evaluation.records import write_records
-from visplay.loop.alarms import WATCHED, best_iteration, iteration_figures, raise_alarms
+from visplay.loop.alarms import WATCHED, best_iteration, iteration_figures, out_of_patience, raise_alarms
 
 HEALTHY: dict[str, float | None] = {
     "valid": 0.98, "answerable": 0.8,
@@ -145,3 +145,10 @@ def test_the_best_iteration_is_the_first_benchmarks_and_the_earliest_of_equals(t
         write_iteration(tmp_path, number, accuracy=accuracy)
     assert [best_iteration(tmp_path, last=last) for last in range(4)] == [0, 1, 1, 1]
     assert best_iteration(tmp_path, last=3, probe="second") == 0
+
+
+def test_patience_counts_the_iterations_that_were_measured(tmp_path: Path) -> None:
+    for number, accuracy in ((0, 0.7), (2, 0.6), (4, 0.5)):  # measured after every second iteration
+        write_iteration(tmp_path, number, accuracy=accuracy)
+    out = [out_of_patience(tmp_path, i, patience=2) for i in (1, 2, 3, 4)]
+    assert out == [False, False, False, True]
