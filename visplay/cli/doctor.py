@@ -163,7 +163,7 @@ def _canaries(config: Config, *, api_key: str | None) -> Finding:
         policy = Policy(*load_base(config.model), lora=config.lora)
         engine = start_engine(
             config.model, config.engine, lora_rank=config.lora.rank, logs=config.folder / "servers",
-            api_key=api_key,
+            api_key=api_key, policy=policy,
         )  # fmt: skip
         try:
             found = run_canaries(engine, policy=policy, picture=images.load(images.records[0].key))

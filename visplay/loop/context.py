@@ -162,7 +162,7 @@ def open_context(config: Config, *, display: Display, api_key: str | None = None
         display.say(f"{len(images)} pictures from {config.images.source}, {len(images.skipped)} skipped")
         engine = start_engine(
             config.model, config.engine, lora_rank=config.lora.rank, logs=config.folder / "servers",
-            api_key=api_key,
+            api_key=api_key, policy=policy,
         )  # fmt: skip
         stack.callback(engine.close)
         found = run_canaries(engine, policy=policy, picture=images.load(images.records[0].key))

@@ -152,7 +152,7 @@ def train(
     else:
         peft_model = policy.with_adapter(start)
         arguments = _arguments(
-            phase, optimizer, folder=steps.folder, seed=seed, on_cpu=_on_cpu(peft_model),
+            phase, optimizer, folder=steps.folder, seed=seed, model=peft_model,
             chat=_one_start_token(policy.processor),
         )  # fmt: skip
         trainer = _EngineGRPOTrainer(
@@ -332,7 +332,7 @@ def _one_start_token(processor: Any) -> dict[str, str]:
 
 
 def _arguments(
-    phase: Phase, optimizer: Optimizer, *, folder: Path, seed: int, on_cpu: bool, chat: dict[str, str]
+    phase: Phase, optimizer: Optimizer, *, folder: Path, seed: int, model: Any, chat: dict[str, str]
 ) -> GRPOConfig:
     batch = phase.prompts_per_step * phase.group_size
     micro = min(optimizer.micro_batch_size, batch)
@@ -340,7 +340,9 @@ def _arguments(
         raise PreflightError(
             f"optimizer.micro_batch_size {micro} must divide prompts_per_step * group_size = {batch}"
         )
-    return GRPOConfig(
+    weights = next(model.parameters())
+    on_cpu = weights.device.type == "cpu"
+    arguments = GRPOConfig(
         output_dir=str(folder),
         max_steps=phase.steps,
         per_device_train_batch_size=micro,
@@ -362,7 +364,7 @@ def _arguments(
         vllm_importance_sampling_correction=True,
         vllm_importance_sampling_mode="token_truncate",
         gradient_checkpointing=not on_cpu,
-        bf16=False,
+        bf16=weights.dtype == torch.bfloat16,  # else adapters on a 16-bit base compute in 32 bits
         use_cpu=on_cpu,
         logging_steps=1,
         save_strategy="steps",
@@ -373,7 +375,8 @@ def _arguments(
         data_seed=seed,
         remove_unused_columns=False,
     )
-
-
-def _on_cpu(model: Any) -> bool:
-    return next(model.parameters()).device.type == "cpu"
+    # One process trains on one device: of several visible GPUs transformers would make an nn.DataParallel,
+    # whose replicas all run the forward bound to the first. Asked for once, devices are not counted again.
+    arguments.device  # noqa: B018 - a cached property
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments

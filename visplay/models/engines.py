@@ -13,7 +13,7 @@ from rollouts.transformers_engine import TransformersEngine
 from visplay.config.names import named
 from visplay.config.sections import Engine, Model
 from visplay.errors import ConfigError, EngineError
-from visplay.models.policy import load_base, load_processor, picture_size
+from visplay.models.policy import Policy, load_base, load_processor, picture_size
 
 MAX_ADAPTERS = 3  # the frozen Reasoner, the current policy and the one that comes in
 # What vLLM 0.32 needs on a CPU; engine.vllm overrides each.
@@ -26,9 +26,15 @@ CPU_DEFAULTS: dict[str, Any] = {
 
 
 def start_engine(
-    model: Model, engine: Engine, *, lora_rank: int | None, logs: Path, api_key: str | None = None
+    model: Model,
+    engine: Engine,
+    *,
+    lora_rank: int | None,
+    logs: Path,
+    api_key: str | None = None,
+    policy: Policy | None = None,
 ) -> RolloutEngine:
-    """The engine that the configuration names, with base VLMs of its own.
+    """The engine that the configuration names.
 
     Args:
         model: the base VLM.
@@ -36,6 +42,7 @@ def start_engine(
         lora_rank: of the adapters that will be published; None for the base alone.
         logs: where servers that are started here write their logs.
         api_key: of the servers, where they ask for one.
+        policy: what is trained beside it: transformers then shares its base, instead of loading another.
 
     Raises:
         ConfigError: an engine that is not installed, or options that it does not know.
@@ -44,7 +51,8 @@ def start_engine(
         made: RolloutEngine = named(engine.backend, key="engine.backend")(model, engine, lora_rank=lora_rank)
         return made
     if engine.backend == "transformers":
-        return TransformersEngine(*load_base(model), batch_size=engine.batch_size)
+        base = (policy.shared_base(), policy.processor) if policy else load_base(model)
+        return TransformersEngine(*base, batch_size=engine.batch_size)
     same = {"revision": model.revision, "trust_remote_code": model.trust_remote_code}
     chat = Chat.load(load_processor(model), model.source, **same)
     options = vllm_options(model, engine, chat.processor)

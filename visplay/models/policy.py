@@ -1,6 +1,8 @@
 """The base VLM and the LoRA adapter on it: load, start a phase, save a version."""
 
+import copy
 import functools
+import itertools
 import re
 import shutil
 from collections.abc import Callable
@@ -61,8 +63,15 @@ class Policy:
         return PeftModel.from_pretrained(self.model, str(adapter.path), is_trainable=True)
 
     def without_adapter(self, peft_model: Any) -> None:
-        """Take the adapter off again, so that the next phase starts from the bare base."""
+        """Take the adapter off again, and what a trainer put on the base: the next phase finds it bare."""
         self.model = peft_model.unload()
+        vars(self.model).pop("forward", None)  # TRL's fused head, which each phase would wrap once more
+        self.model.disable_input_require_grads()
+
+    def shared_base(self) -> Any:
+        """The bare base as a module tree of its own on the same tensors: one copy in memory for two users."""
+        tensors = itertools.chain(self.model.parameters(), self.model.buffers())
+        return copy.deepcopy(self.model, {id(tensor): tensor for tensor in tensors})
 
 
 def save_adapter(peft_model: Any, adapter: AdapterVersion) -> None:

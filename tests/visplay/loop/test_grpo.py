@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,12 +13,13 @@ import trl.trainer.grpo_trainer as trl_grpo
 from safetensors.torch import load_file
 
 from rewards import Reward
-from rollouts.engine import AdapterVersion, Completion, Prompt, Sampling
+from rollouts.engine import BASE, AdapterVersion, Completion, Prompt, Sampling
 from rollouts.transformers_engine import TransformersEngine
 from visplay.config.sections import Lora, Model, Optimizer, Phase
 from visplay.errors import PreflightError, TrainingDiverged
 from visplay.loop import grpo
 from visplay.models.policy import Policy, load_base
+from visplay.models.preflight import randomize_lora_b
 from visplay.pocket.recipe.lessons import is_glance
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.prompts import reasoner_prompt
@@ -187,3 +189,36 @@ def test_too_few_prompts_are_an_error_before_training(tmp_path: Path) -> None:
             sample=None, score=lambda _: None, phase=Phase(), optimizer=Optimizer(), scratch=tmp_path, seed=0,
             on_step=lambda _: None,
         )  # fmt: skip
+
+
+def test_a_phase_leaves_the_base_as_it_found_it() -> None:
+    policy = Policy(*load_base(pocket), lora=Lora(rank=4, alpha=8))
+    model = policy.model
+    model.forward = model.forward  # as TRL's fused head does
+    model.enable_input_require_grads()  # as gradient checkpointing does
+    with tempfile.TemporaryDirectory() as folder:
+        start = numbered(Path(folder), "shared", 0)
+        policy.create_adapter(start, seed=0)
+        policy.without_adapter(policy.with_adapter(start))
+    assert "forward" not in vars(policy.model) and not policy.model._require_grads_hooks
+    assert not any("lora" in name for name, _ in policy.model.named_parameters())
+
+
+def test_engine_and_trainer_share_one_base_and_not_its_adapters() -> None:
+    policy = Policy(*load_base(pocket), lora=Lora(rank=4, alpha=8))
+    engine = TransformersEngine(policy.shared_base(), policy.processor)
+    mine, theirs = (dict(model.named_parameters()) for model in (policy.model, engine._model))
+    assert len(mine) > 100 and all(mine[name].data_ptr() == theirs[name].data_ptr() for name in mine)
+    with tempfile.TemporaryDirectory() as folder:
+        version = numbered(Path(folder), "shared", 1)
+        policy.create_adapter(version, seed=0)
+        randomize_lora_b(version, size=0.1)
+        engine.publish(version)
+        sampling = Sampling(temperature=0, max_tokens=24)
+        (prompt,) = prompts(1)
+        with_it = engine.generate([prompt], adapter=version, sampling=sampling)[0][0]
+        trained = policy.with_adapter(version)  # another adapter on the other tree of the same tensors
+        again = engine.generate([prompt], adapter=version, sampling=sampling)[0][0]
+        alone = engine.generate([prompt], adapter=BASE, sampling=sampling)[0][0]
+        policy.without_adapter(trained)
+    assert with_it.logprobs == again.logprobs != alone.logprobs
