@@ -2,7 +2,7 @@
 
 python benchmarks/vllm_engine.py throughput   engine.generate against bare LLM.generate, same requests
 python benchmarks/vllm_engine.py swaps        1,000 published versions under load: right version? memory?
-python benchmarks/vllm_engine.py sync         a swap of adapters against merging and reloading, two sizes
+python benchmarks/vllm_engine.py sync         from a saved adapter to its first token, two sizes
 python benchmarks/vllm_engine.py roles        a Questioner step on one engine against two
 python benchmarks/vllm_engine.py agreement    log-probs against a transformers forward, three versions
 """
@@ -157,24 +157,21 @@ def sync(rounds: int) -> None:
             model = POCKET.source if size == "pocket" else write_larger(folder / "model")
             policy = Policy(*load_base(POCKET.model_copy(update={"path": model})), lora=Lora(rank=8))
             adapters = make_adapters(policy, folder, rounds + 1)
-            swap, moved = swap_time(policy, model, adapters, mode="adapter")
-            merge, merged = swap_time(policy, model, adapters, mode="merged")
+            swap, moved = swap_time(policy, model, adapters)
             parameters = sum(p.numel() for p in policy.model.parameters()) / 1e6
-            print(f"{size}, {parameters:.1f}M parameters: swap {swap:.3f} s, {moved} bytes; ", end="")
-            print(f"merge and reload {merge:.3f} s, {merged} bytes; medians of {rounds}; ", end="")
-            print(f"{merge / swap:.1f} times the time, {merged / moved:.1f} times the bytes")
+            print(f"{size}, {parameters:.1f}M parameters: {swap:.3f} s, {moved} bytes; median of {rounds}")
 
 
-def swap_time(policy: Policy, model: str, adapters: list[AdapterVersion], *, mode: Any) -> tuple[float, int]:
+def swap_time(policy: Policy, model: str, adapters: list[AdapterVersion]) -> tuple[float, int]:
     """Median seconds from a saved version to its first token, and bytes written or read for it."""
-    engine, prompts = start(policy, model, sync=mode), make_prompts(1)
+    engine, prompts = start(policy, model), make_prompts(1)
 
     def swap(adapter: AdapterVersion) -> None:
         engine.publish(adapter)
         engine.generate(prompts, adapter=adapter, sampling=Sampling(max_tokens=1))
 
     times = [seconds(lambda adapter=adapter: swap(adapter)) for adapter in adapters]
-    moved = size_of(engine._merged._folder(adapters[-1]) if engine._merged else adapters[-1].path)
+    moved = size_of(adapters[-1].path)
     engine.close()
     return statistics.median(times[1:]), moved
 
