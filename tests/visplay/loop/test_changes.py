@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.visplay.loop.faulty import FAULTY, StopsAt, error_of, settings, state, steps_of, stop_at
+from tests.visplay.loop.faulty import FAULTY, StopsAt, error_of, settings, state, steps_of
 from visplay.config.loading import Config
 from visplay.loop.selfplay import selfplay
 from visplay.storage import read_jsonl
