@@ -1,6 +1,7 @@
 # make demo    self-play on synthetic pictures, on the CPU, in minutes
-# make test    the whole test suite
 # make check   style, types, import rules and the fast tests
+# make test    the tests of every commit: these and those that train
+# make test-all  all tests, with every architecture on vLLM and kills at random instants
 # Each target first sets up all it needs in ./.venv.
 
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3))
@@ -11,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO_IMAGES := runs/demo-images
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo check style fast test test-extra test-all clean
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -35,15 +36,29 @@ demo: $(READY) $(DEMO_IMAGES)
 	$(BIN)/visplay train configs/pocket.yaml
 	@echo "Report: $$($(BIN)/python -c 'from pathlib import Path; from visplay.config.loading import load_config; print(load_config(Path("configs/pocket.yaml")).folder / "report.html")')"
 
-test: $(READY)
-	$(BIN)/pytest
-
+# Side by side: each of the two takes about a minute of one core.
 check: $(READY)
+	$(MAKE) --no-print-directory --output-sync -j2 style fast
+
+style: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+fast: $(READY)
 	$(BIN)/pytest -m "not slow" -q
+
+# A module stays with one worker, so that an engine or a run that its tests share is made once.
+PARALLEL := -n 2 --dist loadfile
+
+test: $(READY)
+	$(BIN)/pytest -m "not extra" $(PARALLEL)
+
+test-extra: $(READY)
+	$(BIN)/pytest -m extra $(PARALLEL)
+
+test-all: test test-extra
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

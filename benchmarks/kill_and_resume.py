@@ -50,12 +50,12 @@ PICTURES = 72  # so that curation goes through two chunks of 64
 RUNNER = """
 import json, os, sys
 from visplay.cli import main as cli
-from visplay.loop import phases
-take_votes, log = phases.take_votes, os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-def noted(*arguments, phase, seed, **named):
-    os.write(log, (json.dumps({"pid": os.getpid(), "phase": phase, "seed": seed}) + "\\n").encode())
-    return take_votes(*arguments, phase=phase, seed=seed, **named)
-phases.take_votes = noted
+from visplay.loop import asking
+take_votes, log = asking.take_votes, os.open(sys.argv.pop(1), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+def noted(ctx, rows, round, *, seed, **named):
+    os.write(log, (json.dumps({"pid": os.getpid(), "phase": round.phase, "seed": seed}) + "\\n").encode())
+    return take_votes(ctx, rows, round, seed=seed, **named)
+asking.take_votes = noted
 cli.main()
 """
 COMPARED = ("metrics.jsonl", "*/*/metrics.jsonl", "*/*/*.parquet", "*/*/summary.json", "*/*/*.safetensors",

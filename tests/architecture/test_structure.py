@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -92,3 +93,10 @@ def test_stored_samples_are_scored_and_compared_without_torch() -> None:
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_table_of_promises_names_tests_that_are_there() -> None:
+    table = (ROOT / "CONTRIBUTING.md").read_text().split("### Which test holds which promise")[1]
+    named = re.findall(r"`((?:\w+/)*test_\w+\.py)`", table.split("\n## ")[0])
+    assert len(named) > 30
+    assert [name for name in named if not (ROOT / "tests" / name).is_file()] == []

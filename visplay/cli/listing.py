@@ -14,7 +14,7 @@ from visplay.errors import RunError, VisplayError
 from visplay.evaluation.wording import share
 from visplay.loop.alarms import out_of_patience
 from visplay.runs.results import read_summaries
-from visplay.runs.run import Run
+from visplay.runs.run import Run, require_format
 
 
 def print_runs(folder: Path, console: Console | None = None) -> None:
@@ -46,6 +46,7 @@ def _line(folder: Path) -> tuple[str, ...]:
 
 def _state(run: Run) -> tuple[str, str, str, str]:
     folder = run.folder
+    require_format(folder)
     steps = [entry["step"] for entry in run.journal()]
     config = read_config(folder / "config.yaml")
     planned = int(config["iterations"])

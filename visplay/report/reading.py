@@ -11,7 +11,7 @@ import yaml
 
 from visplay.errors import CorruptArtifact, RunError
 from visplay.runs.results import read_summaries
-from visplay.runs.run import UNFINISHED
+from visplay.runs.run import UNFINISHED, require_format
 from visplay.storage import PARTIAL, read_jsonl, read_part
 
 
@@ -91,10 +91,12 @@ def read_run_data(folder: Path) -> RunData:
 
     Raises:
         RunError: the folder is not a run's.
+        RunMismatch: it is an earlier version's.
         CorruptArtifact: one of its files cannot be read.
     """
     if not (folder / "config.yaml").is_file():
         raise RunError(f"{folder} holds no config.yaml, so it is not a run's folder; give runs/NAME")
+    require_format(folder)
     try:
         text = (folder / "config.yaml").read_text(encoding="utf-8")
         config = yaml.safe_load(text) or {}

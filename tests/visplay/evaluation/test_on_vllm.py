@@ -14,7 +14,7 @@ from visplay.models.policy import Policy, load_base
 from visplay.models.preflight import randomize_lora_b
 from visplay.runs.checkpoints import numbered
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.extra]  # an engine of its own for one test
 
 
 def evaluated(target: Path, *options: str, out: Path) -> dict[str, list[dict[str, Any]]]:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from tests.visplay.scripted import BACKEND
 from tests.visplay.small import ORACLE, SMALL
 from visplay.config.loading import Config, check_config
 from visplay.errors import VisplayError
@@ -27,6 +28,7 @@ from visplay.runs.shutdown import graceful_shutdown
 AGAIN = "visplay train CONFIG"
 FAULTY: dict[str, Any] = {  # three steps a phase: one done, one under way, one to come
     **SMALL,
+    "engine": {"backend": BACKEND},
     "questioner": {**SMALL["questioner"], "steps": 3},
     "curation": {"questions_per_image": 1},
     "reasoner": {**SMALL["reasoner"], "steps": 3, "prompts_per_step": 2, "max_tokens": 64},
@@ -37,7 +39,7 @@ STOPS = {"evaluation": 1, "questioner": 2, "curation": 1, "reasoner": 2}
 NEXT = {
     "evaluation": "questioner", "questioner": "curation", "curation": "reasoner", "reasoner": "evaluation",
 }  # fmt: skip
-PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
+PAGE = Path(__file__).parents[3] / "docs" / "faults.md"
 Seen = list[tuple[str, str, str, str]]  # fault, where, what is said, after the mend
 PICTURES = 66  # curation goes through 64 and then 2
 
@@ -151,8 +153,8 @@ DAMAGE = {"cut in half": cut, "a bit flipped": flip}
 
 
 def state(run: Path) -> dict[str, str]:
-    """Digest of every file, but of what tells times and versions, by its path in the run."""
-    skipped = ("timings.jsonl", "versions.json", "lock", "config.yaml", "report.html")
+    """Digest of every file, but of what tells times, places and versions, by its path in the run."""
+    skipped = ("timings.jsonl", "versions.json", "changes.jsonl", "lock", "config.yaml", "report.html")
     return {
         str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(run.rglob("*"))
@@ -193,7 +195,7 @@ def check_table(seen: Seen, request: pytest.FixtureRequest) -> None:
         pytest.skip("only some of the faults were tried")
     if request.session.testsfailed:
         pytest.skip("other tests failed: what was seen is not all there is")
-    begin, end = f"<!-- made by tests/visplay/{module.name} -->\n", "<!-- end -->"
+    begin, end = f"<!-- made by tests/visplay/loop/{module.name} -->\n", "<!-- end -->"
     page = PAGE.read_text()
     before, rest = page.split(begin)
     now = f"{before}{begin}{_table(seen)}{end}{rest.partition(end)[2]}"

@@ -1,8 +1,9 @@
-"""Damaged files in real pocket runs: what is said, what is kept, what happens after the mend.
+"""Damaged files in runs of the scripted engine: what is said, what is kept, what happens after the mend.
 
 What was seen is a table of docs/faults.md; `pytest PATH --rewrite-docs`, with this file, writes it.
 """
 
+import json
 import re
 from pathlib import Path
 
@@ -37,18 +38,19 @@ def seen() -> Seen:
     return []
 
 
-SCRATCH = {
-    "evaluation": ["evaluation-iteration-0/pocket-dusk/greedy.jsonl.unfinished"],
-    "questioner": ["step-1.json", "checkpoint.json", "trainer/checkpoint-1/adapter_model.safetensors",
-                   "trainer/checkpoint-1/optimizer.pt"],
-    "curation": ["pictures-0.json"],
-}  # fmt: skip
+# Each is cut or has a bit flipped; that either is noticed in any byte is tests/visplay/runs/test_run.py's.
+SCRATCH = [
+    ("evaluation", "evaluation-iteration-0/pocket-dusk/greedy.jsonl.unfinished", "cut in half"),
+    ("evaluation", "evaluation-iteration-0/pocket-dusk/greedy.jsonl.unfinished", "a bit flipped"),
+    ("questioner", "step-1.json", "cut in half"),
+    ("questioner", "checkpoint.json", "a bit flipped"),
+    ("questioner", "trainer/checkpoint-1/adapter_model.safetensors", "a bit flipped"),
+    ("questioner", "trainer/checkpoint-1/optimizer.pt", "cut in half"),
+    ("curation", "pictures-0.json", "a bit flipped"),
+]
 
 
-@pytest.mark.parametrize("how", DAMAGE)
-@pytest.mark.parametrize(
-    ("step", "name"), [(step, name) for step, names in SCRATCH.items() for name in names]
-)
+@pytest.mark.parametrize(("step", "name", "how"), SCRATCH)
 def test_damaged_scratch(
     step: str, name: str, how: str, stopped: dict[str, Path], whole: Path, scenes: Path, tmp_path: Path,
     seen: Seen,
@@ -60,7 +62,7 @@ def test_damaged_scratch(
     piece = "checkpoint.json" if name.startswith("trainer") else name
     said = stop_at(config, NEXT[step])
     place = f"RUN/iteration-{iteration}/{step}.partial/unfinished/{piece}"
-    told = "PIECE is damaged or vouches for a damaged file; it is done again"
+    told = "PIECE is damaged or covers a damaged file; it is done again"
     if step == "evaluation":  # a lost end is no damage, and not all of a line is taken over
         told = "nothing, or that damaged samples are asked again"
     else:
@@ -157,7 +159,7 @@ def test_damaged_journal_and_configuration(whole: Path, scenes: Path, tmp_path: 
 
 def test_what_is_written_anew_at_each_start(whole: Path, scenes: Path, tmp_path: Path, seen: Seen) -> None:
     config = copied(whole, scenes, tmp_path)
-    names = ("manifest.parquet", "skipped.jsonl", "versions.json", "metrics.jsonl")
+    names = ("manifest.parquet", "skipped.jsonl", "metrics.jsonl")
     before = {name: (config.folder / name).read_bytes() for name in names}
     for damage in (cut, flip):
         for name in names:
@@ -167,6 +169,20 @@ def test_what_is_written_anew_at_each_start(whole: Path, scenes: Path, tmp_path:
         assert {name: (config.folder / name).read_bytes() for name in names} == before
     for how in DAMAGE:
         seen.append((how, ", ".join(names), "nothing", "written anew at each start"))
+
+
+def test_a_damaged_list_of_starts(whole: Path, scenes: Path, tmp_path: Path, seen: Seen) -> None:
+    config = copied(whole, scenes, tmp_path)
+    file = config.folder / "versions.json"
+    cut(file)
+    said = error_of(config)
+    assert said.startswith("CorruptArtifact: RUN/versions.json is damaged: ")
+    assert said.endswith("; restore it, or remove it")
+    file.unlink()
+    with Run(config.folder).opened(config):
+        assert len(json.loads(file.read_text())["starts"]) == 1
+    told = "CorruptArtifact: versions.json is damaged …"
+    seen.append(("cut in half", "versions.json", told, "restored or removed: goes on"))
 
 
 def test_the_table_in_the_docs(seen: Seen, request: pytest.FixtureRequest) -> None:

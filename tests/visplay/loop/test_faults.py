@@ -1,4 +1,4 @@
-"""Faults injected into real pocket runs: what is said, what is kept, what happens after the mend.
+"""Faults injected into runs of the scripted engine: what is said, what is kept, what happens after the mend.
 
 What was seen is a table of docs/faults.md; `pytest PATH --rewrite-docs`, with this file, writes it.
 """

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.kill_and_resume import kill_and_resume
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.extra]  # one kill in each phase: test_selfplay.py
 
 
 @pytest.mark.timeout(1800)  # six starts and two runs, on a machine that may be busy

@@ -26,6 +26,7 @@ from rewards import Question
 from rollouts.engine import AdapterVersion, Prompt, Sampling
 from rollouts.servers.launch import Server
 from rollouts.transformers_engine import TransformersEngine
+from tests.visplay.scripted import BACKEND
 from tests.visplay.small import ORACLE, SMALL
 from visplay.cli.listing import print_runs
 from visplay.cli.printing import print_asked
@@ -48,6 +49,7 @@ from visplay.runs.run import Run
 from visplay.storage import read_jsonl
 
 pytestmark = pytest.mark.slow
+SCRIPTED = {"engine": {"backend": BACKEND}}
 
 
 @pytest.fixture(scope="module")
@@ -318,7 +320,9 @@ def wait_for(path: Path, process: subprocess.Popen[Any], seconds: float = 240) -
 def test_two_adapters_and_random_rewards(pictures: Path, tmp_path: Path) -> None:
     small = {**SMALL["evaluation"], "benchmarks": ["pocket-clean"], "limit": 4, "maj_limit": 0}
     run = selfplay(
-        config(pictures, tmp_path, adapters="per_role", control="random_reward", evaluation=small),
+        config(
+            pictures, tmp_path, adapters="per_role", control="random_reward", evaluation=small, **SCRIPTED
+        ),
         display=Display(),
     )
     noted = {
@@ -334,7 +338,7 @@ def test_two_adapters_and_random_rewards(pictures: Path, tmp_path: Path) -> None
 def test_too_few_silver_examples_are_an_error_that_says_what_to_do(pictures: Path, tmp_path: Path) -> None:
     untrained = {**SMALL["questioner"], "steps": 0}
     few = {"questions_per_image": 1, "images": 2}
-    settings = config(pictures, tmp_path, curation=few, questioner=untrained)
+    settings = config(pictures, tmp_path, curation=few, questioner=untrained, **SCRIPTED)
     with pytest.raises(PreflightError, match="silver examples and one step needs 4; ask about more images"):
         selfplay(settings, display=Display())
 
