@@ -101,7 +101,7 @@ def test_names_links_and_large_files(tmp_path: Path) -> None:
 def test_a_closed_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encoded())
     (tmp_path / "closed").mkdir(mode=0)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
+    for folder in (tmp_path, *tmp_path.parents[:3]):
         folder.chmod(0o755)
     os.seteuid(65534)
     try:

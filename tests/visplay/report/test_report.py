@@ -216,7 +216,7 @@ def test_what_was_changed_on_the_way_is_told_as_text(run: Path) -> None:
     row = {
         "after": "iteration-1/curation",
         "key": "engine.backend",
-        "before": "transformers",
+        "before": "hf",
         "now": "<b>vllm",
     }
     (run / "changes.jsonl").write_text(json.dumps(row) + "\n")
