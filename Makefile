@@ -15,7 +15,7 @@ DEMO_IMAGES := runs/demo-images
 .PHONY: help setup demo check style fast test test-extra test-all clean
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n '/^$$/q; s/^# //p' Makefile
 
 setup: $(READY)
 
