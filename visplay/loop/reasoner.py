@@ -41,7 +41,7 @@ def train(ctx: RunContext, iteration: int, roles: Roles, examples: Sequence[Silv
         drawn = draw_examples(
             ctx.config, examples, earlier=earlier, count=phase.steps * phase.prompts_per_step, seed=seed
         )
-        if len(drawn) < phase.prompts_per_step:
+        if len(examples) < phase.prompts_per_step:  # what is drawn comes again where there is too little
             raise TooFewExamples(iteration=iteration, kept=len(examples), needed=phase.prompts_per_step)
 
         def score(batch: Batch) -> Scored:
