@@ -47,7 +47,7 @@ style: $(READY)
 	$(BIN)/mypy
 
 fast: $(READY)
-	$(BIN)/pytest -m "not slow" -q
+	$(BIN)/pytest -m "not slow" -q -n 2 --dist loadfile
 
 # A module stays with one worker, so that an engine or a run that its tests share is made once.
 PARALLEL := -n 2 --dist loadfile
