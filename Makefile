@@ -15,7 +15,7 @@ DEMO_IMAGES := runs/demo-images
 .PHONY: help setup demo check style fast test test-extra test-all clean
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n '/^$$/q; s/^# //p' Makefile
 
 setup: $(READY)
 
@@ -47,7 +47,7 @@ style: $(READY)
 	$(BIN)/mypy
 
 fast: $(READY)
-	$(BIN)/pytest -m "not slow" -q
+	$(BIN)/pytest -m "not slow" -q -n 2 --dist loadfile
 
 # A module stays with one worker, so that an engine or a run that its tests share is made once.
 PARALLEL := -n 2 --dist loadfile

@@ -4,6 +4,7 @@ import base64
 import io
 import os
 import struct
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,8 @@ def test_names_links_and_large_files(tmp_path: Path) -> None:
 def test_a_closed_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encoded())
     (tmp_path / "closed").mkdir(mode=0)
-    for folder in (tmp_path, *tmp_path.parents[:3]):
+    ours = [folder for folder in tmp_path.parents if folder.is_relative_to(tempfile.gettempdir())]
+    for folder in (tmp_path, *ours[:-1]):  # the last is the system's
         folder.chmod(0o755)
     os.seteuid(65534)
     try:

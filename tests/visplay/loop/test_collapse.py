@@ -75,6 +75,7 @@ def test_a_questioner_rewarded_for_repeats_is_noticed(pictures: Path, tmp_path: 
                 **COLLAPSING,
                 "images": {"source": str(pictures), "oracle": ORACLE},
                 "output": str(tmp_path),
+                "optimizer": {"learning_rate": 6e-3, "micro_batch_size": 64},
                 "questioner": {
                     **SMALL["questioner"],
                     "steps": 18,

@@ -32,7 +32,7 @@ from visplay.cli.listing import print_runs
 from visplay.cli.printing import print_asked
 from visplay.config.loading import Config, check_config
 from visplay.config.sections import Model
-from visplay.errors import HealthAlarm, PreflightError, RunError
+from visplay.errors import HealthAlarm, RunError, TooFewExamples
 from visplay.evaluation.comparison import compare
 from visplay.evaluation.export import export
 from visplay.evaluation.sample_logs import find_side
@@ -339,7 +339,7 @@ def test_too_few_silver_examples_are_an_error_that_says_what_to_do(pictures: Pat
     untrained = {**SMALL["questioner"], "steps": 0}
     few = {"questions_per_image": 1, "images": 2}
     settings = config(pictures, tmp_path, curation=few, questioner=untrained, **SCRIPTED)
-    with pytest.raises(PreflightError, match="silver examples and one step needs 4; ask about more images"):
+    with pytest.raises(TooFewExamples, match="silver examples and one step needs 4; ask about more images"):
         selfplay(settings, display=Display())
 
 
