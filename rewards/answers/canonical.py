@@ -12,7 +12,7 @@ from rewards.answers.form import Form, number_form, same
 from rewards.answers.notations import code, moment, notation
 from rewards.answers.numerals import parse_ordinal
 from rewards.answers.quantities import Quantity, parse_quantity
-from rewards.answers.units import Unit, counted, known_unit
+from rewards.answers.units import Unit, known_unit, vague_unit
 from rewards.answers.yes_no import yes_or_no
 
 _LONGEST_TYPED = 200
@@ -36,9 +36,7 @@ _UNIT_START = re.compile(r"(?<=[\d)}\]π\s])(?=[^\W\d_]|[°%])")
 _SURE_UNIT = re.compile(
     r"(?:[cmdk]m|kg|ft|[kM]?Hz|[kM]?Pa|[°%μΩ].*|[^\W\d_]{3,}(?:\s+[^\W\d_]{3,})*|.*/.*)(?:\^?\{?-?\d\}?)?"
 )
-_VAGUE_UNIT = re.compile(r"(?:(square|cubic|sq\.?|cu\.?)\s+)?units?(?:\^?\{?([23])\}?)?")
 _LAST_WORD = re.compile(r"\s+(?:(?:square|cubic|sq\.?|cu\.?)\s+)?[^\W\d_]{3,}(?:\^?\{?[23]\}?)?$")
-_POWERS = {"square": "2", "sq": "2", "cubic": "3", "cu": "3"}
 _ARTICLES = re.compile(r"(?:the|a|an)\s+(?=\S)")
 _PLACE = re.compile(
     r"(?:(?:on|at|to|in|towards?)\s+)?(?:the\s+)?(?:very\s+)?(left|right|top|bottom|middle|center|centre|front|back)"
@@ -206,11 +204,8 @@ def _measured(text: str) -> tuple[str, Unit | None]:
         inside_a_command = re.search(r"\\[a-zA-Z]+\s*$", value) and not re.search(r"\\pi\s+$", value)
         if inside_a_command or re.search(r"[a-z]{2}", _COMMAND.sub("", value)):
             continue
-        if vague := _VAGUE_UNIT.fullmatch(tail):
-            power = {"square": "2", "sq": "2", "cubic": "3", "cu": "3"}.get(
-                (vague[1] or "").rstrip("."), vague[2]
-            )
-            return value, counted(f"unit^{power or 1}")
+        if vague := vague_unit(tail):
+            return value, vague
         if _SURE_UNIT.fullmatch(tail) and (unit := known_unit(tail)):
             return value, unit
         if re.fullmatch(r"m\^?\{?[23]?\}?", tail) and re.search(r"[\d)}\]π]\s+$", value):
@@ -289,11 +284,9 @@ def _looks_mathematical(clean: str) -> bool:
 
 
 def _measured_words(clean: str) -> str:
-    return re.sub(
-        r"\s+(?:(?:square|cubic|sq\.?|cu\.?)\s+)?[^\W\d_]{3,}(?:\^?\{?[23]\}?)?$", _without_unit, clean
-    )
+    return _LAST_WORD.sub(_without_unit, clean)
 
 
 def _without_unit(match: re.Match[str]) -> str:
     tail = match.group()
-    return "" if _VAGUE_UNIT.fullmatch(tail.strip()) or known_unit(tail) else tail
+    return "" if vague_unit(tail.strip()) or known_unit(tail) else tail

@@ -54,7 +54,7 @@ _PREAMBLE = re.compile(
     r"(?:so|therefore|thus|hence)?,?\s*(?:(?:the|my|our|la|a|die)\s+)?(?:(?:final|correct|best|right|total)\s+)*"
     rf"(?:{_ASKED_NOUN}|réponse|ans\.?)\s*(?:(?:is|would be|es|est|ist|é)(?![a-z])\s*:?|:|=|-(?=\s))\s*(?=\S)"
     r"|ans\.\s*(?=\S)|letter\s*:?\s*(?=[A-Z]$)"
-    r"|(?:故|因此|所以)?(?:(?:最终|正确)?(?:答案?|答え|正解|정답|답)(?:选项?|選択肢)?\s*(?:是|为|選|は|은|는|应?选)?\s*:?|"
+    r"|(?:故|因此|所以)?(?:(?:最终|正确)?(?:答え|答案?|正解|정답|답)(?:选项?|選択肢)?\s*(?:是|为|選|は|은|는|应?选)?\s*:?|"
     r"选(?:择|项)?\s*:?(?=\s*\(?[A-Z]\)?$))\s*(?=\S)",
     re.IGNORECASE,
 )
@@ -66,7 +66,7 @@ _BEFORE_A_VALUE = re.compile(
     re.IGNORECASE,
 )
 _AFTER_A_VALUE = re.compile(r"(?<=[\w%])\s+(?:in\s+)?total$", re.IGNORECASE)
-_IN_BRACKETS = re.compile(r"([-+]?[\d.,]+)\s*\(([^()\d]+)\)")  # 5 (cm)
+_IN_BRACKETS = re.compile(r"([-+]?[\d.,]+)\s*\(([^()\d\s]+)\)")  # 5 (cm)
 _INCHES = re.compile(r"(?<=\d)\"(?=\s*(?:$|[x\u00d7]))")
 _EXCLAIMED = re.compile(r"([^\W\d_]{2})!{1,9}$")  # after a word; `5!` and `n!` are factorials
 _CLOSING = " .,;?\u3002\uff61"
@@ -116,7 +116,7 @@ def _upright(match: re.Match[str]) -> str:
     behind = re.sub(r"(?:\\[ ,;:!]|[\s~])+$", "", behind)
     measured = any(found.end() == len(behind) for found in _ENDS_MATHS.finditer(behind))
     if measured and known_unit(content + power):
-        return f"{before} {UNIT_MARK}{content}{power}"
+        return f"{before.rstrip('~')} {UNIT_MARK}{content}{power}"
     glued = before.isalpha() and not space and re.search(r"\\[a-zA-Z]+$", behind)
     return f"{before}{' ' if glued else space}{content}{power}"
 
