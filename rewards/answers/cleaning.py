@@ -34,6 +34,7 @@ _SWITCH = re.compile(
 _REWRITES = [
     (re.compile(r"\\(?:left|right|[bB]igg?[lrm]?|(?:display|text|script)style)(?![a-zA-Z])"), ""),
     (re.compile(r"\\[hv]?phantom\s*\{[^{}]*\}|\\[hv]space\s*\{[^{}]*\}|(?:\\\\|\\)\s*$"), " "),
+    (re.compile(r"(?<=[A-Za-z\d)])\^\s*\{?\s*(\d?[+-])\s*\}?(?=$|\s)"), r"\1"),  # Na^{+}
     (re.compile(r"\\varnothing(?![a-z])"), r"\\emptyset"),
     (re.compile(r"(?<![A-Za-z])per[ -]cent(?:age points?)?(?![a-z])|percentage points?"), "percent"),
     (re.compile(r"百分之\s*(\S+)"), r"\1%"),

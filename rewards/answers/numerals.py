@@ -35,6 +35,15 @@ def parse_ordinal(text: str) -> int | None:
     return int(match.group(1)) if match else None
 
 
+def ordinals_in_words(text: str) -> str:
+    """`2nd floor` as `second floor`."""
+
+    def word(match: re.Match[str]) -> str:
+        return _ORDINALS[int(match[1])] if int(match[1]) < len(_ORDINALS) else match[0]
+
+    return re.sub(r"\b(\d{1,3})(?:st|nd|rd|th)\b", word, text)
+
+
 def read_han(text: str) -> Read | None:
     """Reads Chinese numerals to the thousands from the front of a text."""
     match = _HAN.match(text)

@@ -88,10 +88,9 @@ eV | electronvolt electron-volt | 0.0000000000000000001602176634 J | p
 cal | calorie | 4.184 J | p
 bar | | 100000 Pa | p
 atm | atmosphere | 101325 Pa |
-mmHg torr | | 133.322368421 Pa |
+mmHg torr | | 101325/760 Pa |
 psi | | 6894.757293168 Pa |
 cc | | 0.000001 m^3 |
-‰ | permille | 0.1 % |
 mph | | mi h^-1 |
 kph kmh kmph | | 1000 m h^-1 |
 mps | | m s^-1 |
@@ -118,7 +117,7 @@ _SPELLED = [
     (re.compile(r"\s+per\s+", re.IGNORECASE), "/"),
     (re.compile(r"°\s+(?=[CF]$)"), "°"),
 ]
-_PART = re.compile(r"\s*(/)?\s*([^\W\d_]+|[°%‰$€£¥₹₩₽₿¢]+[CF]?)(?:(?:\^\s*)?(-?[1-9]))?")
+_PART = re.compile(r"\s*(/)?\s*([^\W\d_]+|[°%$€£¥₹₩₽₿¢]+[CF]?)(?:(?:\^\s*)?(-?[1-9]))?")
 _ANY_CASE_SYMBOLS = "kg km cm mm ml kw kwh khz mhz ghz kpa kj kcal gb kb"
 _ANY_CASE = frozenset(_ANY_CASE_SYMBOLS.split())
 _PLURALS = (("s", ""), ("es", ""), ("ies", "y"))
