@@ -92,7 +92,7 @@ def vote(
             name: answer_form(min(texts), options=labels, mathematics=mathematics)
             for name, texts in groups.items()
         }
-        classes = _classes(groups, counts, same_answer)
+        classes = _classes(groups, counts, {} if equivalence is not None else forms, same_answer)
     sizes = [
         (sum(counts[text] for text in group), min(first[text] for text in group), group) for group in classes
     ]
@@ -124,21 +124,30 @@ def _said_options(texts: Iterable[str | None]) -> tuple[str, ...]:
 def _classes(
     groups: dict[tuple[str, str], list[str]],
     counts: Counter[str | None],
+    forms: dict[tuple[str, str], Form],
     same_answer: Callable[[tuple[str, str], tuple[str, str]], bool],
 ) -> list[list[str]]:
     """Joins groups of one form each into classes around the most frequent forms."""
     size = {name: sum(counts[text] for text in texts) for name, texts in groups.items()}
     classes: list[list[str]] = []
-    leaders: list[tuple[str, str]] = []
-    for name in sorted(groups, key=lambda name: (-size[name], name)):
-        for members, leader in zip(classes, leaders, strict=True):
-            if same_answer(leader, name):
+    joined: list[list[tuple[str, str]]] = []
+    bare = {name: name in forms and not forms[name].counts for name in groups}
+    for name in sorted(groups, key=lambda name: (-size[name], bare[name], name)):
+        for members, leaders in zip(classes, joined, strict=True):
+            apart = any(_other_unit(forms[name], forms[one]) for one in leaders if name in forms)
+            if not apart and same_answer(leaders[0], name):
                 members.extend(groups[name])
+                leaders.append(name)
                 break
         else:
             classes.append(list(groups[name]))
-            leaders.append(name)
+            joined.append([name])
     return classes
+
+
+def _other_unit(one: Form, other: Form) -> bool:
+    """Whether both have a unit and differ: 5 m and 5 cm are two answers, though 5 may be either."""
+    return bool(one.counts and other.counts) and same(one, other) is False
 
 
 def _spelling(group: list[str], counts: Counter[str | None]) -> str:

@@ -10,9 +10,9 @@ from rewards.answers.choices import bare_letter, lettered, unlabelled
 from rewards.answers.cleaning import UNIT_MARK, marked, plain
 from rewards.answers.form import Form, number_form, same
 from rewards.answers.notations import code, moment, notation
-from rewards.answers.numerals import parse_ordinal
+from rewards.answers.numerals import ordinals_in_words, parse_ordinal
 from rewards.answers.quantities import Quantity, parse_quantity
-from rewards.answers.units import Unit, counted, known_unit
+from rewards.answers.units import Unit, known_unit, vague_unit
 from rewards.answers.yes_no import yes_or_no
 
 _LONGEST_TYPED = 200
@@ -20,7 +20,7 @@ _LONGEST_CACHED = 400
 _MAX_ITEMS = 32
 
 _ASSIGNED = re.compile(
-    r"((?:m?\s*\\angle\s*)?[A-Za-z]+(?:_\{?\w+\}?)?'?|[A-Za-z]+(?: [A-Za-z]+){1,4})\s*=\s*(?=[^=\s])"
+    r"((?:m?\s*\\angle\s*)?[A-Za-z]+(?:_\{?\w+\}?)?'?(?:\([A-Z\d]{1,4}\))?|[A-Za-z]+(?: [A-Za-z]+){1,4})\s*=\s*(?=[^=\s])"
 )
 _MATH_SIGN = re.compile(
     r"\\[a-zA-Z]|[\^=<>≤≥√π\u00d7÷∞*/|+]|[0-9a-zA-Z)]!|\d[a-zA-Z(]|[a-zA-Z0-9)]\s*-\s*[a-zA-Z0-9(]"
@@ -28,24 +28,24 @@ _MATH_SIGN = re.compile(
 _DANGLING = re.compile(r".*[-+*/^=<>]|[*/^=<>].*", re.DOTALL)
 _LONG_WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}")
 _SEGMENT_NAME = re.compile(r"(?<![\\a-zA-Z])[A-Z]{2,6}(?![a-z])")
-_FUNCTIONS = "sin cos tan cot sec csc arcsin arccos arctan log exp sqrt lim infty infinity and mod"
+_FUNCTIONS = "sin cos tan cot sec csc arcsin arccos arctan log exp sqrt lim infty infinity inf and mod pmatrix bmatrix"
 _MATH_WORDS = frozenset(_FUNCTIONS.split())
 _RELATION = re.compile(r"[=<>≤≥≠]|\\(?:leq?|geq?|neq?|lt|gt)(?![a-z])")
 _COMMAND = re.compile(r"\\[A-Za-z]+|\b(?:sqrt|pi|sin|cos|tan|log|ln)\b")
 _UNIT_START = re.compile(r"(?<=[\d)}\]π\s])(?=[^\W\d_]|[°%])")
 _SURE_UNIT = re.compile(
-    r"(?:[cmdk]m|kg|ft|[kM]?Hz|[kM]?Pa|[°%μΩ].*|[^\W\d_]{3,}(?:\s+[^\W\d_]{3,})*|.*/.*)(?:\^?\{?-?\d\}?)?"
+    r"(?:[cmdk]m|kg|ft|[kM]?Hz|[kM]?Pa|[°%μΩ].*|[^\W\d_]{3,}(?:\s+[^\W\d_]{3,})*|[\u4e00-\u9fff].*|.*/.*)(?:\^?\{?-?\d\}?)?"
 )
-_VAGUE_UNIT = re.compile(r"(?:(square|cubic|sq\.?|cu\.?)\s+)?units?(?:\^?\{?([23])\}?)?")
 _LAST_WORD = re.compile(r"\s+(?:(?:square|cubic|sq\.?|cu\.?)\s+)?[^\W\d_]{3,}(?:\^?\{?[23]\}?)?$")
-_POWERS = {"square": "2", "sq": "2", "cubic": "3", "cu": "3"}
-_ARTICLES = re.compile(r"(?:the|a|an)\s+(?=\S)")
+_ARTICLES = re.compile(r"^(?:the|a|an)\s+(?=\S)")
 _PLACE = re.compile(
     r"(?:(?:on|at|to|in|towards?)\s+)?(?:the\s+)?(?:very\s+)?(left|right|top|bottom|middle|center|centre|front|back)"
     r"(?:[ -]?hand)?(?:\s+(?:side|part|edge))?"
 )
 _PUNCTUATION = re.compile(r"[\s\-_,;:!?.\"'()\[\]{}*]+")
 _BARE_COMMA = re.compile(r"(?<!\d),|,(?!\d{3}(?!\d))")
+_NAMED_PAIR = re.compile(r"\(([A-Za-z](?:\s*,\s*[A-Za-z])+)\)\s*=\s*\(([^()]*)\)")
+_ONE_LETTER_UNIT = re.compile(r"(.*[\d)}\u03c0])\s*([A-Za-z])")
 _SAID_TWICE = re.compile(r"(.+?)\s*\(([^()]+)\)")
 
 
@@ -106,8 +106,11 @@ def _matching_option(clean: str, options: tuple[str, ...], *, exactly: bool = Fa
 @lru_cache(maxsize=4096)
 def option_forms(options: tuple[str, ...]) -> tuple[Form, ...]:
     """The forms of options, without the labels that they may carry."""
-    cleaned = [marked(option[:_LONGEST_TYPED]) for option in options]
-    return tuple(_typed(text, alone=False) for text in unlabelled(cleaned))
+    texts = unlabelled([marked(option[:_LONGEST_TYPED]) for option in options])
+    measured = [_ONE_LETTER_UNIT.fullmatch(text) for text in texts]
+    if len({found and found[2] for found in measured}) == 1 and measured[0] and known_unit(measured[0][2]):
+        texts = tuple(f"{found[1]} {UNIT_MARK}{found[2]}" for found in measured if found)  # 3\sqrt{2}m, 6m
+    return tuple(_typed(text, alone=False) for text in texts)
 
 
 def _typed(text: str, *, alone: bool, nested: bool = False) -> Form:
@@ -133,7 +136,7 @@ def _typed(text: str, *, alone: bool, nested: bool = False) -> Form:
         return said
     if (found := parse_quantity(value_text)) or (found := _said_twice(value_text)):
         return number_form(found, name=name)
-    if (place := parse_ordinal(folded)) is not None:
+    if (place := parse_ordinal(_ARTICLES.sub("", folded))) is not None:
         return Form(kind="ordinal", key=str(place))
     if written := notation(value_text):
         return written
@@ -169,7 +172,7 @@ def _words(folded: str) -> str:
     """The key of a text: no articles, no punctuation but what stands between digits or carries a sign."""
     if place := _PLACE.fullmatch(folded):
         return place[1].replace("centre", "center")
-    folded = _ARTICLES.sub("", folded, count=1)
+    folded = ordinals_in_words(_ARTICLES.sub("", folded))
 
     def kept(match: re.Match[str]) -> str:
         before, after = folded[: match.start()][-1:], folded[match.end() :][:1]
@@ -206,11 +209,8 @@ def _measured(text: str) -> tuple[str, Unit | None]:
         inside_a_command = re.search(r"\\[a-zA-Z]+\s*$", value) and not re.search(r"\\pi\s+$", value)
         if inside_a_command or re.search(r"[a-z]{2}", _COMMAND.sub("", value)):
             continue
-        if vague := _VAGUE_UNIT.fullmatch(tail):
-            power = {"square": "2", "sq": "2", "cubic": "3", "cu": "3"}.get(
-                (vague[1] or "").rstrip("."), vague[2]
-            )
-            return value, counted(f"unit^{power or 1}")
+        if vague := vague_unit(tail):
+            return value, vague
         if _SURE_UNIT.fullmatch(tail) and (unit := known_unit(tail)):
             return value, unit
         if re.fullmatch(r"m\^?\{?[23]?\}?", tail) and re.search(r"[\d)}\]π]\s+$", value):
@@ -220,6 +220,10 @@ def _measured(text: str) -> tuple[str, Unit | None]:
 
 def _as_list(text: str) -> Form | None:
     """Reads `1, 2 and 3`, `{a, b}`, `(1, 2]`, `x = 1, y = 2`; None where there are not at least two items."""
+    if pair := _NAMED_PAIR.fullmatch(text):
+        names, values = ([part.strip() for part in side.split(",")] for side in pair.groups())
+        if len(names) == len(values):
+            text = ", ".join(f"{name} = {value}" for name, value in zip(names, values, strict=True))
     clean = text.replace(UNIT_MARK, "")
     inner, bracket = text, ""
     if clean.startswith("\\{") and clean.endswith("\\}"):
@@ -247,6 +251,8 @@ def _as_list(text: str) -> Form | None:
         parts = [_named(plain(part))[1] for part in parts]
     items = [_typed(marked(part), alone=True, nested=True) for part in parts]
     keys = [f"{item.kind}:{item.key}" for item in items]
+    if not bracket and all(item.kind in ("range", "ratio") for item in items):
+        bracket = "()"  # 21-19, 21-17: the scores of sets are in their order
     if bracket in ("", "{}"):
         keys.sort()
     return Form(kind="list", key=f"{bracket}{keys}", items=tuple(items), bracket=bracket, latex=clean)
@@ -279,7 +285,7 @@ def _split_items(text: str, *, thousands: bool) -> list[str]:
 
 
 def _looks_mathematical(clean: str) -> bool:
-    if not _MATH_SIGN.search(clean) and clean.casefold() not in ("pi", "infinity"):
+    if not _MATH_SIGN.search(clean) and clean.casefold().lstrip("+-") not in ("pi", "infinity", "inf"):
         return False
     if _DANGLING.fullmatch(clean.strip()) or clean.casefold() == "n/a":
         return False
@@ -289,11 +295,9 @@ def _looks_mathematical(clean: str) -> bool:
 
 
 def _measured_words(clean: str) -> str:
-    return re.sub(
-        r"\s+(?:(?:square|cubic|sq\.?|cu\.?)\s+)?[^\W\d_]{3,}(?:\^?\{?[23]\}?)?$", _without_unit, clean
-    )
+    return _LAST_WORD.sub(_without_unit, clean)
 
 
 def _without_unit(match: re.Match[str]) -> str:
     tail = match.group()
-    return "" if _VAGUE_UNIT.fullmatch(tail.strip()) or known_unit(tail) else tail
+    return "" if vague_unit(tail.strip()) or known_unit(tail) else tail

@@ -10,21 +10,24 @@ _LETTER = re.compile(
     re.IGNORECASE,
 )
 _LETTERED = re.compile(
-    r"(?:(?:option|choice|answer)\s+)?(?:\(([A-Za-z])\)|([A-Ja-j])\s?\)|([A-J]):|([A-Ja-j])\.(?!\d)|([A-J])\s+-(?=\s))\s*(\S.*)",
+    r"(?i:(?:option|choice|answer)\s+)?"
+    r"(?:\(([A-Za-z])\)|([A-Ja-j])\s?\)|([A-J]):|([A-Ja-j])\.(?!\d)|(?:[\[<](?=[A-J][\]>]))?([A-J])(?:[\]>]|\s+-(?=\s)))"
+    r"\s*(\S.*)",
     re.DOTALL,
 )
 _NO_TEXT = re.compile(r"(?:and|or|&)\b|[-+*/=^<>,;]|.*[,;]\s*\(?[A-J][.:)]", re.DOTALL)
 # `E. coli`, `A. Lincoln`, `c. 1850`: after a point or colon, a name or the epithet of a species.
 _NAMED = re.compile(
-    r"[^\W\d_a-z][^\W\d_]|[a-z]*(?:us|um|a|ae|i|is|ns|ile|[aei]x|ster|iger)\b(?!\s+[a-z])|[a-z]{9,}\b|\d{4}$"
+    r"[^\W\d_a-z](?:[^\W\d_]|\.\s)|[a-z]*(?:us|um|a|ae|i|is|ns|ile|[aei]x|ster|iger)\b(?!\s+[a-z])|[a-z]{9,}\b|\d{4}$"
 )
+_BREAKS = ",;:?\uff1a\uff0c\uff1b\uff1f\u3002"
 _LABEL = re.compile(
-    r"(?P<strong>^|[\n,;:?\uff1a\uff0c\uff1b])?(?:(?<=[\s,;:?\uff1a\uff0c\uff1b])|(?<![^\s]))[^\S\n]{0,3}"
-    r"(?P<opener>[(\[]?)(?P<letter>[A-Za-z])(?P<closer>[.:)\]\uff0e\uff1a\uff09\u3001])\s*(?=\S)",
+    rf"(?P<strong>^|[\n{_BREAKS}])?(?:(?<=[\s{_BREAKS}])|(?<![^\s]))[^\S\n]{{0,3}}(?:[-*\u2022]\s)?"
+    r"(?P<opener>\*{0,2}[(\[\uff08]?)(?P<letter>[A-Za-z])(?P<closer>[.:)\]\uff0e\uff1a\uff09\u3001]\*{0,2})\s*(?=\S)",
     re.MULTILINE,
 )
 _LONGEST, _MAX_LABELS = 8_000, 200  # characters of a question, labels in it
-_TRAILING = re.compile(r"[\s,;]*(?:\b(?:or|and))?[\s,;]*$")
+_TRAILING = re.compile(r"[\s,;]*(?:\b(?:or|and))?[\s,;]*(?:\n\s*[-*\u2022])?$")
 
 
 def bare_letter(clean: str) -> str:

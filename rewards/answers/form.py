@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from rewards.answers.quantities import Quantity, same_quantity
+from rewards.answers.quantities import Quantity, parse_quantity, same_quantity
 from rewards.answers.units import Unit
 
 Kind = Literal[
@@ -92,7 +92,9 @@ def same(a: Form, b: Form, *, tolerance: float | None = None) -> bool | None:
         if one.kind == "letter" and one.items:
             return same(one.items[0], other, tolerance=tolerance) if other.kind != "letter" else False
         if one.kind == "equation" and one.bracket == "=" and other.kind == "number":
-            return bool(same(one.items[-1], other, tolerance=tolerance))
+            last = one.items[-1]
+            value = parse_quantity(last.latex) if last.kind == "text" else last.quantity
+            return bool(value and same(number_form(value), other, tolerance=tolerance))
         if one.kind == "named" and other.kind == "list" and other.bracket in ("", "()", "[]"):
             # x = 1, y = 2 is (1, 2), in the order of the alphabet; so a bare list's order counts here.
             lettered = all(len(item.name) == 1 for item in one.items)

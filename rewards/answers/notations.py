@@ -7,14 +7,19 @@ import re
 from dataclasses import replace
 
 from rewards.answers.form import Form, Kind, number_form
-from rewards.answers.numerals import WORDS
+from rewards.answers.numerals import WORDS, parse_ordinal
 from rewards.answers.quantities import Quantity, parse_quantity
 
+_HAN_CLOCK = re.compile(r"(上午|早上|下午|晚上)?\s*(\d{1,2})\s*[点點时時]\s*(?:(\d{1,2})\s*分?)?")
+_HAN_DAY = re.compile(r"(\d{1,2})\s*月\s*(\d{1,2})\s*[日号]")
+# 10/2015 is a month, 120/80 mmHg a reading, 50/50 odds: their quotients would make different ones equal.
+_MONTH_YEAR = re.compile(r"(0?[2-9]|01|1[0-2])/((?:19|20)\d\d)")
+_PAIR = re.compile(r"(?:(\d{1,3})/\1|\d{2,3}/\d{2,3}\s*mm\s?hg|\d{1,2}/\d{1,2}\s+time)", re.IGNORECASE)
 _HALF = r"(?:\s*([ap])\.?\s?m\b\.?)?"
 _CLOCK = re.compile(rf"(\d{{1,2}})[:h]([0-5]\d)(?::([0-5]\d))?{_HALF}(?:\s*(?:hours|hrs|h))?")
 _HOUR = re.compile(r"(\d{1,2}|[a-z]+)\s*(?:([ap])\.?\s?m\b\.?|o'? ?clock" + _HALF + ")")
 _PAST = re.compile(
-    r"(half|quarter|\d{1,2}|[a-z]+)(?:\s+minutes)?\s+(past|to|after)\s+(\d{1,2}|[a-z]+)" + _HALF
+    r"(?:a\s+)?(half|quarter|\d{1,2}|[a-z]+)(?:\s+minutes)?\s+(past|to|after)\s+(\d{1,2}|[a-z]+)" + _HALF
 )
 _YEAR_FIRST = re.compile(r"(\d{4})(?:([-/.])|\s*年\s*)(\d{1,2})(?:\2|\s*月\s*)(\d{1,2})\s*[日号]?")
 _YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4}|(?<!\.)\d{2})")
@@ -46,8 +51,10 @@ _SEQUENCE = re.compile(r"[A-Z](?:\s*-\s*[A-Z]){2,}|[A-Z]{1,4}-\d+[A-Z]?")
 
 
 def moment(clean: str) -> Form | None:
-    """The form of a time of day or a date; None for all else."""
+    """The form of a time of day, a date, or two numbers with a slash that are no fraction; None for all else."""
     folded = clean.casefold()
+    if _PAIR.fullmatch(folded) and not re.match(r"[01]/", folded):
+        return _written("ratio", folded)
     return _clock(folded) or _date(folded)
 
 
@@ -81,8 +88,12 @@ def _written(kind: Kind, key: str) -> Form:
 
 def _clock(folded: str) -> Form | None:
     """A time of day, on 24 hours where morning or afternoon is said, else as it stands on a dial."""
-    if folded in ("noon", "midday", "midnight"):
-        return _written("time", "24:00:00" if folded == "midnight" else "24:12:00")
+    if said := re.fullmatch(r"(?:12(?::00)?\s*)?(noon|midday|midnight)", folded):
+        return _written("time", "24:00:00" if said[1] == "midnight" else "24:12:00")
+    if han := _HAN_CLOCK.fullmatch(folded):
+        half = "" if not han[1] else "am" if han[1] in ("上午", "早上") else "pm"
+        folded = f"{han[2]}:{(han[3] or '0').zfill(2)}{half}"
+    folded = re.sub(r"(?<=\d)\.(?=[0-5]\d\s*[ap]\.?\s?m)", ":", folded)
     if match := _CLOCK.fullmatch(folded):
         hour, minute, second, half = int(match[1]), int(match[2]), match[3], match[4]
     elif match := _HOUR.fullmatch(folded):
@@ -111,6 +122,10 @@ def _hour(text: str) -> int:
 
 def _date(folded: str) -> Form | None:
     """A calendar date: year, month, day; where day and month cannot be told apart, as it is written."""
+    if match := _HAN_DAY.fullmatch(folded):
+        return _day(0, int(match[1]), int(match[2]))
+    if match := _MONTH_YEAR.fullmatch(folded):
+        return _day(int(match[2]), int(match[1]), 0)
     if match := _YEAR_FIRST.fullmatch(folded):
         return _day(int(match[1]), int(match[3]), int(match[4]))
     if match := _YEAR_LAST.fullmatch(folded):
@@ -160,7 +175,7 @@ def _side(text: str) -> Form:
     """One side of an equation as it is written: 2/2 is not 1/1 there."""
     written = "".join(_FRACTION.sub(r"\1/\2", text).split())
     quantity = parse_quantity(text) if "/" not in written else None
-    return number_form(quantity) if quantity else _written("text", written)
+    return number_form(quantity) if quantity else Form(kind="text", key=written, latex=text)
 
 
 def _range(clean: str) -> Form | None:
@@ -187,13 +202,26 @@ def _ratio(clean: str) -> Form | None:
     return _written("ratio", "".join(clean.split())) if _RATIO.fullmatch(clean) else None
 
 
+def _joined_moments(kind: Kind, parts: list[str]) -> Form | None:
+    """Times, dates or ordinals that stand together: `8 am - 5 pm`, `1st to 3rd`."""
+    items = [_moment_or_place(part.strip()) for part in parts]
+    if kind != "range" or len({item.kind for item in items}) > 1 or items[0].kind == "text":
+        return None
+    return Form(kind=kind, key=" ".join(item.key for item in items), items=tuple(items))
+
+
+def _moment_or_place(text: str) -> Form:
+    place = parse_ordinal(text)
+    return _written("ordinal", str(place)) if place is not None else moment(text) or _written("text", text)
+
+
 def _joined(kind: Kind, parts: list[str]) -> Form | None:
     """Numbers that stand together; a unit said once, at the end or of money at the front, is all's."""
     quantities: list[Quantity] = []
     for part in parts:
         found = parse_quantity(part.strip()) if not _LEADING_ZERO.search(part) else None
-        if found is None:
-            return None
+        if found is None or moment(part.strip()):
+            return _joined_moments(kind, parts)
         quantities.append(found)
     last, first = quantities[-1], quantities[0]
     unit = last.unit or (first.unit if re.match(r"[$€£¥₹₩]|rs", parts[0].strip(), re.IGNORECASE) else None)

@@ -35,6 +35,15 @@ def parse_ordinal(text: str) -> int | None:
     return int(match.group(1)) if match else None
 
 
+def ordinals_in_words(text: str) -> str:
+    """`2nd floor` as `second floor`."""
+
+    def word(match: re.Match[str]) -> str:
+        return _ORDINALS[int(match[1])] if int(match[1]) < len(_ORDINALS) else match[0]
+
+    return re.sub(r"\b(\d{1,3})(?:st|nd|rd|th)\b", word, text)
+
+
 def read_han(text: str) -> Read | None:
     """Reads Chinese numerals to the thousands from the front of a text."""
     match = _HAN.match(text)
@@ -77,8 +86,12 @@ def read_words(text: str) -> Read | None:
             current *= 100
         elif word in SCALES and current:
             total, current = total + current * SCALES[word], 0
-        elif used and said[index : index + 3] == ["and", "a", "half"]:
-            return Fraction(2 * (total + current) + 1, 2), None, words[index + 2][1]
+        elif used and said[index : index + 2] == ["and", "a"] and "".join(said[index + 2 : index + 3]) in _PARTS:
+            part = Fraction(1, _PARTS[said[index + 2]])
+            return total + current + part, None, words[index + 2][1]
+        elif used and word == "and" and index + 2 < len(said) and said[index + 2] in _PARTS and said[index + 1] in WORDS:
+            part = Fraction(WORDS[said[index + 1]], _PARTS[said[index + 2]])
+            return total + current + part, None, words[index + 2][1]
         elif used and word in _PARTS and word.endswith("s"):
             return Fraction(total + current, _PARTS[word]), None, end
         elif not (word == "and" and used and index + 1 < len(words) and said[index + 1] in WORDS):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from rewards.answers.numerals import SCALES, WORDS, Read, read_han, read_words
-from rewards.answers.units import Unit, counted, known_unit
+from rewards.answers.units import Unit, counted, known_unit, vague_unit
 
 _LONGEST = 64
 _MAX_EXPONENT = 300
@@ -26,13 +26,16 @@ _FRACTION = re.compile(
     r"(\d{1,15})\s*/\s*(\d{1,15})(?![\d/])|\\frac\s*\{\s*([+-]?\d{1,15})\s*\}\s*\{\s*(\d{1,15})\s*\}"
     r"|\\frac\s*(\d)\s*(\d)"
 )
-_DECIMAL = re.compile(r"(\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?: \d{3})+(?!\d)|\d+)?(\.\d*)?")
+_REPEATING = re.compile(r"(\d{0,9})\.(\d{0,9})\\(?:overline|bar|dot)\s*\{(\d{1,9})\}")
+_DECIMAL = re.compile(r"(\d{1,3}(?:,\d{3})+(?!\d)|\d{1,2}(?:,\d{2})+,\d{3}(?!\d)|\d{1,3}(?: \d{3})+(?!\d)|\d+)?(\.\d*)?")
 _EXPONENT = re.compile(
     r"[eE]([+-]?\d{1,4})(?![\w.])|\s*(?:\u00d7|\\times|\\cdot|\*|x)\s*10\s*\^\s*\{?([+-]?\d{1,4})\}?"
 )
 _POWER_OF_TEN = re.compile(r"10\s*\^\s*(?:\{([+-]?\d{1,4})\}|([+-]?\d{1,4}))")
 _LABEL = re.compile(r"[^\W\d_]+(?:[ -][^\W\d_]+){0,2}")
-_CURRENCY = re.compile(r"([+-]?)\s*(us\$|rs\.?|[$€£¥₹₩₽₿])\s*(?=[\d.+-])", re.IGNORECASE)
+_CURRENCY = re.compile(
+    r"([+-]?)\s*(us\$|rs\.?|usd|eur|gbp|jpy|cny|rmb|inr|chf|[$€£¥₹₩₽₿])\s*(?=[\d.+-])", re.IGNORECASE
+)
 # A letter is a magnitude by case and place: `5k`, `5K`, `5M`, `5 M`; `5 K` is a temperature, `5m` a length,
 # and small letters are magnitudes of money only.
 _MAGNITUDES = {"k": 10**3, "mn": 10**6, "mln": 10**6, "mil": 10**6, "bn": 10**9, "bln": 10**9, "tn": 10**12}
@@ -41,7 +44,8 @@ _LETTERS = {"K": 10**3, "M": 10**6, "B": 10**9, "MM": 10**6}
 _OF_MONEY = {"m": 10**6, "b": 10**9, "t": 10**12, "T": 10**12}
 _MAGNITUDE = re.compile(r"(\s*)([A-Za-z]+)(?![A-Za-z/^\\\\Ωμ])")
 _DECADE = re.compile(r"(?:the\s+)?(?:1\d|20)\d0'?s")
-_HAN_MAGNITUDE = re.compile("\\s*(万|萬|亿|億)")
+_HAN_MAGNITUDE = re.compile("\\s*([百千]?)([万萬亿億]?)")
+_HAN_FACTORS = {"": 1, "百": 10**2, "千": 10**3, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
 _PIECE = re.compile(r"(\d+(?:\.\d+)?)\s*([^\W\d]+)(?:,?\s*(?:and\s+)?|$)")
 PERCENT = known_unit("%")
 
@@ -157,8 +161,8 @@ def _close(
 
 def _magnitude(text: str, used: int, *, money: bool) -> tuple[int, int]:
     """The factor that a magnitude behind the number stands for, and where it ends; 1 without one."""
-    if han := _HAN_MAGNITUDE.match(text, used):
-        return (10**4 if han[1] in "万萬" else 10**8), han.end()
+    if (han := _HAN_MAGNITUDE.match(text, used)) and (han[1] or han[2]):
+        return _HAN_FACTORS[han[1]] * _HAN_FACTORS[han[2]], han.end()
     match = _MAGNITUDE.match(text, used)
     if match is None:
         return 1, used
@@ -206,6 +210,11 @@ def _read_digits(text: str) -> Read | None:
     if match := _FRACTION.match(text):
         over, under = (int(part) for part in match.groups() if part is not None)
         return (Fraction(over, under), None, match.end()) if under else None
+    if match := _REPEATING.match(text):
+        whole, before, again = match[1] or "0", match[2], match[3]
+        scale = 10 ** len(before)
+        period = Fraction(int(again), scale * (10 ** len(again) - 1))
+        return Fraction(int(whole + before), scale) + period, None, match.end()
     if match := _POWER_OF_TEN.match(text):
         return _scaled(Fraction(1), int(match.group(1) or match.group(2)), None, match.end())
     match = _DECIMAL.match(text)
@@ -233,17 +242,17 @@ def _unit(tail: str) -> Unit | None:
     if unit := known_unit(tail):
         name = tail.strip()
         label = name.isascii() and name.isupper() and len(name) == 1
-        product = name.islower() and len(name) == 2 and name not in _COMMON  # 5cd, 2mh
+        product = name in ("h", "l", "s") or (name.islower() and len(name) == 2 and name not in _COMMON)  # 5cd
         return replace(unit, strict=attached and (label or product))
     name = "-".join(tail.strip().strip(".").casefold().replace("{", "").replace("}", "").split())
     # `3个` needs no space; `3D` and `2π` are no number of things
     stands_apart = not attached or tail[0] == "-" or unicodedata.category(tail[0]) == "Lo"
     if not stands_apart or not _LABEL.fullmatch(name.replace("-", " ")):
-        return None
+        return vague_unit(tail.strip())
     words = name.split("-")
     if _STOPWORDS.intersection(words) or words[0] in WORDS or (len(name) == 1 and name.isascii()):
         return None
-    return counted("-".join(map(_singular, words)))
+    return vague_unit(tail.strip()) or counted("-".join(map(_singular, words)))
 
 
 def _singular(word: str) -> str:

@@ -28,7 +28,8 @@ bit | | | p
 $ usd us$ | dollar 美元 | |
 € eur | euro 欧元 | | p
 £ gbp | pound-sterling | |
-¥ jpy cny rmb | yen yuan 元 | |
+¥ jpy | yen 円 | |
+cny rmb | yuan 元 | |
 ₹ rs inr | rupee | |
 ₩ krw | won | |
 ₽ rub | ruble rouble | |
@@ -51,7 +52,9 @@ wk | week | 168 h |
 yr | year 年 | 12 mo |
  | decade | 10 yr |
  | century | 100 yr |
- | tonne ton 吨 | 1000000 g |
+ | tonne 吨 | 1000000 g |
+ | ton | |
+Å | angstrom | 0.0000000001 m |
 lb lbs | pound | 453.59237 g |
 oz | ounce | 28.349523125 g |
 in | inch inche | 0.0254 m |
@@ -85,6 +88,9 @@ eV | electronvolt electron-volt | 0.0000000000000000001602176634 J | p
 cal | calorie | 4.184 J | p
 bar | | 100000 Pa | p
 atm | atmosphere | 101325 Pa |
+mmHg torr | | 101325/760 Pa |
+psi | | 6894.757293168 Pa |
+cc | | 0.000001 m^3 |
 mph | | mi h^-1 |
 kph kmh kmph | | 1000 m h^-1 |
 mps | | m s^-1 |
@@ -94,12 +100,15 @@ _PREFIXES = (
     "T tera 12 G giga 9 M mega 6 k kilo 3 h hecto 2 d deci -1 c centi -2 m milli -3 μ micro -6 n nano -9"
 )
 _PREFIXES += " p pico -12 f femto -15"
-_ALIASES = {"KB": "kB", "C": "°C", "F": "°F", "pound": "£"}
+_ALIASES = {"KB": "kB", "C": "°C", "F": "°F", "pound": "£", "¥": "cny"}
 _SPELLED = [
     (re.compile(r"\\(?:Omega|ohm)(?![a-zA-Z])"), "Ω"),
     (re.compile(r"\\mu(?![a-zA-Z])\s*"), "μ"),
     (re.compile(r"\\cdot(?![a-zA-Z])|[\u00b7\u22c5*]"), " "),
     (re.compile(r"\\?\$"), "$"),
+    (re.compile(r"\\[,;:! ]|~"), " "),
+    (re.compile(r"/\s*\(([^()]*)\)"), r"/\1"),
+    (re.compile(r"(平方|立方)([^\W\d]+)"), lambda found: found[2] + ("^2" if found[1] == "平方" else "^3")),
     (re.compile(r"[{}]"), ""),
     (re.compile(r"\b(?:square|sq\.?)\s+([^\W\d]+)", re.IGNORECASE), r"\1^2"),
     (re.compile(r"\b(?:cubic|cu\.?)\s+([^\W\d]+)", re.IGNORECASE), r"\1^3"),
@@ -112,6 +121,7 @@ _PART = re.compile(r"\s*(/)?\s*([^\W\d_]+|[°%$€£¥₹₩₽₿¢]+[CF]?)(?:(
 _ANY_CASE_SYMBOLS = "kg km cm mm ml kw kwh khz mhz ghz kpa kj kcal gb kb"
 _ANY_CASE = frozenset(_ANY_CASE_SYMBOLS.split())
 _PLURALS = (("s", ""), ("es", ""), ("ies", "y"))
+_VAGUE = re.compile(r"(?:(square|cubic|sq\.?|cu\.?)\s+)?units?(?:\^?\{?([23])\}?)?")
 _LONGEST = 40
 
 Dimension = tuple[tuple[str, int], ...]
@@ -140,6 +150,15 @@ class Unit:
 def counted(thing: str) -> Unit:
     """The unit of things: `dog`."""
     return Unit((((("'" + thing, 1),), Fraction(1)),))
+
+
+def vague_unit(text: str) -> Unit | None:
+    """`units`, `square units`, `units^2`; None for all else."""
+    vague = _VAGUE.fullmatch(text)
+    if vague is None:
+        return None
+    power = {"s": "2", "c": "3"}.get((vague[1] or "")[:1], vague[2])
+    return counted(f"unit^{power or 1}")
 
 
 @lru_cache(maxsize=4096)

@@ -2,8 +2,8 @@
 
 import re
 
-_YES = "yes true 是 是的 對 对 对的 はい 네 예 نعم بله हाँ हां हैं да sí oui ja sim হ্যাঁ ใช่"
-_NO = "no false 否 不 不是 没有 沒有 不对 いいえ 아니요 아니오 لا خیر नहीं нет non nein não না ไม่"
+_YES = "yes true 是 是的 有 對 对 对的 正确 evet có はい 네 예 نعم بله हाँ हां हैं да sí oui ja sim হ্যাঁ ใช่"
+_NO = "no false 否 不 不是 没有 沒有 不对 错 错误 不正确 hayır không tidak いいえ 아니요 아니오 لا خیر नहीं нет non nein não না ไม่"
 _SAID = {word: "yes" for word in _YES.split()} | {word: "no" for word in _NO.split()}
 # What a sentence may go on with: `yes both are equal`, `no they are not`; `no dogs` is a number of dogs.
 _GOES_ON = (
@@ -13,7 +13,7 @@ _GOES_ON = (
 _YES_GOES_ON = frozenset(_GOES_ON.split()) | {"one", "two", "three", "a", "an", "more", "exactly", "indeed"}
 _NO_GOES_ON = frozenset(_GOES_ON.split())
 _FIRST = re.compile(r"([^\W\d_]+(?:[\u0300-\u036f\u0900-\u0dff]+[^\W\d_]*)*)")
-_MARK = re.compile(r"\s*(?:[,;:!(\u2026-]|\.(?!\s*\d)|\.{2,})")
+_MARK = re.compile(r"\s*(?:[,;:!([\u2026-]|\.(?!\s*\d)|\.{2,})")
 _BOTH = re.compile(r"\b(?:no|false)\b.*\b(?:yes|true)\b|\b(?:yes|true)\b.*\b(?:no|false)\b")
 _LONGEST = 200
 
@@ -33,10 +33,10 @@ def yes_or_no(folded: str) -> str | None:
     said, rest = _SAID[first[1]], folded[first.end() :]
     if _BOTH.search(folded):
         return None
-    if not rest.strip(" .,;:!"):
+    if not rest.strip(" .,;:!") or _SAID.get(rest.strip(" .,;:!/")) == said:
         return said
     if (mark := _MARK.match(rest)) and (said == "yes" or not _is_number_sign(first[1], rest)):
-        after = rest[mark.end() :].strip(" -()")
+        after = rest[mark.end() :].strip(" -()[]")
         other = _FIRST.match(after)
         return None if other and _SAID.get(other[1], said) != said else said
     following = rest.split()[0].partition("'")[0].strip(".,;:!")
