@@ -47,6 +47,7 @@ SETTINGS: dict[str, Any] = {
     },
 }  # fmt: skip
 PICTURES = 72  # so that curation goes through two chunks of 64
+NAME = "run"  # of every run, each in a folder of its own: an evaluation notes it
 # `visplay train` with a note of every voting, before it is done; O_APPEND, so that no kill cuts a line.
 RUNNER = """
 import json, os, sys
@@ -90,11 +91,11 @@ def kill_and_resume(folder: Path, *, kills: int, seed: int, iterations: int = 2)
     assert whole.wait() == 0, "the undisturbed run failed"
     seconds = time.monotonic() - start
     say(f"undisturbed: {seconds:.0f} s")
-    want = digests(folder / "undisturbed")
+    want = digests(folder / "undisturbed" / NAME)
     while outcome.kills.total() < kills:
         name = f"killed-{outcome.runs}"
         _disturbed(folder, name, kills=kills, lot=lot, seconds=seconds, outcome=outcome)
-        got = digests(folder / name)
+        got = digests(folder / name / NAME)
         outcome.different += [f"{name}/{path}" for path in {**want, **got} if want.get(path) != got.get(path)]
         _count_votings(folder, name, outcome)
         outcome.runs += 1
@@ -113,7 +114,9 @@ def _disturbed(
     while True:
         process = _begin(folder, name, outcome.settings)
         try:
-            ended = _lived_on(process, folder / name, kills=kills, lot=lot, seconds=seconds, outcome=outcome)
+            ended = _lived_on(
+                process, folder / name / NAME, kills=kills, lot=lot, seconds=seconds, outcome=outcome
+            )
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)  # a session of its own: what it started goes with it
@@ -121,7 +124,7 @@ def _disturbed(
         if ended or code != -signal.SIGKILL:  # it may end while we make up our mind
             assert code == 0, f"{name} ended with {code}: {(folder / f'{name}.log').read_text()[-2000:]}"
             return
-        step = _step_in_flight(folder / name)
+        step = _step_in_flight(folder / name / NAME)
         outcome.kills[step] += 1
         outcome.resumes += 1
         with (folder / f"{name}.kills").open("a") as file:
@@ -186,7 +189,7 @@ def _count_votings(folder: Path, name: str, outcome: Outcome) -> None:
 def _begin(folder: Path, name: str, settings: dict[str, Any]) -> "subprocess.Popen[bytes]":
     config = folder / f"{name}.yaml"
     images = {"source": str(folder / "pictures")}
-    config.write_text(json.dumps(settings | {"name": name, "output": str(folder), "images": images}))
+    config.write_text(json.dumps(settings | {"name": NAME, "output": str(folder / name), "images": images}))
     command = [sys.executable, "-c", RUNNER, str(folder / f"{name}.votes"), "train", str(config)]
     with (folder / f"{name}.log").open("ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
