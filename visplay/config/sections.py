@@ -26,7 +26,13 @@ class Strict(BaseModel):
         kind = cls.model_fields[info.field_name].annotation if info.field_name in cls.model_fields else Any
         kinds = get_args(kind) or (kind,)
         values = value.values() if isinstance(value, dict) else (value,)
-        if bool not in kinds and {int, float} & set(kinds) and any(isinstance(v, bool) for v in values):
+        if value == "" and (Path in kinds or info.field_name == "path"):
+            raise ValueError("must not be empty")
+        if str in kinds or not {int, float} & set(kinds):
+            return value
+        if any(isinstance(v, str) for v in values):
+            raise ValueError("must be a number in decimal digits, without quotes")
+        if bool not in kinds and any(isinstance(v, bool) for v in values):
             off = " (null switches it off)" if type(None) in kinds else ""
             raise ValueError(f"must be a number{off}; off, no, on and yes are truth values in YAML")
         return value
