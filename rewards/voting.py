@@ -92,7 +92,7 @@ def vote(
             name: answer_form(min(texts), options=labels, mathematics=mathematics)
             for name, texts in groups.items()
         }
-        classes = _classes(groups, counts, {} if equivalence is not None else forms, same_answer)
+        classes = _classes(groups, counts, {} if equivalence is not None else forms, tolerance, same_answer)
     sizes = [
         (sum(counts[text] for text in group), min(first[text] for text in group), group) for group in classes
     ]
@@ -125,6 +125,7 @@ def _classes(
     groups: dict[tuple[str, str], list[str]],
     counts: Counter[str | None],
     forms: dict[tuple[str, str], Form],
+    tolerance: float | None,
     same_answer: Callable[[tuple[str, str], tuple[str, str]], bool],
 ) -> list[list[str]]:
     """Joins groups of one form each into classes around the most frequent forms."""
@@ -134,8 +135,8 @@ def _classes(
     open_unit = {name: _open_unit(forms[name]) if name in forms else 0 for name in groups}
     for name in sorted(groups, key=lambda name: (-size[name], open_unit[name], name)):
         for members, leaders in zip(classes, joined, strict=True):
-            apart = any(_contradict(forms[name], forms[one]) for one in leaders if name in forms)
-            meant = leaders if open_unit[name] else leaders[:1]
+            apart = any(_contradict(forms[name], forms[one], tolerance) for one in leaders if name in forms)
+            meant = leaders if open_unit[name] and forms[leaders[0]].counts else leaders[:1]
             if not apart and any(same_answer(one, name) for one in meant):
                 members.extend(groups[name])
                 leaders.append(name)
@@ -153,14 +154,11 @@ def _open_unit(form: Form) -> int:
     return 1 if form.counts is None else 2 * form.counts.vague
 
 
-def _contradict(one: Form, other: Form) -> bool:
-    """Whether two answers cannot be one, though a third may be either: 5 m and 5 cm; 50 and 0.5 beside 50 %."""
-    if one.counts and other.counts:
-        return same(one, other) is False and not (one.counts.vague or other.counts.vague)
-    if one.counts or other.counts or not one.quantity or not other.quantity:
+def _contradict(one: Form, other: Form, tolerance: float | None) -> bool:
+    """Whether two units tell answers apart, though a third may be either: 5 m and 5 cm beside 5."""
+    if not one.counts or not other.counts or one.counts.vague or other.counts.vague:
         return False
-    small, large = sorted((one.quantity.value, other.quantity.value), key=abs)
-    return small != 0 and large == 100 * small
+    return same(one, other, tolerance=tolerance) is False
 
 
 def _spelling(group: list[str], counts: Counter[str | None]) -> str:
