@@ -11,14 +11,18 @@ from rewards.answers.choices import inline_options
 
 _TAGS = ("type", "question", "answer")
 _TAG = re.compile(r"<\s?(/?)\s?(type|question|answer)\s?>", re.IGNORECASE)
-_THINK = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
+_THINK = re.compile(r"[<\u25c1]\s?(/?)\s?(?:think(?:ing)?|thought|reasoning)\s?[>\u25b7]", re.IGNORECASE)
 _FILLING = frozenset({"or", "and", "question", "questions", "type"})
 _BOX_TOKENS = re.compile(
     r"\\{1,4}(?:boxed|fbox)(?:\s{0,8}\{|\s{0,8}([-+]?\d+(?:[.,]\d+)*%?)|\s{1,8}([A-Za-z])(?![A-Za-z]))|\\.|[{}]",
     re.DOTALL,
 )
-_BLANK = re.compile(r"(?:\\[ ,;:!]|\\$|[\s~$]|\\q?quad|\\(?:boxed|fbox|text)\s?\{\s?\})*")
-_ANSWER_TAG = re.compile(r"<answer>\s*(\S.*?)\s*</answer>", re.DOTALL)
+_BLANK = re.compile(
+    r"(?:\\[ ,;:!]|\\{1,2}$|[\s~$]|\\q?quad|\\(?:[hv]space|[hv]?phantom)\s?\{[^{}]*\}|\\(?:f?boxed|[fm]box|emph|(?:text|math)[a-z]{0,6})\s?\{\s?\})*"
+)
+_ANSWER_TAG = re.compile(
+    r"(?:<answer>|<\|begin_of_box\|>)\s*(\S.*?)\s*(?:</answer>|<\|end_of_box\|>)", re.DOTALL | re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

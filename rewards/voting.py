@@ -92,7 +92,7 @@ def vote(
             name: answer_form(min(texts), options=labels, mathematics=mathematics)
             for name, texts in groups.items()
         }
-        classes = _classes(groups, counts, {} if equivalence is not None else forms, same_answer)
+        classes = _classes(groups, counts, {} if equivalence is not None else forms, tolerance, same_answer)
     sizes = [
         (sum(counts[text] for text in group), min(first[text] for text in group), group) for group in classes
     ]
@@ -125,17 +125,19 @@ def _classes(
     groups: dict[tuple[str, str], list[str]],
     counts: Counter[str | None],
     forms: dict[tuple[str, str], Form],
+    tolerance: float | None,
     same_answer: Callable[[tuple[str, str], tuple[str, str]], bool],
 ) -> list[list[str]]:
     """Joins groups of one form each into classes around the most frequent forms."""
     size = {name: sum(counts[text] for text in texts) for name, texts in groups.items()}
     classes: list[list[str]] = []
     joined: list[list[tuple[str, str]]] = []
-    bare = {name: name in forms and not forms[name].counts for name in groups}
-    for name in sorted(groups, key=lambda name: (-size[name], bare[name], name)):
+    open_unit = {name: _open_unit(forms[name]) if name in forms else 0 for name in groups}
+    for name in sorted(groups, key=lambda name: (-size[name], open_unit[name], name)):
         for members, leaders in zip(classes, joined, strict=True):
-            apart = any(_other_unit(forms[name], forms[one]) for one in leaders if name in forms)
-            if not apart and same_answer(leaders[0], name):
+            apart = any(_contradict(forms[name], forms[one], tolerance) for one in leaders if name in forms)
+            meant = leaders if open_unit[name] and forms[leaders[0]].counts else leaders[:1]
+            if not apart and any(same_answer(one, name) for one in meant):
                 members.extend(groups[name])
                 leaders.append(name)
                 break
@@ -145,9 +147,18 @@ def _classes(
     return classes
 
 
-def _other_unit(one: Form, other: Form) -> bool:
-    """Whether both have a unit and differ: 5 m and 5 cm are two answers, though 5 may be either."""
-    return bool(one.counts and other.counts) and same(one, other) is False
+def _open_unit(form: Form) -> int:
+    """0 where a value's unit is said, 1 where none is, 2 for `units`: these two join whatever they equal."""
+    if form.kind not in ("number", "math"):
+        return 0
+    return 1 if form.counts is None else 2 * form.counts.vague
+
+
+def _contradict(one: Form, other: Form, tolerance: float | None) -> bool:
+    """Whether two units tell answers apart, though a third may be either: 5 m and 5 cm beside 5."""
+    if not one.counts or not other.counts or one.counts.vague or other.counts.vague:
+        return False
+    return same(one, other, tolerance=tolerance) is False
 
 
 def _spelling(group: list[str], counts: Counter[str | None]) -> str:

@@ -22,7 +22,7 @@ _NAMED = re.compile(
 )
 _BREAKS = ",;:?\uff1a\uff0c\uff1b\uff1f\u3002"
 _LABEL = re.compile(
-    rf"(?P<strong>^|[\n{_BREAKS}])?(?:(?<=[\s{_BREAKS}])|(?<![^\s]))[^\S\n]{{0,3}}(?:[-*\u2022]\s)?"
+    rf"(?P<strong>^|[\n{_BREAKS}])?(?:(?<=[\s{_BREAKS}])|(?<![^\s])|(?<=[\u3400-\u9fff])(?=[(\uff08]))[^\S\n]{{0,3}}(?:[-*\u2022]\s)?"
     r"(?P<opener>\*{0,2}[(\[\uff08]?)(?P<letter>[A-Za-z])(?P<closer>[.:)\]\uff0e\uff1a\uff09\u3001]\*{0,2})\s*(?=\S)",
     re.MULTILINE,
 )

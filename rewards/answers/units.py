@@ -142,6 +142,11 @@ class Unit:
     readings: tuple[Reading, ...]
     strict: bool = False
 
+    @property
+    def vague(self) -> bool:
+        """Whether it says `units` and not which."""
+        return self.readings[0][0][0][0].startswith("'unit^")
+
     def factors(self, other: "Unit") -> list[tuple[Fraction, Fraction]]:
         """The factors of both for each dimension that they may share; empty where they cannot agree."""
         return [(f, g) for d, f in self.readings for e, g in other.readings if d == e]

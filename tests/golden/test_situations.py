@@ -290,6 +290,11 @@ def test_benchmark_rows(benchmark, row, said, right):
         ("", ["name=.."], "name: "),
         ("", [f"name={'n' * 300}"], "name: "),
         ("seed: 1\nseed: 2\n", [], "seed is given twice"),
+        ("seed: 010\n", [], "seed: must be a number in decimal digits"),
+        ("", ["optimizer.learning_rate=1_0.5"], "must be a number in decimal digits"),
+        ("", ["images.source=''"], "images.source: must not be empty"),
+        ("", ["model.path=''"], "model.path: must not be empty"),
+        ("threads: &loop [*loop]\n", [], "cannot be read"),
     ],
 )
 def test_configurations_that_are_refused(tmp_path: Path, text, overrides, said):
@@ -302,8 +307,11 @@ def test_configurations_that_are_refused(tmp_path: Path, text, overrides, said):
 
 def test_configurations_that_are_read(tmp_path: Path):
     path = tmp_path / "c.yaml"
-    path.write_text("images: {source: 'a #1'}\nseed: 010\noptimizer: {learning_rate: 1e-5, kl: '1e-3'}\n")
+    path.write_text("images: {source: 'a #1'}\nseed: 10\noptimizer: {learning_rate: 1e-5, kl: '1e-3'}\n")
     config = load_config(path, ["images.oracle=null", "lora.dropout=1e-2", "model.path=my model #2"])
     assert (config.seed, config.optimizer.learning_rate, config.optimizer.kl) == (10, 1e-5, 1e-3)
+    path.write_text("images: {<<: {source: pics, column: a}, source: others}\n")
+    config = load_config(path, ["model.path='a #1'"])
+    assert (str(config.images.source), config.images.column, config.model.path) == ("others", "a", "a #1")
     assert (config.images.source, config.lora.dropout) == (Path("a #1"), 0.01)
     assert config.model.path == "my model #2"

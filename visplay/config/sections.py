@@ -3,6 +3,7 @@
 Defaults are the values of arXiv 2511.15661 and, where the paper leaves one open, of its released code.
 """
 
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
@@ -13,6 +14,9 @@ import rewards
 from rewards.parsing import type_key
 from visplay.config.names import named
 from visplay.errors import ConfigError
+
+
+_PLAIN_NUMBER = re.compile(r"[-+]?(?:0|[1-9]\d*)?(?:\.\d*)?(?:[eE][-+]?\d+)?")
 
 
 class Strict(BaseModel):
@@ -26,7 +30,13 @@ class Strict(BaseModel):
         kind = cls.model_fields[info.field_name].annotation if info.field_name in cls.model_fields else Any
         kinds = get_args(kind) or (kind,)
         values = value.values() if isinstance(value, dict) else (value,)
-        if bool not in kinds and {int, float} & set(kinds) and any(isinstance(v, bool) for v in values):
+        if value == "" and (Path in kinds or info.field_name == "path"):
+            raise ValueError("must not be empty")
+        if str in kinds or not {int, float} & set(kinds):
+            return value
+        if any(isinstance(v, str) and not _PLAIN_NUMBER.fullmatch(v) for v in values):
+            raise ValueError("must be a number in decimal digits, without leading zeros")
+        if bool not in kinds and any(isinstance(v, bool) for v in values):
             off = " (null switches it off)" if type(None) in kinds else ""
             raise ValueError(f"must be a number{off}; off, no, on and yes are truth values in YAML")
         return value

@@ -16,17 +16,14 @@ _NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
 class _Loader(yaml.SafeLoader):
     """`010` and `1:30` are text, `1e-5` is a number (YAML 1.2); a key given twice is an error."""
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """Builds a mapping, each key once."""
-        mapping = super().construct_mapping(node, deep=deep)
-        if isinstance(node, yaml.MappingNode) and len(mapping) < len(node.value):
-            keys = [key.value for key, _ in node.value]
-            twice = next((key for place, key in enumerate(keys) if key in keys[:place]), None)
-            if twice not in (None, "<<"):
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"{twice} is given twice", node.start_mark
-                )
-        return mapping
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        """Reads a mapping as it is written, before `<<` is merged into it; each key once."""
+        node = super().compose_mapping_node(anchor)
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((key for place, key in enumerate(keys) if key in keys[:place]), None)
+        if twice not in (None, "<<"):
+            raise yaml.composer.ComposerError(None, None, f"{twice} is given twice", node.start_mark)
+        return node
 
 
 class _Dumper(yaml.SafeDumper):
@@ -51,9 +48,9 @@ def read_yaml(text: str, *, key: str = "") -> Any:
     """
     try:
         data = yaml.load(text, _Loader)
+        _refuse_placeholders(data, key)
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(str(error)) from error
-    _refuse_placeholders(data, key)
     return data
 
 
@@ -74,7 +71,7 @@ def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
         key, equals, text = override.partition("=")
         if not equals or not all(key.split(".")):
             raise ValueError(f"an override must look like key.sub=value, got {override!r}")
-        value = text if " #" in text else read_yaml(text, key=key)
+        value = text if " #" in text and text[:1] not in ("'", '"') else read_yaml(text, key=key)
         for part in reversed(key.split(".")):
             value = {part: value}
         data = merged(data, value)

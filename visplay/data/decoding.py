@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_NO_DATA = 1e30  # of float pictures: values beyond are marks for "nothing measured here"
-_BASE64 = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR", "Qk0")  # how PNG, JPEG, GIF, WebP and BMP begin
+_NO_DATA_TAG = 42113  # of a TIFF: the level that means "nothing measured here"
+_NO_DATA = 1e20  # levels beyond mean the same, and so do these
+_MARKS = (-9999.0, -99999.0, -32768.0, -(2.0**31), 2.0**31 - 1)
+_BASE64 = re.compile(r"iVBORw0KGgo|/9j/|R0lGOD|UklGR|Qk0|SUkq|TU0A|[\w+/-]{256,}={0,2}$", re.ASCII)
 
 
 def file_bytes(path: Path) -> bytes:
@@ -53,15 +56,19 @@ def cell_bytes(cell: object, *, base: Path) -> bytes:
         data = cell.get("bytes")
         return cell_bytes(data if data is not None else cell.get("path"), base=base)
     if isinstance(cell, bytes):
-        return cell
+        return _decoded(cell.decode("ascii")) if cell.isascii() and _BASE64.match(cell.decode("ascii")) else cell
     if isinstance(cell, str):
-        _, comma, text = cell.partition(",") if cell.startswith("data:image/") else ("", "", cell)
-        if comma or text.startswith(_BASE64):
-            return base64.b64decode(text, validate=True)
-        return file_bytes(base / cell)
+        _, comma, text = cell.partition(",") if cell.startswith("data:image/") else ("", "", "".join(cell.split()))
+        return _decoded(text) if comma or _BASE64.match(text) else file_bytes(base / cell)
     if isinstance(cell, list):
         raise ValueError("a list, not a picture; images.lists=first takes the first of a list")
     raise ValueError("no picture in this row" if cell is None else f"a {type(cell).__name__}, not a picture")
+
+
+def _decoded(text: str) -> bytes:
+    """The bytes of base64 text in either alphabet, with or without its line ends and padding."""
+    text = "".join(text.split()).rstrip("=").translate(str.maketrans("-_", "+/"))
+    return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
 
 
 def decode(data: bytes, *, at_least: int | None = None) -> Image.Image:
@@ -74,6 +81,7 @@ def decode(data: bytes, *, at_least: int | None = None) -> Image.Image:
         if at_least is not None:
             opened.draft(None, (at_least, at_least))
         opened.load()
+        mark = getattr(opened, "tag_v2", {}).get(_NO_DATA_TAG)
         picture = _upright(opened)
     if picture.mode.startswith("I;16"):
         levels = np.asarray(picture).astype(np.float64)
@@ -82,7 +90,8 @@ def decode(data: bytes, *, at_least: int | None = None) -> Image.Image:
             np.where(levels == clear, 255, levels / 257) if clear is not None else levels / 257
         )
     if picture.mode in {"I", "F"}:
-        return _from_levels(_eight_bits(np.asarray(picture).astype(np.float64), whole=picture.mode == "I"))
+        levels = np.asarray(picture).astype(np.float64)
+        return _from_levels(_eight_bits(levels, whole=picture.mode == "I", mark=mark))
     if picture.mode in {"RGBA", "RGBa", "LA", "La", "PA"} or "transparency" in picture.info:
         layer = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
@@ -99,13 +108,16 @@ def _upright(picture: Image.Image) -> Image.Image:
     return picture.transpose(turn) if turn is not None else picture.copy()
 
 
-def _eight_bits(levels: Any, *, whole: bool) -> Any:
+def _eight_bits(levels: Any, *, whole: bool, mark: object = None) -> Any:
     """Levels of 32 bits as 0 to 255, by the smallest usual range that holds them all.
 
     0 to 1 (floats only), 0 to 255 and 0 to 65535 are taken as such ranges; beyond, the darkest is black and
-    the brightest white. What is no number, or 1e30 and more in magnitude, is black and counts for no range.
+    the brightest white. What is no number, 1e20 and more in magnitude, or the file's own or a usual mark for
+    "no data", is black and counts for no range.
     """
-    measured = np.isfinite(levels) & (np.abs(levels) < _NO_DATA)
+    measured = np.isfinite(levels) & (np.abs(levels) < _NO_DATA) & ~np.isin(levels, _MARKS)
+    if isinstance(mark, str) and re.fullmatch(r"\s*[-+]?[\d.]+(?:e[-+]?\d+)?[\s\0]*", mark, re.IGNORECASE):
+        measured &= levels != float(mark.strip(" \0"))
     if not measured.any():
         return np.zeros_like(levels)
     low, high = float(levels[measured].min()), float(levels[measured].max())

@@ -26,6 +26,7 @@ from visplay.storage import write_bytes, write_parquet
 
 MID_GREY = (128, 128, 128)  # an all-black picture counts as padding in some architectures
 
+_PARQUET = {".parquet", ".pq"}
 Lists = Literal["first", "refuse"]
 # Says why a picture of this width and height cannot be used, or None.
 Accepts = Callable[[int, int], str | None]
@@ -166,10 +167,10 @@ def _entries(source: str | Path, column: str, lists: Lists) -> tuple[Iterable[st
     shards: list[Path] = []
     if path.is_dir() and not is_saved_dataset(path):
         files = _folder_files(path)
-        shards = [file for file in files.values() if file.suffix == ".parquet"]
+        shards = [file for file in files.values() if file.suffix.lower() in _PARQUET]
         if not shards or any(file.suffix.lower() in Image.registered_extensions() for file in files.values()):
             return files, lambda name: file_bytes(files[name])
-    elif path.is_file() and path.suffix.lower() not in {".parquet", ".pq"}:
+    elif path.is_file() and path.suffix.lower() not in _PARQUET:
         return [path.name], lambda _: file_bytes(path)
     try:
         if path.is_file() or shards:
@@ -280,7 +281,7 @@ def _folder_files(folder: Path) -> dict[str, Path]:
 def _table_rows(table: Table, column: str, *, lists: Lists, base: Path) -> tuple[Iterable[str], ReadBytes]:
     def read(name: str) -> bytes:
         cell = table.read(int(name))[column]
-        if isinstance(cell, list) and lists == "first":
+        while isinstance(cell, list) and lists == "first":
             cell = cell[0] if cell else None
         return cell_bytes(cell, base=base)
 

@@ -78,5 +78,6 @@ def dataset_table(saved: Any, *, only: str | None = None) -> Table:
 def is_saved_dataset(folder: Path) -> bool:
     """Whether `datasets` wrote this folder; other tools write a `dataset_info.json`, too."""
     return (folder / "dataset_dict.json").is_file() or (
-        (folder / "dataset_info.json").is_file() and (folder / "state.json").is_file()
+        all((folder / name).is_file() for name in ("dataset_info.json", "state.json"))
+        and any(folder.glob("*.arrow"))
     )

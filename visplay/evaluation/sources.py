@@ -137,7 +137,7 @@ def _fits(kind: str, stored: str) -> bool:
 
 
 def _local(path: Path, *, shown: str) -> Rows:
-    mend = f"give --source {shown}=... a parquet, .jsonl or .csv file, a folder of parquet or a saved dataset"
+    mend = f"give --source {shown}=... a parquet, .jsonl, .csv or .tsv file, a folder of parquet or a saved dataset"
     if not path.exists():
         raise BenchmarkError(f"{shown}: there is no {path}; {mend}")
     try:
@@ -146,30 +146,47 @@ def _local(path: Path, *, shown: str) -> Rows:
 
             return _of_table(dataset_table(datasets.load_from_disk(str(path))), folder=path)
         if path.is_dir():
-            files = sorted(path.rglob("*.parquet"))
+            files = sorted(file for file in path.rglob("*") if file.suffix.lower() in (".parquet", ".pq"))
             if not files:
                 raise ValueError("it holds no .parquet file; name the folder that does")
             return _of_table(parquet_table(files), folder=path)
-        if path.suffix == ".parquet":
+        kind = path.suffix.lower()
+        if kind in (".parquet", ".pq"):
             return _of_table(parquet_table([path]), folder=path.parent)
-        if path.suffix in (".jsonl", ".json", ".csv"):
+        if kind in (".jsonl", ".json", ".csv", ".tsv"):
             with path.open(encoding="utf-8-sig", newline="") as file:
-                items = list(csv.DictReader(file, strict=True)) if path.suffix == ".csv" else _json_rows(file)
+                if kind in (".csv", ".tsv"):
+                    items = _csv_rows(file, delimiter="," if kind == ".csv" else "\t")
+                else:
+                    items = _json_rows(file)
             return _listed(items, folder=path.parent)
-    except (ValueError, OSError, csv.Error, pa.ArrowException) as error:
+    except (ValueError, OSError, csv.Error, pa.ArrowException, RecursionError) as error:
         raise BenchmarkError(f"{shown}: {path} cannot be read ({error}); {mend}") from error
     raise BenchmarkError(f"{shown}: {path} is of no kind that can be read; {mend}")
 
 
+def _csv_rows(file: TextIO, *, delimiter: str) -> list[Row]:
+    """Rows of as many cells as there are columns; a cell may hold a picture as base64 text."""
+    csv.field_size_limit(2**31 - 1)
+    reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+    names = list(reader.fieldnames or ())
+    if len(set(names)) < len(names):
+        raise ValueError(f"a column is named twice: {', '.join(names)}")
+    rows: list[Row] = list(reader)
+    wrong = next((place for place, row in enumerate(rows) if None in row), None)
+    if wrong is not None:
+        raise ValueError(f"row {wrong} has more cells than there are columns")
+    return rows
+
+
 def _json_rows(file: TextIO) -> list[Row]:
-    """One object a line, or one list of objects."""
+    """One object a line, one list of objects, or one object over several lines."""
     text = file.read()
     # Only a line feed ends a line: U+2028 and the like may stand in a text.
-    rows = (
-        json.loads(text)
-        if text.lstrip().startswith("[")
-        else [json.loads(line) for line in text.split("\n") if line.strip()]
-    )
+    lines = [line for line in text.split("\n") if line.strip()]
+    whole = text.lstrip().startswith("[") or (lines and lines[0].strip() == "{")
+    rows = json.loads(text) if whole else [json.loads(line) for line in lines]
+    rows = [rows] if isinstance(rows, dict) else rows
     wrong = next((place for place, row in enumerate(rows) if not isinstance(row, dict)), None)
     if wrong is not None:
         raise ValueError(f"row {wrong} is no object with columns")
