@@ -22,8 +22,7 @@ import transformers
 
 from visplay import storage
 from visplay.config.loading import load_config
-from visplay.loop import alarms, grpo, health, phases
-from visplay.loop import context as table
+from visplay.loop import alarms, curation, grpo, health
 from visplay.loop.selfplay import selfplay
 from visplay.progress import Display
 from visplay.runs import checkpoints, run, tracking
@@ -31,16 +30,16 @@ from visplay.runs import checkpoints, run, tracking
 FUNCTIONS = {
     "journal and artifacts": [
         (storage, "write_text"), (storage, "write_part"), (storage, "read_part"), (storage, "append_jsonl"),
-        (table, "write_table"), (checkpoints, "keep_adapter"),
+        (storage, "write_parquet"), (checkpoints, "promote"),
     ],
     "health": [
         (health, "question_health"), (alarms, "iteration_figures"), (alarms, "best_iteration"),
-        (phases, "probe_blind_answers"),
+        (curation, "probe_blind_answers"),
     ],
 }  # fmt: skip
 METHODS = {
     "journal and artifacts": [
-        (run.Run, "has"), (run.Run, "take_up"), (run.Run, "_finish"), (run.Run, "collect_metrics"),
+        (run.Run, "has"), (run.Run, "adopt"), (run.Run, "_finish"), (run.Run, "collect_metrics"),
         (run.Run, "journal"),
     ],
     "checkpoints inside phases": [(transformers.Trainer, "_save_checkpoint"), (grpo._Steps, "on_save")],

@@ -28,7 +28,9 @@ _MATH_SIGN = re.compile(
 _DANGLING = re.compile(r".*[-+*/^=<>]|[*/^=<>].*", re.DOTALL)
 _LONG_WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}")
 _SEGMENT_NAME = re.compile(r"(?<![\\a-zA-Z])[A-Z]{2,6}(?![a-z])")
-_FUNCTIONS = "sin cos tan cot sec csc arcsin arccos arctan log exp sqrt lim infty infinity inf and mod pmatrix bmatrix"
+_FUNCTIONS = (
+    "sin cos tan cot sec csc arcsin arccos arctan log exp sqrt lim infty infinity inf and mod pmatrix bmatrix"
+)
 _MATH_WORDS = frozenset(_FUNCTIONS.split())
 _RELATION = re.compile(r"[=<>≤≥≠]|\\(?:leq?|geq?|neq?|lt|gt)(?![a-z])")
 _COMMAND = re.compile(r"\\[A-Za-z]+|\b(?:sqrt|pi|sin|cos|tan|log|ln)\b")

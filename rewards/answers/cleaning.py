@@ -14,7 +14,12 @@ _TRANSLATION |= {ord("\u2044"): "/", ord("\u066b"): ".", ord("\u066c"): ",", ord
 _TRANSLATION |= {ord("\u301c"): "~", ord("\u2236"): ":"}
 _TRANSLATION |= {ord(c): "" for c in "\u00ab\u00bb\u300a\u300b\u300c\u300d\u300e\u300f\u3010\u3011"}
 _SIGNS = {ord("\u2220"): "\\angle ", ord("\u25b3"): "\\triangle ", ord("\u2299"): "\\odot "}
-_SIGNS |= {ord("\u2205"): "\\emptyset ", ord("\u2208"): "\\in ", ord("\u22c5"): "\\cdot ", ord("\u00b7"): "\\cdot "}
+_SIGNS |= {
+    ord("\u2205"): "\\emptyset ",
+    ord("\u2208"): "\\in ",
+    ord("\u22c5"): "\\cdot ",
+    ord("\u00b7"): "\\cdot ",
+}
 _SUPERSCRIPTS = {
     ord(c): str(d) for d, c in enumerate("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
 }

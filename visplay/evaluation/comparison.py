@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 from visplay.errors import EvaluationError
@@ -112,13 +113,13 @@ def samples_of(side: Side, benchmark: str, wanted: Sequence[str]) -> dict[str, R
     return {r["item"]: r for r in side.reads[benchmark]() if r["item"] in left} if left else {}
 
 
-def compare_stored(before: str, after: str) -> list[Compared]:
+def compare_stored(before: str | Path, after: str | Path) -> list[Compared]:
     """Compare stored samples, each named as `visplay compare` takes it: a folder, RUN or RUN@ITERATION, logs.
 
     Raises:
         EvaluationError: there are none, or no benchmark is in both.
     """
-    return compare(find_side(before), find_side(after))
+    return compare(find_side(str(before)), find_side(str(after)))
 
 
 def compare_samples(benchmark: str, before: Iterable[Record], after: Iterable[Record]) -> Compared:
