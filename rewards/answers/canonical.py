@@ -20,7 +20,8 @@ _LONGEST_CACHED = 400
 _MAX_ITEMS = 32
 
 _ASSIGNED = re.compile(
-    r"((?:m?\s*\\angle\s*)?[A-Za-z]+(?:_\{?\w+\}?)?'?(?:\([A-Z\d]{1,4}\))?|[A-Za-z]+(?: [A-Za-z]+){1,4})\s*=\s*(?=[^=\s])"
+    r"((?:m?\s*\\angle\s*)?[A-Za-z]+(?:_\{?\w+\}?)?'?(?:\([A-Z\d]{1,4}\))?"
+    r"|[A-Za-z]+(?: [A-Za-z]+){1,4})\s*=\s*(?=[^=\s])"
 )
 _MATH_SIGN = re.compile(
     r"\\[a-zA-Z]|[\^=<>≤≥√π\u00d7÷∞*/|+]|[0-9a-zA-Z)]!|\d[a-zA-Z(]|[a-zA-Z0-9)]\s*-\s*[a-zA-Z0-9(]"

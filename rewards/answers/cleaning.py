@@ -55,7 +55,10 @@ _REWRITES = [
 ]
 _DELIMITERS = [("\\(", "\\)"), ("\\[", "\\]"), ("$$", "$$"), ("$", "$"), ('"', '"'), ("'", "'"), ("*", "*")]
 _DELIMITERS += [("{", "}"), ("(", ")"), ("[", "]")]
-_ASKED_NOUN = "answer|choice|option|result|solution|value|total|sum|count|number|respuesta|antwort|risposta|resposta|ответ"
+_ASKED_NOUN = (
+    "answer|choice|option|result|solution|value|total|sum|count|number"
+    "|respuesta|antwort|risposta|resposta|ответ"
+)
 _PREAMBLE = re.compile(
     r"(?:so|therefore|thus|hence)?,?\s*(?:(?:the|my|our|la|a|die)\s+)?(?:(?:final|correct|best|right|total)\s+)*"
     rf"(?:{_ASKED_NOUN}|réponse|ans\.?)\s*(?:(?:is|would be|es|est|ist|é)(?![a-z])\s*:?|:|=|-(?=\s))\s*(?=\S)"

@@ -51,7 +51,7 @@ _SEQUENCE = re.compile(r"[A-Z](?:\s*-\s*[A-Z]){2,}|[A-Z]{1,4}-\d+[A-Z]?")
 
 
 def moment(clean: str) -> Form | None:
-    """The form of a time of day, a date, or two numbers with a slash that are no fraction; None for all else."""
+    """The form of a time of day, a date, or two numbers with a slash that are no fraction, or None."""
     folded = clean.casefold()
     if _PAIR.fullmatch(folded) and not re.match(r"[01]/", folded):
         return _written("ratio", folded)

@@ -3,7 +3,10 @@
 import re
 
 _YES = "yes true 是 是的 有 對 对 对的 正确 evet có はい 네 예 نعم بله हाँ हां हैं да sí oui ja sim হ্যাঁ ใช่"
-_NO = "no false 否 不 不是 没有 沒有 不对 错 错误 不正确 hayır không tidak いいえ 아니요 아니오 لا خیر नहीं нет non nein não না ไม่"
+_NO = (
+    "no false 否 不 不是 没有 沒有 不对 错 错误 不正确 hay\u0131r không tidak いいえ 아니요 아니오 "
+    "لا خیر नहीं нет non nein não না ไม่"
+)
 _SAID = {word: "yes" for word in _YES.split()} | {word: "no" for word in _NO.split()}
 # What a sentence may go on with: `yes both are equal`, `no they are not`; `no dogs` is a number of dogs.
 _GOES_ON = (
