@@ -6,7 +6,7 @@ from itertools import islice
 
 _LETTER = re.compile(
     r"(?:(?:option|choice|answer)\s+)?[(<\[]?\s*([A-Za-z])\s*[)>\]]?[.):]?"
-    r"(?:\s+is\s+(?:the\s+)?(?:correct|right)(?:\s+(?:answer|option|choice|one))?)?",
+    r"(?:\s+is\s+(?:(?:the\s+)?(?:correct|right)|the(?:\s+best)?(?=\s+[aoc]))(?:\s+(?:answer|option|choice|one))?)?",
     re.IGNORECASE,
 )
 _LETTERED = re.compile(

@@ -30,7 +30,7 @@ _DAY = r"(\d{1,2})(?:st|nd|rd|th)?"
 _MONTH_FIRST = re.compile(rf"{_MONTH}(?:\s+{_DAY}(?!\d))?(?:\s*,?\s+(\d{{4}}))?")
 _DAY_FIRST = re.compile(rf"(?:the\s+)?{_DAY}\s+(?:of\s+)?{_MONTH}(?:\s*,?\s+(\d{{4}}))?")
 _RANGE_WORD = re.compile(
-    r"(?:from\s+|between\s+)?(.+?)\s*(?:\bto\b|\bthrough\b|\buntil\b|\.{2,3}|~|\u2026)\s*(.+)"
+    r"(?:from\s+|between\s+)?(.+?)\s*(?:\bto\b|\bthrough\b|\buntil\b|\.{2,3}|[~至到]|\u2026)\s*(.+)"
 )
 _BETWEEN = re.compile(r"between\s+(.+?)\s+and\s+(.+)")
 _RANGE_SIGN = re.compile(r"(?<=[\w%°)\u20ac\u00a3])\s*-{1,3}\s*(?=[-+$€£¥₹.\d])")

@@ -28,6 +28,7 @@ bit | | | p
 $ usd us$ | dollar 美元 | |
 € eur | euro 欧元 | | p
 £ gbp | pound-sterling | |
+ | penny pence | 0.01 £ |
 ¥ jpy | yen 円 | |
 cny rmb | yuan 元 | |
 ₹ rs inr | rupee | |
@@ -74,6 +75,7 @@ ac | acre | 43560 ft^2 |
 Hz | hertz | s^-1 | p
 N | newton | 1000 g m s^-2 | p
 Pa | pascal | N m^-2 | p
+ | newton-meter newton-metre | N m |
 J | joule | N m | p
 W | watt | J s^-1 | p
 Wh | watt-hour | 3600 J | p

@@ -310,8 +310,13 @@ def test_configurations_that_are_read(tmp_path: Path):
     path.write_text("images: {source: 'a #1'}\nseed: 10\noptimizer: {learning_rate: 1e-5, kl: '1e-3'}\n")
     config = load_config(path, ["images.oracle=null", "lora.dropout=1e-2", "model.path=my model #2"])
     assert (config.seed, config.optimizer.learning_rate, config.optimizer.kl) == (10, 1e-5, 1e-3)
+
+    assert (config.images.source, config.lora.dropout) == (Path("a #1"), 0.01)
+    assert config.model.path == "my model #2"
+
+
+def test_merged_keys_and_quoted_overrides_are_read(tmp_path: Path):
+    path = tmp_path / "c.yaml"
     path.write_text("images: {<<: {source: pics, column: a}, source: others}\n")
     config = load_config(path, ["model.path='a #1'"])
     assert (str(config.images.source), config.images.column, config.model.path) == ("others", "a", "a #1")
-    assert (config.images.source, config.lora.dropout) == (Path("a #1"), 0.01)
-    assert config.model.path == "my model #2"
