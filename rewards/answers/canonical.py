@@ -20,7 +20,7 @@ _LONGEST_CACHED = 400
 _MAX_ITEMS = 32
 
 _ASSIGNED = re.compile(
-    r"((?:m?\s*\\angle\s*)?[A-Za-z]+(?:_\{?\w+\}?)?'?(?:\([A-Z\d]{1,4}\))?|[A-Za-z]+(?: [A-Za-z]+){1,4})\s*=\s*(?=[^=\s])"
+    r"((?:m?\s*\\angle\s*)?[A-Za-z]+\d?(?:_\{?\w+\}?)?'?(?:\([A-Z\d]{1,4}\))?|[A-Za-z]+(?: [A-Za-z]+){1,4})\s*=\s*(?=[^=\s])"
 )
 _MATH_SIGN = re.compile(
     r"\\[a-zA-Z]|[\^=<>≤≥√π\u00d7÷∞*/|+]|[0-9a-zA-Z)]!|\d[a-zA-Z(]|[a-zA-Z0-9)]\s*-\s*[a-zA-Z0-9(]"
@@ -155,7 +155,7 @@ def _named(clean: str) -> tuple[str, str]:
     match = _ASSIGNED.match(clean)
     if match is None or "=" in clean[match.end() :]:
         return "", clean
-    name = re.sub(r"[\s{}]+", " ", match[1]).strip()
+    name = re.sub(r"\s+", " ", re.sub("[_{}]", "", match[1])).strip()
     return name if len(name) == 1 else name.casefold(), clean[match.end() :]
 
 
@@ -213,7 +213,8 @@ def _measured(text: str) -> tuple[str, Unit | None]:
             return value, vague
         if _SURE_UNIT.fullmatch(tail) and (unit := known_unit(tail)):
             return value, unit
-        if re.fullmatch(r"m\^?\{?[23]?\}?", tail) and re.search(r"[\d)}\]π]\s+$", value):
+        bare = not re.search("[A-Za-z]", _COMMAND.sub("", value))
+        if bare and re.fullmatch(r"m\^?\{?[23]?\}?", tail) and re.search(r"[\d)}\]π]\s+$", value):
             return value, known_unit(tail)
     return clean, None
 

@@ -97,7 +97,7 @@ def same(a: Form, b: Form, *, tolerance: float | None = None) -> bool | None:
             return bool(value and same(number_form(value), other, tolerance=tolerance))
         if one.kind == "named" and other.kind == "list" and other.bracket in ("", "()", "[]"):
             # x = 1, y = 2 is (1, 2), in the order of the alphabet; so a bare list's order counts here.
-            lettered = all(len(item.name) == 1 for item in one.items)
+            lettered = all(re.fullmatch(r"[A-Za-z]\d?", item.name) for item in one.items)
             return lettered and len(one.items) == len(other.items) and _all(one, other, tolerance)
     return _open(a, b)
 

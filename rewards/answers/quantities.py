@@ -243,6 +243,7 @@ def _unit(tail: str) -> Unit | None:
         name = tail.strip()
         label = name.isascii() and name.isupper() and len(name) == 1
         product = name in ("h", "l", "s") or (name.islower() and len(name) == 2 and name not in _COMMON)  # 5cd
+        product |= name != "m/s" and re.fullmatch("[A-Za-z]/[A-Za-z]", name) is not None
         return replace(unit, strict=attached and (label or product))
     name = "-".join(tail.strip().strip(".").casefold().replace("{", "").replace("}", "").split())
     # `3个` needs no space; `3D` and `2π` are no number of things

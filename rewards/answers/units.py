@@ -119,7 +119,7 @@ _SPELLED = [
     (re.compile(r"\s+per\s+", re.IGNORECASE), "/"),
     (re.compile(r"°\s+(?=[CF]$)"), "°"),
 ]
-_PART = re.compile(r"\s*(/)?\s*([^\W\d_]+|[°%$€£¥₹₩₽₿¢]+[CF]?)(?:(?:\^\s*)?(-?[1-9]))?")
+_PART = re.compile(r"\s*(/)?\s*([^\W\d_]+|[°%$€£¥₹₩₽₿¢]+[CF]?)(?:\^\s*(-?[1-9])|(?<=[^\W\d_])(-[1-3]|[23])(?![\w]))?")
 _ANY_CASE_SYMBOLS = "kg km cm mm ml kw kwh khz mhz ghz kpa kj kcal gb kb"
 _ANY_CASE = frozenset(_ANY_CASE_SYMBOLS.split())
 _PLURALS = (("s", ""), ("es", ""), ("ies", "y"))
@@ -189,7 +189,9 @@ def known_unit(text: str) -> Unit | None:
         found = _look_up(part[2])
         if not found:
             return None
-        power = above * int(part[3] or 1)
+        if part[4] and not place and (part[4] < "0" or part[2][-1] not in "mtnd"):
+            return None  # 5m-2 and 3L2 hold no power; `m s-2` and `cm2` do
+        power = above * int(part[3] or part[4] or 1)
         dimension, scale = found[-1] if len(text) > part.end() or place else found[0]
         factor *= scale**power
         for base, exponent in dimension:
