@@ -16,6 +16,7 @@ Kind = Literal[
 _JOINED = re.compile(
     r"(?<=[\d)}\].])\s*(?:[+*/\u00d7÷-]|\\(?:cdot|times|div)(?![a-z]))\s*(?=[\d({\[.\\+-])|\\frac"
 )
+_NAME = re.compile(r"(?:\\?[A-Za-z]+\s*){1,3}(?:_\{?\w+\}?)?'?(?:\([^()]*\))?")
 _CLOSED = re.compile(r"(?:[\d\s.,()\[\]{}+*/\u00d7÷^-]|\\(?:cdot|times|div|frac)(?![a-z]))*")
 
 
@@ -107,6 +108,8 @@ def _open(a: Form, b: Form) -> bool | None:
     kinds = a.kind, b.kind
     if "math" not in kinds or not ((a.mathematical and b.mathematical) or "letter" in kinds):
         return False
+    if _says_more(a) != _says_more(b):
+        return False  # x + 1 = 2 is not 2
     if a.arithmetic and b.arithmetic:
         return False  # as they are written: 3 * 4 and 2 * 6 are different factors, whatever their product
     if a.name and b.name and a.name != b.name and "letter" not in kinds:
@@ -115,6 +118,12 @@ def _open(a: Form, b: Form) -> bool | None:
         return None if a.counts.factors(b.counts) else False
     strict = (a.counts and a.counts.strict) or (b.counts and b.counts.strict)
     return False if strict else None
+
+
+def _says_more(form: Form) -> bool:
+    """Whether an equation is more than a name for its right side: `x + 1 = 2`, and not `y = 2x`."""
+    left, equals, _ = form.latex.partition("=")
+    return bool(equals) and left[-1:] not in ("<", ">", "!") and _NAME.fullmatch(left.strip()) is None
 
 
 def _all(a: Form, b: Form, tolerance: float | None) -> bool | None:
