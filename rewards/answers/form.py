@@ -108,6 +108,9 @@ def _open(a: Form, b: Form) -> bool | None:
     kinds = a.kind, b.kind
     if "math" not in kinds or not ((a.mathematical and b.mathematical) or "letter" in kinds):
         return False
+    bounds = [one for one, other in ((a, b), (b, a)) if one.kind == "math" and other.kind in ("list", "named")]
+    if any("<" in one.latex or ">" in one.latex or r"\l" in one.latex or r"\g" in one.latex for one in bounds):
+        return None if {a.bracket, b.bracket} & {"()", "[]", "(]", "[)"} else False
     if _says_more(a) != _says_more(b):
         return False  # x + 1 = 2 is not 2
     if a.arithmetic and b.arithmetic:
