@@ -18,7 +18,8 @@ _BOX_TOKENS = re.compile(
     re.DOTALL,
 )
 _BLANK = re.compile(
-    r"(?:\\[ ,;:!]|\\{1,2}$|[\s~$]|\\q?quad|\\(?:[hv]space|[hv]?phantom)\s?\{[^{}]*\}|\\(?:f?boxed|[fm]box|emph|(?:text|math)[a-z]{0,6})\s?\{\s?\})*"
+    r"(?:\\[ ,;:!]|\\{1,2}$|[\s~$]|\\q?quad|\\(?:[hv]space|[hv]?phantom)\s?\{[^{}]*\}"
+    r"|\\(?:f?boxed|[fm]box|emph|(?:text|math)[a-z]{0,6})\s?\{\s?\})*"
 )
 _ANSWER_TAG = re.compile(
     r"(?:<answer>|<\|begin_of_box\|>)\s*(\S.*?)\s*(?:</answer>|<\|end_of_box\|>)", re.DOTALL | re.IGNORECASE

@@ -20,7 +20,8 @@ _LONGEST_CACHED = 400
 _MAX_ITEMS = 32
 
 _ASSIGNED = re.compile(
-    r"((?:m?\s*\\angle\s*)?[A-Za-z]+\d?(?:_\{?\w+\}?)?'?(?:\([A-Z\d]{1,4}\))?|[A-Za-z]+(?: [A-Za-z]+){1,4})\s*=\s*(?=[^=\s])"
+    r"((?:m?\s*\\angle\s*)?[A-Za-z]+\d?(?:_\{?\w+\}?)?'?(?:\([A-Z\d]{1,4}\))?"
+    r"|[A-Za-z]+(?: [A-Za-z]+){1,4})\s*=\s*(?=[^=\s])"
 )
 _MATH_SIGN = re.compile(
     r"\\[a-zA-Z]|[\^=<>≤≥√π\u00d7÷∞*/|+]|[0-9a-zA-Z)]!|\d[a-zA-Z(]|[a-zA-Z0-9)]\s*-\s*[a-zA-Z0-9(]"
@@ -28,7 +29,9 @@ _MATH_SIGN = re.compile(
 _DANGLING = re.compile(r".*[-+*/^=<>]|[*/^=<>].*", re.DOTALL)
 _LONG_WORD = re.compile(r"(?<![\\a-zA-Z])[a-zA-Z]{3,}")
 _SEGMENT_NAME = re.compile(r"(?<![\\a-zA-Z])[A-Z]{2,6}(?![a-z])")
-_FUNCTIONS = "sin cos tan cot sec csc arcsin arccos arctan log exp sqrt lim infty infinity inf and mod pmatrix bmatrix"
+_FUNCTIONS = (
+    "sin cos tan cot sec csc arcsin arccos arctan log exp sqrt lim infty infinity inf and mod pmatrix bmatrix"
+)
 _MATH_WORDS = frozenset(_FUNCTIONS.split())
 _RELATION = re.compile(r"[=<>≤≥≠]|\\(?:leq?|geq?|neq?|lt|gt)(?![a-z])")
 _COMMAND = re.compile(r"\\[A-Za-z]+|\b(?:sqrt|pi|sin|cos|tan|log|ln)\b")

@@ -15,7 +15,12 @@ _TRANSLATION |= {ord("\u2032"): "'", ord("\u2033"): '"'}
 _TRANSLATION |= {ord("\u301c"): "~", ord("\u2236"): ":"}
 _TRANSLATION |= {ord(c): "" for c in "\u00ab\u00bb\u300a\u300b\u300c\u300d\u300e\u300f\u3010\u3011"}
 _SIGNS = {ord("\u2220"): "\\angle ", ord("\u25b3"): "\\triangle ", ord("\u2299"): "\\odot "}
-_SIGNS |= {ord("\u2205"): "\\emptyset ", ord("\u2208"): "\\in ", ord("\u22c5"): "\\cdot ", ord("\u00b7"): "\\cdot "}
+_SIGNS |= {
+    ord("\u2205"): "\\emptyset ",
+    ord("\u2208"): "\\in ",
+    ord("\u22c5"): "\\cdot ",
+    ord("\u00b7"): "\\cdot ",
+}
 _SUPERSCRIPTS = {
     ord(c): str(d) for d, c in enumerate("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
 }
@@ -47,13 +52,14 @@ _REWRITES = [
     (re.compile(r"(?<=\d)\{,\}(?=\d)|(?<=\d)\\,(?=\d{3}(?!\d))"), ","),
     (re.compile(r"\\[!,;: ]|~(?![\s\d])|\\quad|\\qquad"), " "),
     (re.compile(r"\\([%$&#])"), r"\1"),
-    (re.compile(r"\*\*|`|(?<!\w)__?(?=\w)|(?<=\w)__?(?!\w)|(?<=[\w.])''$"), ""),
+    (re.compile(r"\*\*|`|(?<=[\w.])''$"), ""),
     (re.compile(r"\\(?:long)?rightarrow(?![a-z])|\\to(?![a-z])|[-=]+>"), "\u2192"),
     (re.compile(r"(?<![A-Za-z.])([A-Z])\.(?:([A-Z])\.)(?:([A-Z])\.)?(?![A-Za-z])"), r"\1\2\3"),  # U.S.
 ]
 _DELIMITERS = [("\\(", "\\)"), ("\\[", "\\]"), ("$$", "$$"), ("$", "$"), ('"', '"'), ("'", "'"), ("*", "*")]
-_DELIMITERS += [("{", "}"), ("(", ")"), ("[", "]")]
-_ASKED_NOUN = "answer|choice|option|result|solution|value|total|sum|count|number|respuesta|antwort|risposta|resposta|ответ"
+_DELIMITERS += [("_", "_"), ("{", "}"), ("(", ")"), ("[", "]")]
+_ASKED_NOUN = "answer|choice|option|result|solution|value|total|sum|count|number"
+_ASKED_NOUN += "|respuesta|antwort|risposta|resposta|ответ"
 _PREAMBLE = re.compile(
     r"(?:so|therefore|thus|hence)?,?\s*(?:(?:the|my|our|la|a|die)\s+)?(?:(?:final|correct|best|right|total)\s+)*"
     rf"(?:{_ASKED_NOUN}|réponse|ans\.?)\s*(?:(?:is|would be|es|est|ist|é)(?![a-z])\s*:?|:|=|-(?=\s))\s*(?=\S)"

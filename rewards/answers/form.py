@@ -17,6 +17,7 @@ _JOINED = re.compile(
     r"(?<=[\d)}\].])\s*(?:[+*/\u00d7÷-]|\\(?:cdot|times|div)(?![a-z]))\s*(?=[\d({\[.\\+-])|\\frac"
 )
 _NAME = re.compile(r"(?:\\?[A-Za-z]+\s*){1,3}(?:_\{?\w+\}?)?'?(?:\([^()]*\))?")
+_SUBSCRIPT = re.compile(r"_\{[^{}]*\}")
 _CLOSED = re.compile(r"(?:[\d\s.,()\[\]{}+*/\u00d7÷^-]|\\(?:cdot|times|div|frac)(?![a-z]))*")
 
 
@@ -108,10 +109,14 @@ def _open(a: Form, b: Form) -> bool | None:
     kinds = a.kind, b.kind
     if "math" not in kinds or not ((a.mathematical and b.mathematical) or "letter" in kinds):
         return False
-    bounds = [one for one, other in ((a, b), (b, a)) if one.kind == "math" and other.kind in ("list", "named")]
-    if any("<" in one.latex or ">" in one.latex or r"\l" in one.latex or r"\g" in one.latex for one in bounds):
+    bounds = [
+        one for one, other in ((a, b), (b, a)) if one.kind == "math" and other.kind in ("list", "named")
+    ]
+    if any(
+        "<" in one.latex or ">" in one.latex or r"\l" in one.latex or r"\g" in one.latex for one in bounds
+    ):
         return None if {a.bracket, b.bracket} & {"()", "[]", "(]", "[)"} else False
-    if _says_more(a) != _says_more(b):
+    if any(_says_more(one) and "=" not in other.latex for one, other in ((a, b), (b, a))):
         return False  # x + 1 = 2 is not 2
     if a.arithmetic and b.arithmetic:
         return False  # as they are written: 3 * 4 and 2 * 6 are different factors, whatever their product
@@ -125,7 +130,7 @@ def _open(a: Form, b: Form) -> bool | None:
 
 def _says_more(form: Form) -> bool:
     """Whether an equation is more than a name for its right side: `x + 1 = 2`, and not `y = 2x`."""
-    left, equals, _ = form.latex.partition("=")
+    left, equals, _ = _SUBSCRIPT.sub("", form.latex).partition("=")
     return bool(equals) and left[-1:] not in ("<", ">", "!") and _NAME.fullmatch(left.strip()) is None
 
 

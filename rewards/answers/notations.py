@@ -14,7 +14,9 @@ _HAN_CLOCK = re.compile(r"(上午|早上|下午|晚上)?\s*(\S{1,3}?)\s*[点點�
 _HAN_DAY = re.compile(r"(\d{1,2})\s*月\s*(\d{1,2})\s*[日号]")
 # 10/2015 is a month, 120/80 mmHg a reading, 50/50 odds: their quotients would make different ones equal.
 _MONTH_YEAR = re.compile(r"(0?[2-9]|01|1[0-2])/((?:19|20)\d\d)")
-_PAIR = re.compile(r"(?:(\d{1,3})/\1(?:\s+[a-z]+)?|\d{2,3}/\d{2,3}\s*mm\s?hg|\d{1,2}/\d{1,2}\s+time)", re.IGNORECASE)
+_PAIR = re.compile(
+    r"(?:(\d{1,3})/\1(?:\s+[a-z]+)?|\d{2,3}/\d{2,3}\s*mm\s?hg|\d{1,2}/\d{1,2}\s+time)", re.IGNORECASE
+)
 _HALF = r"(?:\s*([ap])\.?\s?m\b\.?)?"
 _CLOCK = re.compile(rf"(\d{{1,2}})[:h]([0-5]\d)(?::([0-5]\d))?{_HALF}(?:\s*(?:hours|hrs|h))?")
 _HOUR = re.compile(r"(\d{1,2}|[a-z]+)\s*(?:([ap])\.?\s?m\b\.?|o'? ?clock" + _HALF + ")")
@@ -51,7 +53,7 @@ _SEQUENCE = re.compile(r"[A-Z](?:\s*-\s*[A-Z]){2,}|[A-Z]{1,4}-\d+[A-Z]?")
 
 
 def moment(clean: str) -> Form | None:
-    """The form of a time of day, a date, or two numbers with a slash that are no fraction; None for all else."""
+    """The form of a time, a date, or two numbers with a slash that are no fraction; None for all else."""
     folded = clean.casefold()
     if _PAIR.fullmatch(folded) and not re.match(r"[01]/", folded):
         return _written("ratio", folded)

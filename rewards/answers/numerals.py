@@ -91,10 +91,20 @@ def read_words(text: str) -> Read | None:
             current *= 100
         elif word in SCALES and current:
             total, current = total + current * SCALES[word], 0
-        elif used and said[index : index + 2] == ["and", "a"] and "".join(said[index + 2 : index + 3]) in _PARTS:
+        elif (
+            used
+            and said[index : index + 2] == ["and", "a"]
+            and "".join(said[index + 2 : index + 3]) in _PARTS
+        ):
             part = Fraction(1, _PARTS[said[index + 2]])
             return total + current + part, None, words[index + 2][1]
-        elif used and word == "and" and index + 2 < len(said) and said[index + 2] in _PARTS and said[index + 1] in WORDS:
+        elif (
+            used
+            and word == "and"
+            and index + 2 < len(said)
+            and said[index + 2] in _PARTS
+            and said[index + 1] in WORDS
+        ):
             part = Fraction(WORDS[said[index + 1]], _PARTS[said[index + 2]])
             return total + current + part, None, words[index + 2][1]
         elif used and word in _PARTS and word.endswith("s"):

@@ -27,7 +27,9 @@ _FRACTION = re.compile(
     r"|\\frac\s*(\d)\s*(\d)"
 )
 _REPEATING = re.compile(r"(\d{0,9})\.(\d{0,9})\\(?:overline|bar|dot)\s*\{(\d{1,9})\}")
-_DECIMAL = re.compile(r"(\d{1,3}(?:,\d{3})+(?!\d)|\d{1,2}(?:,\d{2})+,\d{3}(?!\d)|\d{1,3}(?: \d{3})+(?!\d)|\d+)?(\.\d*)?")
+_DECIMAL = re.compile(
+    r"(\d{1,3}(?:,\d{3})+(?!\d)|\d{1,2}(?:,\d{2})+,\d{3}(?!\d)|\d{1,3}(?: \d{3})+(?!\d)|\d+)?(\.\d*)?"
+)
 _EXPONENT = re.compile(
     r"[eE]([+-]?\d{1,4})(?![\w.])|\s*(?:\u00d7|\\times|\\cdot|\*|x)\s*10\s*\^\s*\{?([+-]?\d{1,4})\}?"
 )
@@ -242,7 +244,9 @@ def _unit(tail: str) -> Unit | None:
     if unit := known_unit(tail):
         name = tail.strip()
         label = name.isascii() and name.isupper() and len(name) == 1
-        product = name in ("h", "l", "s") or (name.islower() and len(name) == 2 and name not in _COMMON)  # 5cd
+        product = name in ("h", "l", "s") or (
+            name.islower() and len(name) == 2 and name not in _COMMON
+        )  # 5cd
         product |= name != "m/s" and re.fullmatch("[A-Za-z]/[A-Za-z]", name) is not None
         return replace(unit, strict=attached and (label or product))
     name = "-".join(tail.strip().strip(".").casefold().replace("{", "").replace("}", "").split())

@@ -110,7 +110,8 @@ _SPELLED = [
     (re.compile(r"\\?\$"), "$"),
     (re.compile(r"\\[,;:! ]|~"), " "),
     (re.compile(r"/\s*\(([^()]*)\)"), r"/\1"),
-    (re.compile(r"(平方|立方)([^\W\d]+)"), lambda found: found[2] + ("^2" if found[1] == "平方" else "^3")),
+    (re.compile(r"平方([^\W\d]+)"), r"\1^2"),
+    (re.compile(r"立方([^\W\d]+)"), r"\1^3"),
     (re.compile(r"[{}]"), ""),
     (re.compile(r"\b(?:square|sq\.?)\s+([^\W\d]+)", re.IGNORECASE), r"\1^2"),
     (re.compile(r"\b(?:cubic|cu\.?)\s+([^\W\d]+)", re.IGNORECASE), r"\1^3"),
@@ -119,7 +120,9 @@ _SPELLED = [
     (re.compile(r"\s+per\s+", re.IGNORECASE), "/"),
     (re.compile(r"°\s+(?=[CF]$)"), "°"),
 ]
-_PART = re.compile(r"\s*(/)?\s*([^\W\d_]+|[°%$€£¥₹₩₽₿¢]+[CF]?)(?:\^\s*(-?[1-9])|(?<=[^\W\d_])(-[1-3]|[23])(?![\w]))?")
+_PART = re.compile(
+    r"\s*(/)?\s*([^\W\d_]+|[°%$€£¥₹₩₽₿¢]+[CF]?)(?:\^\s*(-?[1-9])|(?<=[^\W\d_])(-[1-3]|[23])(?![\w]))?"
+)
 _ANY_CASE_SYMBOLS = "kg km cm mm ml kw kwh khz mhz ghz kpa kj kcal gb kb"
 _ANY_CASE = frozenset(_ANY_CASE_SYMBOLS.split())
 _PLURALS = (("s", ""), ("es", ""), ("ies", "y"))

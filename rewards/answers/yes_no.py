@@ -2,8 +2,9 @@
 
 import re
 
-_YES = "yes true 是 是的 有 對 对 对的 正确 evet có はい 네 예 نعم بله हाँ हां हैं да sí oui ja sim হ্যাঁ ใช่"
-_NO = "no false 否 不 不是 不是的 没有 沒有 不对 错 错误 不正确 hayır không tidak いいえ 아니요 아니오 لا خیر नहीं нет non nein não না ไม่"
+_YES = "yes true 是 是的 有 對 对 对的 正确 có はい 네 예 نعم بله हाँ हां हैं да sí oui ja sim হ্যাঁ ใช่"
+_NO = "no false 否 不 不是 不是的 没有 沒有 不对 错 错误 不正确 không tidak"
+_NO += " いいえ 아니요 아니오 لا خیر नहीं нет non nein não না ไม่"
 _SAID = {word: "yes" for word in _YES.split()} | {word: "no" for word in _NO.split()}
 # What a sentence may go on with: `yes both are equal`, `no they are not`; `no dogs` is a number of dogs.
 _GOES_ON = (
@@ -35,7 +36,9 @@ def yes_or_no(folded: str) -> str | None:
         return None
     if not rest.strip(" .,;:!") or _SAID.get(rest.strip(" .,;:!/")) == said:
         return said
-    if (mark := _MARK.match(rest) or (said == "yes" and re.match(r"\.\s", rest))) and (said == "yes" or not _is_number_sign(first[1], rest)):
+    if (mark := _MARK.match(rest) or (said == "yes" and re.match(r"\.\s", rest))) and (
+        said == "yes" or not _is_number_sign(first[1], rest)
+    ):
         after = rest[mark.end() :].strip(" -()[]")
         other = _FIRST.match(after)
         return None if other and _SAID.get(other[1], said) != said else said

@@ -15,7 +15,6 @@ from rewards.parsing import type_key
 from visplay.config.names import named
 from visplay.errors import ConfigError
 
-
 _PLAIN_NUMBER = re.compile(r"[-+]?(?:0|[1-9]\d*)?(?:\.\d*)?(?:[eE][-+]?\d+)?")
 
 

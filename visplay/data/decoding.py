@@ -56,9 +56,13 @@ def cell_bytes(cell: object, *, base: Path) -> bytes:
         data = cell.get("bytes")
         return cell_bytes(data if data is not None else cell.get("path"), base=base)
     if isinstance(cell, bytes):
-        return _decoded(cell.decode("ascii")) if cell.isascii() and _BASE64.match(cell.decode("ascii")) else cell
+        return (
+            _decoded(cell.decode("ascii")) if cell.isascii() and _BASE64.match(cell.decode("ascii")) else cell
+        )
     if isinstance(cell, str):
-        _, comma, text = cell.partition(",") if cell.startswith("data:image/") else ("", "", "".join(cell.split()))
+        _, comma, text = (
+            cell.partition(",") if cell.startswith("data:image/") else ("", "", "".join(cell.split()))
+        )
         return _decoded(text) if comma or _BASE64.match(text) else file_bytes(base / cell)
     if isinstance(cell, list):
         raise ValueError("a list, not a picture; images.lists=first takes the first of a list")

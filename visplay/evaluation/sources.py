@@ -137,7 +137,8 @@ def _fits(kind: str, stored: str) -> bool:
 
 
 def _local(path: Path, *, shown: str) -> Rows:
-    mend = f"give --source {shown}=... a parquet, .jsonl, .csv or .tsv file, a folder of parquet or a saved dataset"
+    kinds = "a parquet, .jsonl, .csv or .tsv file, a folder of parquet or a saved dataset"
+    mend = f"give --source {shown}=... {kinds}"
     if not path.exists():
         raise BenchmarkError(f"{shown}: there is no {path}; {mend}")
     try:
