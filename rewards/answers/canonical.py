@@ -158,7 +158,7 @@ def _named(clean: str) -> tuple[str, str]:
     match = _ASSIGNED.match(clean)
     if match is None or "=" in clean[match.end() :]:
         return "", clean
-    name = re.sub(r"[\s{}]+", " ", match[1]).strip()
+    name = re.sub(r"\s+", " ", re.sub("[_{}]", "", match[1])).strip()
     return name if len(name) == 1 else name.casefold(), clean[match.end() :]
 
 
@@ -180,6 +180,8 @@ def _words(folded: str) -> str:
     def kept(match: re.Match[str]) -> str:
         before, after = folded[: match.start()][-1:], folded[match.end() :][:1]
         run = "".join(match.group().split())
+        if run.startswith("'") and re.search(r"(?<!\w)[a-z]$", folded[: match.start()]):
+            return "' "  # f' is a derivative
         if (before.isdigit() and after.isdigit() and run) or (run == "-" and before and not after):
             return run
         signed = run == "-" and after.isdigit() and (not before or match.group()[0].isspace())
@@ -216,7 +218,8 @@ def _measured(text: str) -> tuple[str, Unit | None]:
             return value, vague
         if _SURE_UNIT.fullmatch(tail) and (unit := known_unit(tail)):
             return value, unit
-        if re.fullmatch(r"m\^?\{?[23]?\}?", tail) and re.search(r"[\d)}\]π]\s+$", value):
+        bare = not re.search("[A-Za-z]", _COMMAND.sub("", value))
+        if bare and re.fullmatch(r"m\^?\{?[23]?\}?", tail) and re.search(r"[\d)}\]π]\s+$", value):
             return value, known_unit(tail)
     return clean, None
 
@@ -254,8 +257,8 @@ def _as_list(text: str) -> Form | None:
         parts = [_named(plain(part))[1] for part in parts]
     items = [_typed(marked(part), alone=True, nested=True) for part in parts]
     keys = [f"{item.kind}:{item.key}" for item in items]
-    if not bracket and all(item.kind in ("range", "ratio") for item in items):
-        bracket = "()"  # 21-19, 21-17: the scores of sets are in their order
+    if not bracket and all(item.kind in ("range", "ratio", "yes_no") for item in items):
+        bracket = "()"  # the scores of sets, 21-19, 21-17, and verdicts on several statements have an order
     if bracket in ("", "{}"):
         keys.sort()
     return Form(kind="list", key=f"{bracket}{keys}", items=tuple(items), bracket=bracket, latex=clean)

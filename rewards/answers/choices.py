@@ -6,12 +6,12 @@ from itertools import islice
 
 _LETTER = re.compile(
     r"(?:(?:option|choice|answer)\s+)?[(<\[]?\s*([A-Za-z])\s*[)>\]]?[.):]?"
-    r"(?:\s+is\s+(?:the\s+)?(?:correct|right)(?:\s+(?:answer|option|choice|one))?)?",
+    r"(?:\s+is\s+(?:(?:the\s+)?(?:correct|right)|the(?:\s+best)?(?=\s+[aoc]))(?:\s+(?:answer|option|choice|one))?)?",
     re.IGNORECASE,
 )
 _LETTERED = re.compile(
     r"(?i:(?:option|choice|answer)\s+)?"
-    r"(?:\(([A-Za-z])\)|([A-Ja-j])\s?\)|([A-J]):|([A-Ja-j])\.(?!\d)|(?:[\[<](?=[A-J][\]>]))?([A-J])(?:[\]>]|\s+-(?=\s)))"
+    r"(?:\(([A-Za-z])\)|([A-Ja-j])\s?\)|([A-J]):|([A-Ja-j])\.(?!\d)|(?:[\[<](?=[A-J][\]>])([A-J])[\]>]|([A-J])\s+-(?=\s)))"
     r"\s*(\S.*)",
     re.DOTALL,
 )
@@ -39,10 +39,10 @@ def bare_letter(clean: str) -> str:
 def lettered(clean: str) -> tuple[str, str, bool] | None:
     """Letter, text, and whether it may be a name: `B. cat` -> `("B", "cat", False)`; None for all else."""
     match = _LETTERED.fullmatch(clean)
-    if match is None or _NO_TEXT.match(match[6]):
+    if match is None or _NO_TEXT.match(match[7]):
         return None
     letter = next(group for group in match.groups() if group)
-    return letter.upper(), match[6], bool((match[3] or match[4]) and _NAMED.match(match[6]))
+    return letter.upper(), match[7], bool((match[3] or match[4]) and _NAMED.match(match[7]))
 
 
 def unlabelled(options: Sequence[str]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ UNIT_MARK = "\u2063"  # stands before a unit that LaTeX set in upright letters; 
 _TRANSLATION = {ord(c): "-" for c in "\u2212\u2010\u2011\u2012\u2013\u2014\ufe63"}
 _TRANSLATION |= {ord(c): "'" for c in "\u2018\u2019\u02bc"} | {ord(c): '"' for c in "\u201c\u201d"}
 _TRANSLATION |= {ord("\u2044"): "/", ord("\u066b"): ".", ord("\u066c"): ",", ord("\u3001"): ","}
+_TRANSLATION |= {ord("\u2032"): "'", ord("\u2033"): '"'}
 _TRANSLATION |= {ord("\u301c"): "~", ord("\u2236"): ":"}
 _TRANSLATION |= {ord(c): "" for c in "\u00ab\u00bb\u300a\u300b\u300c\u300d\u300e\u300f\u3010\u3011"}
 _SIGNS = {ord("\u2220"): "\\angle ", ord("\u25b3"): "\\triangle ", ord("\u2299"): "\\odot "}
@@ -27,7 +28,7 @@ _SUPERSCRIPTS |= {0x207B: "-", 0x207A: "+"}
 _SUPERSCRIPT_RUN = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207b\u207a]+")
 _VULGAR = re.compile("([0-9]?)([\u00bc-\u00be\u2150-\u215e])")
 _STYLE = re.compile(
-    r"(^|.)(\s*)\\(?:text(?:bf|it|rm|sf|tt|sc|up|md|normal)?|math(?:rm|bf|it|sf|tt|normal|op)|f?boxed|[fmh]box|operatorname|"
+    r"(^|.)(\s*)\\(?:text(?:bf|it|rm|sf|tt|sc|up|md|normal)?|math(?:rm|bf|it|sf|tt|normal|op)|f?boxed|(?:f|frame|m|h)box|operatorname|"
     r"emph|bm|pmb|boldsymbol|u(?:nder)?line|ensuremath|ce|(?:textcolor|color(?:box)?)\s*\{[^{}]*\})\s*"
     r"\{((?:[^{}]|\{[^{}]*\})*)\}((?:\^\s*(?:\d|\{\s*-?\d\s*\}))?)"
 )
@@ -42,6 +43,8 @@ _REWRITES = [
     (re.compile(r"(?<=[A-Za-z\d)])\^\s*\{?\s*(\d?[+-])\s*\}?(?=$|\s)"), r"\1"),  # Na^{+}
     (re.compile(r"\\varnothing(?![a-z])"), r"\\emptyset"),
     (re.compile(r"(?<![A-Za-z])per[ -]cent(?:age points?)?(?![a-z])|percentage points?"), "percent"),
+    (re.compile(r"(?<=\d)\s+and\s+a\s+half(?![a-z])"), ".5"),
+    (re.compile(r"^([A-Z])\s*选?项$"), r"\1"),
     (re.compile(r"百分之\s*(\S+)"), r"\1%"),
     (re.compile(r"(\d)'\s*(\d+(?:\.\d+)?)(?:\"|'')"), r"\1 ft \2 in"),
     (re.compile(r"\\[dtc]frac"), r"\\frac"),
@@ -49,7 +52,7 @@ _REWRITES = [
     (re.compile(r"(?<=\d)\{,\}(?=\d)|(?<=\d)\\,(?=\d{3}(?!\d))"), ","),
     (re.compile(r"\\[!,;: ]|~(?![\s\d])|\\quad|\\qquad"), " "),
     (re.compile(r"\\([%$&#])"), r"\1"),
-    (re.compile(r"\*\*|`|(?<!\w)__?(?=\w)|(?<=\w)__?(?!\w)|(?<=[\w.])''$"), ""),
+    (re.compile(r"\*\*|`|(?<=[\w.])''$"), ""),
     (re.compile(r"\\(?:long)?rightarrow(?![a-z])|\\to(?![a-z])|[-=]+>"), "\u2192"),
     (re.compile(r"(?<![A-Za-z.])([A-Z])\.(?:([A-Z])\.)(?:([A-Z])\.)?(?![A-Za-z])"), r"\1\2\3"),  # U.S.
 ]
@@ -63,13 +66,13 @@ _PREAMBLE = re.compile(
     r"(?:so|therefore|thus|hence)?,?\s*(?:(?:the|my|our|la|a|die)\s+)?(?:(?:final|correct|best|right|total)\s+)*"
     rf"(?:{_ASKED_NOUN}|réponse|ans\.?)\s*(?:(?:is|would be|es|est|ist|é)(?![a-z])\s*:?|:|=|-(?=\s))\s*(?=\S)"
     r"|ans\.\s*(?=\S)|letter\s*:?\s*(?=[A-Z]$)"
-    r"|(?:故|因此|所以)?(?:(?:最终|正确)?(?:答え|答案?|正解|정답|답)(?:选项?|選択肢)?\s*(?:是|为|選|は|은|는|应?选)?\s*:?|"
+    r"|(?:故|因此|所以|应)?(?:(?:最终|正确)?(?:答え|答案?|正解|정답|답|选项(?=[是为]))(?:选项?|選択肢)?\s*(?:是|为|選|は|은|는|应?选)?\s*:?|"
     r"选(?:择|项)?\s*:?(?=\s*\(?[A-Z]\)?$))\s*(?=\S)",
     re.IGNORECASE,
 )
 # What may stand before a bare number or letter; before words it would drop what tells two answers apart.
 _BEFORE_A_VALUE = re.compile(
-    r"(?:(?:so|therefore|thus|hence)\b,?\s*)?(?:(?:it|there|that|this)\s*(?:is|are|'s)\s+|i\s+(?:would\s+)?choose\s+)?"
+    r"(?:(?:so|therefore|thus|hence)\b,?\s*)?(?:(?:it|there|that|this)\s*(?:is|are|'s)\s+|i\s+(?:would\s+)?choose\s+|(?:[一总]?共)?有?)?"
     r"(?:(?:only|just|a total of|in total)\s+)?"
     rf"(?=[-+$€£¥]?\d|\(?[A-J]\)?$|(?:{'|'.join(sorted(WORDS))})\b)",
     re.IGNORECASE,

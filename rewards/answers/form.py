@@ -16,6 +16,8 @@ Kind = Literal[
 _JOINED = re.compile(
     r"(?<=[\d)}\].])\s*(?:[+*/\u00d7÷-]|\\(?:cdot|times|div)(?![a-z]))\s*(?=[\d({\[.\\+-])|\\frac"
 )
+_NAME = re.compile(r"(?:\\?[A-Za-z]+\s*){1,3}(?:_\{?\w+\}?)?'?(?:\([^()]*\))?")
+_SUBSCRIPT = re.compile(r"_\{[^{}]*\}")
 _CLOSED = re.compile(r"(?:[\d\s.,()\[\]{}+*/\u00d7÷^-]|\\(?:cdot|times|div|frac)(?![a-z]))*")
 
 
@@ -97,7 +99,7 @@ def same(a: Form, b: Form, *, tolerance: float | None = None) -> bool | None:
             return bool(value and same(number_form(value), other, tolerance=tolerance))
         if one.kind == "named" and other.kind == "list" and other.bracket in ("", "()", "[]"):
             # x = 1, y = 2 is (1, 2), in the order of the alphabet; so a bare list's order counts here.
-            lettered = all(len(item.name) == 1 for item in one.items)
+            lettered = all(re.fullmatch(r"[A-Za-z]\d?", item.name) for item in one.items)
             return lettered and len(one.items) == len(other.items) and _all(one, other, tolerance)
     return _open(a, b)
 
@@ -107,6 +109,15 @@ def _open(a: Form, b: Form) -> bool | None:
     kinds = a.kind, b.kind
     if "math" not in kinds or not ((a.mathematical and b.mathematical) or "letter" in kinds):
         return False
+    bounds = [
+        one for one, other in ((a, b), (b, a)) if one.kind == "math" and other.kind in ("list", "named")
+    ]
+    if any(
+        "<" in one.latex or ">" in one.latex or r"\l" in one.latex or r"\g" in one.latex for one in bounds
+    ):
+        return None if {a.bracket, b.bracket} & {"()", "[]", "(]", "[)"} else False
+    if any(_says_more(one) and "=" not in other.latex for one, other in ((a, b), (b, a))):
+        return False  # x + 1 = 2 is not 2
     if a.arithmetic and b.arithmetic:
         return False  # as they are written: 3 * 4 and 2 * 6 are different factors, whatever their product
     if a.name and b.name and a.name != b.name and "letter" not in kinds:
@@ -115,6 +126,12 @@ def _open(a: Form, b: Form) -> bool | None:
         return None if a.counts.factors(b.counts) else False
     strict = (a.counts and a.counts.strict) or (b.counts and b.counts.strict)
     return False if strict else None
+
+
+def _says_more(form: Form) -> bool:
+    """Whether an equation is more than a name for its right side: `x + 1 = 2`, and not `y = 2x`."""
+    left, equals, _ = _SUBSCRIPT.sub("", form.latex).partition("=")
+    return bool(equals) and left[-1:] not in ("<", ">", "!") and _NAME.fullmatch(left.strip()) is None
 
 
 def _all(a: Form, b: Form, tolerance: float | None) -> bool | None:

@@ -10,11 +10,13 @@ from rewards.answers.form import Form, Kind, number_form
 from rewards.answers.numerals import WORDS, parse_ordinal
 from rewards.answers.quantities import Quantity, parse_quantity
 
-_HAN_CLOCK = re.compile(r"(上午|早上|下午|晚上)?\s*(\d{1,2})\s*[点點时時]\s*(?:(\d{1,2})\s*分?)?")
+_HAN_CLOCK = re.compile(r"(上午|早上|下午|晚上)?\s*(\S{1,3}?)\s*[点點时時]\s*(?:(半|\S{1,3}?)\s*分?)?")
 _HAN_DAY = re.compile(r"(\d{1,2})\s*月\s*(\d{1,2})\s*[日号]")
 # 10/2015 is a month, 120/80 mmHg a reading, 50/50 odds: their quotients would make different ones equal.
 _MONTH_YEAR = re.compile(r"(0?[2-9]|01|1[0-2])/((?:19|20)\d\d)")
-_PAIR = re.compile(r"(?:(\d{1,3})/\1|\d{2,3}/\d{2,3}\s*mm\s?hg|\d{1,2}/\d{1,2}\s+time)", re.IGNORECASE)
+_PAIR = re.compile(
+    r"(?:(\d{1,3})/\1(?:\s+[a-z]+)?|\d{2,3}/\d{2,3}\s*mm\s?hg|\d{1,2}/\d{1,2}\s+time)", re.IGNORECASE
+)
 _HALF = r"(?:\s*([ap])\.?\s?m\b\.?)?"
 _CLOCK = re.compile(rf"(\d{{1,2}})[:h]([0-5]\d)(?::([0-5]\d))?{_HALF}(?:\s*(?:hours|hrs|h))?")
 _HOUR = re.compile(r"(\d{1,2}|[a-z]+)\s*(?:([ap])\.?\s?m\b\.?|o'? ?clock" + _HALF + ")")
@@ -30,7 +32,7 @@ _DAY = r"(\d{1,2})(?:st|nd|rd|th)?"
 _MONTH_FIRST = re.compile(rf"{_MONTH}(?:\s+{_DAY}(?!\d))?(?:\s*,?\s+(\d{{4}}))?")
 _DAY_FIRST = re.compile(rf"(?:the\s+)?{_DAY}\s+(?:of\s+)?{_MONTH}(?:\s*,?\s+(\d{{4}}))?")
 _RANGE_WORD = re.compile(
-    r"(?:from\s+|between\s+)?(.+?)\s*(?:\bto\b|\bthrough\b|\buntil\b|\.{2,3}|~|\u2026)\s*(.+)"
+    r"(?:from\s+|between\s+)?(.+?)\s*(?:\bto\b|\bthrough\b|\buntil\b|\.{2,3}|[~至到]|\u2026)\s*(.+)"
 )
 _BETWEEN = re.compile(r"between\s+(.+?)\s+and\s+(.+)")
 _RANGE_SIGN = re.compile(r"(?<=[\w%°)\u20ac\u00a3])\s*-{1,3}\s*(?=[-+$€£¥₹.\d])")
@@ -77,6 +79,8 @@ def code(clean: str) -> Form | None:
     if not _TOKEN.fullmatch(tight) or _FUNCTION_FIRST.match(tight):
         return None
     joints = _JOINTS.findall(tight)
+    if re.fullmatch(r"\d+[a-z]-\d+", tight):
+        return None  # 2n-1 is an expression
     if _LETTER_DIGIT.search(tight) or len(joints) > 1 or (joints and _LEADING_ZERO.search(tight)):
         return _written("code", tight.casefold())
     return None
@@ -88,11 +92,12 @@ def _written(kind: Kind, key: str) -> Form:
 
 def _clock(folded: str) -> Form | None:
     """A time of day, on 24 hours where morning or afternoon is said, else as it stands on a dial."""
-    if said := re.fullmatch(r"(?:12(?::00)?\s*)?(noon|midday|midnight)", folded):
-        return _written("time", "24:00:00" if said[1] == "midnight" else "24:12:00")
+    if named_hour := re.fullmatch(r"(?:12(?::00)?\s*)?(noon|midday|midnight)", folded):
+        return _written("time", "24:00:00" if named_hour[1] == "midnight" else "24:12:00")
     if han := _HAN_CLOCK.fullmatch(folded):
         half = "" if not han[1] else "am" if han[1] in ("上午", "早上") else "pm"
-        folded = f"{han[2]}:{(han[3] or '0').zfill(2)}{half}"
+        said = [parse_quantity(part or "0") for part in (han[2], (han[3] or "").replace("半", "30"))]
+        folded = ":".join(f"{one.value!s:0>2}" for one in said if one and not one.unit) + half
     folded = re.sub(r"(?<=\d)\.(?=[0-5]\d\s*[ap]\.?\s?m)", ":", folded)
     if match := _CLOCK.fullmatch(folded):
         hour, minute, second, half = int(match[1]), int(match[2]), match[3], match[4]

@@ -20,7 +20,8 @@ _ORDINALS = _ORDINAL_WORDS.split()
 _HAN_DIGITS = {"零": 0, "\u3007": 0, "一": 1, "二": 2, "两": 2, "兩": 2, "三": 3, "四": 4}
 _HAN_DIGITS |= {"五": 5, "六": 6, "七": 7, "八": 8, "九": 9}
 _HAN_SCALES = {"十": 10, "百": 100, "千": 1000}
-_HAN = re.compile("[" + "".join(_HAN_DIGITS) + "".join(_HAN_SCALES) + "]{1,9}")
+_HAN_MYRIADS = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
+_HAN = re.compile("[" + "".join(_HAN_DIGITS | _HAN_SCALES | _HAN_MYRIADS) + "]{1,19}")
 _WORD_RUN = re.compile(r"[A-Za-z]+(?:[ -][A-Za-z]+)*")
 
 Read = tuple[Fraction, int | None, int]  # value, decimals, characters read
@@ -45,20 +46,24 @@ def ordinals_in_words(text: str) -> str:
 
 
 def read_han(text: str) -> Read | None:
-    """Reads Chinese numerals to the thousands from the front of a text."""
+    """Reads Chinese numerals from the front of a text."""
     match = _HAN.match(text)
     if match is None:
         return None
-    total = digit = 0
+    whole = total = digit = 0
     for character in match.group():
         if character in _HAN_SCALES:
             total += (digit or 1) * _HAN_SCALES[character]
             digit = 0
+        elif character in _HAN_MYRIADS:
+            if not total + digit:
+                return None
+            whole, total, digit = whole + (total + digit) * _HAN_MYRIADS[character], 0, 0
         elif digit:
             return None
         else:
             digit = _HAN_DIGITS[character]
-    return Fraction(total + digit), None, match.end()
+    return Fraction(whole + total + digit), None, match.end()
 
 
 def read_words(text: str) -> Read | None:

@@ -254,6 +254,11 @@ def _unit(tail: str) -> Unit | None:
     if not stands_apart or not _LABEL.fullmatch(name.replace("-", " ")):
         return vague_unit(tail.strip())
     words = name.split("-")
+    if read_han(name):
+        return None  # 1万二千
+    said = tail.strip()
+    if said.isascii() and said.isalpha() and not (said.islower() or said.isupper() or said.istitle()):
+        return counted(said)  # MBps, and not Mbps
     if _STOPWORDS.intersection(words) or words[0] in WORDS or (len(name) == 1 and name.isascii()):
         return None
     return vague_unit(tail.strip()) or counted("-".join(map(_singular, words)))

@@ -28,6 +28,7 @@ bit | | | p
 $ usd us$ | dollar 美元 | |
 € eur | euro 欧元 | | p
 £ gbp | pound-sterling | |
+ | penny pence | 0.01 £ |
 ¥ jpy | yen 円 | |
 cny rmb | yuan 元 | |
 ₹ rs inr | rupee | |
@@ -74,6 +75,7 @@ ac | acre | 43560 ft^2 |
 Hz | hertz | s^-1 | p
 N | newton | 1000 g m s^-2 | p
 Pa | pascal | N m^-2 | p
+ | newton-meter newton-metre | N m |
 J | joule | N m | p
 W | watt | J s^-1 | p
 Wh | watt-hour | 3600 J | p
@@ -118,7 +120,9 @@ _SPELLED = [
     (re.compile(r"\s+per\s+", re.IGNORECASE), "/"),
     (re.compile(r"°\s+(?=[CF]$)"), "°"),
 ]
-_PART = re.compile(r"\s*(/)?\s*([^\W\d_]+|[°%$€£¥₹₩₽₿¢]+[CF]?)(?:(?:\^\s*)?(-?[1-9]))?")
+_PART = re.compile(
+    r"\s*(/)?\s*([^\W\d_]+|[°%$€£¥₹₩₽₿¢]+[CF]?)(?:\^\s*(-?[1-9])|(?<=[^\W\d_])(-[1-3]|[23])(?![\w]))?"
+)
 _ANY_CASE_SYMBOLS = "kg km cm mm ml kw kwh khz mhz ghz kpa kj kcal gb kb"
 _ANY_CASE = frozenset(_ANY_CASE_SYMBOLS.split())
 _PLURALS = (("s", ""), ("es", ""), ("ies", "y"))
@@ -188,7 +192,9 @@ def known_unit(text: str) -> Unit | None:
         found = _look_up(part[2])
         if not found:
             return None
-        power = above * int(part[3] or 1)
+        if part[4] and not place and (part[4] < "0" or part[2][-1] not in "mtnd"):
+            return None  # 5m-2 and 3L2 hold no power; `m s-2` and `cm2` do
+        power = above * int(part[3] or part[4] or 1)
         dimension, scale = found[-1] if len(text) > part.end() or place else found[0]
         factor *= scale**power
         for base, exponent in dimension:

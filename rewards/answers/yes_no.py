@@ -38,7 +38,9 @@ def yes_or_no(folded: str) -> str | None:
         return None
     if not rest.strip(" .,;:!") or _SAID.get(rest.strip(" .,;:!/")) == said:
         return said
-    if (mark := _MARK.match(rest)) and (said == "yes" or not _is_number_sign(first[1], rest)):
+    if (mark := _MARK.match(rest) or (said == "yes" and re.match(r"\.\s", rest))) and (
+        said == "yes" or not _is_number_sign(first[1], rest)
+    ):
         after = rest[mark.end() :].strip(" -()[]")
         other = _FIRST.match(after)
         return None if other and _SAID.get(other[1], said) != said else said
