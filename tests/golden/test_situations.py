@@ -37,6 +37,10 @@ def patient():
         (["A", "(A) red", "red", "A. red"], COLOURS, 1.0),
         (["A", "red", "B", "blue"], COLOURS, 0.5),
         (["C", "C. green", "green", "Green", "(C) green"], (), 1.0),  # the answers say what C is
+        (["5", "5", "5 m", "5 cm"], (), 0.75),  # two units are two answers, whatever joins them
+        (["5 cm", "5", "50 mm"], (), 1.0),
+        (["2\\sqrt{3} cm", "2\\sqrt{3} m", "2\\sqrt{3}"], (), 2 / 3),
+        (["15-13, 15-9", "15-9, 15-13"], (), 0.5),
         (["C", "C. green", "C. brown", "green"], (), 0.75),  # and these contradict one another
     ],
 )
@@ -63,6 +67,12 @@ def test_votes(patient, answers, options, confidence):
         ("\\boxed{4} \\boxed{\\quad}", "4"),
         ("\\boxed{<answer>4</answer>}", "4"),
         ("\\boxed{\\ }", None),
+        ("\\boxed{\\mathrm{}}", None),
+        ("\\boxed{\\hspace{1cm}}", None),
+        ("\\boxed{4}, as was asked in \\boxed{\\phantom{x}}.", "4"),
+        ("\\boxed{<|begin_of_box|>4<|end_of_box|>}", "4"),
+        ("◁think▷\\boxed{4}◁/think▷ It is four.", None),
+        ("<thought>\\boxed{4}</thought> It is four.", None),
     ],
 )
 def test_boxes(completion, answer):
@@ -116,6 +126,11 @@ def test_questions(completion, read):
             ("ship A: sail", "ship C: steam", "ship B: oars"),
         ),
         ("Which side? (a) left (b) right (c) top", ("left", "right", "top")),
+        ("Which?\n- A. cat\n- B. dog", ("cat", "dog")),
+        ("Which? **A)** cat **B)** dog", ("cat", "dog")),
+        ("哪个\uff1f\uff08A\uff09猫\uff08B\uff09狗", ("猫", "狗")),
+        ("哪个\uff1fA\uff0e猫 B\uff0e狗", ("猫", "狗")),
+        ("What are P(A) and P(B)?", ()),
         ("Which? A) 1.5, B) 2.5 or C) 3", ("1.5", "2.5", "3")),
         ("Which?\nA. yes\nB. no\nAnswer with a letter.", ("yes", "no")),
         ("选择 A、红 B、蓝", ("红", "蓝")),

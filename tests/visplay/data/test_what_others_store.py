@@ -76,6 +76,20 @@ def test_shards_base64_and_formats(tmp_path: Path) -> None:
     assert len(read_images(tmp_path / "pandas")) == 2
 
 
+def test_base64_in_every_spelling(tmp_path: Path) -> None:
+    plain = base64.b64encode(encoded((1, 0, 0))).decode()
+    noise = base64.urlsafe_b64encode(encoded((2, 0, 0), kind="TIFF")).decode().rstrip("=")
+    bitmap = base64.b64encode(encoded((3, 0, 0), kind="BMP")).decode()
+    folded = base64.encodebytes(encoded((4, 0, 0))).decode()
+    table = pa.table({"image": [plain.encode(), noise.encode(), bitmap.encode(), f" {folded}".encode()]})
+    pq.write_table(table, tmp_path / "bytes.PARQUET")
+    text = pa.table({"image": [plain, noise, bitmap, f" {folded}"]})
+    pq.write_table(text, tmp_path / "text.pq")
+    assert len(read_images(tmp_path / "text.pq")) == 4
+    assert len(read_images(tmp_path / "bytes.PARQUET")) == 3  # white space first is no base64 in bytes
+    assert len(read_images(tmp_path)) == 4
+
+
 def test_names_links_and_large_files(tmp_path: Path) -> None:
     pictures, elsewhere = tmp_path / "pictures", tmp_path / "elsewhere"
     pictures.mkdir()
@@ -123,6 +137,13 @@ def test_levels_beyond_eight_bits() -> None:
     shares[0, 0], shares[0, 1] = -1e38, 1.0
     found = levels(shares, "TIFF")
     assert [found.getpixel(at) for at in ((0, 0), (1, 0), (3, 3))] == [(0,) * 3, (255,) * 3, (128,) * 3]
+    for mark in (-9999, -32768, 2**31 - 1):
+        measured = np.full((8, 8), 128, np.int32)
+        measured[0, 0] = mark
+        assert levels(measured, "TIFF").getpixel((3, 3)) == (128, 128, 128)
+    own = np.full((8, 8), 128, np.float32)
+    own[0, 0] = -7
+    assert levels(own, "TIFF", tiffinfo={42113: "-7"}).getpixel((3, 3)) == (128, 128, 128)
     assert levels(np.full((8, 8), 400, np.uint16), "PNG", transparency=400).getpixel((0, 0)) == (255,) * 3
 
 
@@ -171,7 +192,20 @@ def test_rows_of_text_files(tmp_path: Path) -> None:
     assert [rows[n]["ask"] for n in range(2)] == ["a\u2028b\u0085c", "d"]
     (tmp_path / "q.json").write_text('[{"ask": "a"},\n {"ask": "b"}]')
     assert len(open_rows(Source(path=tmp_path / "q.json"), shown="mine")) == 2
-    for name, text in (("r.json", "[1, 2]"), ("r.jsonl", '"text"\n'), ("r.csv", 'a,b\n"unfinished')):
+    (tmp_path / "one.json").write_text('{\n "ask": "a"\n}')
+    assert open_rows(Source(path=tmp_path / "one.json"), shown="mine")[0] == {"ask": "a"}
+    (tmp_path / "Q.TSV").write_text(f"ask\timage\na, b\t{'x' * 200_000}\n")  # pictures stand there as text
+    assert open_rows(Source(path=tmp_path / "Q.TSV"), shown="mine")[0]["ask"] == "a, b"
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(BenchmarkError, match="cannot be read"):
+        open_rows(Source(path=tmp_path / "deep.json"), shown="mine")
+    for name, text in (
+        ("twice.csv", "a,a\n1,2\n"),
+        ("long.csv", "a,b\n1,2,3\n"),
+        ("r.json", "[1, 2]"),
+        ("r.jsonl", '"text"\n'),
+        ("r.csv", 'a,b\n"unfinished'),
+    ):
         (tmp_path / name).write_text(text)
         with pytest.raises(BenchmarkError, match="cannot be read"):
             open_rows(Source(path=tmp_path / name), shown="mine")
