@@ -15,7 +15,7 @@ _LETTERED = re.compile(
     r"\s*(\S.*)",
     re.DOTALL,
 )
-_NO_TEXT = re.compile(r"(?:and|or|&)\b|[-+*/=^<>,;]|.*[,;]\s*\(?[A-J][.:)]", re.DOTALL)
+_NO_TEXT = re.compile(r"(?:and|or|&)\b|[(\[<][A-Ja-j][)\]>]|[-+*/=^<>,;]|.*[,;]\s*\(?[A-J][.:)]", re.DOTALL)
 # `E. coli`, `A. Lincoln`, `c. 1850`: after a point or colon, a name or the epithet of a species.
 _NAMED = re.compile(
     r"[^\W\d_a-z](?:[^\W\d_]|\.\s)|[a-z]*(?:us|um|a|ae|i|is|ns|ile|[aei]x|ster|iger)\b(?!\s+[a-z])|[a-z]{9,}\b|\d{4}$"
