@@ -149,8 +149,8 @@ def _joint(verdicts: Sequence[bool | None], a: Form, b: Form) -> bool | None:
 
 def _same_list(a: Form, b: Form, tolerance: float | None) -> bool | None:
     brackets = {a.bracket, b.bracket}
-    # A bare list has no order of its own, so that it equals a tuple or list of the same items in any order.
-    unordered = "" in brackets or brackets == {"{}"}
+    # A bare list has no order of its own; beside `[1, 2]`, how data write lists, it is read as written.
+    unordered = brackets <= {"", "{}"} or brackets == {"", "()"}
     if len(brackets) > 1 and brackets not in ({"", "{}"}, {"", "()"}, {"", "[]"}):
         return False
     if len(a.items) != len(b.items):

@@ -259,8 +259,8 @@ FIVE = "Question: Find x.\nChoices:\nA:\\frac{1}{3}\nB:\\frac{\\sqrt{5}}{3}\nC:1
             "mathvista",
             VISTA | {"answer": "[2, 0, 1]", "answer_type": "list"},
             "\\boxed{0, 1, 2}",
-            True,
-        ),  # policy
+            False,
+        ),
         ("mmmu", MMMU | {"options": "[]", "answer": "40", "question_type": "open"}, "\\boxed{0.4%}", False),
         (
             "mmmu",
