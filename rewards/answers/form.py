@@ -161,14 +161,16 @@ def _same_list(a: Form, b: Form, tolerance: float | None) -> bool | None:
 
 
 def _matched(left: Sequence[Form], right: Sequence[Form], tolerance: float | None) -> list[bool | None]:
-    """Pairs each item with the first free one that equals it; False or None where there is none."""
-    free = list(right)
-    verdicts: list[bool | None] = []
+    """True for each pair of equals; for what is left over on either side, None where it may have one."""
+    free, single = list(right), []
     for item in left:
-        answers = [same(item, other, tolerance=tolerance) for other in free]
-        if True in answers:
-            free.pop(answers.index(True))
-            verdicts.append(True)
+        equal = next(
+            (place for place, other in enumerate(free) if same(item, other, tolerance=tolerance)), None
+        )
+        if equal is None:
+            single.append(item)
         else:
-            verdicts.append(None if None in answers else False)
-    return verdicts
+            free.pop(equal)
+    unsure = [[same(item, other, tolerance=tolerance) is None for other in free] for item in single]
+    hopeful = [any(row) for row in (*unsure, *zip(*unsure, strict=True))]
+    return [True] * (len(left) - len(single)) + [None if maybe else False for maybe in hopeful]

@@ -2,7 +2,7 @@
 
 import math
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rewards import (
@@ -141,6 +141,7 @@ def test_shares_of_a_vote_add_up(answers):
     st.one_of(st.text(max_size=30), ANSWERS.filter(bool)),
     st.one_of(st.text(max_size=30), ANSWERS.filter(bool)),
 )
+@example("1,1", "0,0D")  # lists of which some items are unsure
 def test_equivalence_is_symmetric_reflexive_and_never_raises(a, b):
     assert equivalent(a, b, mathematics=unsure) == equivalent(b, a, mathematics=unsure)
     itself = equivalent(a, a, mathematics=unsure)
