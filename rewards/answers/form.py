@@ -16,6 +16,7 @@ Kind = Literal[
 _JOINED = re.compile(
     r"(?<=[\d)}\].])\s*(?:[+*/\u00d7÷-]|\\(?:cdot|times|div)(?![a-z]))\s*(?=[\d({\[.\\+-])|\\frac"
 )
+_VARIABLE = re.compile(r"[A-DF-HJ-Za-df-hj-z]")  # e and i are numbers
 _NAME = re.compile(r"(?:\\?[A-Za-z]+\s*){1,3}(?:_\{?\w+\}?)?'?(?:\([^()]*\))?")
 _SUBSCRIPT = re.compile(r"_\{[^{}]*\}")
 _CLOSED = re.compile(r"(?:[\d\s.,()\[\]{}+*/\u00d7÷^-]|\\(?:cdot|times|div|frac)(?![a-z]))*")
@@ -129,9 +130,11 @@ def _open(a: Form, b: Form) -> bool | None:
 
 
 def _says_more(form: Form) -> bool:
-    """Whether an equation is more than a name for its right side: `x + 1 = 2`, and not `y = 2x`."""
-    left, equals, _ = _SUBSCRIPT.sub("", form.latex).partition("=")
-    return bool(equals) and left[-1:] not in ("<", ">", "!") and _NAME.fullmatch(left.strip()) is None
+    """Whether an equation is more than a name for its right side: `x + 1 = 2`, `x = y`, and not `y = 2x`."""
+    left, equals, right = _SUBSCRIPT.sub("", form.latex).partition("=")
+    if not equals or left[-1:] in ("<", ">", "!"):
+        return False
+    return _NAME.fullmatch(left.strip()) is None or _VARIABLE.fullmatch(right.strip()) is not None
 
 
 def _all(a: Form, b: Form, tolerance: float | None) -> bool | None:
