@@ -26,6 +26,7 @@ from vllm import SamplingParams
 from rollouts.chat import Chat
 from rollouts.engine import AdapterVersion, Prompt, Sampling
 from rollouts.vllm_engine import VllmEngine
+from visplay.config.prompts import Prompts
 from visplay.config.sections import Lora, Model
 from visplay.models.engines import CPU_DEFAULTS
 from visplay.models.policy import Policy, load_base
@@ -36,6 +37,7 @@ from visplay.runs.checkpoints import numbered
 
 POCKET = Model(path="pocket", dtype="float32")
 TYPES = ["numerical", "yes/no", "short answer"]
+WORDS = Prompts(answer_forms=False)  # the pocket VLM was taught so
 
 
 def start(policy: Policy, model: str, **options: Any) -> VllmEngine:
@@ -54,8 +56,8 @@ def make_adapters(policy: Policy, folder: Path, count: int) -> list[AdapterVersi
 def make_prompts(count: int, *, role: str = "reasoner") -> list[Prompt]:
     pictures = [render(scene) for scene in sample_scenes(count, split="development", seed=0)]
     if role == "questioner":
-        return [questioner_prompt(picture, types=TYPES) for picture in pictures]
-    return [reasoner_prompt(picture, "How many shapes are there?") for picture in pictures]
+        return [questioner_prompt(picture, types=TYPES, words=WORDS) for picture in pictures]
+    return [reasoner_prompt(picture, "How many shapes are there?", words=WORDS) for picture in pictures]
 
 
 def seconds(work: Callable[[], Any]) -> float:

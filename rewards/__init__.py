@@ -15,7 +15,7 @@ from rewards.diversity.redundancy import (
     remembered_similarity,
 )
 from rewards.grounding import blind_agreement, is_grounded, probed_groups
-from rewards.parsing import ParseFailure, Question, extract_answer, parse_question
+from rewards.parsing import AnswerForm, ParseFailure, Question, extract_answer, parse_question
 from rewards.presets import Preset, preset
 from rewards.questioner import questioner_rewards
 from rewards.quotas import quota_excess
@@ -25,6 +25,7 @@ from rewards.uncertainty import answer_entropy, entropy_difficulty, in_informati
 from rewards.voting import Vote, vote
 
 __all__ = [
+    "AnswerForm",
     "MathWorker",
     "ParseFailure",
     "Preset",

@@ -6,10 +6,12 @@ Model text is data: any string gives a result, none raises, and the time taken i
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from rewards.answers.choices import inline_options
 
-_TAGS = ("type", "question", "answer")
+AnswerForm = Literal["boxed", "tagged"]  # where the Reasoner is told to put its answer
+QUESTION_TAGS = ("type", "question", "answer")
 _TAG = re.compile(r"<\s?(/?)\s?(type|question|answer)\s?>", re.IGNORECASE)
 _THINK = re.compile(r"[<\u25c1]\s?(/?)\s?(?:think(?:ing)?|thought|reasoning)\s?[>\u25b7]", re.IGNORECASE)
 _FILLING = frozenset({"or", "and", "question", "questions", "type"})
@@ -20,6 +22,9 @@ _BOX_TOKENS = re.compile(
 _BLANK = re.compile(
     r"(?:\\[ ,;:!]|\\{1,2}$|[\s~$]|\\q?quad|\\(?:[hv]space|[hv]?phantom)\s?\{[^{}]*\}"
     r"|\\(?:f?boxed|[fm]box|emph|(?:text|math)[a-z]{0,6})\s?\{\s?\})*"
+)
+_TAGGED = re.compile(
+    r"<\s?answer\s?>((?:(?!<\s?/?\s?answer\s?>).)*)<\s?/\s?answer\s?>", re.DOTALL | re.IGNORECASE
 )
 _ANSWER_TAG = re.compile(
     r"(?:<answer>|<\|begin_of_box\|>)\s*(\S.*?)\s*(?:</answer>|<\|end_of_box\|>)", re.DOTALL | re.IGNORECASE
@@ -74,7 +79,7 @@ def parse_question(
     text = without_thinking(text)
     found = list(_TAG.finditer(text))
     spans: list[tuple[int, int, int]] = []
-    for tag in _TAGS:
+    for tag in QUESTION_TAGS:
         opened = [match for match in found if match[2].casefold() == tag and not match[1]]
         closed = [match for match in found if match[2].casefold() == tag and match[1]]
         if not opened or not closed:
@@ -89,7 +94,7 @@ def parse_question(
             return ParseFailure(reason="wrong_order")
         contents.append(text[content_start:content_end].strip())
         previous_end = content_end
-    for tag, content in zip(_TAGS, contents, strict=True):
+    for tag, content in zip(QUESTION_TAGS, contents, strict=True):
         if not content or (tag == "question" and not any(character.isalnum() for character in content)):
             return ParseFailure(reason=f"empty_{tag}")
     kind = {type_key(allowed): allowed for allowed in types}.get(type_key(contents[0]))
@@ -122,14 +127,21 @@ def without_thinking(text: str) -> str:
     return "".join(kept if inside else [*kept, text[place:]])
 
 
-def extract_answer(text: str) -> str | None:
+def extract_answer(text: str, form: AnswerForm = "boxed") -> str | None:
     r"""Returns the content of the last `\boxed{...}` that holds something, or None where there is none.
+
+    Where the prompt asks for `<answer>` tags, `form` is `tagged`: the content of the last closed pair that
+    holds something, out of its box where there is one in it.
 
     Boxes in `<think>` blocks, closed or cut off, do not count. Braces are counted and escaped ones (`\{`)
     skipped, so `\boxed{\frac{1}{2}}` gives `\frac{1}{2}`. A box cut off by the length limit does not count;
     the last one that closes does. `\fbox`, doubled backslashes and a number or letter without braces
     (`\boxed 5`) are boxes, too; `<answer>` tags in a box are taken off.
     """
+    if form == "tagged":
+        inside = [found.strip() for found in _TAGGED.findall(without_thinking(text))]
+        last = next((found for found in reversed(inside) if found), None)
+        return last and (extract_answer(last) or last)
     if "box" not in text:
         return None
     text = without_thinking(text)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rewards.answers.equivalence import Judge, equivalent
-from rewards.parsing import extract_answer
+from rewards.parsing import AnswerForm, extract_answer
 from rewards.presets import Preset
 from rewards.reward import Reward, Term
 from rewards.voting import Vote
@@ -19,18 +19,20 @@ def reasoner_rewards(
     options: Sequence[str] | None = None,
     tolerance: float | None = None,
     judge: Judge | None = None,
+    form: AnswerForm = "boxed",
     terms: Sequence[Term] = (),
     rows: Sequence[Any] | None = None,
 ) -> list[Reward]:
     r"""Rewards each completion: `accuracy_weight * accuracy + format_weight * format + terms`.
 
     Args:
-        completions: raw texts; the boxed answer is extracted here.
+        completions: raw texts; the answer is extracted here.
         silver: the vote that gave the silver answer.
         preset: the values to use.
         options: texts of a multiple-choice question's options, A first.
         tolerance: relative tolerance between numbers.
         judge: see `equivalent`.
+        form: where the answer is read; see `extract_answer`.
         terms: rewards of one's own, added to every completion's.
         rows: what the terms see of each completion; None shows them the texts.
 
@@ -47,23 +49,23 @@ def reasoner_rewards(
     extra = {term.name: term.values(completions if rows is None else rows) for term in terms}
     rewards = []
     for place, text in enumerate(completions):
-        answer = extract_answer(text)
+        answer = extract_answer(text, form)
         accuracy = 0.0
         if answer is not None:
             for known, value in values:
                 if equivalent(answer, known, options=options, tolerance=tolerance, judge=judge).equal:
                     accuracy = value
                     break
-        form = float(follows_format(text))
-        total = preset.accuracy_weight * accuracy + preset.format_weight * form
+        formed = float(follows_format(text, form))
+        total = preset.accuracy_weight * accuracy + preset.format_weight * formed
         added = {name: values[place] for name, values in extra.items()}
-        parts = {"parsed": float(answer is not None), "accuracy": accuracy, "format": form, **added}
+        parts = {"parsed": float(answer is not None), "accuracy": accuracy, "format": formed, **added}
         rewards.append(Reward(total=total + sum(added.values()), parts=parts))
     return rewards
 
 
-def follows_format(text: str) -> bool:
-    r"""Says whether a completion is one `<think>` block, then one `\boxed{...}`, then nothing.
+def follows_format(text: str, form: AnswerForm = "boxed") -> bool:
+    r"""Says whether a completion is one `<think>` block, then the answer in its place, then nothing.
 
     Where the template opened the block, the completion begins inside it.
     """
@@ -72,8 +74,7 @@ def follows_format(text: str) -> bool:
     if opened > 1 or stripped.count("</think>") != 1 or (opened and not stripped.startswith("<think>")):
         return False
     tail = stripped.partition("</think>")[2].strip()
-    answer = extract_answer(tail)
-    return (
-        answer is not None
-        and re.fullmatch(r"\\boxed\s*\{\s*" + re.escape(answer) + r"\s*\}", tail) is not None
-    )
+    answer = re.escape(extract_answer(tail, form) or "")
+    if form == "tagged":
+        return bool(answer) and re.fullmatch(rf"<answer>.*{answer}.*</answer>", tail, re.DOTALL) is not None
+    return bool(answer) and re.fullmatch(rf"\\boxed\s*\{{\s*{answer}\s*\}}", tail) is not None

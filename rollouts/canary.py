@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from rollouts.chat import Chat
 from rollouts.engine import AdapterVersion, EngineUnavailable, Prompt, RolloutEngine, Sampling
 
+NO_EFFECT = 1e-5  # nats: a probe adapter that changes less changes nothing
 # [tokens] log-probs of a completion by the trainer's own forward, with the adapter under test.
 Reference = Callable[[Prompt, Sequence[int], float], Sequence[float]]
 
@@ -16,7 +17,7 @@ class Agreement:
 
     Attributes:
         prompt_tokens: of the probe prompt, pictures expanded.
-        adapter_effect: largest change of a log-prob by the probe adapter, in nats; > 0.
+        adapter_effect: mean change of log-probs by the probe adapter, in nats; > 0.
         disagreement: mean distance of the engine's log-probs from the trainer's, in nats.
     """
 
@@ -42,7 +43,7 @@ def check_engine(
         prompt: with at least one picture.
         adapter: one that changes the distribution; not one of the run's.
         reference: the trainer's log-probs with `adapter`.
-        tolerance: mean distance of log-probs that is put down to rounding, in nats.
+        tolerance: mean distance of log-probs beyond which the engine is wrong, in nats.
 
     Raises:
         EngineUnavailable: the engine expands prompts otherwise, answers with another version, ignores
@@ -53,7 +54,7 @@ def check_engine(
     base = AdapterVersion(name="base", version=0)
     engine.publish(adapter)
     want = [int(i) for i in chat.encode([prompt])["input_ids"][0]]
-    disagreements = []
+    gaps: dict[AdapterVersion, list[float]] = {base: [], adapter: []}
     for version in (base, adapter):
         for completion in engine.generate([prompt], adapter=version, sampling=sampling)[0]:
             got = list(completion.prompt_ids)
@@ -67,20 +68,18 @@ def check_engine(
             if completion.adapter != version:
                 raise EngineUnavailable(f"asked {version} for a completion, got one of {completion.adapter}")
             ours = reference(prompt, completion.token_ids, sampling.temperature)
-            gaps = [abs(a - b) for a, b in zip(completion.logprobs, ours, strict=True)]
-            if version == base:  # here the reference, which has the adapter, must disagree
-                disagreements.append(max(gaps))
-            elif (mean := sum(gaps) / len(gaps)) > tolerance:
-                raise EngineUnavailable(
-                    f"log-probs of engine and trainer with one adapter are {mean:.2g} apart, more than "
-                    f"{tolerance:g}; give both the same weights and dtype, and servers "
-                    "--logprobs-mode processed_logprobs"
-                )
-            else:
-                agreement = mean
-    if not max(disagreements) > tolerance:
+            gaps[version] += [abs(a - b) for a, b in zip(completion.logprobs, ours, strict=True)]
+    # The reference has the adapter: with the base it must disagree, and far more than with the adapter.
+    effect, disagreement = (sum(gaps[version]) / len(gaps[version]) for version in (base, adapter))
+    if effect < 2 * disagreement or effect < NO_EFFECT:
         raise EngineUnavailable(
-            f"an adapter changes log-probs by no more than {max(disagreements):.2g}: it is not applied; "
-            "check lora.targets, and that servers run with --enable-lora"
+            f"with an adapter the engine's log-probs are {disagreement:.2g} from the trainer's, without it "
+            f"{effect:.2g}: it is not applied; check lora.targets, and that servers run with --enable-lora"
         )
-    return Agreement(prompt_tokens=len(want), adapter_effect=max(disagreements), disagreement=agreement)
+    if disagreement > tolerance:
+        raise EngineUnavailable(
+            f"log-probs of engine and trainer with one adapter are {disagreement:.2g} nats apart, more than "
+            f"{tolerance:g}; give both the same weights and dtype, and servers "
+            "--logprobs-mode processed_logprobs"
+        )
+    return Agreement(prompt_tokens=len(want), adapter_effect=effect, disagreement=disagreement)

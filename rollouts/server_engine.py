@@ -38,6 +38,7 @@ class ServerEngine:
         chat: how this VLM's prompts become tokens.
         max_adapters: versions kept; publishing one more drops the least recently used.
         concurrency: groups under way at each server.
+        deterministic: seed each request.
         api_key: sent to all of them; None sends none.
         patience: seconds without any server that answers before giving up; also to wait for the start.
         check_every: seconds between health checks.
@@ -53,11 +54,12 @@ class ServerEngine:
         chat: Chat,
         max_adapters: int = 3,
         concurrency: int = 64,
+        deterministic: bool = True,
         api_key: str | None = None,
         patience: float = 600.0,
         check_every: float = 1.0,
     ) -> None:
-        self._chat, self._patience = chat, patience
+        self._chat, self._patience, self._deterministic = chat, patience, deterministic
         self._in_use = threading.Lock()  # held while requests are in flight or adapters change
         self._prefix = f"visplay-{uuid.uuid4().hex[:8]}"  # other runs may use the same servers
         self._portal_context = start_blocking_portal()
@@ -145,7 +147,7 @@ class ServerEngine:
         request = {
             "token_ids": self._chat.ids(prompt),
             "content_parts": [{"type": "image_url", "url": urls[key], "uuid": key} for key in ids] or None,
-            "sampling_params": self._chat.parameters(sampling, prompt=place),
+            "sampling_params": self._chat.parameters(sampling, prompt=place, seeded=self._deterministic),
             "return_token_ids": True,
         }
         return _Request(request=request, model=name, route=f"{' '.join(ids) or prompt.key} {name}")

@@ -13,6 +13,12 @@ from rollouts.chat import Chat
 from rollouts.engine import AdapterVersion, Completion, Prompt, Sampling, same_version
 
 
+def as_trained(model: Any) -> torch.autocast:
+    """The precision in which a trainer runs a model: 32-bit adapters compute in a bf16 base's 16."""
+    half = model.dtype == torch.bfloat16
+    return torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=half)
+
+
 class TransformersEngine:
     """Draws completions from a VLM of its own, with adapters swapped by version.
 
@@ -68,7 +74,7 @@ class TransformersEngine:
         per_batch = max(1, self._batch_size // sampling.n)
         # Like lengths together, so that little is padded; the order is restored at the end.
         order = sorted(range(len(prompts)), key=lambda i: _text_length(prompts[i]))
-        with torch.inference_mode(), torch.random.fork_rng():
+        with torch.inference_mode(), torch.random.fork_rng(), as_trained(self._model):
             torch.manual_seed(sampling.seed)
             served = self._activate(adapter)
             for batch in _batches([prompts[i] for i in order], per_batch):

@@ -1,4 +1,4 @@
-"""The two roles that one VLM plays: every prompt, once, as chat messages through the processor's template."""
+"""The two roles that one VLM plays: every prompt, once, as chat messages in the words of `prompts`."""
 
 import re
 from collections.abc import Sequence
@@ -7,63 +7,53 @@ from typing import Any
 from PIL import Image
 
 from rollouts.engine import Prompt
+from visplay.config.prompts import Prompts
 
-QUESTIONER_PROMPT = (
-    "Look at the image and ask one question about it that takes reasoning to answer and that cannot be "
-    "answered without the image. Choose one type: {types}. Reply in exactly this form: "
-    "<type>the type</type><question>the question</question><answer>the answer</answer>"
-)
-REASONER_PROMPT = (
-    "{question}\nLook at the image, think step by step, then put your final answer{form} in \\boxed{{}}."
-)
-# By question type, what form its answer takes; what type a benchmark's rule is of is in `evaluation.prompts`.
-ANSWER_FORMS = {
-    "multiple choice": "the letter of one option",
-    "numerical": "a number",
-    "yes/no": "yes or no",
-    "short answer": "a few words",
-}
 _MARKER = re.compile(r"<image[ _]?(\d+)>")
 _MARKER_KEPT = re.compile(r"(<image[ _]?\d+>)")
 
 
-def questioner_prompt(
-    image: Image.Image, *, types: Sequence[str], forms: bool = True, key: str = ""
+def questioner_prompt(image: Image.Image, *, types: Sequence[str], words: Prompts, key: str = "") -> Prompt:
+    """Ask the Questioner for one question about `image`, of one of `types`."""
+    described = ", ".join(_described(kind, words) for kind in types)
+    return _image_then_text(image, _filled(words.questioner, types=described), words=words, key=key)
+
+
+def reasoner_prompt(
+    image: Image.Image, question: str, *, words: Prompts, kind: str = "", key: str = ""
 ) -> Prompt:
-    """Ask the Questioner for one question about `image`, of one of `types`.
-
-    `forms` says of each type what form its answer takes.
-    """
-    described = [_described(kind) if forms else kind for kind in types]
-    return _image_then_text(image, QUESTIONER_PROMPT.format(types=", ".join(described)), key=key)
+    """Ask the Reasoner to answer `question` about `image`, in the form that its type takes."""
+    return _image_then_text(image, _reasoner_text(question, kind, words), words=words, key=key)
 
 
-def reasoner_prompt(image: Image.Image, question: str, *, kind: str = "", key: str = "") -> Prompt:
-    r"""Ask the Reasoner to answer `question` about `image` in \boxed{}, in the form that its type takes."""
-    return _image_then_text(image, _reasoner_text(question, kind), key=key)
+def canary_prompt(image: Image.Image, words: Prompts) -> Prompt:
+    """What the engine is asked before the first step, about one of the run's pictures."""
+    return reasoner_prompt(image, "What is in the picture?", words=words)
 
 
 def benchmark_prompt(
     images: Sequence[Image.Image],
     question: str,
     *,
+    words: Prompts,
     options: Sequence[str] = (),
     kind: str = "",
     key: str = "",
 ) -> Prompt:
-    r"""Ask the Reasoner a benchmark's question, in the words it was trained with.
+    """Ask the Reasoner a benchmark's question, in the words it was trained with.
 
     Args:
         images: the pictures; one alone comes first, as in training.
         question: may name several pictures as `<image 1>`, `<image 2>`: each stands where it is named first,
             and those that are never named come before the text.
+        words: what the Reasoner is told.
         options: texts of the options, A first, which may name pictures too.
         kind: the question's type, which says what form the answer takes; empty for any.
         key: see `Prompt`.
     """
-    text = _reasoner_text(with_options(question, options), kind)
+    text = _reasoner_text(with_options(question, options), kind, words)
     if len(images) == 1:
-        return _image_then_text(images[0], _MARKER.sub("", text).strip(), key=key)
+        return _image_then_text(images[0], _MARKER.sub("", text).strip(), words=words, key=key)
     named = list(dict.fromkeys(int(number) for number in _MARKER.findall(text)))
     named = [number for number in named if 1 <= number <= len(images)]
     order = [number for number in range(1, len(images) + 1) if number not in named]
@@ -77,9 +67,7 @@ def benchmark_prompt(
             content.append({"type": "text", "text": f"(picture {number})"})
         elif piece:
             content.append({"type": "text", "text": piece})
-    return Prompt(
-        messages=({"role": "user", "content": content},), images=tuple(images[i - 1] for i in order), key=key
-    )
+    return _turns(content, images=[images[i - 1] for i in order], words=words, key=key)
 
 
 def with_options(question: str, options: Sequence[str]) -> str:
@@ -87,19 +75,34 @@ def with_options(question: str, options: Sequence[str]) -> str:
     return "\n".join([question, *(f"{chr(65 + i)}. {option}" for i, option in enumerate(options))])
 
 
-def _reasoner_text(question: str, kind: str) -> str:
-    form = f", {ANSWER_FORMS[kind]}," if kind in ANSWER_FORMS else ""
-    return REASONER_PROMPT.format(question=question, form=form)
+def _reasoner_text(question: str, kind: str, words: Prompts) -> str:
+    form = words.form_of(kind)
+    return _filled(words.reasoner, question=question, form=f", {form}," if form else "")
 
 
-def _described(kind: str) -> str:
+def _described(kind: str, words: Prompts) -> str:
     """A question type with what its question holds and what form its answer takes."""
-    if kind not in ANSWER_FORMS:
+    form = words.form_of(kind)
+    if not form:
         return kind
     options = "with options A, B and so on in the question, " if kind == "multiple choice" else ""
-    return f"{kind} ({options}answered by {ANSWER_FORMS[kind]})"
+    return f"{kind} ({options}answered by {form})"
 
 
-def _image_then_text(image: Image.Image, text: str, *, key: str) -> Prompt:
+def _filled(template: str, **values: str) -> str:
+    """The template with each `{name}` replaced at once: no value is read as a name, other braces stay."""
+    return re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], found[0]), template)
+
+
+def _image_then_text(image: Image.Image, text: str, *, words: Prompts, key: str) -> Prompt:
     content = [{"type": "image"}, {"type": "text", "text": text}]
-    return Prompt(messages=({"role": "user", "content": content},), images=(image,), key=key)
+    return _turns(content, images=[image], words=words, key=key)
+
+
+def _turns(
+    content: list[dict[str, Any]], *, images: Sequence[Image.Image], words: Prompts, key: str
+) -> Prompt:
+    user = {"role": "user", "content": content}
+    system = {"role": "system", "content": [{"type": "text", "text": words.system}]}
+    messages = (system, user) if words.system else (user,)
+    return Prompt(messages=messages, images=tuple(images), key=key)

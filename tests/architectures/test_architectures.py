@@ -16,13 +16,15 @@ from rollouts.chat import Chat
 from rollouts.engine import AdapterVersion, Prompt, RolloutEngine, Sampling
 from tests.architectures.tiny import ALL, Tiny
 from visplay.config.loading import Config, check_config
+from visplay.config.prompts import Prompts
 from visplay.config.sections import Optimizer, Phase
 from visplay.errors import ConfigError, PreflightError
 from visplay.loop import grpo
 from visplay.models.engines import start_engine
-from visplay.models.policy import Policy, load_base, load_processor
+from visplay.models.policy import Policy, load_base
 from visplay.models.preflight import randomize_lora_b, run_canaries, trainer_logprobs
-from visplay.prompts import reasoner_prompt
+from visplay.models.processor import load_processor
+from visplay.prompts import canary_prompt, reasoner_prompt
 from visplay.runs.checkpoints import numbered
 
 pytestmark = pytest.mark.slow
@@ -51,7 +53,7 @@ def two_pictures() -> Prompt:
     )
 
 
-PROMPTS = [reasoner_prompt(picture(120, 80), "How many shapes?"), two_pictures()]
+PROMPTS = [reasoner_prompt(picture(120, 80), "How many shapes?", words=Prompts()), two_pictures()]
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,9 @@ def test_the_canaries_live(case: Case) -> None:
         # Its log-probs are from before placeholders are taken out. A VLM that has learnt never writes one;
         # these have random weights and do, which is what the canaries are there to notice.
         with pytest.raises(PreflightError, match="log-probs of engine and trainer with one adapter are"):
-            run_canaries(case.engine, policy=case.policy, picture=picture(90, 60))
+            run_canaries(case.engine, policy=case.policy, prompt=canary_prompt(picture(90, 60), Prompts()))
         return
-    found = run_canaries(case.engine, policy=case.policy, picture=picture(90, 60))
+    found = run_canaries(case.engine, policy=case.policy, prompt=canary_prompt(picture(90, 60), Prompts()))
     assert found.adapter_effect > 1e-3
 
 
@@ -125,7 +127,7 @@ def test_the_engine_samples_what_the_trainer_computes(case: Case) -> None:
 
 
 def test_limits_of_pixels_hold_for_both_sides_or_are_an_error(case: Case) -> None:
-    wide = reasoner_prompt(picture(1200, 400), "How many shapes?")
+    wide = reasoner_prompt(picture(1200, 400), "How many shapes?", words=Prompts())
     if not case.tiny.pixels:
         with pytest.raises(ConfigError, match=r"model.max_pixels: \w+ sizes pictures otherwise"):
             load_processor(case.config.model.model_copy(update=LIMITS))
@@ -148,7 +150,10 @@ def test_adapters_are_in_the_language_model_alone(case: Case) -> None:
 
 
 def test_one_grpo_step(case: Case, tmp_path: Path) -> None:
-    prompts = [reasoner_prompt(picture(120, 80), "How many?"), reasoner_prompt(picture(60, 90), "Is it red?")]
+    prompts = [
+        reasoner_prompt(picture(120, 80), "How many?", words=Prompts()),
+        reasoner_prompt(picture(60, 90), "Is it red?", words=Prompts()),
+    ]
 
     def score(batch: grpo.Batch) -> grpo.Scored:
         paid = [[Reward(total=float(i % 2), parts={}) for i in range(4)] for _ in batch.completions]
@@ -160,7 +165,7 @@ def test_one_grpo_step(case: Case, tmp_path: Path) -> None:
         policy=case.policy, start=start, engine=case.engine, sample=case.engine.generate,
         prompts=prompts, score=score,
         phase=Phase(steps=1, prompts_per_step=2, group_size=4, max_tokens=12),
-        optimizer=Optimizer(learning_rate=1e-3, micro_batch_size=8), scratch=tmp_path, seed=0,
+        optimizer=Optimizer(learning_rate=1e-3, micro_batch_size=8), corrected=True, scratch=tmp_path, seed=0,
         on_step=rows.append,
     )  # fmt: skip
     assert trained.adapter.version == 2

@@ -13,7 +13,7 @@ from rollouts.chat import Chat
 from rollouts.engine import Prompt
 from tests.architectures.tiny import ALL, Tiny
 from visplay.config.sections import Model
-from visplay.models.policy import load_processor
+from visplay.models.processor import load_processor
 
 RELEASED = Path(__file__).parents[3] / "shared" / "processors"
 FOLDERS = sorted(path.parent for path in RELEASED.glob("*/config.json"))

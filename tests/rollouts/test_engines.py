@@ -10,6 +10,7 @@ from PIL import Image
 from rollouts.engine import AdapterVersion, Prompt, RolloutEngine, Sampling
 from rollouts.server_engine import ServerEngine
 from rollouts.transformers_engine import STAGE
+from visplay.config.prompts import Prompts
 from visplay.config.sections import Engine, Lora, Model
 from visplay.models.engines import start_engine
 from visplay.models.policy import Policy, load_base
@@ -31,9 +32,9 @@ ENGINES = {
 def prompts() -> list[Prompt]:
     pictures = [render(scene) for scene in sample_scenes(3, split="development", seed=0)]
     return [
-        reasoner_prompt(pictures[0], "How many shapes are there?", key="a"),
-        questioner_prompt(pictures[1], types=["numerical"], forms=False, key="b"),
-        reasoner_prompt(pictures[2], "Is there a red circle?", key="c"),
+        reasoner_prompt(pictures[0], "How many shapes are there?", key="a", words=Prompts()),
+        questioner_prompt(pictures[1], types=["numerical"], words=Prompts(answer_forms=False), key="b"),
+        reasoner_prompt(pictures[2], "Is there a red circle?", key="c", words=Prompts()),
     ]
 
 

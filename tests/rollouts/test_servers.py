@@ -18,10 +18,12 @@ from rollouts.chat import Chat
 from rollouts.engine import AdapterVersion, Completion, EngineUnavailable, Prompt, Sampling
 from rollouts.server_engine import ServerEngine
 from rollouts.servers.launch import Server, flags
+from visplay.config.prompts import Prompts
 from visplay.config.sections import Lora, Model
 from visplay.models.engines import CPU_DEFAULTS
-from visplay.models.policy import Policy, load_base, load_processor
+from visplay.models.policy import Policy, load_base
 from visplay.models.preflight import randomize_lora_b
+from visplay.models.processor import load_processor
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.prompts import reasoner_prompt
 from visplay.runs.checkpoints import numbered
@@ -74,7 +76,8 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         engine = ServerEngine(servers, chat=chat, api_key=KEY)
         pictures = [render(scene) for scene in sample_scenes(16, split="development", seed=0)]
         prompts = [
-            reasoner_prompt(p, "How many shapes are there?", key=str(i)) for i, p in enumerate(pictures)
+            reasoner_prompt(p, "How many shapes are there?", key=str(i), words=Prompts())
+            for i, p in enumerate(pictures)
         ]
         engine.publish(adapters[0])
         yield Fleet(engine, servers, adapters, prompts)

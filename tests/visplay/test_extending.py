@@ -26,6 +26,7 @@ from visplay.loop.selfplay import play
 from visplay.models.engines import start_engine
 from visplay.models.policy import Policy, load_base
 from visplay.models.preflight import run_canaries
+from visplay.prompts import canary_prompt
 from visplay.runs.checkpoints import roles_after
 from visplay.runs.results import run_steps
 
@@ -138,7 +139,9 @@ def test_an_engine_passes_the_canaries(examples: Path) -> None:
     policy = Policy(*load_base(config.model), lora=config.lora)
     engine: Any = start_engine(config.model, config.engine, lora_rank=16, logs=examples)
     images = read_images(config.images.source)
-    found = run_canaries(engine, policy=policy, picture=images.load(images.records[0].key))
+    found = run_canaries(
+        engine, policy=policy, prompt=canary_prompt(images.load(images.records[0].key), config.prompts)
+    )
     assert found.disagreement < 1e-4 and engine.tokens > 0
 
 

@@ -17,7 +17,8 @@ from packaging.requirements import Requirement
 from visplay.config.loading import Config
 from visplay.data.images import read_images
 from visplay.errors import VisplayError
-from visplay.models.policy import Policy, load_base, load_processor
+from visplay.models.policy import Policy, load_base
+from visplay.models.processor import load_processor
 
 GIB = 1 << 30
 TRAINED_BYTES = 1.3  # of the weights' size, with activations and the adapter's optimizer: a rule of thumb
@@ -155,6 +156,7 @@ def _of(config: Config) -> Iterator[Finding]:
 def _canaries(config: Config, *, api_key: str | None) -> Finding:
     from visplay.models.engines import start_engine
     from visplay.models.preflight import run_canaries
+    from visplay.prompts import canary_prompt
 
     try:
         images = read_images(
@@ -166,7 +168,10 @@ def _canaries(config: Config, *, api_key: str | None) -> Finding:
             api_key=api_key, policy=policy,
         )  # fmt: skip
         try:
-            found = run_canaries(engine, policy=policy, picture=images.load(images.records[0].key))
+            prompt = canary_prompt(images.load(images.records[0].key), config.prompts)
+            found = run_canaries(
+                engine, policy=policy, prompt=prompt, tolerance=config.engine.canary_tolerance
+            )
         finally:
             engine.close()
     except VisplayError as error:

@@ -113,6 +113,12 @@ def evaluate(
         int | None,
         typer.Option(min=1, help="Number of questions asked at once; default: 64, with vllm 512."),
     ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            help="YAML file whose section `prompts` says what the Reasoner is told; default: the run's own."
+        ),
+    ] = None,
     judge: JudgeUrl = None,
     judge_model: JudgeModel = None,
     judge_free_form: FreeForm = False,
@@ -121,8 +127,11 @@ def evaluate(
     ] = False,
 ) -> None:
     """Score a base, a run, an iteration, an adapter or a checkpoint; an interrupted evaluation goes on."""
+    from dataclasses import replace
+
     from rollouts.engine import Sampling
     from visplay.cli.printing import print_figures
+    from visplay.config.loading import read_prompts
     from visplay.evaluation.session import Plan, run_evaluation
     from visplay.evaluation.target import find_target
     from visplay.progress import Display
@@ -132,6 +141,8 @@ def evaluate(
         _check(benchmarks, found_sources)
         return
     found = find_target(target, base=base, device=device, trust_remote_code=trust_remote_code)
+    if prompts is not None:
+        found = replace(found, words=read_prompts(prompts))
     tokens = max_tokens or found.max_tokens or 1024
     sampling = Sampling(n=max(1, samples), temperature=temperature, top_k=top_k, max_tokens=tokens, seed=seed)
     plan = Plan(
@@ -249,6 +260,7 @@ def lmms_eval(
     """Run lmms-eval, from its own environment, with our prompt and scorer as task files."""
     from contextlib import nullcontext
 
+    from visplay.config.prompts import Prompts
     from visplay.evaluation.benchmarks import load_benchmark
     from visplay.evaluation.lmms import logged_accuracy, run_lmms_eval, write_task
     from visplay.evaluation.serving import serving
@@ -264,7 +276,7 @@ def lmms_eval(
     tasks = [
         write_task(
             out, spec.id, load_benchmark(spec, limit=limit, seed=seed, source=sources.get(spec.id)),
-            max_tokens=tokens,
+            words=found.words if found else Prompts(), max_tokens=tokens,
         )
         for spec in expand(_listed(benchmarks))
     ]  # fmt: skip

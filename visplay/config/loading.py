@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from visplay.config.names import named
+from visplay.config.prompts import Prompts
 from visplay.config.sections import (
     Checkpoints,
     Curation,
@@ -27,7 +28,6 @@ from visplay.config.sections import (
     Model,
     Optimizer,
     Phase,
-    Prompts,
     QuestionerPhase,
     Rewards,
     Section,
@@ -136,6 +136,22 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     if not isinstance(data, dict):
         raise ConfigError(f"{path} must hold keys and values")
     return check_config(merged(data, given))
+
+
+def read_prompts(path: Path) -> Prompts:
+    """The section `prompts` of a YAML file, which may hold other sections, too.
+
+    Raises:
+        ConfigError: no such file, no such section, or one that is not allowed.
+    """
+    try:
+        data = read_yaml(path.read_text(encoding="utf-8"))
+        return Prompts.model_validate(data["prompts"])
+    except ValidationError as error:
+        said = "\n".join(_complaint({**one, "loc": ("prompts", *one["loc"])}) for one in error.errors())
+        raise ConfigError(f"{path}: {said}") from error
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} cannot be read, or has no section `prompts`: {error}") from error
 
 
 def check_config(data: dict[Any, Any]) -> Config:

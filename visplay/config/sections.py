@@ -3,6 +3,7 @@
 Defaults are the values of arXiv 2511.15661 and, where the paper leaves one open, of its released code.
 """
 
+import datetime
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -61,6 +62,19 @@ class Model(Section):
         None, ge=1, description="A larger picture is scaled down to it, by processors with such a limit."
     )
     min_pixels: int | None = Field(None, ge=1, description="A smaller picture is scaled up to it.")
+    processor: dict[str, Any] = Field(
+        {}, description="Settings of the processor, for trainer and engine: `do_image_splitting: false` ..."
+    )
+    chat_template_kwargs: dict[str, Any] = Field(
+        {}, description="Variables of the chat template: `enable_thinking: false` ..."
+    )
+    options: dict[str, Any] = Field(
+        {},
+        description="Further arguments of `from_pretrained`: `attn_implementation` ...",
+    )
+    date: datetime.date | None = Field(
+        None, description="Day that a template with a date names; absent: the day the run began."
+    )
 
     @property
     def source(self) -> str:
@@ -118,13 +132,13 @@ class Engine(Section):
         [], description="CUDA_VISIBLE_DEVICES of each replica started here; empty: all see all."
     )
     concurrency: int = Field(64, ge=1, description="With `server`: prompts under way at each of them.")
-
-
-class Prompts(Section):
-    """What the two roles are told; the words stand in `visplay/prompts.py`."""
-
-    answer_forms: bool = Field(
-        True, description="Say by question type what form an answer takes: a letter, a number, yes or no ..."
+    deterministic: bool = Field(
+        True, description="A seed for each request, for vLLM and servers; false is faster on a GPU."
+    )
+    canary_tolerance: float | None = Field(
+        None,
+        gt=0,
+        description="Nats that log-probs of engine and trainer may be apart on average; absent: by dtype.",
     )
 
 
@@ -178,6 +192,10 @@ class Optimizer(Section):
     micro_batch_size: int = Field(8, ge=1, description="Completions per forward and backward pass.")
     checkpoint_every: int = Field(
         1, ge=1, description="Steps between checkpoints inside a phase; a killed run goes on from the last."
+    )
+    grpo: dict[str, Any] = Field(
+        {},
+        description="Further fields of TRL's GRPOConfig, e.g. `loss_type`; ours are refused.",
     )
 
 

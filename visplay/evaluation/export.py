@@ -12,6 +12,7 @@ from visplay.config.sections import trusted
 from visplay.errors import RunError
 from visplay.evaluation.wording import difference, estimate, headline
 from visplay.models.policy import load_base
+from visplay.models.processor import load_processor
 from visplay.runs.checkpoints import roles_after
 from visplay.runs.results import read_summaries, run_config
 from visplay.runs.run import read_starts
@@ -57,10 +58,12 @@ def export(
     if form == "adapter":
         shutil.copytree(adapter, scratch)
     else:
-        model, processor = load_base(trusted(config.model, again=trust_remote_code, shown=str(run)))
+        trusting = trusted(config.model, again=trust_remote_code, shown=str(run))
+        model, _ = load_base(trusting)
         merged: Any = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
         merged.save_pretrained(scratch)
-        processor.save_pretrained(scratch)
+        # As it was published, with the run's settings of pictures; who loads it sets the template anew.
+        load_processor(trusting.model_copy(update={"chat_template_kwargs": {}})).save_pretrained(scratch)
     write_text(scratch / "README.md", model_card(run, config, role=role, iteration=last, form=form))
     if out.exists():
         out.rmdir()

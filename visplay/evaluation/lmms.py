@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from visplay.config.prompts import Prompts
 from visplay.errors import EvaluationError
 from visplay.evaluation.items import Item
 from visplay.evaluation.prompts import item_prompt
@@ -26,7 +27,9 @@ FUNCTIONS = {
 }  # fmt: skip
 
 
-def write_task(folder: Path, benchmark: str, items: Sequence[Item], *, max_tokens: int) -> str:
+def write_task(
+    folder: Path, benchmark: str, items: Sequence[Item], *, words: Prompts, max_tokens: int
+) -> str:
     """Write one benchmark as an lmms-eval task below `folder`; returns the task's name.
 
     The rows carry prompt, pictures and gold as visplay has them, so that both tools ask the same; the scorer
@@ -40,19 +43,20 @@ def write_task(folder: Path, benchmark: str, items: Sequence[Item], *, max_token
 
     def rows() -> Any:
         for item in items:
-            prompt = item_prompt(item)
+            prompt = item_prompt(item, words=words)
             target = {
                 "item": item.key, "row": item.row, "cluster": item.cluster, "question": item.question,
-                "gold": item.gold.to_json(),
+                "gold": item.gold.to_json(), "form": words.answer_form,
             }  # fmt: skip
             yield {
-                "content": json.dumps(prompt.messages[0]["content"]),
+                "system": words.system,
+                "content": json.dumps(prompt.messages[-1]["content"]),
                 "images": list(prompt.images),
                 "target": json.dumps({"visplay": target}),
             }
 
-    columns = {"content": datasets.Value("string"), "images": datasets.List(datasets.Image()),
-               "target": datasets.Value("string")}  # fmt: skip
+    texts = dict.fromkeys(("system", "content", "target"), datasets.Value("string"))
+    columns = texts | {"images": datasets.List(datasets.Image())}
     data = datasets.Dataset.from_list(list(rows()), features=datasets.Features(columns))
     datasets.DatasetDict({"test": data}).save_to_disk(str(own / "data"))
     scorer = [sys.executable, "-m", "visplay.evaluation.score_lines"]

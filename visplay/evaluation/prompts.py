@@ -8,6 +8,7 @@ from typing import Literal
 from PIL import Image
 
 from rollouts.engine import Prompt
+from visplay.config.prompts import Prompts
 from visplay.data.images import greyed_out
 from visplay.evaluation.items import Item
 from visplay.prompts import benchmark_prompt
@@ -21,12 +22,14 @@ CONTROLS: tuple[Control, ...] = ("blind", "shuffled", "permuted")
 KINDS = {"choice": "multiple choice", "yes_no": "yes/no", "number": "numerical"}
 
 
-def item_prompt(item: Item, *, pictures: Callable[[Pictures], Pictures] | None = None) -> Prompt:
+def item_prompt(
+    item: Item, *, words: Prompts, pictures: Callable[[Pictures], Pictures] | None = None
+) -> Prompt:
     """The prompt of an item, in the Reasoner's own words; `pictures` may change what it sees."""
     images = item.images()
     seen = pictures(images) if pictures else images
     kind = KINDS.get(item.gold.rule, "")
-    return benchmark_prompt(seen, item.question, options=item.options, kind=kind, key=item.key)
+    return benchmark_prompt(seen, item.question, words=words, options=item.options, kind=kind, key=item.key)
 
 
 def greyed(pictures: Pictures) -> Pictures:

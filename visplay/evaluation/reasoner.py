@@ -7,6 +7,7 @@ from pathlib import Path
 from transformers import AutoConfig
 
 from rollouts.engine import AdapterVersion, RolloutEngine
+from visplay.config.prompts import Prompts
 from visplay.config.sections import Engine, Model
 from visplay.evaluation.sampling import Reasoner
 from visplay.evaluation.target import Target
@@ -28,21 +29,37 @@ def open_reasoner(target: Target, engine: Engine, *, chunk: int) -> Reasoner:
     rank = int(json.loads((path / "adapter_config.json").read_text())["r"]) if path else None
     started = start_engine(target.model, engine, lora_rank=rank, logs=Path())
     started.publish(target.adapter)
-    return reasoner_on(started, target.adapter, model=target.model, backend=engine.backend, chunk=chunk)
+    return reasoner_on(
+        started, target.adapter, model=target.model, words=target.words, backend=engine.backend, chunk=chunk
+    )
 
 
 def reasoner_on(
-    engine: RolloutEngine, adapter: AdapterVersion, *, model: Model, backend: str, chunk: int
+    engine: RolloutEngine, adapter: AdapterVersion, *, model: Model, words: Prompts, backend: str, chunk: int
 ) -> Reasoner:
     """An adapter that is published to an engine, with what tells it and its base VLM from others."""
     return Reasoner(
-        engine=engine, adapter=adapter, model_digest=model_digest(model), backend=backend, chunk=chunk,
+        engine=engine, adapter=adapter, model_digest=model_digest(model), backend=backend, words=words,
+        chunk=chunk,
         adapter_digest=folder_digest(adapter.path) if adapter.path else "",
     )  # fmt: skip
 
 
 def model_digest(model: Model) -> str:
-    """What tells one base VLM from another: hub id and commit, or a hash of the folder's files."""
+    """What tells one base VLM from another, and from itself with other pixels or another template.
+
+    Hub id and commit, or a hash of the folder's files, then a hash of the settings that differ from the
+    defaults.
+    """
+    shown = {"max_pixels", "min_pixels", "processor", "chat_template_kwargs", "options", "date"}
+    settings = model.model_dump(mode="json", include=shown, exclude_defaults=True)
+    if not settings:
+        return _weights_digest(model)
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    return f"{_weights_digest(model)}+{digest[:16]}"
+
+
+def _weights_digest(model: Model) -> str:
     source = Path(model.source)
     if source.is_dir():
         return folder_digest(source)

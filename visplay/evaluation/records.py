@@ -13,6 +13,7 @@ from typing import Any
 
 from PIL import Image
 
+from rewards import AnswerForm
 from rollouts.engine import Prompt, Sampling
 from visplay.errors import EvaluationError
 from visplay.evaluation.items import Gold, Item
@@ -40,14 +41,15 @@ def generation_key(
 
 
 def new_record(
-    item: Item, prompt: Prompt, *, benchmark: str, generation: str, sample: int, pictures: Sequence[str]
-) -> Record:
+    item: Item, prompt: Prompt, *, benchmark: str, generation: str, sample: int, pictures: Sequence[str],
+    form: AnswerForm,
+) -> Record:  # fmt: skip
     """A sample before it is answered."""
     return {
         "key": "", "generation": generation, "benchmark": benchmark, "item": item.key,
         "row": item.row, "sample": sample, "cluster": item.cluster, "kind": item.kind,
         "groups": item.groups, "question": item.question,
-        "gold": item.gold.to_json(), "pictures": list(pictures), "prompt": prompt_text(prompt),
+        "gold": item.gold.to_json(), "form": form, "pictures": list(pictures), "prompt": prompt_text(prompt),
         "output": None, "finish": None, "tokens": 0, "error": None, "check": None,
     }  # fmt: skip
 
@@ -64,13 +66,15 @@ def scored(record: Record) -> Record:
         score = Score(status="engine_error", answer=None, score=None, stage="engine")
     else:
         gold = Gold.from_json(record["gold"])
-        score = score_output(record["output"], gold, cut=record["finish"] == "length")
+        score = score_output(
+            record["output"], gold, cut=record["finish"] == "length", form=record.get("form", "boxed")
+        )
     return with_score(record, score)
 
 
 def with_score(record: Record, score: Score) -> Record:
     """The record with this verdict, and its key."""
-    key = _hash([record["generation"], record["gold"], SCORER])
+    key = _hash([record["generation"], record["gold"], SCORER])  # the prompt decides the form
     verdict = {
         "answer": score.answer, "status": score.status, "score": score.score, "correct": score.correct,
         "stage": score.stage, "scorer": SCORER,

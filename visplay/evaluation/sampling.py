@@ -1,7 +1,7 @@
 """Ask a benchmark and store every sample; what is stored already is not asked again."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image
@@ -14,6 +14,7 @@ from rollouts.engine import (
     RolloutEngine,
     Sampling,
 )
+from visplay.config.prompts import Prompts
 from visplay.errors import AdapterMismatch, EngineError
 from visplay.evaluation.items import Item
 from visplay.evaluation.prompts import item_prompt
@@ -45,6 +46,7 @@ class Reasoner:
         model_digest: tells the base VLM from every other.
         adapter_digest: tells the adapter's weights from every other; empty for the base alone.
         backend: the engine's name; engines round differently, so their samples are not mixed.
+        words: what it is told, and so where its answer is read.
         chunk: items asked at once; part of what decides a completion to the last bit.
     """
 
@@ -53,6 +55,7 @@ class Reasoner:
     model_digest: str
     adapter_digest: str
     backend: str
+    words: Prompts = field(default_factory=Prompts)
     chunk: int = 64
 
 
@@ -99,7 +102,7 @@ def evaluate_items(
     records: list[Record] = []
     for start in range(0, len(items), reasoner.chunk):
         chunk = items[start : start + reasoner.chunk]
-        prompts = [item_prompt(item) for item in chunk]
+        prompts = [item_prompt(item, words=reasoner.words) for item in chunk]
         blank = _blank(reasoner, chunk, prompts, benchmark=benchmark, sampling=sampling, pictures=pictures)
         if all(record["generation"] in stored for record in blank):
             # Gold, groups and words are the benchmark's as it is now; only the completion is taken over.
@@ -133,7 +136,13 @@ def _blank(
             )  # fmt: skip
             made.append(
                 new_record(
-                    item, prompt, benchmark=benchmark, generation=generation, sample=sample, pictures=digests
+                    item,
+                    prompt,
+                    benchmark=benchmark,
+                    generation=generation,
+                    sample=sample,
+                    pictures=digests,
+                    form=reasoner.words.answer_form,
                 )
             )
     return made

@@ -1,6 +1,6 @@
 """The scorer as a program for other tools: JSON lines in, JSON lines out; `python -m` this module.
 
-A line in: `{"output": TEXT, "gold": {...}, "cut": false}`; a line out: status, score, answer, stage.
+A line in: `{"output": TEXT, "gold": {...}, "cut": false, "form": "boxed"}`; out: status, score, answer ...
 """
 
 import json
@@ -15,7 +15,9 @@ def main() -> None:
     """Answer lines until standard input ends."""
     for line in sys.stdin:
         asked = json.loads(line)
-        score = score_output(asked["output"], Gold.from_json(asked["gold"]), cut=asked["cut"])
+        score = score_output(
+            asked["output"], Gold.from_json(asked["gold"]), cut=asked["cut"], form=asked["form"]
+        )
         sys.stdout.write(json.dumps(asdict(score)) + "\n")
         sys.stdout.flush()
 

@@ -46,15 +46,16 @@ class Score:
         return self.score is not None and self.score >= 0.5
 
 
-def score_output(text: str, gold: Gold, *, cut: bool) -> Score:
+def score_output(text: str, gold: Gold, *, cut: bool, form: rewards.AnswerForm = "boxed") -> Score:
     """Score one completion; a rule `judge` is left for the judge, as `judge_error` until it has spoken.
 
     Args:
         text: what the model wrote, untrusted.
         gold: what it is held against.
         cut: whether the length limit ended it.
+        form: where the prompt asked for the answer.
     """
-    answer = rewards.extract_answer(text)
+    answer = rewards.extract_answer(text, form)
     if gold.rule == "judge":
         # Free text needs no box; an answer that was cut off before it has nothing to judge.
         if answer is None and (cut or not text.strip()):

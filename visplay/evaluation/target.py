@@ -7,9 +7,11 @@ from typing import Any
 
 from rollouts.engine import BASE, AdapterVersion
 from visplay.config.loading import read_config
+from visplay.config.prompts import Prompts
 from visplay.config.sections import Model, trusted
 from visplay.errors import EvaluationError
 from visplay.runs.checkpoints import roles_after
+from visplay.runs.run import begun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,7 @@ class Target:
         folder: of the run it comes from, or None.
         iteration: of that run, or None.
         max_tokens: the length that the run trained its answers with, or None.
+        words: what it is told; a run's own.
         vllm: arguments that the run gave to vLLM's engine.
     """
 
@@ -32,6 +35,7 @@ class Target:
     folder: Path | None = None
     iteration: int | None = None
     max_tokens: int | None = None
+    words: Prompts = field(default_factory=Prompts)
     vllm: dict[str, Any] = field(default_factory=dict)
 
 
@@ -84,7 +88,10 @@ def _of_run(folder: Path, iteration: str, *, device: str, trust_remote_code: boo
     }
     return Target(
         name=f"{folder.resolve().name}@{number or 'base'}",
-        model=model.model_copy(update={"device": device} if device != "auto" else {}),
+        model=model.model_copy(
+            update={"date": model.date or begun(folder)} | ({"device": device} if device != "auto" else {})
+        ),
         folder=folder, iteration=number, adapter=adapters["reasoner"] if number else BASE,
         max_tokens=(config.get("reasoner") or {}).get("max_tokens"), vllm=vllm,
+        words=Prompts.model_validate(config.get("prompts") or {}),
     )  # fmt: skip

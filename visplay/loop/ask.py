@@ -9,11 +9,12 @@ from visplay.loop.asking import Round, band, grounded, parse, vote
 from visplay.loop.asking import ask as ask_about
 from visplay.loop.context import RunContext
 from visplay.loop.rows import Asked
-from visplay.models.policy import Policy, load_base, picture_limits
+from visplay.models.policy import Policy, load_base
+from visplay.models.processor import picture_limits
 from visplay.progress import Display, Stopwatch
 from visplay.runs.checkpoints import roles_after
 from visplay.runs.results import run_config
-from visplay.runs.run import Run
+from visplay.runs.run import Run, begun
 from visplay.runs.tracking import Tracker
 
 
@@ -48,7 +49,8 @@ def ask(
     """
     config = run_config(run)
     _, roles = roles_after(run, iteration=iteration)
-    model, processor = load_base(trusted(config.model, again=trust_remote_code, shown=str(run)))
+    trusting = trusted(config.model, again=trust_remote_code, shown=str(run))
+    model, processor = load_base(trusting.model_copy(update={"date": config.model.date or begun(run)}))
     policy = Policy(model, processor, lora=config.lora)  # nothing is trained: one copy of the base will do
     images = read_images(picture, accepts=picture_limits(policy.processor))
     ctx = RunContext(

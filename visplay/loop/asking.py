@@ -57,14 +57,14 @@ def ask(
     asked_by: str = "questioner",
 ) -> Groups:
     """N questions about each picture, [P][N], gone through the stages."""
-    phase, forms = ctx.config.questioner, ctx.config.prompts.answer_forms
+    phase, words = ctx.config.questioner, ctx.config.prompts
     sampling = Sampling(
         n=ctx.config.curation.questions_per_image, temperature=phase.temperature,
         max_tokens=phase.max_tokens, seed=round.seed_of("ask"),
     )  # fmt: skip
     with ctx.watch("pictures"):
         prompts = [
-            questioner_prompt(ctx.picture(key), types=phase.types, forms=forms, key=key) for key in pictures
+            questioner_prompt(ctx.picture(key), types=phase.types, words=words, key=key) for key in pictures
         ]
     written = ctx.sample(prompts, adapter=questioner, sampling=sampling)
     groups = [
@@ -177,7 +177,7 @@ def take_votes(
         grey: show mid-grey pictures of the same sizes.
         samples: m, in place of the preset's.
     """
-    votes, preset = ctx.config.votes, ctx.preset
+    votes, preset, words = ctx.config.votes, ctx.preset, ctx.config.prompts
     questions = {
         (row.picture, row.question.question): row.question
         for row in rows
@@ -195,14 +195,14 @@ def take_votes(
 
     with ctx.watch("pictures"):
         prompts = [
-            reasoner_prompt(seen(key), text, kind=kind_in_prompt(ctx, asked), key=key)
+            reasoner_prompt(seen(key), text, words=words, kind=asked.type, key=key)
             for (key, text), asked in questions.items()
         ]
     answers = ctx.sample(prompts, adapter=round.roles["reasoner"], sampling=sampling)
     with ctx.watch("rewards"):
         counted = {
             place: rewards.vote(
-                [rewards.extract_answer(completion.text) for completion in group],
+                [rewards.extract_answer(completion.text, words.answer_form) for completion in group],
                 options=asked.options or None,
                 count_unparsed=preset.curation_counts_unparsed or not in_curation,
                 judge=answer_judge(ctx, asked.question),
@@ -213,11 +213,6 @@ def take_votes(
         counted[row.picture, row.question.question] if isinstance(row.question, Question) else None
         for row in rows
     ]
-
-
-def kind_in_prompt(ctx: RunContext, question: Question) -> str:
-    """The question's type, where the Reasoner is told what form its answer takes."""
-    return question.type if ctx.config.prompts.answer_forms else ""
 
 
 def answer_judge(ctx: RunContext, question: str) -> Callable[[str, str], bool | None] | None:

@@ -23,9 +23,11 @@ from visplay.errors import RunMismatch
 from visplay.loop.alarms import best_iteration, out_of_patience
 from visplay.models.engines import start_engine
 from visplay.models.generation import generate
-from visplay.models.policy import Policy, load_base, picture_limits
+from visplay.models.policy import Policy, load_base
 from visplay.models.preflight import run_canaries
+from visplay.models.processor import picture_limits
 from visplay.progress import Display, Stopwatch
+from visplay.prompts import canary_prompt
 from visplay.runs.checkpoints import (
     Roles,
     create_roles,
@@ -35,7 +37,7 @@ from visplay.runs.checkpoints import (
     numbered,
     with_trained,
 )
-from visplay.runs.run import UNFINISHED, Run
+from visplay.runs.run import UNFINISHED, Run, begun
 from visplay.runs.tracking import Tracker
 from visplay.seeds import mix_seed
 from visplay.storage import append_jsonl, damaged_parts, write_text
@@ -148,6 +150,7 @@ def open_context(config: Config, *, display: Display, api_key: str | None = None
     """
     with ExitStack() as stack:
         run = stack.enter_context(Run(config.folder).opened(config, say=display.say))
+        config = _dated(config)
         tracker = Tracker(config)
         stack.callback(tracker.close)
         if config.threads is not None:
@@ -165,7 +168,10 @@ def open_context(config: Config, *, display: Display, api_key: str | None = None
             api_key=api_key, policy=policy,
         )  # fmt: skip
         stack.callback(engine.close)
-        found = run_canaries(engine, policy=policy, picture=images.load(images.records[0].key))
+        found = run_canaries(
+            engine, policy=policy, prompt=canary_prompt(images.load(images.records[0].key), config.prompts),
+            tolerance=config.engine.canary_tolerance, say=display.say,
+        )  # fmt: skip
         display.say(f"engine and trainer agree on log-probs within {found.disagreement:.1g}")
         ctx = RunContext(
             config=config, preset=config.rewards.resolve(), run=run, policy=policy, engine=engine,
@@ -174,6 +180,12 @@ def open_context(config: Config, *, display: Display, api_key: str | None = None
         )  # fmt: skip
         _same_pictures(ctx)
         yield ctx
+
+
+def _dated(config: Config) -> Config:
+    """The configuration with the day that a template with a date names: the one on which the run began."""
+    model = config.model.model_copy(update={"date": config.model.date or begun(config.folder)})
+    return config.model_copy(update={"model": model})
 
 
 def first_roles(ctx: RunContext) -> Roles:

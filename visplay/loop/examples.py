@@ -17,6 +17,7 @@ from PIL import Image
 from rewards import Question, Vote
 from rollouts.engine import Prompt
 from visplay.config.loading import Config
+from visplay.config.prompts import Prompts
 from visplay.errors import ConfigError
 from visplay.evaluation.benchmarks import load_benchmark
 from visplay.evaluation.items import Item
@@ -57,12 +58,12 @@ class TrainingExample:
     origin: Literal["silver", "replay", "anchor"]
     item: Item | None = field(default=None, compare=False)  # opens its pictures anew each time
 
-    def prompt(self, picture: Callable[[str], Image.Image], *, forms: bool) -> Prompt:
-        """What the Reasoner is asked; `picture` loads the one of a key, `forms` says how to answer."""
+    def prompt(self, picture: Callable[[str], Image.Image], *, words: Prompts) -> Prompt:
+        """What the Reasoner is asked, in these words; `picture` loads the one of a key."""
         if self.item is not None:
-            return item_prompt(self.item)
-        kind, text = self.question.type if forms else "", self.question.question
-        return reasoner_prompt(picture(self.picture), text, kind=kind, key=self.picture)
+            return item_prompt(self.item, words=words)
+        kind, text = self.question.type, self.question.question
+        return reasoner_prompt(picture(self.picture), text, words=words, kind=kind, key=self.picture)
 
 
 def read_examples(folder: Path) -> list[SilverExample]:

@@ -15,7 +15,6 @@ from typing import Any, Protocol
 import torch
 from datasets import Dataset
 from transformers import PrinterCallback, TrainerCallback
-from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from rewards import Reward
@@ -23,6 +22,7 @@ from rollouts.chat import Chat
 from rollouts.engine import AdapterVersion, Completion, Prompt, RolloutEngine, Sampling
 from visplay.config.sections import Optimizer, Phase
 from visplay.errors import PreflightError, TrainingDiverged
+from visplay.loop.arguments import grpo_arguments
 from visplay.models.engines import MAX_ADAPTERS
 from visplay.models.policy import Policy, save_adapter
 from visplay.runs.checkpoints import next_version
@@ -90,6 +90,7 @@ def train(
     score: Scorer,
     phase: Phase,
     optimizer: Optimizer,
+    corrected: bool,
     scratch: Path,
     seed: int,
     on_step: Callable[[dict[str, float]], None],
@@ -105,6 +106,8 @@ def train(
         score: rewards a step's groups.
         phase: steps, prompts per step, G, temperature, length.
         optimizer: learning rate, clipping, KL.
+        corrected: weigh tokens by the ratio of trainer to engine (importance correction), which takes one
+            more forward pass over every batch; where both are the same weights, in the same process, it is 1.
         scratch: folder for published versions, checkpoints and the records of finished steps.
         seed: decides the order of the prompts and what is sampled.
         on_step: called with the metrics of each step.
@@ -151,8 +154,8 @@ def train(
         peft_model = policy.with_adapter(replace(start, path=steps.checkpoint))
     else:
         peft_model = policy.with_adapter(start)
-        arguments = _arguments(
-            phase, optimizer, folder=steps.folder, seed=seed, model=peft_model,
+        arguments = grpo_arguments(
+            phase, optimizer, corrected=corrected, folder=steps.folder, seed=seed, model=peft_model,
             chat=_one_start_token(policy.processor),
         )  # fmt: skip
         trainer = _EngineGRPOTrainer(
@@ -329,54 +332,3 @@ def _one_start_token(processor: Any) -> dict[str, str]:
     start = tokenizer.bos_token
     twice = start and tokenizer(start)["input_ids"].count(tokenizer.bos_token_id) == 2
     return {"bos_token": ""} if twice else {}
-
-
-def _arguments(
-    phase: Phase, optimizer: Optimizer, *, folder: Path, seed: int, model: Any, chat: dict[str, str]
-) -> GRPOConfig:
-    batch = phase.prompts_per_step * phase.group_size
-    micro = min(optimizer.micro_batch_size, batch)
-    if batch % micro:
-        raise PreflightError(
-            f"optimizer.micro_batch_size {micro} must divide prompts_per_step * group_size = {batch}"
-        )
-    weights = next(model.parameters())
-    on_cpu = weights.device.type == "cpu"
-    arguments = GRPOConfig(
-        output_dir=str(folder),
-        max_steps=phase.steps,
-        per_device_train_batch_size=micro,
-        gradient_accumulation_steps=batch // micro,
-        steps_per_generation=batch // micro,
-        num_generations=phase.group_size,
-        max_completion_length=phase.max_tokens,
-        temperature=phase.temperature,
-        chat_template_kwargs=chat,
-        learning_rate=optimizer.learning_rate,
-        lr_scheduler_type="constant",
-        weight_decay=optimizer.weight_decay,
-        max_grad_norm=optimizer.max_grad_norm,
-        beta=optimizer.kl,
-        epsilon=optimizer.clip_low,
-        epsilon_high=optimizer.clip_high,
-        loss_type="grpo",
-        scale_rewards="group",
-        vllm_importance_sampling_correction=True,
-        vllm_importance_sampling_mode="token_truncate",
-        gradient_checkpointing=not on_cpu,
-        bf16=weights.dtype == torch.bfloat16,  # else adapters on a 16-bit base compute in 32 bits
-        use_cpu=on_cpu,
-        logging_steps=1,
-        save_strategy="steps",
-        save_steps=optimizer.checkpoint_every,
-        report_to="none",
-        disable_tqdm=True,
-        seed=seed,
-        data_seed=seed,
-        remove_unused_columns=False,
-    )
-    # One process trains on one device: of several visible GPUs transformers would make an nn.DataParallel,
-    # whose replicas all run the forward bound to the first. Asked for once, devices are not counted again.
-    arguments.device  # noqa: B018 - a cached property
-    arguments._n_gpu = min(1, arguments.n_gpu)
-    return arguments

@@ -25,12 +25,15 @@ TOKENS = 256  # of a verdict
 def ask_base(ctx: RunContext, rows: Sequence[Asked], round: Round) -> list[float]:
     """1 where the base model, which no phase changes, says that the picture settles the question; else 0."""
     prompts = [
-        reasoner_prompt(ctx.picture(row.picture), QUESTION.format(question=row.asks.question))
+        reasoner_prompt(
+            ctx.picture(row.picture), QUESTION.format(question=row.asks.question), words=ctx.config.prompts
+        )
         for row in rows
         if row.asks
     ]
     verdicts = ctx.sample(prompts, adapter=BASE, sampling=Sampling(temperature=0, max_tokens=TOKENS))
-    answers = [rewards.extract_answer(group[0].text) for group in verdicts]
+    form = ctx.config.prompts.answer_form
+    answers = [rewards.extract_answer(group[0].text, form) for group in verdicts]
     return [float(answer is not None and rewards.equivalent(answer, "yes").equal) for answer in answers]
 
 

@@ -121,7 +121,12 @@ def _run(
     config, unfinished = ctx.config, folder / UNFINISHED / f"evaluation-{name}"
     with ctx.watch("evaluation"):
         reasoner = reasoner_on(
-            ctx.engine, adapter, model=config.model, backend=config.engine.backend, chunk=CHUNK
+            ctx.engine,
+            adapter,
+            model=config.model,
+            words=config.prompts,
+            backend=config.engine.backend,
+            chunk=CHUNK,
         )
         about: dict[str, Any] = {"name": f"{config.name} {name}", "model": config.model.path}
         figures = run_evaluation(

@@ -103,7 +103,9 @@ class Answering:
         """The majority of several sampled answers, its share and all others."""
         sampling = Sampling(n=samples, top_k=40, max_tokens=self._max_tokens, seed=seed)
         said = self._sample(picture, question, sampling)
-        return rewards.vote([rewards.extract_answer(completion.text) for completion in said])
+        return rewards.vote(
+            [rewards.extract_answer(completion.text, self._reasoner.words.answer_form) for completion in said]
+        )
 
     def close(self) -> None:
         """Give back its memory."""
@@ -115,7 +117,7 @@ class Answering:
         if not isinstance(picture, Image.Image):
             images = read_images(picture)
             picture = images.load(images.records[0].key)
-        prompt = reasoner_prompt(picture.convert("RGB"), question)
+        prompt = reasoner_prompt(picture.convert("RGB"), question, words=self._reasoner.words)
         reasoner = self._reasoner
         return generate(reasoner.engine, [prompt], adapter=reasoner.adapter, sampling=sampling)[0]
 

@@ -45,10 +45,8 @@ def _prepare(ctx: RunContext, iteration: int, roles: Roles, ask: Sequence[Stage]
             groups = through(ctx, groups, round, ask)
             return reward(ctx, groups, step=batch.step, seed=seed, memory=[*memory, *_questions(batch)])
 
-        forms = ctx.config.prompts.answer_forms
-
         def prompt(key: str) -> Prompt:
-            return questioner_prompt(ctx.picture(key), types=phase.types, forms=forms, key=key)
+            return questioner_prompt(ctx.picture(key), types=phase.types, words=ctx.config.prompts, key=key)
 
         return Prompts(keys, prompt), score
 

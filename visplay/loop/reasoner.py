@@ -50,8 +50,8 @@ def train(ctx: RunContext, iteration: int, roles: Roles, examples: Sequence[Silv
                 ctx, [drawn[row] for row in batch.rows], batch.completions, step=batch.step, seed=seed
             )
 
-        forms = ctx.config.prompts.answer_forms
-        return Prompts(drawn, lambda example: example.prompt(ctx.picture, forms=forms)), score
+        words = ctx.config.prompts
+        return Prompts(drawn, lambda example: example.prompt(ctx.picture, words=words)), score
 
     return train_role(ctx, iteration, "reasoner", roles, prepare=prepare, schema=ANSWERS)
 
@@ -107,7 +107,7 @@ def reward(
             rows = [Answered.of(example, completion) for completion in group]
             payments = rewards.reasoner_rewards(
                 [row.completion for row in rows], silver=example.vote, preset=ctx.preset, terms=terms,
-                rows=rows, options=example.question.options or None,
+                rows=rows, options=example.question.options or None, form=ctx.config.prompts.answer_form,
                 judge=answer_judge(ctx, example.question.question),
             )  # fmt: skip
             if ctx.config.control == "random_reward":

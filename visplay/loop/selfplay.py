@@ -18,6 +18,7 @@ from visplay.config.names import named
 from visplay.errors import ConfigError, TooFewExamples
 from visplay.evaluation.spec import expand
 from visplay.loop import curation, measuring, questioner, reasoner, watching
+from visplay.loop.arguments import check_fields
 from visplay.loop.asking import band, blind, grounded, judge, parse, vote
 from visplay.loop.context import RunContext, first_roles, open_context
 from visplay.loop.examples import load_anchors
@@ -49,6 +50,7 @@ def selfplay(config: Config, *, display: Display | None = None, api_key: str | N
         VisplayError: what a user can mend; see `visplay.errors`.
     """
     check_names(config)
+    check_fields(config.optimizer)
     _check_benchmarks(config)
     with open_context(config, display=display or Display.quiet(), api_key=api_key) as ctx:
         play(ctx)

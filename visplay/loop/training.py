@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from rollouts.engine import Prompt
+from rollouts.transformers_engine import TransformersEngine
 from visplay.loop import grpo
 from visplay.loop.context import RunContext
 from visplay.runs.checkpoints import Roles, promote
@@ -48,7 +49,8 @@ def train_role(
 
             trained = grpo.train(
                 policy=ctx.policy, start=roles[role], engine=ctx.engine, sample=ctx.sample, prompts=prompts,
-                score=score, phase=phase, optimizer=ctx.config.optimizer, scratch=folder / UNFINISHED,
+                score=score, phase=phase, optimizer=ctx.config.optimizer,
+                corrected=not isinstance(ctx.engine, TransformersEngine), scratch=folder / UNFINISHED,
                 seed=ctx.seed(iteration, role), on_step=log_step,
             )  # fmt: skip
         write_parquet(folder / "rollouts.parquet", trained.records, schema)

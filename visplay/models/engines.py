@@ -13,7 +13,8 @@ from rollouts.transformers_engine import TransformersEngine
 from visplay.config.names import named
 from visplay.config.sections import Engine, Model
 from visplay.errors import ConfigError, EngineError
-from visplay.models.policy import Policy, load_base, load_processor, picture_size
+from visplay.models.policy import Policy, load_base
+from visplay.models.processor import engine_settings, load_processor
 
 MAX_ADAPTERS = 3  # the frozen Reasoner, the current policy and the one that comes in
 # What vLLM 0.32 needs on a CPU; engine.vllm overrides each.
@@ -63,7 +64,12 @@ def start_engine(
     )
     try:
         return ServerEngine(
-            servers, chat=chat, max_adapters=MAX_ADAPTERS, concurrency=engine.concurrency, api_key=api_key
+            servers,
+            chat=chat,
+            max_adapters=MAX_ADAPTERS,
+            concurrency=engine.concurrency,
+            api_key=api_key,
+            deterministic=engine.deterministic,
         )
     except EngineUnavailable as error:
         raise EngineError(f"engine.backend=server: {error}") from error
@@ -73,8 +79,8 @@ def vllm_options(model: Model, engine: Engine, processor: Any) -> dict[str, Any]
     """Arguments of vLLM's engine, in process or served."""
     options: dict[str, Any] = model.model_dump(include={"dtype", "revision", "trust_remote_code"})
     options |= CPU_DEFAULTS if runs_on_cpu(model) else {}
-    if size := picture_size(model, processor):
-        options["mm_processor_kwargs"] = {"size": size}
+    if settings := engine_settings(model, processor):
+        options["mm_processor_kwargs"] = settings
     return options | engine.vllm
 
 
@@ -114,7 +120,8 @@ def _vllm(
         raise ConfigError("engine.sleep: vLLM can only sleep on a GPU; set engine.sleep=false")
     try:
         return VllmEngine(
-            model.source, chat=chat, lora_rank=lora_rank, sleep=engine.sleep, **options
+            model.source, chat=chat, lora_rank=lora_rank, sleep=engine.sleep,
+            deterministic=engine.deterministic, **options
         )  # fmt: skip
     except TypeError as error:
         raise ConfigError(f"engine.vllm: {error}") from error

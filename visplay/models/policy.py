@@ -1,27 +1,27 @@
 """The base VLM and the LoRA adapter on it: load, start a phase, save a version."""
 
 import copy
-import functools
 import itertools
 import re
 import shutil
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from PIL import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText
 
 from rollouts.chat import Chat
 from rollouts.engine import AdapterVersion
 from visplay.config.sections import Lora, Model
 from visplay.errors import ConfigError
+from visplay.models.processor import load_processor
 
-_CERTAIN_SIDE, _CERTAIN_RATIO = (
-    32,
-    8,
-)  # shapes that every image processor takes: pixels, and long by short side
+# Arguments of `from_pretrained` that have keys of their own.
+_OWN_OPTIONS = {
+    "dtype": "model.dtype", "torch_dtype": "model.dtype", "revision": "model.revision",
+    "trust_remote_code": "model.trust_remote_code", "device_map": "model.device",
+    "use_safetensors": "nothing: weights are read from safetensors only",
+}  # fmt: skip
 
 
 class Policy:
@@ -88,78 +88,40 @@ def load_base(config: Model) -> tuple[Any, Any]:
     """Load a base VLM and its processor.
 
     Raises:
-        ConfigError: nothing loadable at `model.path`.
+        ConfigError: nothing loadable at `model.path`, or options that cannot be had.
     """
-    options = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
+    options: dict[str, Any] = config.model_dump(include={"revision", "trust_remote_code"})
+    for key in config.options:
+        if key in _OWN_OPTIONS:
+            raise ConfigError(f"model.options.{key}: its key is {_OWN_OPTIONS[key]}")
     processor = load_processor(config)
+    quantized = "quantization_config" in config.options
+    if quantized:  # such weights cannot be moved afterwards
+        options["device_map"] = {"": device_of(config)}
     try:
-        model = AutoModelForImageTextToText.from_pretrained(
-            config.source, dtype=config.dtype, use_safetensors=True, **options
+        model: Any = AutoModelForImageTextToText.from_pretrained(
+            config.source, dtype=config.dtype, use_safetensors=True, **options, **config.options
         )
     except (OSError, ValueError) as error:
         raise ConfigError(f"model.path: no VLM could be loaded from {config.path!r}: {error}") from error
-    weights: Any = model
-    return weights.to(_device(config.device)), processor
+    except (ImportError, TypeError) as error:  # a package that is missing, an argument that nobody knows
+        raise ConfigError(f"model.options {config.options}: {error}") from error
+    _agree(model.config, config.processor)
+    return (model if quantized else model.to(device_of(config))), processor
 
 
-def load_processor(config: Model) -> Any:
-    """Load a base VLM's processor, with the pixel limits of the configuration.
-
-    Raises:
-        ConfigError: no processor at `model.path`, or one that has no pixel limits.
-    """
-    options = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
-    try:
-        processor: Any = AutoProcessor.from_pretrained(config.source, **options)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"model.path: no processor in {config.path!r}: {error}") from error
-    if limits := _pixel_limits(config):
-        images = processor.image_processor
-        if "image_grid_thw" not in images.model_input_names:
-            raise ConfigError(
-                f"model.{next(iter(limits))}: {type(images).__name__} sizes pictures otherwise; leave it out "
-                "and scale the pictures before"
-            )
-        edges = {"max_pixels": "longest_edge", "min_pixels": "shortest_edge"}
-        size = dict(images.size) | {edges[key]: limit for key, limit in limits.items()}
-        images.size = type(images.size)(**size)
-    # TRL pads prompts on the left, and takes it that the processor does so with token types.
-    processor.tokenizer.padding_side = "left"
-    return processor
+def _agree(config: Any, settings: dict[str, Any]) -> None:
+    """Tell the model of settings that its forward pass reads, too, such as LLaVA's `image_grid_pinpoints`."""
+    for name in settings:
+        if hasattr(config, name):
+            setattr(config, name, settings[name])
 
 
-def picture_limits(processor: Any) -> Callable[[int, int], str | None]:
-    """What says why the processor refuses a picture of some width and height in pixels, or None.
-
-    Only narrow and tiny shapes are in doubt: of those a blank picture is tried, once for each shape.
-    """
-
-    @functools.lru_cache(maxsize=4096)
-    def reason(width: int, height: int) -> str | None:
-        if min(width, height) >= _CERTAIN_SIDE and max(width, height) <= _CERTAIN_RATIO * min(width, height):
-            return None
-        try:
-            processor.image_processor(images=[Image.new("RGB", (width, height))], return_tensors="pt")
-        # Image processors raise whatever their arithmetic leads them to (ValueError, ZeroDivisionError, ...).
-        except Exception as error:
-            return (
-                f"{width} x {height} pixels: refused by {type(processor.image_processor).__name__} ({error})"
-            )
-        return None
-
-    return reason
-
-
-def picture_size(config: Model, processor: Any) -> dict[str, int]:
-    """Both limits, in pixels, as Qwen's processors and vLLM name them; empty where none is set."""
-    if not _pixel_limits(config):
-        return {}
-    size = processor.image_processor.size
-    return {"longest_edge": size["longest_edge"], "shortest_edge": size["shortest_edge"]}
-
-
-def _pixel_limits(config: Model) -> dict[str, int]:
-    return {k: v for k in ("max_pixels", "min_pixels") if (v := getattr(config, k)) is not None}
+def device_of(config: Model) -> str:
+    """Where the base VLM goes: `cpu`, `cuda`, `cuda:1`."""
+    if config.device != "auto":
+        return config.device
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def language_model_linears(model: Any) -> str:
@@ -184,7 +146,3 @@ def language_model_linears(model: Any) -> str:
 def _linear_names(model: Any) -> list[str]:
     names = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
     return sorted({re.sub(r"\.\d+\.", ".*.", name) for name in names})
-
-
-def _device(name: str) -> str:
-    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name

@@ -1,5 +1,6 @@
 """The run directory: a sequence of steps, each an artifact that is there whole or not at all."""
 
+import datetime
 import hashlib
 import importlib.metadata
 import json
@@ -92,7 +93,10 @@ class Run:
                 self._verify(number, entry)
             self._note_changes(changed, say=say)
             write_text(self.folder / "config.yaml", dump_config(config))
-            starts = [*read_starts(self.folder), {"step": self._last_step(), **_versions()}]
+            today = datetime.date.today().isoformat()
+            starts = [
+                *read_starts(self.folder), {"step": self._last_step(), "date": today, **_versions()}
+            ]  # fmt: skip
             write_text(
                 self.folder / "versions.json", json.dumps({"format": FORMAT, "starts": starts}, indent=2)
             )
@@ -295,8 +299,14 @@ def require_format(folder: Path) -> None:
         )
 
 
+def begun(folder: Path) -> datetime.date | None:
+    """The day a run began; None where nothing notes it."""
+    first = read_starts(folder)[:1]
+    return datetime.date.fromisoformat(first[0]["date"]) if first and "date" in first[0] else None
+
+
 def read_starts(folder: Path) -> list[dict[str, Any]]:
-    """Each start of a run: the last step that was finished before it, and the versions of the packages."""
+    """Each start of a run: the last step that was finished before it, the day, the packages' versions."""
     path = folder / "versions.json"
     try:
         starts: list[dict[str, Any]] = json.loads(path.read_bytes())["starts"] if path.exists() else []

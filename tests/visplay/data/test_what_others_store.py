@@ -23,7 +23,7 @@ from visplay.data.images import read_images
 from visplay.errors import BenchmarkError, ImageSourceError
 from visplay.evaluation.sources import open_rows
 from visplay.evaluation.spec import Source
-from visplay.models.policy import load_processor, picture_limits
+from visplay.models.processor import load_processor, picture_limits
 
 RELEASED = Path(__file__).parents[4] / "shared" / "processors" / "qwen2_5_vl_7b"
 

@@ -16,6 +16,7 @@ import rewards
 from rollouts.engine import AdapterVersion, EngineUnavailable, Prompt, Sampling
 from tests.visplay.evaluation.asked import answer, items, reasoner, slowly
 from tests.visplay.evaluation.spec_rows import ROWS
+from visplay.config.prompts import Prompts
 from visplay.errors import AdapterMismatch, EngineError, EvaluationError
 from visplay.evaluation.items import read_item
 from visplay.evaluation.metrics import (
@@ -207,7 +208,7 @@ def test_permuted_options_keep_the_right_one_right() -> None:
         assert moved is not None
         assert moved.options[ord(moved.gold.answers[0]) - 65] == "cat" and moved.gold.answers != ("A",)
         assert sorted(moved.options) == sorted(item.options) and moved.gold.options == moved.options
-        assert "\nA. cat" not in item_prompt(moved).messages[0]["content"][1]["text"]
+        assert "\nA. cat" not in item_prompt(moved, words=Prompts()).messages[0]["content"][1]["text"]
     assert permuted(items(1)[0], seed=1) is None
 
 

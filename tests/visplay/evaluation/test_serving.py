@@ -16,6 +16,7 @@ from PIL import Image
 from rollouts.engine import AdapterVersion, Prompt, Sampling
 from rollouts.scripted_engine import ScriptedEngine
 from tests.visplay.evaluation.asked import BASE, items
+from visplay.config.prompts import Prompts
 from visplay.errors import EvaluationError
 from visplay.evaluation.lmms import run_lmms_eval, write_task
 from visplay.evaluation.serving import read_request, serving
@@ -79,7 +80,7 @@ def test_nothing_is_fetched(url: str) -> None:
 def test_task_files_carry_our_prompt_and_scorer(tmp_path: Path) -> None:
     import datasets
 
-    name = write_task(tmp_path, "b", items(4, options=("x", "y")), max_tokens=9)
+    name = write_task(tmp_path, "b", items(4, options=("x", "y")), words=Prompts(), max_tokens=9)
     own = tmp_path / name
     rows = datasets.load_from_disk(str(own / "data"))["test"]
     spec = importlib.util.spec_from_file_location("visplay_task", own / "visplay_task.py")

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.visplay.evaluation.spec_rows import ROWS, png
+from visplay.config.prompts import Prompts
 from visplay.errors import BenchmarkError
 from visplay.evaluation.benchmarks import data_differences, load_benchmark
 from visplay.evaluation.items import inline_options, literal_list, read_item, read_options
@@ -54,7 +55,7 @@ def test_every_benchmark_is_there_with_rows_to_test_it() -> None:
 
 def prompts(name: str, number: int) -> tuple[str, int]:
     spec, source = made(name)
-    prompt = item_prompt(read_item(spec, open_rows(source, shown=name), number))
+    prompt = item_prompt(read_item(spec, open_rows(source, shown=name), number), words=Prompts())
     return prompt_text(prompt), len(prompt.images)
 
 

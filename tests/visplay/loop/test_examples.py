@@ -17,6 +17,7 @@ from tests.visplay.contexts import context
 from tests.visplay.loop.test_alarms import write_iteration
 from visplay.cli.listing import _last_iteration
 from visplay.config.loading import Config, check_config
+from visplay.config.prompts import Prompts
 from visplay.errors import ConfigError
 from visplay.loop.asking import band, parse, vote
 from visplay.loop.context import RunContext
@@ -63,7 +64,7 @@ def test_examples_are_drawn_in_the_shares_of_the_guards(tmp_path: Path) -> None:
     assert len({example.question.question for example in anchors}) <= 3  # each once before any comes twice
     for example in anchors:
         assert example.vote.confidence == 1.0 and example.vote.answer
-        assert (prompt := example.prompt(ctx.picture, forms=True)).images[0].size == (96, 96)
+        assert (prompt := example.prompt(ctx.picture, words=Prompts())).images[0].size == (96, 96)
         assert example.question.question in str(prompt.messages)
 
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from rewards import Reward
 from rollouts.engine import BASE, AdapterVersion, Completion, Prompt, Sampling
 from rollouts.transformers_engine import TransformersEngine
+from visplay.config.prompts import Prompts
 from visplay.config.sections import Lora, Model, Optimizer, Phase
 from visplay.errors import PreflightError, TrainingDiverged
 from visplay.loop import grpo
@@ -59,7 +60,7 @@ slow = pytest.mark.slow
 def prompts(count: int) -> list[Prompt]:
     pictures = [render(scene) for scene in sample_scenes(count, split="development", seed=4)]
     return [
-        reasoner_prompt(picture, "How many shapes are there?", key=str(i))
+        reasoner_prompt(picture, "How many shapes are there?", key=str(i), words=Prompts())
         for i, picture in enumerate(pictures)
     ]
 
@@ -109,7 +110,7 @@ def train_glances(
     trained = grpo.train(
         policy=policy, start=start, engine=engine, sample=sample, prompts=asked, score=score,
         phase=phase, optimizer=Optimizer(learning_rate=2e-3, kl=kl, micro_batch_size=16),
-        scratch=folder / "unfinished", seed=seed, on_step=rows.append,
+        corrected=True, scratch=folder / "unfinished", seed=seed, on_step=rows.append,
     )  # fmt: skip
     assert rows == trained.history
     return policy, start, trained, versions
@@ -186,8 +187,8 @@ def test_too_few_prompts_are_an_error_before_training(tmp_path: Path) -> None:
     with pytest.raises(PreflightError, match="draws 8 different prompts and there are only 3"):
         grpo.train(
             policy=None, start=AdapterVersion(name="shared", version=0), engine=None, prompts=prompts(3),
-            sample=None, score=lambda _: None, phase=Phase(), optimizer=Optimizer(), scratch=tmp_path, seed=0,
-            on_step=lambda _: None,
+            sample=None, score=lambda _: None, phase=Phase(), optimizer=Optimizer(), corrected=True,
+            scratch=tmp_path, seed=0, on_step=lambda _: None,
         )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ from tests.visplay.small import ORACLE, SMALL
 from visplay.cli.listing import print_runs
 from visplay.cli.printing import print_asked
 from visplay.config.loading import Config, check_config
+from visplay.config.prompts import Prompts
 from visplay.config.sections import Model
 from visplay.errors import HealthAlarm, RunError, TooFewExamples
 from visplay.evaluation.comparison import compare
@@ -85,10 +86,8 @@ def test_a_run_leaves_everything_that_happened(finished: Path) -> None:
     assert [row["phase"] for row in metrics] == [
         "evaluation", "questioner", "questioner", "curation", "reasoner", "reasoner", "evaluation", "health",
     ]  # fmt: skip
-    for row in metrics:
-        if row["phase"] in ("questioner", "reasoner"):
-            assert row["sampling/importance_sampling_ratio/min"] == pytest.approx(1, abs=1e-3)
-            assert row["sampling/importance_sampling_ratio/max"] == pytest.approx(1, abs=1e-3)
+    # Engine and trainer are the same weights in one process: no pass is spent on correcting between them.
+    assert not any(key.startswith("sampling/") for row in metrics for key in row)
     (skipped,) = read_jsonl(finished / "skipped.jsonl")
     assert skipped["source"] == "broken.png"
     assert pq.read_table(finished / "manifest.parquet").num_rows == 16
@@ -165,7 +164,7 @@ def test_an_export_loads_as_it_is_and_answers_like_the_adapter_on_its_base(
     last, adapters = roles_after(finished)
     assert (last, adapters["reasoner"]) == (1, adapters["questioner"])  # shared
     prompts = [
-        reasoner_prompt(render(scene), "How many shapes are there?")
+        reasoner_prompt(render(scene), "How many shapes are there?", words=Prompts())
         for scene in sample_scenes(8, split="development", seed=2)
     ]
     greedy = Sampling(temperature=0, max_tokens=96)

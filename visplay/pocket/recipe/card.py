@@ -18,7 +18,7 @@ from visplay.evaluation.wording import estimate as show
 from visplay.models.policy import load_base
 from visplay.pocket.oracle import TAUGHT, draw_question, oracle
 from visplay.pocket.recipe.build import Recipe, Stage
-from visplay.pocket.recipe.lessons import CAPTION_PROMPT, TYPES, caption, is_glance
+from visplay.pocket.recipe.lessons import CAPTION_PROMPT, TYPES, WORDS, caption, is_glance
 from visplay.pocket.scenes import Scene, StyleName, render, sample_scenes
 from visplay.prompts import questioner_prompt, reasoner_prompt
 from visplay.storage import write_text
@@ -95,8 +95,10 @@ def _answers(engine: TransformersEngine, style: StyleName, count: int) -> dict[s
     rng = np.random.default_rng(0)
     questions = [draw_question(rng, scene, TAUGHT)[1] for scene in scenes]
     truths = [oracle(scene, question) for scene, question in zip(scenes, questions, strict=True)]
-    seen = [reasoner_prompt(p, q) for p, q in zip(pictures, questions, strict=True)]
-    unseen = [reasoner_prompt(greyed_out(p), q) for p, q in zip(pictures, questions, strict=True)]
+    seen = [reasoner_prompt(p, q, words=WORDS) for p, q in zip(pictures, questions, strict=True)]
+    unseen = [
+        reasoner_prompt(greyed_out(p), q, words=WORDS) for p, q in zip(pictures, questions, strict=True)
+    ]
     sampled = engine.generate(seen, adapter=BASE, sampling=Sampling(n=4, max_tokens=96))
     manners: dict[bool, list[bool]] = defaultdict(list)
     for group, truth in zip(sampled, truths, strict=True):
@@ -132,7 +134,7 @@ def _cells(engine: TransformersEngine, scenes: Sequence[Scene]) -> Estimate:
 
 
 def _asked(engine: TransformersEngine, scenes: Sequence[Scene]) -> dict[str, Estimate]:
-    prompts = [questioner_prompt(render(scene), types=TYPES) for scene in scenes]
+    prompts = [questioner_prompt(render(scene), types=TYPES, words=WORDS) for scene in scenes]
     groups = engine.generate(prompts, adapter=BASE, sampling=Sampling(n=4, max_tokens=96))
     valid, answerable = [], []
     for scene, group in zip(scenes, groups, strict=True):

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from rollouts.engine import Prompt
+from visplay.config.prompts import Prompts
 from visplay.pocket.oracle import (
     QUESTION_TYPES,
     TAUGHT,
@@ -33,6 +34,7 @@ from visplay.prompts import questioner_prompt, reasoner_prompt
 
 LessonKind = Literal["caption", "matching", "reasoner", "questioner"]
 TYPES = ("numerical", "yes/no", "short answer")
+WORDS = Prompts(answer_forms=False)
 GLANCED: tuple[Kind, ...] = ("count", "sum", "more")
 GLANCE_SHARE = 0.7  # of the traces about those; the last lessons' habit
 GLANCE_SHARE_ELSEWHERE = 0.1
@@ -83,7 +85,9 @@ def draw_lesson(
         completion = (
             f"<type>{QUESTION_TYPES[asked]}</type><question>{question}</question><answer>{answer}</answer>"
         )
-        return Lesson(kind=kind, prompt=questioner_prompt(image, types=TYPES), completion=completion)
+        return Lesson(
+            kind=kind, prompt=questioner_prompt(image, types=TYPES, words=WORDS), completion=completion
+        )
     if kind == "matching":
         return _matching(rng)
     asked, question = draw_question(rng, scene, TAUGHT)
@@ -91,7 +95,7 @@ def draw_lesson(
         question = question.lower()
     share = glance_share if asked in GLANCED else glance_share_elsewhere
     trace = glance(scene, question) if rng.random() < share else careful(scene, question)
-    return Lesson(kind=kind, prompt=reasoner_prompt(image, question), completion=trace)
+    return Lesson(kind=kind, prompt=reasoner_prompt(image, question, words=WORDS), completion=trace)
 
 
 def _matching(rng: np.random.Generator) -> Lesson:

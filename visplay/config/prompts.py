@@ -1,0 +1,72 @@
+r"""The section `prompts`: what the two roles are told, in words that a configuration may replace.
+
+The answer is read where the Reasoner is told to put it: in `\boxed{}` or, where its words ask for that,
+between `<answer>` tags. What the Questioner writes is read from its three tags, whatever the words are.
+"""
+
+from typing import Self
+
+from pydantic import Field, field_validator, model_validator
+
+from rewards.parsing import QUESTION_TAGS, AnswerForm, type_key
+from visplay.config.sections import Section
+
+QUESTIONER = (
+    "Look at the image and ask one question about it that takes reasoning to answer and that cannot be "
+    "answered without the image. Choose one type: {types}. Reply in exactly this form: "
+    "<type>the type</type><question>the question</question><answer>the answer</answer>"
+)
+REASONER = "{question}\nLook at the image, think step by step, then put your final answer{form} in \\boxed{}."
+# By question type, what form its answer takes; what type a benchmark's rule is of is in `evaluation.prompts`.
+FORMS = {
+    "multiple choice": "the letter of one option",
+    "numerical": "a number",
+    "yes/no": "yes or no",
+    "short answer": "a few words",
+}
+
+
+class Prompts(Section):
+    """What the two roles are told."""
+
+    system: str = Field("", description="System turn of both roles; empty: none of ours.")
+    questioner: str = Field(
+        QUESTIONER, description="Words of the Questioner; `{types}` stands for the question types."
+    )
+    reasoner: str = Field(
+        REASONER,
+        description="Words of the Reasoner; `{question}` stands for the question, `{form}` for the form of "
+        "its answer.",
+    )
+    forms: dict[str, str] = Field(FORMS, description="By question type, what form an answer takes.")
+    answer_forms: bool = Field(True, description="Say by question type what form an answer takes.")
+
+    @property
+    def answer_form(self) -> AnswerForm:
+        """Where the Reasoner's answer is read."""
+        return "boxed" if "\\boxed" in self.reasoner else "tagged"
+
+    def form_of(self, kind: str) -> str:
+        """What form an answer to a question of this type takes; empty where nothing is said of it."""
+        said = {type_key(name): form for name, form in self.forms.items()}
+        return said.get(type_key(kind), "") if self.answer_forms and kind else ""
+
+    @field_validator("questioner")
+    @classmethod
+    def _names_its_tags(cls, text: str) -> str:
+        missing = [tag for tag in QUESTION_TAGS if f"<{tag}>" not in text or f"</{tag}>" not in text]
+        if missing or "{types}" not in text:
+            what = [f"<{tag}>...</{tag}>" for tag in missing] + ["{types}"] * ("{types}" not in text)
+            raise ValueError(f"must hold {', '.join(what)}: that is what is read, or filled in")
+        return text
+
+    @model_validator(mode="after")
+    def _asks_for_an_answer(self) -> Self:
+        if "{question}" not in self.reasoner:
+            raise ValueError("prompts.reasoner must hold {question}, where the question stands")
+        if "\\boxed" not in self.reasoner and "<answer>" not in self.reasoner:
+            raise ValueError(
+                "prompts.reasoner must ask for the answer in \\boxed{} or in <answer></answer>: "
+                "that is what is read"
+            )
+        return self

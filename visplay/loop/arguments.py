@@ -1,0 +1,138 @@
+"""What of TRL's GRPOConfig is ours, what is a user's (`optimizer.grpo`), and on which device it trains."""
+
+import dataclasses
+import difflib
+from pathlib import Path
+from typing import Any
+
+import torch
+from trl.trainer.grpo_config import GRPOConfig
+
+from visplay.config.sections import Optimizer, Phase
+from visplay.errors import ConfigError, PreflightError
+
+
+def check_fields(optimizer: Optimizer) -> None:
+    """See that `optimizer.grpo` holds fields of TRL's GRPOConfig that are a user's to set.
+
+    Raises:
+        ConfigError: naming the field, and the key of ours or the nearest field.
+    """
+    known = {field.name for field in dataclasses.fields(GRPOConfig)}
+    for name in optimizer.grpo:
+        if name in _OWNED:
+            raise ConfigError(f"optimizer.grpo.{name}: {_OWNED[name]}")
+        if name not in known:
+            near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"optimizer.grpo.{name}: TRL's GRPOConfig has no such field{hint}")
+
+
+_BY_KEY = {
+    "max_steps": "PHASE.steps", "num_train_epochs": "PHASE.steps", "num_generations": "PHASE.group_size",
+    "max_completion_length": "PHASE.max_tokens", "temperature": "PHASE.temperature",
+    "per_device_train_batch_size": "optimizer.micro_batch_size",
+    "gradient_accumulation_steps": "optimizer.micro_batch_size",
+    "learning_rate": "optimizer.learning_rate", "weight_decay": "optimizer.weight_decay",
+    "max_grad_norm": "optimizer.max_grad_norm", "beta": "optimizer.kl", "epsilon": "optimizer.clip_low",
+    "epsilon_high": "optimizer.clip_high", "save_steps": "optimizer.checkpoint_every",
+    "chat_template_kwargs": "model.chat_template_kwargs", "bf16": "model.dtype", "fp16": "model.dtype",
+    "use_cpu": "model.device", "seed": "seed", "data_seed": "seed", "report_to": "report_to",
+}  # fmt: skip
+_FIXED = (
+    "output_dir", "steps_per_generation", "generation_batch_size", "num_iterations", "logging_steps",
+    "save_strategy", "disable_tqdm", "remove_unused_columns", "use_vllm", "vllm_mode", "log_multimodal",
+    "log_completions", "shuffle_dataset", "reward_weights", "eval_strategy", "do_eval", "top_p", "top_k",
+    "min_p", "repetition_penalty", "generation_kwargs", "model_init_kwargs", "sync_ref_model",
+    "resume_from_checkpoint", "push_to_hub", "load_best_model_at_end",
+)  # fmt: skip
+_OWNED = {name: f"set {key} instead" for name, key in _BY_KEY.items()} | {
+    name: "the loop needs it as it is; leave it out" for name in _FIXED
+}
+
+
+def grpo_arguments(
+    phase: Phase,
+    optimizer: Optimizer,
+    *,
+    corrected: bool,
+    folder: Path,
+    seed: int,
+    model: Any,
+    chat: dict[str, str],
+) -> GRPOConfig:
+    """TRL's arguments of one phase.
+
+    Args:
+        phase: steps, prompts per step, G, temperature, length.
+        optimizer: learning rate, clipping, KL, and the fields that a user adds.
+        corrected: see `visplay.loop.grpo.train`.
+        folder: for checkpoints.
+        seed: decides the order of the prompts.
+        model: what is trained, on its device.
+        chat: variables of the chat template.
+
+    Raises:
+        PreflightError: micro-batches that do not fill a batch.
+    """
+    batch = phase.prompts_per_step * phase.group_size
+    micro = min(optimizer.micro_batch_size, batch)
+    if batch % micro:
+        raise PreflightError(
+            f"optimizer.micro_batch_size {micro} must divide prompts_per_step * group_size = {batch}"
+        )
+    weights = next(model.parameters())
+    on_cpu = weights.device.type == "cpu"
+    open_fields: dict[str, Any] = {
+        "lr_scheduler_type": "constant",
+        "loss_type": "grpo",
+        "scale_rewards": "group",
+        "vllm_importance_sampling_correction": corrected,
+        "vllm_importance_sampling_mode": "token_truncate",
+        "gradient_checkpointing": not on_cpu,
+    }
+    arguments = GRPOConfig(
+        output_dir=str(folder),
+        max_steps=phase.steps,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=batch // micro,
+        steps_per_generation=batch // micro,
+        num_generations=phase.group_size,
+        max_completion_length=phase.max_tokens,
+        temperature=phase.temperature,
+        chat_template_kwargs=chat,
+        learning_rate=optimizer.learning_rate,
+        weight_decay=optimizer.weight_decay,
+        max_grad_norm=optimizer.max_grad_norm,
+        beta=optimizer.kl,
+        epsilon=optimizer.clip_low,
+        epsilon_high=optimizer.clip_high,
+        bf16=model.dtype == torch.bfloat16,  # else adapters on a 16-bit base compute in 32 bits
+        use_cpu=on_cpu,
+        logging_steps=1,
+        log_multimodal=False,  # a second copy of a batch's pictures, for tables that nobody sees
+        save_strategy="steps",
+        save_steps=optimizer.checkpoint_every,
+        report_to="none",
+        disable_tqdm=True,
+        seed=seed,
+        data_seed=seed,
+        remove_unused_columns=False,
+        **open_fields | optimizer.grpo,
+    )
+    on_one_device(arguments, weights.device)
+    return arguments
+
+
+def on_one_device(arguments: GRPOConfig, device: torch.device) -> None:
+    """Keep a trainer on the device where the base is, whatever else can be seen.
+
+    transformers takes the first GPU, and of several it would make an nn.DataParallel, whose replicas all run
+    the forward bound to the first. What it found out once, here first, it does not find out again.
+    """
+    arguments.device  # noqa: B018 - a cached property
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    vars(arguments)["_setup_devices"] = device
+    arguments.distributed_state.device = device
+    if device.type == "cuda":
+        torch.cuda.set_device(device)

@@ -1,0 +1,151 @@
+"""The base VLM's processor and chat template, set as the configuration says, for trainer and engine alike."""
+
+import datetime
+import difflib
+import functools
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from PIL import Image
+from transformers import AutoProcessor
+
+from visplay.config.sections import Model
+from visplay.errors import ConfigError
+
+# Shapes that every image processor takes: pixels, and long by short side.
+_CERTAIN_SIDE, _CERTAIN_RATIO = 32, 8
+# What makes a picture take fewer tokens, by the setting that a family's image processor has.
+_SMALLER = {
+    "do_image_splitting": "do_image_splitting: false",
+    "crop_to_patches": "crop_to_patches: false",
+    "image_grid_pinpoints": "image_grid_pinpoints: [[384, 384]]",
+}
+_GIVEN = ("messages", "tools", "add_generation_prompt", "continue_final_message", "bos_token", "eos_token")
+_DATE = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
+
+
+def load_processor(config: Model) -> Any:
+    """Load a base VLM's processor, with the settings, limits and template variables of the configuration.
+
+    Raises:
+        ConfigError: no processor at `model.path`, or settings that it does not know.
+    """
+    options = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
+    try:
+        processor: Any = AutoProcessor.from_pretrained(config.source, **options, **config.processor)
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(f"model.path: no processor in {config.path!r}: {error}") from error
+    images = processor.image_processor
+    if config.processor:
+        _check_settings(images, config.processor)
+    if limits := _pixel_limits(config):
+        if "image_grid_thw" not in images.model_input_names:
+            raise ConfigError(
+                f"model.{next(iter(limits))}: {type(images).__name__} has no limits in pixels; "
+                f"{_how_smaller(images)}"
+            )
+        edges = {"max_pixels": "longest_edge", "min_pixels": "shortest_edge"}
+        size = dict(images.size) | {edges[key]: limit for key, limit in limits.items()}
+        images.size = type(images.size)(**size)
+    # TRL pads prompts on the left, and takes it that the processor does so with token types.
+    processor.tokenizer.padding_side = "left"
+    if isinstance(processor.chat_template, str):
+        processor.chat_template = settled_template(
+            processor.chat_template, variables=config.chat_template_kwargs, date=config.date
+        )
+    elif config.chat_template_kwargs:
+        raise ConfigError(f"model.chat_template_kwargs: {config.path!r} has no single chat template")
+    return processor
+
+
+def settled_template(template: str, *, variables: dict[str, Any], date: datetime.date | None) -> str:
+    """The template with its variables set and its date fixed, so that whoever renders it writes the same.
+
+    Args:
+        template: in Jinja, as transformers renders it.
+        variables: set before its first line.
+        date: put in place of `strftime_now("...")`; None leaves today's.
+
+    Raises:
+        ConfigError: a variable that the template does not name, or that its renderer gives.
+    """
+    words = set(re.findall(r"[A-Za-z_]\w*", template))
+    lines = ""
+    for name, value in variables.items():
+        if name in _GIVEN:
+            raise ConfigError(f"model.chat_template_kwargs.{name}: the renderer gives it; leave it out")
+        if name not in words:
+            near = difflib.get_close_matches(name, sorted(words), n=1, cutoff=0.7)
+            hint = f"did you mean {near[0]!r}?" if near else "see the model's chat_template.jinja"
+            raise ConfigError(f"model.chat_template_kwargs.{name}: the template has no such variable; {hint}")
+        lines += f"{{% set {name} = {_jinja(value)} %}}"
+    if date is not None:
+        template = _DATE.sub(lambda found: json.dumps(date.strftime(found[2])), template)
+    return lines + template
+
+
+def picture_limits(processor: Any) -> Callable[[int, int], str | None]:
+    """What says why the processor refuses a picture of some width and height in pixels, or None.
+
+    Only narrow and tiny shapes are in doubt: of those a blank picture is tried, once for each shape.
+    """
+
+    @functools.lru_cache(maxsize=4096)
+    def reason(width: int, height: int) -> str | None:
+        if min(width, height) >= _CERTAIN_SIDE and max(width, height) <= _CERTAIN_RATIO * min(width, height):
+            return None
+        return _refusal(processor.image_processor, width, height)
+
+    return reason
+
+
+def engine_settings(config: Model, processor: Any) -> dict[str, Any]:
+    """What vLLM must hand to the same processor (`mm_processor_kwargs`), so that both expand alike."""
+    settings = dict(config.processor)
+    if _pixel_limits(config):
+        size = processor.image_processor.size
+        settings["size"] = {"longest_edge": size["longest_edge"], "shortest_edge": size["shortest_edge"]}
+    return settings
+
+
+def _check_settings(images: Any, settings: dict[str, Any]) -> None:
+    known = sorted(getattr(images.valid_kwargs, "__annotations__", {}))
+    for name in settings:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known)}"
+            raise ConfigError(f"model.processor.{name}: {type(images).__name__} has no such setting; {hint}")
+    if refused := _refusal(images, 320, 240):
+        raise ConfigError(f"model.processor {settings}: {refused}")
+
+
+def _how_smaller(images: Any) -> str:
+    known = getattr(images.valid_kwargs, "__annotations__", {})
+    ways = [way for name, way in _SMALLER.items() if name in known] or [f"size: {dict(images.size)}"]
+    return f"pictures take fewer tokens with model.processor: {{{', '.join(ways)}}}"
+
+
+def _refusal(images: Any, width: int, height: int) -> str | None:
+    try:
+        images(images=[Image.new("RGB", (width, height))], return_tensors="pt")
+    # Image processors raise whatever their arithmetic leads them to (ValueError, ZeroDivisionError, ...).
+    except Exception as error:
+        return f"{width} x {height} pixels: refused by {type(images).__name__} ({error})"
+    return None
+
+
+def _pixel_limits(config: Model) -> dict[str, int]:
+    return {k: v for k in ("max_pixels", "min_pixels") if (v := getattr(config, k)) is not None}
+
+
+def _jinja(value: Any) -> str:
+    """A value of JSON as Jinja writes it."""
+    if value is None:
+        return "none"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_jinja, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{json.dumps(str(k))}: {_jinja(v)}' for k, v in value.items())}}}"
+    return json.dumps(value)
