@@ -4,6 +4,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from vllm import LLM, SamplingParams
 from vllm.lora.request import LoRARequest
 
@@ -129,6 +130,7 @@ class VllmEngine:
 
     def _wake(self) -> None:
         if self._asleep:
+            torch.cuda.empty_cache()  # what a trainer in this process has freed and still holds
             self._llm.wake_up()
             self._asleep = False
 

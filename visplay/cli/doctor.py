@@ -17,11 +17,13 @@ from packaging.requirements import Requirement
 from visplay.config.loading import Config
 from visplay.data.images import read_images
 from visplay.errors import VisplayError
-from visplay.models.policy import Policy, load_base
+from visplay.loop.planning import beside_trainer, make_plan
+from visplay.models.engines import runs_on_cpu, shares_gpu, start_engine
+from visplay.models.memory import gigabytes
+from visplay.models.policy import Policy, device_of, load_base
 from visplay.models.processor import load_processor
 
 GIB = 1 << 30
-TRAINED_BYTES = 1.3  # of the weights' size, with activations and the adapter's optimizer: a rule of thumb
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,26 +137,34 @@ def _of(config: Config) -> Iterator[Finding]:
         what=f"{type(processor).__name__}, {'with' if template else 'without'} a chat template",
         fix="" if template else "choose an instruction-tuned VLM",
     )
-    files = [*Path(config.model.source).glob("*.safetensors")]
-    if files:
-        size = sum(file.stat().st_size for file in files) / GIB
-        need, free = 2 * size * TRAINED_BYTES, psutil.virtual_memory().available / GIB
-        if torch.cuda.is_available():
-            free = torch.cuda.mem_get_info()[0] / GIB
-        fits = need < free
-        yield Finding(
-            verdict="good" if fits else "note",
-            what=f"{size:.2f} GiB of weights, once to train and once for the engine: about {need:.1f} of "
-            f"{free:.1f} GiB",
-            fix=""
-            if fits
-            else "set engine.sleep=true with vLLM, give the engine another GPU with "
-            "engine.backend=server, or take a smaller VLM",
-        )
+    yield _room(config)
+
+
+def _room(config: Config) -> Finding:
+    """Whether trainer and engine, as planned, fit into what this machine has free."""
+    try:
+        plan = make_plan(config, on_gpu=not runs_on_cpu(config.model))
+    except VisplayError as error:
+        return Finding(verdict="bad", what=str(error), fix="set model.path to a VLM that transformers knows")
+    if plan.on_gpu:
+        free = torch.cuda.mem_get_info(device_of(config.model))[0]
+    else:
+        free = psutil.virtual_memory().available
+    asleep = config.engine.sleep is not False
+    need = plan.together("asleep" if asleep else "awake")
+    lower = (
+        "lower optimizer.micro_batch_size or max_tokens, give the engine another GPU with "
+        "engine.backend=server, or take a smaller VLM; `visplay plan` shows what fits"
+    )
+    return Finding(
+        verdict="good" if need < free else "note",
+        what=f"trainer and engine ({plan.backend}) take {gigabytes(need)} at their peak by `visplay plan`, "
+        f"{gigabytes(free)} are free",
+        fix="" if need < free else lower,
+    )
 
 
 def _canaries(config: Config, *, api_key: str | None) -> Finding:
-    from visplay.models.engines import start_engine
     from visplay.models.preflight import run_canaries
     from visplay.prompts import canary_prompt
 
@@ -163,9 +173,11 @@ def _canaries(config: Config, *, api_key: str | None) -> Finding:
             config.images.source, column=config.images.column, lists=config.images.lists, limit=1
         )
         policy = Policy(*load_base(config.model), lora=config.lora)
+        shared = shares_gpu(config.model, config.engine)
+        beside = beside_trainer(config, images.records) if shared else None
         engine = start_engine(
             config.model, config.engine, lora_rank=config.lora.rank, logs=config.folder / "servers",
-            api_key=api_key, policy=policy,
+            api_key=api_key, policy=policy, beside=beside,
         )  # fmt: skip
         try:
             prompt = canary_prompt(images.load(images.records[0].key), config.prompts)
@@ -201,7 +213,7 @@ def _vllm() -> Finding:
     if version is None:
         return Finding(
             verdict="note",
-            what="vLLM is not installed; engine.backend=transformers works without",
+            what="vLLM is not installed; engine.backend: auto takes transformers then",
             fix="pip install 'visplay[vllm]' on a GPU machine; docs/engines.md for a CPU",
         )
     if importlib.util.find_spec("vllm") is None or not version.startswith("0.32."):

@@ -59,6 +59,9 @@ def train(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Values to set on top: seed=1 optimizer.learning_rate=1e-4 ...")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what `visplay plan` prints and write nothing.")
+    ] = False,
 ) -> None:
     """Run self-play; the same command resumes a run that was stopped.
 
@@ -70,6 +73,11 @@ def train(
     from visplay.report import write_report
 
     settings = load_config(config, overrides or [])
+    if dry_run:
+        from visplay.cli.planning import print_plan
+
+        print_plan(settings)
+        return
     display = Display()
     with graceful_shutdown(commands.this_command(), say=display.say):
         from visplay.loop.selfplay import selfplay
@@ -77,6 +85,36 @@ def train(
         folder = selfplay(settings, display=display, api_key=os.environ.get(API_KEY))
         print_result(folder)
         display.say(f"report: {write_report(folder)}")
+
+
+@app.command()
+def plan(
+    config: Annotated[Path, typer.Argument(help="Configuration file (YAML) of a run.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Values to set on top of it: key.sub=value ...")
+    ] = None,
+    card: Annotated[
+        list[str] | None,
+        typer.Option(help="Card to plan for, e.g. h100 or rtx4090; may be repeated. Default: all known."),
+    ] = None,
+    prompt_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Tokens of a prompt with its picture; default: measured with one of 640 x 480 pixels."
+        ),
+    ] = None,
+    pictures: Annotated[
+        int | None, typer.Option(min=1, help="Number of pictures; default: those in images.source.")
+    ] = None,
+) -> None:
+    """Say what memory, work, time and disk a run will take; no weights are read."""
+    from visplay.cli.planning import print_plan
+    from visplay.config.loading import load_config
+    from visplay.models.cards import find_card
+
+    cards = [find_card(name) for name in card or ()]
+    settings = load_config(config, overrides or [])
+    print_plan(settings, cards=cards, prompt_tokens=prompt_tokens, pictures=pictures)
 
 
 @app.command()

@@ -101,8 +101,11 @@ def evaluate(
     device: Device = "auto",
     trust_remote_code: Trust = False,
     engine: Annotated[
-        Literal["transformers", "vllm"], typer.Option(help="Engine that generates the answers.")
-    ] = "transformers",
+        Literal["auto", "transformers", "vllm"],
+        typer.Option(
+            help="Engine that generates the answers; auto: vllm where it is installed and there is a GPU."
+        ),
+    ] = "auto",
     vllm: Annotated[
         list[str] | None,
         typer.Option(
@@ -155,7 +158,7 @@ def evaluate(
     display = Display()
     folder = out or Path("runs/evaluations") / found.name
     with graceful_shutdown(this_command(), say=display.say):
-        reasoner = _reasoner(found, engine=engine, vllm=vllm, batch_size=batch_size or BATCHES[engine])
+        reasoner = _reasoner(found, engine=engine, vllm=vllm, batch_size=batch_size)
         about = {"name": found.name, "model": found.model.path}
         try:
             summary = run_evaluation(
@@ -326,18 +329,19 @@ def _check(names: str, sources: dict[str, Path]) -> None:
 
 
 def _reasoner(
-    target: "Target", *, batch_size: int,
-    engine: Literal["transformers", "vllm"] = "transformers", vllm: list[str] | None = None,
+    target: "Target", *, batch_size: int | None,
+    engine: Literal["auto", "transformers", "vllm"] = "transformers", vllm: list[str] | None = None,
 ) -> "Reasoner":  # fmt: skip
     from visplay.config.sections import Engine
     from visplay.evaluation.reasoner import open_reasoner
+    from visplay.models.engines import backend_of
 
-    if vllm and engine != "vllm":
+    backend = backend_of(target.model, Engine(backend=engine))
+    if vllm and backend != "vllm":
         raise EvaluationError("--vllm is for --engine vllm; leave it out, or name that engine")
+    chunk = batch_size or BATCHES[backend]
     options = target.vllm | _vllm_options(vllm)
-    return open_reasoner(
-        target, Engine(backend=engine, batch_size=batch_size, vllm=options), chunk=batch_size
-    )
+    return open_reasoner(target, Engine(backend=backend, batch_size=chunk, vllm=options), chunk=chunk)
 
 
 def _vllm_options(given: list[str] | None) -> dict[str, Any]:

@@ -42,9 +42,8 @@ def print_result(run: Path, console: Console | None = None) -> None:
     console = console or Console()
     summaries = read_summaries(run)
     if not summaries:
-        console.print("no evaluation is finished yet")
-        return
-    for name in summaries[min(summaries)]:
+        console.print("no evaluation is finished")
+    for name in summaries[min(summaries)] if summaries else ():
         measured = {
             "base" if i == 0 else str(i): summary[name] for i, summary in summaries.items() if name in summary
         }
@@ -59,7 +58,9 @@ def print_result(run: Path, console: Console | None = None) -> None:
 def _figures_table(title: str, first: str, rows: Mapping[str, Figures]) -> Table:
     """One line each; a figure of fewer questions than the accuracy says of how many."""
     voted = dict.fromkeys(name for own in rows.values() for name, found in [majority(own)] if found)
-    table = _table(title, first, "n", "accuracy", " ".join(voted) or "maj@k", "blind", "parsed", "cut off")
+    table = plain_table(
+        title, first, "n", "accuracy", " ".join(voted) or "maj@k", "blind", "parsed", "cut off"
+    )
     for name, own in rows.items():
         table.add_row(
             name, str(own.get("n", "")), headline(own), _of_fewer(majority(own)[1], own),
@@ -68,7 +69,8 @@ def _figures_table(title: str, first: str, rows: Mapping[str, Figures]) -> Table
     return table
 
 
-def _table(title: str, *columns: str, left: Sequence[str] = ()) -> Table:
+def plain_table(title: str, *columns: str, left: Sequence[str] = ()) -> Table:
+    """A table whose first column, and those of `left`, are flush left."""
     table = Table(
         title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
     )
@@ -122,7 +124,7 @@ def print_comparison(
 ) -> None:
     """Print the verdict on each benchmark, with what the difference is made of."""
     columns = ("benchmark", "n", "before", "after", "difference", "p, Holm", "verdict")
-    table = _table(f"{second} against {first}", *columns, left=("verdict",))
+    table = plain_table(f"{second} against {first}", *columns, left=("verdict",))
     notes = []
     for one in compared:
         if one.paired is None or one.before is None or one.after is None or one.p_adjusted is None:
@@ -159,7 +161,7 @@ def agreement_text(judged: dict[str, Any]) -> str:
 
 def _label_table(run: Path) -> Table:
     columns = ("iteration", "valid", "answerable", "distinct", "kept", "kept, true", "rejected,\ntrue")
-    table = _table("silver labels", *columns)
+    table = plain_table("silver labels", *columns)
     for path in sorted(run.glob("iteration-*/curation/summary.json")):
         health = json.loads(path.read_text())
         silver, answerable = health["silver_accuracy"] or {}, health["answerable"]

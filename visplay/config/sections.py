@@ -111,17 +111,23 @@ class Engine(Section):
     """What generates the rollouts; docs/engines.md compares the three."""
 
     backend: str = Field(
-        "transformers",
-        pattern=r"^(transformers|vllm|server|[\w.]+:[\w.]+)$",
-        description="`transformers`, `vllm` in this process, `server` (vLLM's), or `module:function`.",
+        "auto",
+        pattern=r"^(auto|transformers|vllm|server|[\w.]+:[\w.]+)$",
+        description="`transformers`, `vllm` in this process, `server` (vLLM's), or `module:function`; `auto` "
+        "takes vLLM where it is installed and the model is on a GPU, else transformers.",
     )
     batch_size: int = Field(
         512, ge=1, description="Sequences decoded side by side by transformers; vLLM decides for itself."
     )
     vllm: dict[str, Any] = Field(
-        {}, description="Further arguments of vLLM's engine, e.g. `gpu_memory_utilization: 0.4`."
+        {},
+        description="Further arguments of vLLM's engine; `gpu_memory_utilization` and `max_model_len` take "
+        "the place of what docs/planning.md says.",
     )
-    sleep: bool = Field(False, description="With `vllm` on a GPU: leave it to the trainer while that works.")
+    sleep: bool | None = Field(
+        None,
+        description="With `vllm`: leave the GPU to the trainer while that works; absent: where shared.",
+    )
     urls: list[str] = Field(
         [], description="With `server`: base URLs of running servers; docs/engines.md has their options."
     )
@@ -253,7 +259,8 @@ class Evaluation(Section):
     every: int = Field(1, ge=1, description="Measure after every so many iterations, and after the last.")
 
     benchmarks: list[str] = Field(
-        ["pocket-dusk"], description="Ids, see `visplay benchmarks`, or YAML files of your own."
+        [],
+        description="Ids, see `visplay benchmarks`, or YAML files of your own; empty: nothing is measured.",
     )
     sources: dict[str, Path] = Field({}, description="Benchmark id: local copy of its data.")
     limit: int = Field(1000, ge=1, description="Questions per benchmark, drawn by `seed`.")

@@ -136,6 +136,19 @@ def read_images(
     return _survey(names, read, limit=limit, shown=str(source), accepts=accepts)
 
 
+def count_entries(source: str | Path, *, column: str = "image", lists: Lists = "first") -> int:
+    """How many pictures a source may hold; none is opened, so some of them may turn out unusable.
+
+    Raises:
+        ImageSourceError: there is no such source or column.
+    """
+    names, _ = _entries(source, column, lists)
+    if isinstance(names, Mapping):  # a folder's files, not all of them pictures
+        known = Image.registered_extensions()
+        return sum(Path(name).suffix.lower() in known for name in names)
+    return sum(1 for _ in names)
+
+
 def reopen_images(
     source: str | Path, *, manifest: Path, column: str = "image", lists: Lists = "first"
 ) -> ImageSet:

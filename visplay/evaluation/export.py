@@ -78,9 +78,9 @@ def model_card(run: Path, config: Config, *, role: str, iteration: int, form: Fo
     kind = "A LoRA adapter for" if form == "adapter" else "The merged weights of a LoRA adapter on"
     library = "peft" if form == "adapter" else "transformers"
     rows = "\n".join(
-        f"| {name} | {figures.get('n', '')} | {headline(summaries[0].get(name, {}))} "
+        f"| {name} | {figures.get('n', '')} | {headline(summaries.get(0, {}).get(name, {}))} "
         f"| {headline(figures)} | {_verdict(figures.get('paired'))} |"
-        for name, figures in summaries[iteration].items()
+        for name, figures in summaries.get(iteration, {}).items()
     )
     return f"""---
 base_model: {config.model.path}

@@ -11,7 +11,7 @@ from visplay.config.prompts import Prompts
 from visplay.config.sections import Engine, Model
 from visplay.evaluation.sampling import Reasoner
 from visplay.evaluation.target import Target
-from visplay.models.engines import start_engine
+from visplay.models.engines import backend_of, start_engine
 
 
 def open_reasoner(target: Target, engine: Engine, *, chunk: int) -> Reasoner:
@@ -30,7 +30,12 @@ def open_reasoner(target: Target, engine: Engine, *, chunk: int) -> Reasoner:
     started = start_engine(target.model, engine, lora_rank=rank, logs=Path())
     started.publish(target.adapter)
     return reasoner_on(
-        started, target.adapter, model=target.model, words=target.words, backend=engine.backend, chunk=chunk
+        started,
+        target.adapter,
+        model=target.model,
+        words=target.words,
+        backend=backend_of(target.model, engine),
+        chunk=chunk,
     )
 
 

@@ -212,6 +212,9 @@ def _training_figures(folder: Path) -> dict[str, float | None]:
     }
 
 
+_OF_ANSWERS = ("probe_silver", "same_answer", "parsed", "probe_accuracy", "accuracy_change")
+
+
 def _answer_figures(folder: Path, run: Path, *, probe: str | None) -> dict[str, float | None]:
     """Of an iteration's evaluation."""
     answers = [
@@ -220,6 +223,8 @@ def _answer_figures(folder: Path, run: Path, *, probe: str | None) -> dict[str, 
         for record in read_records(path)
         if record["status"] not in FAILED
     ]
+    if not (folder / "summary.json").is_file():  # nothing is named that could measure
+        return dict.fromkeys(_OF_ANSWERS)
     measured = _read_json(folder / "summary.json")["benchmarks"]
     probe = probe or next(iter(measured))
     paired = [figures["paired"] for figures in measured.values() if figures.get("paired")]
@@ -247,8 +252,11 @@ def best_iteration(run: Path, *, last: int, probe: str | None = None) -> int:
     """The iteration, up to `last`, that is most accurate on the probe; the earliest of equals.
 
     The probe is a measured benchmark, the first one by default. An iteration whose accuracy is withheld,
-    because the engine failed on too many of its questions, is not taken, nor one without the probe.
+    because the engine failed on too many of its questions, is not taken, nor one without the probe. Where
+    nothing was measured at all, it is the last.
     """
+    if not any(is_measured(run, i) for i in range(last + 1)):
+        return last
     accuracy = {0: -1.0}
     for iteration in (i for i in range(last + 1) if is_measured(run, i)):
         measured = _read_json(run / f"iteration-{iteration}" / "evaluation" / "summary.json")["benchmarks"]

@@ -21,7 +21,8 @@ from visplay.config.sections import Phase
 from visplay.data.images import ImageSet, read_images
 from visplay.errors import RunMismatch
 from visplay.loop.alarms import best_iteration, out_of_patience
-from visplay.models.engines import start_engine
+from visplay.loop.planning import beside_trainer
+from visplay.models.engines import backend_of, shares_gpu, start_engine
 from visplay.models.generation import generate
 from visplay.models.policy import Policy, load_base
 from visplay.models.preflight import run_canaries
@@ -149,7 +150,8 @@ def open_context(config: Config, *, display: Display, api_key: str | None = None
         PreflightError: a canary died.
     """
     with ExitStack() as stack:
-        run = stack.enter_context(Run(config.folder).opened(config, say=display.say))
+        backend = backend_of(config.model, config.engine)
+        run = stack.enter_context(Run(config.folder).opened(config, say=display.say, engine=backend))
         config = _dated(config)
         tracker = Tracker(config)
         stack.callback(tracker.close)
@@ -163,9 +165,13 @@ def open_context(config: Config, *, display: Display, api_key: str | None = None
         )  # fmt: skip
         images.write_manifest(run.folder)
         display.say(f"{len(images)} pictures from {config.images.source}, {len(images.skipped)} skipped")
+        if config.engine.backend == "auto":
+            display.say(f"engine.backend: auto takes {backend}")
+        shared = shares_gpu(config.model, config.engine)
         engine = start_engine(
             config.model, config.engine, lora_rank=config.lora.rank, logs=config.folder / "servers",
             api_key=api_key, policy=policy,
+            beside=beside_trainer(config, images.records) if shared else None,
         )  # fmt: skip
         stack.callback(engine.close)
         found = run_canaries(

@@ -23,7 +23,7 @@ from rollouts.engine import AdapterVersion, Completion, Prompt, RolloutEngine, S
 from visplay.config.sections import Optimizer, Phase
 from visplay.errors import PreflightError, TrainingDiverged
 from visplay.loop.arguments import grpo_arguments
-from visplay.models.engines import MAX_ADAPTERS
+from visplay.models.memory import MAX_ADAPTERS
 from visplay.models.policy import Policy, save_adapter
 from visplay.runs.checkpoints import next_version
 from visplay.seeds import mix_seed

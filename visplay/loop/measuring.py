@@ -17,6 +17,7 @@ from visplay.evaluation.reasoner import reasoner_on
 from visplay.evaluation.session import Plan, run_evaluation
 from visplay.evaluation.spec import Spec, expand
 from visplay.loop.context import RunContext
+from visplay.models.engines import backend_of
 from visplay.runs.checkpoints import Roles
 from visplay.runs.run import UNFINISHED
 from visplay.storage import read_part, write_part, write_text
@@ -32,7 +33,10 @@ def measure(ctx: RunContext, iteration: int, roles: Roles) -> None:
         summary = evaluate(ctx, adapter=roles["reasoner"], folder=folder, base=base)
         return [{"iteration": iteration, "phase": "evaluation", "benchmarks": summary}]
 
-    if iteration in (0, ctx.config.iterations) or iteration % ctx.config.evaluation.every == 0:
+    config = ctx.config
+    if not config.evaluation.benchmarks:
+        return
+    if iteration in (0, config.iterations) or iteration % config.evaluation.every == 0:
         ctx.step(f"iteration-{iteration}/evaluation", work)
 
 
@@ -125,7 +129,7 @@ def _run(
             adapter,
             model=config.model,
             words=config.prompts,
-            backend=config.engine.backend,
+            backend=backend_of(config.model, config.engine),
             chunk=CHUNK,
         )
         about: dict[str, Any] = {"name": f"{config.name} {name}", "model": config.model.path}

@@ -148,7 +148,9 @@ def open_run(path: str | Path) -> Run:
 def open_answering(target: str, *, device: str = "auto", trust_remote_code: bool = False) -> Answering:
     """Load what `visplay evaluate` would score, to be asked single questions."""
     found = find_target(target, device=device, trust_remote_code=trust_remote_code)
-    return Answering(open_reasoner(found, Engine(), chunk=1), max_tokens=found.max_tokens or 1024)
+    return Answering(
+        open_reasoner(found, Engine(backend="transformers"), chunk=1), max_tokens=found.max_tokens or 1024
+    )
 
 
 def evaluate(
@@ -173,7 +175,7 @@ def evaluate(
         limit: questions of each benchmark, drawn by `seed`; None for all.
         samples: k sampled answers for avg@k, maj@k and pass@k; 0 for none.
         seed: of drawn questions and samples.
-        engine: what generates; None takes transformers.
+        engine: what generates; None takes vLLM on a GPU where it is installed, else transformers.
         device: of the model.
         trust_remote_code: run the code that the model's repository carries.
         display: `visplay.Display()` shows progress; None shows none.

@@ -1,5 +1,7 @@
 """The rollout engine that the configuration names."""
 
+import importlib.util
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,17 @@ from rollouts.transformers_engine import TransformersEngine
 from visplay.config.names import named
 from visplay.config.sections import Engine, Model
 from visplay.errors import ConfigError, EngineError
-from visplay.models.policy import Policy, load_base
+from visplay.models.counting import Size
+from visplay.models.memory import (
+    LEAST_LENGTH,
+    MAX_ADAPTERS,
+    TrainerMemory,
+    share_gpu,
+    vllm_memory,
+)
+from visplay.models.policy import Policy, device_of, load_base
 from visplay.models.processor import engine_settings, load_processor
 
-MAX_ADAPTERS = 3  # the frozen Reasoner, the current policy and the one that comes in
 # What vLLM 0.32 needs on a CPU; engine.vllm overrides each.
 CPU_DEFAULTS: dict[str, Any] = {
     "enforce_eager": True,  # else it compiles for minutes
@@ -24,6 +33,38 @@ CPU_DEFAULTS: dict[str, Any] = {
     # A seeded request whose prefill is cut in two ends in `CPU Generator does not use offset`.
     "enable_chunked_prefill": False,
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What an engine must know of the trainer whose GPU it shares.
+
+    Attributes:
+        size: of the VLM and its adapter.
+        trainer: what it takes at its peak.
+        longest: tokens that a sequence of the run may take.
+    """
+
+    size: Size
+    trainer: TrainerMemory
+    longest: int
+
+
+def backend_of(model: Model, engine: Engine) -> str:
+    """The engine's name, with `auto` resolved for this machine: what is started, and recorded."""
+    if engine.backend != "auto":
+        return engine.backend
+    installed = importlib.util.find_spec("vllm") is not None
+    return "vllm" if installed and not runs_on_cpu(model) else "transformers"
+
+
+def shares_gpu(model: Model, engine: Engine) -> bool:
+    """Whether vLLM in this process would be on the GPU where the trainer's base is: it takes the first."""
+    return (
+        backend_of(model, engine) == "vllm"
+        and not runs_on_cpu(model)
+        and torch.device(device_of(model)).index in (None, 0)
+    )
 
 
 def start_engine(
@@ -34,6 +75,7 @@ def start_engine(
     logs: Path,
     api_key: str | None = None,
     policy: Policy | None = None,
+    beside: Beside | None = None,
 ) -> RolloutEngine:
     """The engine that the configuration names.
 
@@ -44,21 +86,26 @@ def start_engine(
         logs: where servers that are started here write their logs.
         api_key: of the servers, where they ask for one.
         policy: what is trained beside it: transformers then shares its base, instead of loading another.
+        beside: that trainer, where vLLM shares its GPU; its base is loaded first: what is free is known.
 
     Raises:
         ConfigError: an engine that is not installed, or options that it does not know.
+        PreflightError: a shared GPU is too small for both.
     """
+    backend = backend_of(model, engine)
     if ":" in engine.backend:
         made: RolloutEngine = named(engine.backend, key="engine.backend")(model, engine, lora_rank=lora_rank)
         return made
-    if engine.backend == "transformers":
+    if backend == "transformers":
         base = (policy.shared_base(), policy.processor) if policy else load_base(model)
         return TransformersEngine(*base, batch_size=engine.batch_size)
     same = {"revision": model.revision, "trust_remote_code": model.trust_remote_code}
     chat = Chat.load(load_processor(model), model.source, **same)
+    if backend == "vllm":
+        options = vllm_options(model, engine, chat.processor, lora_rank=lora_rank, beside=beside)
+        sleep = engine.sleep if engine.sleep is not None else beside is not None
+        return _vllm(model, engine, chat=chat, lora_rank=lora_rank, sleep=sleep, options=options)
     options = vllm_options(model, engine, chat.processor)
-    if engine.backend == "vllm":
-        return _vllm(model, engine, chat=chat, lora_rank=lora_rank, options=options)
     servers: list[str | Server] = list(engine.urls) or list(
         _replicas(model, engine, lora_rank=lora_rank or 1, logs=logs, options=options)
     )
@@ -75,13 +122,44 @@ def start_engine(
         raise EngineError(f"engine.backend=server: {error}") from error
 
 
-def vllm_options(model: Model, engine: Engine, processor: Any) -> dict[str, Any]:
-    """Arguments of vLLM's engine, in process or served."""
+def vllm_options(
+    model: Model,
+    engine: Engine,
+    processor: Any,
+    *,
+    lora_rank: int | None = None,
+    beside: Beside | None = None,
+) -> dict[str, Any]:
+    """Arguments of vLLM's engine, in process or served.
+
+    Raises:
+        PreflightError: a GPU that is shared with a trainer is too small for both.
+    """
     options: dict[str, Any] = model.model_dump(include={"dtype", "revision", "trust_remote_code"})
     options |= CPU_DEFAULTS if runs_on_cpu(model) else {}
+    options |= _shared_options(model, engine, beside, lora_rank=lora_rank) if beside else {}
     if settings := engine_settings(model, processor):
         options["mm_processor_kwargs"] = settings
     return options | engine.vllm
+
+
+def _shared_options(model: Model, engine: Engine, beside: Beside, *, lora_rank: int | None) -> dict[str, Any]:
+    """How much of the GPU vLLM takes beside a trainer's base, and how long its sequences are."""
+    longest, context = beside.longest, beside.size.context
+    if "gpu_memory_utilization" in engine.vllm:
+        return {"max_model_len": min(max(longest, LEAST_LENGTH), context)}
+    torch.cuda.empty_cache()  # what loading has left behind is free, too
+    free, total = torch.cuda.mem_get_info(device_of(model))
+    needs = vllm_memory(
+        beside.size, rank=lora_rank, longest=longest,
+        tensor_parallel=int(engine.vllm.get("tensor_parallel_size", 1)),
+        quantized="quantization" in engine.vllm,
+    )  # fmt: skip
+    share = share_gpu(
+        beside.size, trainer=beside.trainer, engine=needs, free=free, total=total,
+        sleep=engine.sleep is not False, longest=longest,
+    )  # fmt: skip
+    return {"gpu_memory_utilization": share.gpu_memory_utilization, "max_model_len": share.max_model_len}
 
 
 def runs_on_cpu(model: Model) -> bool:
@@ -107,7 +185,13 @@ def _replicas(
 
 
 def _vllm(
-    model: Model, engine: Engine, *, chat: Chat, lora_rank: int | None, options: dict[str, Any]
+    model: Model,
+    engine: Engine,
+    *,
+    chat: Chat,
+    lora_rank: int | None,
+    sleep: bool,
+    options: dict[str, Any],
 ) -> RolloutEngine:
     try:
         from rollouts.vllm_engine import VllmEngine
@@ -116,11 +200,11 @@ def _vllm(
             f"engine.backend: vLLM cannot be imported ({error}); docs/engines.md says how to install it, or "
             "take the engine transformers"
         ) from error
-    if engine.sleep and runs_on_cpu(model):
+    if sleep and runs_on_cpu(model):
         raise ConfigError("engine.sleep: vLLM can only sleep on a GPU; set engine.sleep=false")
     try:
         return VllmEngine(
-            model.source, chat=chat, lora_rank=lora_rank, sleep=engine.sleep,
+            model.source, chat=chat, lora_rank=lora_rank, sleep=sleep,
             deterministic=engine.deterministic, **options
         )  # fmt: skip
     except TypeError as error:

@@ -39,22 +39,9 @@ class Policy:
 
     def create_adapter(self, adapter: AdapterVersion, *, seed: int) -> None:
         """Save a new adapter that changes nothing yet (B = 0) to `adapter.path`."""
-        config = LoraConfig(
-            r=self._lora.rank,
-            lora_alpha=self._lora.alpha,
-            lora_dropout=self._lora.dropout,
-            target_modules=self._lora.targets or language_model_linears(self.model),
-            task_type="CAUSAL_LM",
-        )
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            try:
-                peft_model = get_peft_model(self.model, config)
-            except ValueError as error:  # PEFT's message does not say what there is
-                raise ConfigError(
-                    f"lora.targets {self._lora.targets} match nothing in this model; its linear layers are: "
-                    f"{', '.join(_linear_names(self.model))}"
-                ) from error
+            peft_model = with_new_adapter(self.model, self._lora)
         save_adapter(peft_model, adapter)
         self.model = peft_model.unload()
 
@@ -72,6 +59,28 @@ class Policy:
         """The bare base as a module tree of its own on the same tensors: one copy in memory for two users."""
         tensors = itertools.chain(self.model.parameters(), self.model.buffers())
         return copy.deepcopy(self.model, {id(tensor): tensor for tensor in tensors})
+
+
+def with_new_adapter(model: Any, lora: Lora) -> Any:
+    """The base with a new trainable adapter on it, as PEFT's adapter `default`.
+
+    Raises:
+        ConfigError: `lora.targets` names nothing that this model has.
+    """
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.targets or language_model_linears(model),
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:  # PEFT's message does not say what there is
+        raise ConfigError(
+            f"lora.targets {lora.targets} match nothing in this model; its linear layers are: "
+            f"{', '.join(_linear_names(model))}"
+        ) from error
 
 
 def save_adapter(peft_model: Any, adapter: AdapterVersion) -> None:

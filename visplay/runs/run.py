@@ -69,10 +69,13 @@ class Run:
         self._lock = FileLock(folder / "lock")
 
     @contextmanager
-    def opened(self, config: Config, *, say: Callable[[str], None] = lambda _: None) -> Iterator["Run"]:
+    def opened(
+        self, config: Config, *, say: Callable[[str], None] = lambda _: None, engine: str | None = None
+    ) -> Iterator["Run"]:
         """Take the lock, write or compare the configuration, clear what a killed process left behind.
 
-        `say` is told what has changed since the last start; `changes.jsonl` keeps it.
+        `say` is told what has changed since the last start; `changes.jsonl` keeps it. `engine` is what
+        `engine.backend` was resolved to; it is noted beside the versions.
 
         Raises:
             RunLocked: another process works on this run.
@@ -94,9 +97,8 @@ class Run:
             self._note_changes(changed, say=say)
             write_text(self.folder / "config.yaml", dump_config(config))
             today = datetime.date.today().isoformat()
-            starts = [
-                *read_starts(self.folder), {"step": self._last_step(), "date": today, **_versions()}
-            ]  # fmt: skip
+            started = {"step": self._last_step(), "date": today} | ({"engine": engine} if engine else {})
+            starts = [*read_starts(self.folder), started | _versions()]
             write_text(
                 self.folder / "versions.json", json.dumps({"format": FORMAT, "starts": starts}, indent=2)
             )

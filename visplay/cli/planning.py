@@ -1,0 +1,239 @@
+"""`visplay plan`: what a run will take, in tables of 80 columns."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console
+
+from visplay.cli.printing import plain_table
+from visplay.config.loading import Config
+from visplay.data.images import count_entries
+from visplay.errors import ImageSourceError
+from visplay.loop.planning import USABLE, Plan, make_plan
+from visplay.loop.workload import (
+    ANSWER_TOKENS,
+    QUESTION_TOKENS,
+    TRAINED,
+    Work,
+    decode_rate,
+    disk,
+    evaluation_work,
+    evaluations,
+    iteration_work,
+    training_seconds,
+)
+from visplay.models.cards import CARDS, GIB, Card
+from visplay.models.memory import ASLEEP, LEAST_LENGTH, STEP_LENGTH
+
+ASSUMED_PICTURES = 1000  # where the source is not there yet
+TRAINER_LINES = {
+    "weights": "weights of the base", "adapter": "LoRA weights (fp32)", "gradients": "LoRA gradients",
+    "moments": "AdamW's two moments", "reference": "LoRA as reference (KL)",
+    "kept": "kept by the forward pass", "working": "one layer's backward or LM head",
+    "vision": "kept by the vision tower", "pictures": "pictures of the step",
+    "overhead": "allocator and CUDA context",
+}  # fmt: skip
+
+
+def print_plan(
+    config: Config, *, cards: Sequence[Card] = (), prompt_tokens: int | None = None,
+    pictures: int | None = None, console: Console | None = None,
+) -> None:  # fmt: skip
+    """Print memory, cards, work, time and disk of a run.
+
+    Args:
+        config: of the run.
+        cards: to plan for; the first is the one whose time is told. All known ones if there are none.
+        prompt_tokens: of a prompt with its picture; None measures one.
+        pictures: how many there will be; None counts those in `images.source`.
+        console: where to print; None: standard output, 80 columns wide.
+
+    Raises:
+        ConfigError: no `config.json` of the base VLM can be had.
+    """
+    console = console or Console(width=80)
+    plan = make_plan(config, prompt_tokens=prompt_tokens)
+    for line in _about(plan):
+        console.print(line, highlight=False)
+    _print_memory(plan, console)
+    fitting = None
+    if plan.on_gpu:
+        _print_cards(plan, cards or CARDS, console)
+        for line in _advice(plan, cards):
+            console.print(line, highlight=False)
+        micro = plan.trainer_micro
+        fits = [card for card in cards or CARDS if plan.largest_micro(card, "asleep") >= micro]
+        fitting = cards[0] if cards else next(iter(fits), None)
+    _print_work(plan, console, card=fitting, pictures=pictures)
+    console.print(
+        "Counted and added up, not measured: no run on a GPU has confirmed these sums yet. docs/planning.md "
+        "says what they were checked against.",
+        highlight=False,
+    )  # fmt: skip
+
+
+def _about(plan: Plan) -> Iterator[str]:
+    config, size = plan.config, plan.size
+    dtype = str(size.dtype).removeprefix("torch.")
+    yield f"{config.name}: {config.model.path} in {dtype} on a {'GPU' if plan.on_gpu else 'CPU'}"
+    yield (
+        f"{size.parameters:,} parameters; LoRA of rank {config.lora.rank} adds {size.adapter:,}; a token "
+        f"takes {size.kv_bytes:,} bytes of KV cache."
+    )
+    yield (
+        f"A prompt of {plan.batch.prompt:,} tokens, {plan.prompt.how}, and at most "
+        f"{plan.batch.completion:,} tokens of completion."
+    )
+    if not plan.held.counted:
+        yield (
+            "Activations are estimated by formulas fitted to Qwen2.5-VL: this architecture's forward pass "
+            "cannot be counted without values."
+        )
+    if config.model.options.get("quantization_config"):
+        yield "The base is quantized: its weights take less than is said here."
+
+
+def _print_memory(plan: Plan, console: Console) -> None:
+    trainer, engine, micro = plan.trainer(), plan.engine(), plan.trainer_micro
+    table = plain_table(f"Trainer, micro-batches of {micro}", "", "GB")
+    for name, words in TRAINER_LINES.items():
+        if size := getattr(trainer, name):
+            table.add_row(words, _gb(size))
+    table.add_row("in all", _gb(trainer.total))
+    console.print(table)
+    table = plain_table(f"Engine: {plan.backend}", "", "GB")
+    table.add_row("weights" if engine.weights else "weights: the trainer's", _gb(engine.weights))
+    table.add_row("three versions of LoRA", _gb(engine.adapters))
+    table.add_row(
+        "logits" if plan.backend == "transformers" else "context, graphs, buffers", _gb(engine.runtime)
+    )
+    sequences = plan.config.engine.batch_size if plan.backend == "transformers" else 1
+    length = plan.batch.tokens if plan.backend == "transformers" else plan.longest
+    table.add_row(f"KV cache, {sequences} x {length:,} tokens", _gb(engine.needs))
+    console.print(table)
+    if plan.backend == "transformers":
+        console.print(
+            f"Both on one device, at work in turn: {_gb(plan.together('asleep'))} GB", highlight=False
+        )
+        return
+    console.print(
+        f"Both on one GPU: {_gb(plan.together('asleep'))} GB with the engine asleep while the trainer works "
+        f"({_gb(ASLEEP)} GB of it stay), {_gb(plan.together('awake'))} GB with both awake. The engine gives "
+        f"what is left to its KV cache; sequences of {max(plan.longest, LEAST_LENGTH):,} tokens where there "
+        f"is room, {plan.longest:,} at least.",
+        highlight=False,
+    )  # fmt: skip
+
+
+def _print_cards(plan: Plan, cards: Sequence[Card], console: Console) -> None:
+    table = plain_table(
+        "Largest micro-batch by card; - where none fits",
+        "card",
+        "GiB",
+        "asleep",
+        "awake",
+        "2 x",
+        "4 x",
+        "8 x",
+    )
+    for card in cards:
+        own = [plan.largest_micro(card, how) for how in ("asleep", "awake")]
+        own += [plan.largest_micro(card, "fsdp2", ranks=ranks) for ranks in (2, 4, 8)]
+        table.add_row(card.name, f"{card.memory // GIB}", *(str(micro or "-") for micro in own))
+    console.print(table)
+    console.print(
+        "asleep, awake: trainer and engine on one card. 2 x, 4 x, 8 x: the trainer alone on so many ranks "
+        "with FSDP2, the engine on cards of its own; what such ranks would hold, for visplay trains on one GPU.",
+        highlight=False,
+    )  # fmt: skip
+
+
+def _advice(plan: Plan, cards: Sequence[Card]) -> Iterator[str]:
+    """What to lower for the cards that were named, or for all that cannot hold the run as it is."""
+    asked = plan.trainer_micro
+    for card in cards:
+        asleep, awake = plan.largest_micro(card, "asleep"), plan.largest_micro(card, "awake")
+        if awake >= asked:
+            yield f"{card.name}: fits with both awake (engine.sleep=false spares the waking)."
+        elif asleep >= asked:
+            yield f"{card.name}: fits with the engine asleep while the trainer works (the default)."
+        elif asleep:
+            yield f"{card.name}: set optimizer.micro_batch_size={asleep} (it is {asked})."
+        else:
+            yield f"{card.name}: {_no_micro(plan, card)}"
+
+
+def _no_micro(plan: Plan, card: Card) -> str:
+    trainer = plan.trainer(micro=1)
+    moving = trainer.kept + trainer.working
+    room = USABLE * card.memory - (plan.together("asleep", micro=1) - 1.08 * moving)
+    tokens = int(plan.batch.tokens * room / (1.08 * moving)) - plan.batch.prompt
+    if tokens >= STEP_LENGTH // 4 and tokens < plan.batch.completion:
+        return (
+            f"not even micro-batches of 1 fit; with max_tokens of at most about {tokens:,} for questioner "
+            "and reasoner they would."
+        )
+    return (
+        "too small, whatever the micro-batch: take a larger card, a smaller VLM, or an engine of its own "
+        "(engine.backend=server)."
+    )
+
+
+def _print_work(plan: Plan, console: Console, *, card: Card | None, pictures: int | None) -> None:
+    config, prompt = plan.config, plan.batch.prompt
+    count, how = _pictures(config, pictures)
+    works = iteration_work(config, pictures=count, prompt=prompt)
+    columns = ["prompts", "completions", "tokens", "at most"] + (["minutes"] if card else [])
+    table = plain_table(f"One iteration of {config.iterations}, {count:,} pictures {how}", "phase", *columns)
+    times = [_seconds(plan, work, card) for work in works]
+    for work, seconds in zip(works, times, strict=True):
+        own = [f"{work.prompts:,}", f"{work.completions:,}", _short(work.tokens), _short(work.bound)]
+        table.add_row(work.phase, *own, *([f"{seconds / 60:,.0f}"] if card else []))
+    console.print(table)
+    once, often = evaluation_work(config), evaluations(config)
+    repeated = [work for work in works if work.phase != "evaluation"]
+    total = config.iterations * sum(w.completions for w in repeated) + often * once.completions
+    tokens = config.iterations * sum(w.tokens for w in repeated) + often * once.tokens
+    text = f"The whole run: {total:,} completions, {_short(tokens)} tokens"
+    if card:
+        rest = sum(s for work, s in zip(works, times, strict=True) if work.phase != "evaluation")
+        hours = (config.iterations * rest + often * _seconds(plan, once, card)) / 3600
+        text += f", about {hours:,.1f} hours on one {card.name}, within a factor of two at best"
+    found = disk(config, plan.size, pictures=count, prompt=prompt)
+    console.print(
+        f"{text}. Questions of {QUESTION_TOKENS} and answers of {ANSWER_TOKENS} tokens are assumed; all "
+        "questions count as valid. "
+        + (f"Training is taken at {TRAINED:.0%} of the card's bf16 peak. " if card else "")
+        + f"Disk: {_gb(found.adapters)} GB of adapters, {_gb(found.rollouts)} GB of rollouts, "
+        f"{_gb(found.samples)} GB of samples, and {_gb(found.working)} GB while a phase goes on.",
+        highlight=False,
+    )  # fmt: skip
+
+
+def _seconds(plan: Plan, work: Work, card: Card | None) -> float:
+    if card is None:
+        return 0.0
+    engine, trainer = plan.engine(), plan.trainer()
+    room = int(USABLE * card.memory - trainer.weights - trainer.standing - engine.fixed)
+    context = plan.batch.prompt + ANSWER_TOKENS
+    rate = decode_rate(plan.size, card, kv_room=max(0, room), context=context)
+    return work.tokens / rate + training_seconds(plan.size, card, tokens=work.learnt)
+
+
+def _pictures(config: Config, given: int | None) -> tuple[int, str]:
+    """How many, and how that is known."""
+    if given is not None:
+        return given, "as given"
+    try:
+        images = config.images
+        found = count_entries(images.source, column=images.column, lists=images.lists)
+    except ImageSourceError:
+        return config.images.limit or ASSUMED_PICTURES, f"assumed ({config.images.source} is not there)"
+    return min(found, config.images.limit or found), f"in {config.images.source}"
+
+
+def _gb(size: float) -> str:
+    return f"{size / 1e9:,.1f}" if size >= 5e7 else f"{size / 1e9:.3f}"
+
+
+def _short(count: int) -> str:
+    return f"{count / 1e6:,.1f} M" if count >= 1e5 else f"{count:,}"

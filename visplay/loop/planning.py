@@ -1,0 +1,230 @@
+"""The plan of a run: what trainer and engine take, from the configuration, before anything is loaded."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from PIL import Image
+
+from rollouts.chat import Chat
+from rollouts.engine import Prompt
+from visplay.config.loading import Config, phase_of
+from visplay.data.images import ImageRecord
+from visplay.errors import ConfigError
+from visplay.models.cards import Card
+from visplay.models.counting import Held, Size, base_dtype, count_held, measure_size, read_architecture
+from visplay.models.engines import Beside, backend_of, runs_on_cpu
+from visplay.models.memory import (
+    ASLEEP,
+    CONTEXT,
+    MARGIN,
+    Batch,
+    EngineMemory,
+    Sharding,
+    TrainerMemory,
+    sequence_length,
+    trainer_memory,
+    transformers_memory,
+    vllm_memory,
+)
+from visplay.models.processor import load_processor
+from visplay.prompts import canary_prompt, questioner_prompt
+
+PICTURE = (640, 480)  # pixels of the picture that a prompt is measured with
+ASSUMED_PROMPT = 1024  # tokens, where there is no processor to measure one
+USABLE = 0.98  # of a card's nominal memory
+Together = Literal["asleep", "awake"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A prompt with one picture.
+
+    Attributes:
+        tokens: of the prompt.
+        pixel_bytes: of the pixel values.
+        patches: that the vision tower sees.
+        how: how it is known, for people.
+    """
+
+    tokens: int
+    pixel_bytes: int
+    patches: int
+    how: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run takes.
+
+    Attributes:
+        config: of the run.
+        size: of its VLM and adapter.
+        held: by the language model, for one completion.
+        batch: what one optimizer step learns from.
+        prompt: with its picture.
+        on_gpu: False for a run on a CPU.
+        backend: the engine, with `auto` resolved for `on_gpu`.
+    """
+
+    config: Config
+    size: Size
+    held: Held
+    batch: Batch
+    prompt: Measured
+    on_gpu: bool
+    backend: str
+
+    @property
+    def longest(self) -> int:
+        """Tokens that a sequence of the engine must be able to take."""
+        return sequence_length(
+            prompt=self.batch.prompt, completion=self.batch.completion, context=self.size.context
+        )
+
+    @property
+    def trainer_micro(self) -> int:
+        """Completions in a micro-batch, as configured."""
+        return min(self.config.optimizer.micro_batch_size, self.batch.rows)
+
+    def trainer(
+        self, *, micro: int | None = None, sharding: Sharding = "one", ranks: int = 1
+    ) -> TrainerMemory:
+        """The trainer with a micro-batch of so many completions; None takes the configuration's."""
+        return trainer_memory(
+            self.size, self.held, self.batch, micro=micro or self.trainer_micro,
+            kl=self.config.optimizer.kl > 0, on_gpu=self.on_gpu, sharding=sharding, ranks=ranks,
+        )  # fmt: skip
+
+    def engine(self) -> EngineMemory:
+        """The engine, on each of its GPUs."""
+        if self.backend == "transformers":
+            longest = self.batch.tokens
+            return transformers_memory(self.size, sequences=self.config.engine.batch_size, longest=longest)
+        spread = int(self.config.engine.vllm.get("tensor_parallel_size", 1))
+        rank = self.config.lora.rank
+        return vllm_memory(self.size, rank=rank, longest=self.longest, tensor_parallel=spread)
+
+    def together(self, how: Together, *, micro: int | None = None) -> int:
+        """Bytes at the peak of trainer and engine on one card."""
+        trainer, engine = self.trainer(micro=micro), self.engine()
+        if self.backend == "transformers":  # one base; never at work at the same time
+            rests = trainer.total - trainer.kept - trainer.working - trainer.vision
+            return max(trainer.total + engine.adapters, rests + engine.least)
+        if how == "awake":
+            return trainer.total + engine.least + MARGIN
+        plays = trainer.weights + trainer.standing + CONTEXT + engine.least + MARGIN
+        return max(trainer.total + ASLEEP, plays)
+
+    def micros(self) -> list[int]:
+        """Micro-batches to choose from, largest first: powers of two that fill each phase's batch."""
+        config = self.config
+        sizes = [
+            phase.prompts_per_step * phase.group_size
+            for role in config.role_names
+            if (phase := phase_of(config, role)).steps
+        ]
+        common = math.gcd(*sizes) if sizes else 1
+        return [2**i for i in range(common.bit_length(), -1, -1) if common % 2**i == 0]
+
+    def largest_micro(self, card: Card, how: Together | Literal["fsdp2", "ddp"], *, ranks: int = 1) -> int:
+        """The largest micro-batch with which a card has room; 0 where it has for none."""
+        for micro in self.micros():
+            if how == "asleep" or how == "awake":
+                needed = self.together(how, micro=micro)
+            elif self.batch.rows % (micro * ranks):
+                continue
+            else:
+                needed = self.trainer(micro=micro, sharding=how, ranks=ranks).total
+            if needed <= USABLE * card.memory:
+                return micro
+        return 0
+
+
+def make_plan(config: Config, *, prompt_tokens: int | None = None, on_gpu: bool | None = None) -> Plan:
+    """Plan a run from its configuration and its base VLM's `config.json`; no weights are read.
+
+    Args:
+        config: of the run.
+        prompt_tokens: of a prompt with its picture; None measures one with a picture of `PICTURE`.
+        on_gpu: plan for a GPU or for a CPU; None: for a CPU where the configuration says so, or for
+            the pocket VLM where there is no GPU.
+
+    Raises:
+        ConfigError: no `config.json` can be had.
+    """
+    architecture = read_architecture(config.model)
+    prompt = measure_prompt(config, architecture, size=PICTURE, tokens=prompt_tokens)
+    if on_gpu is None:
+        on_gpu = config.model.device != "cpu" and not (
+            config.model.path == "pocket" and runs_on_cpu(config.model)
+        )
+    backend = backend_of(config.model, config.engine)
+    if config.engine.backend == "auto" and on_gpu:
+        backend = "vllm"
+    return _plan(config, architecture, prompt, on_gpu=on_gpu, backend=backend)
+
+
+def beside_trainer(config: Config, records: Sequence[ImageRecord]) -> Beside:
+    """What an engine must know of the trainer whose GPU it shares; prompts hold the run's largest picture."""
+    largest = max(records, key=lambda record: record.width * record.height)
+    architecture = read_architecture(config.model)
+    prompt = measure_prompt(config, architecture, size=(largest.width, largest.height))
+    plan = _plan(config, architecture, prompt, on_gpu=True, backend="vllm")
+    return Beside(size=plan.size, trainer=plan.trainer(), longest=plan.longest)
+
+
+def measure_prompt(
+    config: Config, architecture: Any, *, size: tuple[int, int], tokens: int | None = None
+) -> Measured:
+    """The longer of a Questioner's prompt and a Reasoner's, with a picture of `size`, width by height.
+
+    Without a processor an assumed prompt of Qwen's kind stands in, and `how` says so.
+    """
+    patch = getattr(architecture.vision_config, "patch_size", 14)
+    patch = patch[0] if isinstance(patch, list | tuple) else patch
+    try:
+        processor = load_processor(config.model)
+        same = {"revision": config.model.revision, "trust_remote_code": config.model.trust_remote_code}
+        chat = Chat.load(processor, config.model.source, **same)
+        picture = Image.new("RGB", size, (128, 128, 128))
+        asking = questioner_prompt(picture, types=config.questioner.types, words=config.prompts)
+        found = max(
+            (_encoded(chat, prompt, patch) for prompt in (asking, canary_prompt(picture, config.prompts))),
+            key=lambda one: one[0],
+        )
+        how = f"measured with a picture of {size[0]} x {size[1]} pixels"
+    except (ConfigError, ValueError) as error:
+        found = ASSUMED_PROMPT, ASSUMED_PROMPT * 4 * 1176 * 4, ASSUMED_PROMPT * 4
+        how = f"assumed, for no prompt could be made ({str(error)[:100]})"
+    if tokens is not None:
+        scale = tokens / found[0]
+        found, how = (tokens, round(scale * found[1]), round(scale * found[2])), "as given"
+    return Measured(tokens=found[0], pixel_bytes=found[1], patches=found[2], how=how)
+
+
+def _plan(config: Config, architecture: Any, prompt: Measured, *, on_gpu: bool, backend: str) -> Plan:
+    dtype = base_dtype(architecture, config.model)
+    phases = [phase for role in config.role_names if (phase := phase_of(config, role)).steps]
+    batch = Batch(
+        prompt=prompt.tokens,
+        completion=max((phase.max_tokens for phase in phases), default=0),
+        rows=max((phase.prompts_per_step * phase.group_size for phase in phases), default=1),
+        pixel_bytes=prompt.pixel_bytes,
+        patches=prompt.patches,
+    )
+    size = measure_size(architecture, dtype=dtype, lora=config.lora)
+    held = count_held(architecture, dtype=dtype, lora=config.lora, tokens=batch.tokens, checkpointing=on_gpu)
+    return Plan(
+        config=config, size=size, held=held, batch=batch, prompt=prompt, on_gpu=on_gpu, backend=backend
+    )
+
+
+def _encoded(chat: Chat, prompt: Prompt, patch: int) -> tuple[int, int, int]:
+    """Tokens, bytes of pixel values and patches of a prompt."""
+    made = chat.encode([prompt])
+    pixels: torch.Tensor = made["pixel_values"]
+    patches = pixels.shape[0] if pixels.ndim == 2 else pixels.numel() // (3 * patch * patch)
+    return made["input_ids"].shape[1], pixels.numel() * pixels.element_size(), patches

@@ -1,0 +1,183 @@
+"""How much a run asks and learns: prompts, completions and tokens by phase, the time and the disk they take.
+
+Counts follow from the configuration; where a number is not known before the run, such as how many questions
+are well-formed, the largest is taken. Tokens go by mean lengths, which are said, and by `max_tokens` at most.
+"""
+
+from dataclasses import dataclass
+
+from rewards import Preset
+from visplay.config.loading import Config, phase_of
+from visplay.config.sections import Phase
+from visplay.evaluation.spec import expand
+from visplay.models.cards import Card
+from visplay.models.counting import Size
+
+QUESTION_TOKENS, ANSWER_TOKENS = 80, 300  # mean lengths of completions, assumed
+KV_OVERHEAD, SERVED, DECODED = (
+    1.35,
+    0.6,
+    0.6,
+)  # LoRA's, of the bandwidth, of that after prefill and stragglers
+TRAINED = 0.12  # of a card's bf16 operations; published runs have 6 to 19 %
+FLOP_PER_TOKEN = 10  # times parameters: forward twice, backward of the inputs, two more log-probs
+UNDER_WAY = 256  # sequences that vLLM decodes side by side, at most
+ROW_BYTES, SAMPLE_BYTES = 1_000, 3_000  # of a row of parquet, of a stored sample with its scores
+WITHOUT_CURATION = ("visplay.loop.rise:rise",)  # learns from what the Questioner has just been trained on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What one phase does in one iteration.
+
+    Attributes:
+        phase: its name.
+        prompts: asked.
+        completions: sampled.
+        tokens: of completions, at the mean lengths.
+        bound: of completions, where each takes its `max_tokens`.
+        learnt: tokens that the trainer goes through, prompts included, at the mean lengths.
+        rows: stored, in parquet; of an evaluation, samples.
+    """
+
+    phase: str
+    prompts: int
+    completions: int
+    tokens: int
+    bound: int
+    learnt: int = 0
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """Bytes on disk: for good, and while a phase goes on."""
+
+    adapters: int
+    rollouts: int
+    samples: int
+    working: int
+
+
+def iteration_work(config: Config, *, pictures: int, prompt: int) -> list[Work]:
+    """The phases of one iteration in their order, measuring included.
+
+    Args:
+        config: of the run.
+        pictures: in `images.source`.
+        prompt: tokens of a prompt with its picture.
+    """
+    preset = config.rewards.resolve()
+    found = [
+        _rollouts("questioner", config.questioner, length=QUESTION_TOKENS, prompt=prompt),
+        _questioner_votes(config, preset),
+    ]
+    if config.loop not in WITHOUT_CURATION:
+        found += _curation(config, preset, pictures=pictures)
+    for role in ("reasoner", *config.roles):
+        found.append(_rollouts(role, phase_of(config, role), length=ANSWER_TOKENS, prompt=prompt))
+    return [work for work in [*found, evaluation_work(config)] if work.completions]
+
+
+def evaluation_work(config: Config) -> Work:
+    """One evaluation: every benchmark once greedily, some again blind, some sampled for maj@k."""
+    own = config.evaluation
+    sizes = [min(own.limit, spec.rows or own.limit) for spec in expand(own.benchmarks) if not spec.parts]
+    greedy, sampled = sum(sizes), sum(min(own.maj_limit, size) for size in sizes)
+    blind = sum(min(own.blind_limit, size) for size in sizes)
+    return _answers(
+        "evaluation", prompts=greedy + blind + sampled, completions=greedy + blind + own.maj_k * sampled,
+        config=config, stored=True,
+    )  # fmt: skip
+
+
+def evaluations(config: Config) -> int:
+    """How often a whole run measures: the base, every so many iterations, the last."""
+    return len({0, config.iterations, *range(0, config.iterations, config.evaluation.every)})
+
+
+def decode_rate(size: Size, card: Card, *, kv_room: int, context: int) -> float:
+    """Tokens per second of one vLLM engine on a card.
+
+    Each step reads the weights and the cache of the n sequences under way once, at 0.6 of the bandwidth; LoRA
+    takes 1.35 of the time, and prefill and stragglers leave 0.6 of it.
+
+    Args:
+        size: of the VLM.
+        card: that it runs on.
+        kv_room: bytes of its KV cache.
+        context: tokens of a sequence, on average.
+    """
+    count = max(1, min(UNDER_WAY, kv_room // max(1, context * size.kv_bytes)))
+    read = size.weight_bytes + count * context * size.kv_bytes
+    return DECODED * count / (KV_OVERHEAD * read / (SERVED * card.bandwidth))
+
+
+def training_seconds(size: Size, card: Card, *, tokens: int) -> float:
+    """Of the trainer, for so many tokens: `10 P` operations for each."""
+    return FLOP_PER_TOKEN * size.parameters * tokens / (TRAINED * card.flops)
+
+
+def disk(config: Config, size: Size, *, pictures: int, prompt: int) -> Disk:
+    """What a whole run leaves on disk, and what it takes besides while a phase goes on.
+
+    An adapter is fp32. Inside a phase lie the published versions and two of the trainer's checkpoints
+    (adapter, its reference, AdamW's two moments), of which the older goes when the newer is whole.
+    """
+    adapter = 4 * size.adapter
+    kept = min(config.iterations, config.checkpoints.keep_last + 1) if config.checkpoints.keep_last else None
+    trained = sum(1 for role in config.role_names if phase_of(config, role).steps)
+    first = 1 if config.adapters == "shared" else len(config.role_names)
+    works = iteration_work(config, pictures=pictures, prompt=prompt)
+    rows = sum(work.rows for work in works if work.phase != "evaluation")
+    samples = evaluation_work(config).rows * evaluations(config)
+    reference = 1 if config.optimizer.kl > 0 else 0
+    return Disk(
+        adapters=adapter * (first + trained * (kept or config.iterations)),
+        rollouts=ROW_BYTES * rows * config.iterations,
+        samples=SAMPLE_BYTES * samples,
+        working=adapter * (3 + 2 * (3 + reference)),
+    )
+
+
+def _rollouts(name: str, phase: Phase, *, length: int, prompt: int) -> Work:
+    prompts = phase.steps * phase.prompts_per_step
+    completions, mean = prompts * phase.group_size, min(length, phase.max_tokens)
+    return Work(
+        phase=name, prompts=prompts, completions=completions, tokens=completions * mean,
+        bound=completions * phase.max_tokens, learnt=completions * (prompt + mean), rows=completions,
+    )  # fmt: skip
+
+
+def _questioner_votes(config: Config, preset: Preset) -> Work:
+    phase = config.questioner
+    groups = phase.steps * phase.prompts_per_step
+    questions = groups * phase.group_size
+    if preset.groundedness_weight:
+        questions += round(groups * preset.groundedness_fraction) * phase.group_size
+    return _answers("its votes", prompts=questions, completions=questions * preset.samples, config=config)
+
+
+def _curation(config: Config, preset: Preset, *, pictures: int) -> list[Work]:
+    asked = min(pictures, config.curation.images or pictures)
+    questions = asked * config.curation.questions_per_image
+    length = config.questioner.max_tokens
+    asking = Work(
+        phase="curation", prompts=asked, completions=questions,
+        tokens=questions * min(QUESTION_TOKENS, length), bound=questions * length, rows=questions,
+    )  # fmt: skip
+    voted = questions * (1 if preset.groundedness_limit is None else 2)
+    votes = _answers(
+        "its votes", prompts=voted, config=config,
+        completions=voted * preset.curation_samples + config.health.blind_questions,
+    )  # fmt: skip
+    return [asking, votes]
+
+
+def _answers(name: str, *, prompts: int, completions: int, config: Config, stored: bool = False) -> Work:
+    length = config.reasoner.max_tokens
+    return Work(
+        phase=name, prompts=prompts, completions=completions,
+        tokens=completions * min(ANSWER_TOKENS, length), bound=completions * length,
+        rows=completions if stored else 0,
+    )  # fmt: skip
