@@ -115,6 +115,9 @@ def _print_memory(plan: Plan, console: Console) -> None:
             f"Both on one device, at work in turn: {_gb(plan.together('asleep'))} GB", highlight=False
         )
         return
+    if plan.backend != "vllm":
+        console.print(f"The engine ({plan.backend}) is on cards of its own.", highlight=False)
+        return
     console.print(
         f"Both on one GPU: {_gb(plan.together('asleep'))} GB with the engine asleep while the trainer works "
         f"({_gb(ASLEEP)} GB of it stay), {_gb(plan.together('awake'))} GB with both awake. The engine gives "
@@ -142,7 +145,8 @@ def _print_cards(plan: Plan, cards: Sequence[Card], console: Console) -> None:
     console.print(table)
     console.print(
         "asleep, awake: trainer and engine on one card. 2 x, 4 x, 8 x: the trainer alone on so many ranks "
-        "with FSDP2, the engine on cards of its own; what such ranks would hold, for visplay trains on one GPU.",
+        "with FSDP2, the engine on cards of its own; what such ranks would hold: visplay trains "
+        "on one GPU.",
         highlight=False,
     )  # fmt: skip
 

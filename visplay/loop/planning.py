@@ -108,8 +108,10 @@ class Plan:
         return vllm_memory(self.size, rank=rank, longest=self.longest, tensor_parallel=spread)
 
     def together(self, how: Together, *, micro: int | None = None) -> int:
-        """Bytes at the peak of trainer and engine on one card."""
+        """Bytes at the peak of trainer and engine on one card; servers have cards of their own."""
         trainer, engine = self.trainer(micro=micro), self.engine()
+        if self.backend not in ("transformers", "vllm"):  # on cards of its own
+            return trainer.total
         if self.backend == "transformers":  # one base; never at work at the same time
             rests = trainer.total - trainer.kept - trainer.working - trainer.vision
             return max(trainer.total + engine.adapters, rests + engine.least)
@@ -162,8 +164,8 @@ def make_plan(config: Config, *, prompt_tokens: int | None = None, on_gpu: bool 
             config.model.path == "pocket" and runs_on_cpu(config.model)
         )
     backend = backend_of(config.model, config.engine)
-    if config.engine.backend == "auto" and on_gpu:
-        backend = "vllm"
+    if config.engine.backend == "auto" and on_gpu and runs_on_cpu(config.model):
+        backend = "vllm"  # what a machine with the planned card would take
     return _plan(config, architecture, prompt, on_gpu=on_gpu, backend=backend)
 
 
