@@ -6,9 +6,7 @@ import importlib.util
 import platform
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import psutil
 import torch
@@ -18,28 +16,11 @@ from visplay.config.loading import Config
 from visplay.data.images import read_images
 from visplay.errors import VisplayError
 from visplay.models.policy import Policy, load_base
+from visplay.models.probing import Finding, probe_template
 from visplay.models.processor import load_processor
 
 GIB = 1 << 30
 TRAINED_BYTES = 1.3  # of the weights' size, with activations and the adapter's optimizer: a rule of thumb
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        verdict: `bad` stops a run, `note` does not.
-        what: what was found.
-        fix: what to do about it; empty where nothing is.
-    """
-
-    verdict: Literal["good", "note", "bad"]
-    what: str
-    fix: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.verdict:4}  {self.what}" + (f"\n      -> {self.fix}" if self.fix else "")
 
 
 def examine(config: Config | None = None, *, api_key: str | None = None) -> Iterator[Finding]:
@@ -114,6 +95,7 @@ def machine(config: Config | None = None) -> Iterator[Finding]:
 
 def _of(config: Config) -> Iterator[Finding]:
     """What the configuration names: pictures, processor, size of the weights."""
+    images = None
     try:
         images = read_images(
             config.images.source, column=config.images.column, limit=config.images.limit,
@@ -129,12 +111,9 @@ def _of(config: Config) -> Iterator[Finding]:
             verdict="bad", what=str(error), fix="set model.path to a folder or a hub id that can be reached"
         )
         return
-    template = bool(getattr(processor, "chat_template", None))
-    yield Finding(
-        verdict="good" if template else "bad",
-        what=f"{type(processor).__name__}, {'with' if template else 'without'} a chat template",
-        fix="" if template else "choose an instruction-tuned VLM",
-    )
+    yield Finding(verdict="good", what=type(processor).__name__)
+    if images is not None:
+        yield from probe_template(config.model, images.load(images.records[0].key), config.prompts)
     files = [*Path(config.model.source).glob("*.safetensors")]
     if files:
         size = sum(file.stat().st_size for file in files) / GIB
