@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 from visplay.config.sections import Model
 
 
-def write_larger(folder: Path) -> str:
+def write_larger(folder: Path, *, dtype: torch.dtype = torch.float32) -> str:
     """The pocket VLM's architecture with a wider and deeper language model, random weights."""
     source = Path(Model(path="pocket").source)
     shutil.copytree(source, folder, ignore=shutil.ignore_patterns("*.safetensors", "config.json"))
@@ -22,5 +22,5 @@ def write_larger(folder: Path) -> str:
     }
     config.text_config.update(wide | {"head_dim": 64, "num_key_value_heads": 8})
     torch.manual_seed(0)
-    AutoModelForImageTextToText.from_config(config).float().save_pretrained(folder)
+    AutoModelForImageTextToText.from_config(config).to(dtype).save_pretrained(folder)
     return str(folder)
