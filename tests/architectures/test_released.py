@@ -9,14 +9,16 @@ from PIL import Image
 from skimage import data
 from trl.data_utils import apply_chat_template, prepare_multimodal_messages
 
+import rewards
 from rollouts.chat import Chat
-from rollouts.engine import Prompt
+from rollouts.engine import BASE, Prompt
 from tests.architectures.released import HERE, NAMES, write_tiny
 from visplay.config.loading import check_config
 from visplay.config.prompts import Prompts
 from visplay.config.sections import Model
+from visplay.errors import ConfigError
 from visplay.loop.selfplay import selfplay
-from visplay.models.processor import load_processor
+from visplay.models.processor import engine_settings, load_processor
 from visplay.prompts import benchmark_prompt, questioner_prompt, reasoner_prompt
 from visplay.storage import read_jsonl
 
@@ -34,8 +36,6 @@ KNOBS: dict[str, tuple[dict[str, Any], int, int]] = {
     "internvl3_8b_hf": ({"processor": {"crop_to_patches": False}}, 3328, 256),
     "llava_onevision_qwen2_7b": ({"processor": {"image_grid_pinpoints": [[384, 384]]}}, 2929, 1317),
 }
-# LLaVA's engine in vLLM takes the grid from the model's configuration.
-VLLM = {"llava_onevision_qwen2_7b": {"hf_overrides": {"image_grid_pinpoints": [[384, 384]]}}}
 EVERY_COMMIT = ("qwen2_5_vl_7b", "smolvlm2_500m")
 
 
@@ -83,19 +83,52 @@ def test_tokens_of_a_picture_with_the_knob_and_without(name: str) -> None:
     assert found == [without, with_it]
 
 
+def test_vllm_is_handed_what_the_processor_was_told() -> None:
+    for name in NAMES:
+        model = Model(path=str(HERE / name), **KNOBS[name][0])
+        processor = load_processor(model)
+        if name == "llava_onevision_qwen2_7b":
+            with pytest.raises(ConfigError, match=r"image_grid_pinpoints: vLLM takes no lists"):
+                engine_settings(model, processor)
+        elif model.processor:
+            assert engine_settings(model, processor) == model.processor
+        else:
+            assert engine_settings(model, processor)["size"]["longest_edge"] == 224 * 224
+
+
+@pytest.mark.parametrize("template", ["qwen3_5_fast_qwen", "minicpm_v_4_6"])
+def test_what_is_thought_is_no_answer(template: str, tmp_path: Path) -> None:
+    """A template that opens the block itself: completions begin inside it, and end it before they speak."""
+    chat = Chat.load(load_processor(thinking(template, tmp_path, on=True)), str(tmp_path))
+    said = "maybe \\boxed{3}</think>\n\\boxed{4}"
+    asked = "<question>No?</question></think><type>yes/no</type><question>Q?</question><answer>yes</answer>"
+    texts = []
+    for text in (said, asked, "cut off \\boxed{3}"):
+        ids = chat.tokenizer(text)["input_ids"]
+        completion = chat.completion(token_ids=ids, logprobs=[0.0] * len(ids), prompt_ids=[], adapter=BASE)
+        texts.append(completion.text)
+    assert all(text.startswith("<think>") for text in texts)
+    assert [rewards.extract_answer(text) for text in texts] == ["4", None, None]
+    question = rewards.parse_question(texts[1], types=["yes/no"])
+    assert isinstance(question, rewards.Question) and question.question == "Q?"
+
+
+def thinking(template: str, folder: Path, *, on: bool) -> Model:
+    for file in (HERE / "qwen3_vl_8b_instruct").iterdir():
+        if file.name != "chat_template.jinja" and not (folder / file.name).exists():
+            (folder / file.name).symlink_to(file)
+    (folder / "chat_template.jinja").write_text((HERE / "templates" / f"{template}.jinja").read_text())
+    return Model(path=str(folder), chat_template_kwargs={"enable_thinking": on})
+
+
 @pytest.mark.parametrize("template", ["qwen3_5_fast_qwen", "minicpm_v_4_6"])
 def test_thinking_is_on_or_off_by_configuration(template: str, tmp_path: Path) -> None:
-    for file in (HERE / "qwen3_vl_8b_instruct").iterdir():
-        if file.name != "chat_template.jinja":
-            (tmp_path / file.name).symlink_to(file)
-    (tmp_path / "chat_template.jinja").write_text((HERE / "templates" / f"{template}.jinja").read_text())
     openings = {}
-    for thinking in (True, False):
-        model = Model(path=str(tmp_path), chat_template_kwargs={"enable_thinking": thinking})
-        chat = Chat.load(load_processor(model), str(tmp_path))
+    for on in (True, False):
+        chat = Chat.load(load_processor(thinking(template, tmp_path, on=on)), str(tmp_path))
         text = chat.text(Prompt(messages=({"role": "user", "content": [{"type": "text", "text": "?"}]},)))
-        assert text.rstrip().endswith("<think>" if thinking else "</think>")
-        openings[thinking] = chat.opening
+        assert text.rstrip().endswith("<think>" if on else "</think>")
+        openings[on] = chat.opening
     assert openings == {True: "<think>\n", False: ""}
 
 
@@ -111,12 +144,13 @@ def test_one_step_a_phase(name: str, backend: str, tmp_path: Path) -> None:
     """Engine and trainer agree on every token, and all that a run leaves is there."""
     phase = {"steps": 1, "prompts_per_step": 2, "group_size": 2, "max_tokens": 12}
     vllm = {"max_model_len": 4096, "limit_mm_per_prompt": {"image": 1, "video": 0},
-            "max_num_batched_tokens": 8192} | VLLM.get(name, {})  # fmt: skip
+            "max_num_batched_tokens": 8192}  # fmt: skip
+    knob = {} if (name, backend) == ("llava_onevision_qwen2_7b", "vllm") else KNOBS[name][0]
     folder, pictures = write_tiny(name, tmp_path / "model"), photographs(tmp_path / "photographs")
     config = check_config(
         {
             "name": name, "output": str(tmp_path / "runs"), "iterations": 1, "threads": 1,
-            "model": {"path": str(folder), "dtype": "float32", **KNOBS[name][0]},
+            "model": {"path": str(folder), "dtype": "float32", **knob},
             "lora": {"rank": 4, "alpha": 8}, "images": {"source": str(pictures)},
             "engine": {
                 "backend": f"tests.architectures.released:{backend}",
