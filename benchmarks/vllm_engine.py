@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import torch
-from transformers import AutoConfig, AutoModelForImageTextToText
 from vllm import SamplingParams
 
+from benchmarks.larger import write_larger
 from rollouts.chat import Chat
 from rollouts.engine import AdapterVersion, Prompt, Sampling
 from rollouts.vllm_engine import VllmEngine
@@ -177,23 +176,6 @@ def swap_time(policy: Policy, model: str, adapters: list[AdapterVersion]) -> tup
     moved = size_of(adapters[-1].path)
     engine.close()
     return statistics.median(times[1:]), moved
-
-
-def write_larger(folder: Path) -> str:
-    """The pocket VLM's architecture with a wider and deeper language model, random weights."""
-    source = Path(POCKET.source)
-    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("*.safetensors", "config.json"))
-    config = AutoConfig.from_pretrained(source)
-    wide = {
-        "hidden_size": 1024,
-        "intermediate_size": 2816,
-        "num_hidden_layers": 12,
-        "num_attention_heads": 16,
-    }
-    config.text_config.update(wide | {"head_dim": 64, "num_key_value_heads": 8})
-    torch.manual_seed(0)
-    AutoModelForImageTextToText.from_config(config).float().save_pretrained(folder)
-    return str(folder)
 
 
 def size_of(folder: Path | None) -> int:

@@ -6,9 +6,7 @@ import importlib.util
 import platform
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import psutil
 import torch
@@ -21,27 +19,10 @@ from visplay.loop.planning import beside_trainer, make_plan
 from visplay.models.engines import runs_on_cpu, shares_gpu, start_engine
 from visplay.models.memory import gigabytes
 from visplay.models.policy import Policy, device_of, load_base
+from visplay.models.probing import Finding, probe_template
 from visplay.models.processor import load_processor
 
 GIB = 1 << 30
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was looked at.
-
-    Attributes:
-        verdict: `bad` stops a run, `note` does not.
-        what: what was found.
-        fix: what to do about it; empty where nothing is.
-    """
-
-    verdict: Literal["good", "note", "bad"]
-    what: str
-    fix: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.verdict:4}  {self.what}" + (f"\n      -> {self.fix}" if self.fix else "")
 
 
 def examine(config: Config | None = None, *, api_key: str | None = None) -> Iterator[Finding]:
@@ -116,6 +97,7 @@ def machine(config: Config | None = None) -> Iterator[Finding]:
 
 def _of(config: Config) -> Iterator[Finding]:
     """What the configuration names: pictures, processor, size of the weights."""
+    images = None
     try:
         images = read_images(
             config.images.source, column=config.images.column, limit=config.images.limit,
@@ -131,12 +113,9 @@ def _of(config: Config) -> Iterator[Finding]:
             verdict="bad", what=str(error), fix="set model.path to a folder or a hub id that can be reached"
         )
         return
-    template = bool(getattr(processor, "chat_template", None))
-    yield Finding(
-        verdict="good" if template else "bad",
-        what=f"{type(processor).__name__}, {'with' if template else 'without'} a chat template",
-        fix="" if template else "choose an instruction-tuned VLM",
-    )
+    yield Finding(verdict="good", what=type(processor).__name__)
+    if images is not None:
+        yield from probe_template(config.model, images.load(images.records[0].key), config.prompts)
     yield _room(config)
 
 

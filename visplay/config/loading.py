@@ -98,6 +98,14 @@ class Config(Section):
             raise ValueError(
                 f"engine.devices must name one per replica: {engine.replicas}, got {len(engine.devices)}"
             )
+        unmeasured = not self.evaluation.benchmarks
+        if unmeasured and (
+            self.evaluation.full_at_end or self.health.patience or self.health.action == "roll_back"
+        ):
+            raise ValueError(
+                "evaluation.benchmarks is empty, and evaluation.full_at_end, health.patience and "
+                "health.action=roll_back need a benchmark; name one, or leave them out"
+            )
         for role in self.roles:
             if role in TAKEN or not re.fullmatch("[a-z][a-z_]*", role):
                 raise ValueError(

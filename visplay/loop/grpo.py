@@ -190,10 +190,23 @@ def finished_steps(scratch: Path) -> list[dict[str, Any]]:
 class _EngineGRPOTrainer(GRPOTrainer):
     """GRPOTrainer that samples from our engine as it would from vLLM, importance correction included.
 
-    The three private names below are TRL 1.16's; `tests/visplay/loop/test_grpo.py` holds them to it.
+    The private names below are TRL 1.16's; `tests/visplay/loop/test_grpo.py` holds them to it.
     """
 
     vllm_generation: Any
+
+    def _get_per_token_logps_and_entropies(self, *args: Any, **inputs: Any) -> Any:
+        """As TRL's, which does not know `batch_num_images`, by which LLaVA-OneVision counts pictures.
+
+        Where every prompt has one picture the model does without it.
+        """
+        counts = inputs.pop("batch_num_images", None)
+        if counts is not None and (counts > 1).any():
+            raise PreflightError(
+                "TRL cannot train this VLM on prompts with several pictures; take guards.anchors whose "
+                "items have one"
+            )
+        return super()._get_per_token_logps_and_entropies(*args, **inputs)
 
     def publish_through(self, published: "_Published") -> None:
         """Call `published.sync_weights()` once before the rollouts of each step."""

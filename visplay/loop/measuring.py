@@ -26,17 +26,15 @@ CHUNK = 256  # questions asked at once: their pictures are in memory; larger chu
 
 
 def measure(ctx: RunContext, iteration: int, roles: Roles) -> None:
-    """Phase 4: held-out accuracy, beside the untrained model's from the first iteration on."""
+    """Phase 4: held-out accuracy, beside the untrained model's; nothing where no benchmark is named."""
 
     def work(folder: Path) -> list[dict[str, Any]]:
         base = ctx.run.folder / "iteration-0" / "evaluation" if iteration else None
         summary = evaluate(ctx, adapter=roles["reasoner"], folder=folder, base=base)
         return [{"iteration": iteration, "phase": "evaluation", "benchmarks": summary}]
 
-    config = ctx.config
-    if not config.evaluation.benchmarks:
-        return
-    if iteration in (0, config.iterations) or iteration % config.evaluation.every == 0:
+    wanted = iteration in (0, ctx.config.iterations) or iteration % ctx.config.evaluation.every == 0
+    if wanted and ctx.config.evaluation.benchmarks:
         ctx.step(f"iteration-{iteration}/evaluation", work)
 
 

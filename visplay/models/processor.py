@@ -102,8 +102,18 @@ def picture_limits(processor: Any) -> Callable[[int, int], str | None]:
 
 
 def engine_settings(config: Model, processor: Any) -> dict[str, Any]:
-    """What vLLM must hand to the same processor (`mm_processor_kwargs`), so that both expand alike."""
+    """What vLLM must hand to the same processor (`mm_processor_kwargs`), so that both expand alike.
+
+    Raises:
+        ConfigError: a setting that vLLM cannot hand on.
+    """
     settings = dict(config.processor)
+    for name, value in settings.items():
+        if isinstance(value, list):  # it looks processors up by their settings, and transformers wants a list
+            raise ConfigError(
+                f"model.processor.{name}: vLLM takes no lists among a processor's settings; leave it out, or "
+                "set engine.backend=transformers"
+            )
     if _pixel_limits(config):
         size = processor.image_processor.size
         settings["size"] = {"longest_edge": size["longest_edge"], "shortest_edge": size["shortest_edge"]}

@@ -1,23 +1,23 @@
-"""Configurations of released VLMs, from the real files in ../shared and the values that model cards give.
+"""Configurations of released VLMs, from the real files beside the repository and the values that model cards give.
 
 Where only a part of a model's own file is at hand, the sizes are set here from its published configuration.
 """
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import pytest
 from transformers import AutoConfig
 
-PROCESSORS = Path(__file__).resolve().parents[4] / "shared" / "processors"
+from tests.architectures.released import HERE
+
 needs_processors = pytest.mark.skipif(
-    not PROCESSORS.is_dir(), reason=f"{PROCESSORS} is not there: the real configurations are not checked"
+    not HERE.is_dir(), reason=f"{HERE} is not there: the real configurations are not checked"
 )
 
 
 def real(name: str) -> Any:
-    return AutoConfig.from_pretrained(PROCESSORS / name)
+    return AutoConfig.from_pretrained(HERE / name)
 
 
 def sized(base: Any, text: dict[str, Any], vision: dict[str, Any], *, tied: bool = False) -> Any:
