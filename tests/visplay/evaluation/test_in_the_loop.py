@@ -35,7 +35,13 @@ def lay(tmp_path: Path, script: Any, **values: Any) -> RunContext:
         {
             "images": {"source": str(folder)},
             "output": str(tmp_path / "runs"),
-            "evaluation": {"limit": 6, "maj_limit": 2, "blind_limit": 2, **values},
+            "evaluation": {
+                "benchmarks": ["pocket-dusk"],
+                "limit": 6,
+                "maj_limit": 2,
+                "blind_limit": 2,
+                **values,
+            },
         }
     )
     return context(config, ScriptedEngine(script))

@@ -1,4 +1,4 @@
-"""Configurations of released VLMs, from the real files beside the repository and the values that model cards give.
+"""Configurations of released VLMs, from real files beside the repository and what model cards say.
 
 Where only a part of a model's own file is at hand, the sizes are set here from its published configuration.
 """

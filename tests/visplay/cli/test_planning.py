@@ -1,0 +1,136 @@
+"""`visplay plan` and `train --dry-run`: what they print, and that they leave nothing behind."""
+
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from typer.testing import CliRunner
+
+from tests.visplay.models.released_sizes import HERE, SHIPPED, needs_processors
+from visplay.cli.main import app
+from visplay.cli.planning import print_plan
+from visplay.config.loading import Config, check_config, load_config
+from visplay.errors import ConfigError
+from visplay.loop.planning import ASSUMED_PROMPT, make_plan
+from visplay.models.cards import find_card
+
+CONFIGS = Path("configs")
+
+
+def printed(config: Config, **options: Any) -> str:
+    console = Console(file=io.StringIO(), width=80)
+    print_plan(config, console=console, **options)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def row(text: str, name: str) -> list[str]:
+    (line,) = [line for line in text.splitlines() if line.strip().startswith(name)]
+    return re.split(r"\s{2,}", line.strip())[1:]
+
+
+def released(name: str, folder: Path, overrides: list[str] | None = None) -> Config:
+    """A shipped configuration on its real architecture and processor, as a folder without weights."""
+    architecture, processor = SHIPPED[name]
+    folder.mkdir(exist_ok=True)
+    for file in (HERE / processor).iterdir():
+        if file.name not in ("config.json", "SOURCE"):
+            (folder / file.name).symlink_to(file)
+    architecture().save_pretrained(folder)
+    return load_config(CONFIGS / f"{name}.yaml", [f"model.path={folder}", *(overrides or [])])
+
+
+def test_the_pocket_world_is_planned_for_the_cpu() -> None:
+    text = printed(load_config(CONFIGS / "pocket.yaml"), pictures=1500)
+    assert "2,737,792 parameters" in text and "on a CPU" in text and "engine: transformers" in text.lower()
+    assert row(text, "questioner") == ["80", "640", "40,960", "40,960"]
+    assert "no run on a GPU has confirmed" in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@needs_processors
+@pytest.mark.slow
+def test_a_plan_for_cards_says_which_work_and_what_to_lower(tmp_path: Path) -> None:
+    config = released("qwen2.5-vl-7b", tmp_path / "7b")
+    cards = [find_card(name) for name in ("h100", "a100-40", "rtx4090")]
+    text = printed(config, cards=cards, pictures=1000)
+    said = " ".join(text.split())
+    assert "8,292,166,656 parameters" in text and "a token takes 57,344 bytes" in said
+    assert row(text, "weights of the base") == ["16.6"]
+    assert row(text, "h100  ")[:3] == ["80", "16", "8"]
+    assert "h100: fits with both awake" in said
+    assert "a100-40: set optimizer.micro_batch_size=4 (it is 8)" in said
+    assert "rtx4090: too small, whatever the micro-batch" in said
+    assert max(map(len, text.splitlines())) <= 80
+
+
+@needs_processors
+@pytest.mark.slow
+def test_lower_lengths_are_named_where_no_micro_batch_fits(tmp_path: Path) -> None:
+    config = released("qwen2.5-vl-3b", tmp_path / "3b", ["reasoner.max_tokens=30000"])
+    said = " ".join(printed(config, cards=[find_card("l4")]).split())
+    named = re.search(r"l4: not even micro-batches of 1 fit; with max_tokens of at most about ([\d,]+)", said)
+    assert named is not None
+    fits = int(named[1].replace(",", ""))
+    lower = config.model_copy(
+        update={"reasoner": config.reasoner.model_copy(update={"max_tokens": fits - 300})}
+    )
+    assert make_plan(config).largest_micro(find_card("l4"), "asleep") == 0
+    assert make_plan(lower).largest_micro(find_card("l4"), "asleep") >= 1
+
+
+@needs_processors
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_shipped_configurations_fit_their_card_and_say_what_is_planned(name: str, tmp_path: Path) -> None:
+    plan = make_plan(released(name, tmp_path / "model"))
+    head = " ".join(
+        line[2:] for line in (CONFIGS / f"{name}.yaml").read_text().splitlines() if line[0] == "#"
+    )
+    told = re.search(
+        r"one GPU of (\d+) GB\. `visplay plan` expects ([\d.]+) GB with vLLM asleep .*?, ([\d.]+) GB awake "
+        r".*?480, ([\d,]+) tokens a prompt",
+        head,
+    )
+    assert told is not None and "not run" in head
+    card, asleep, awake, prompt = told.groups()
+    assert f"{plan.together('asleep') / 1e9:.1f}" == asleep and f"{plan.together('awake') / 1e9:.1f}" == awake
+    assert f"{plan.batch.prompt:,}" == prompt
+    assert plan.together("asleep") <= 0.98 * int(card) * 2**30
+    assert plan.held.counted and plan.backend == "vllm"
+
+
+def test_none_but_the_pocket_worlds_own_measures_on_pocket() -> None:
+    assert check_config({"images": {"source": "."}}).evaluation.benchmarks == []
+    for path in sorted(CONFIGS.glob("*.yaml")):
+        config = load_config(path)
+        synthetic = any(name.startswith(("pocket", "easy")) for name in config.evaluation.benchmarks)
+        assert synthetic is (config.model.path == "pocket") and config.evaluation.benchmarks, path.name
+
+
+def test_without_a_processor_an_assumed_prompt_is_said(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((Path("visplay/pocket/model") / "config.json").read_bytes())
+    config = load_config(CONFIGS / "pocket.yaml", [f"model.path={tmp_path}"])
+    plan = make_plan(config)
+    assert plan.batch.prompt == ASSUMED_PROMPT and plan.prompt.how.startswith("assumed, for no prompt")
+    assert plan.on_gpu and plan.size.dtype == torch.float32
+    assert make_plan(config, prompt_tokens=2048).batch.pixel_bytes == 2 * plan.batch.pixel_bytes
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path) -> None:
+    asked = ["train", str(CONFIGS / "pocket.yaml"), f"output={tmp_path / 'runs'}", "--dry-run"]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0 and "Trainer, micro-batches of 64" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_card_and_a_missing_model_are_errors(tmp_path: Path) -> None:
+    pocket = str(CONFIGS / "pocket.yaml")
+    done = CliRunner().invoke(app, ["plan", pocket, "--card", "h1000"])
+    assert isinstance(done.exception, ConfigError)
+    assert str(done.exception).startswith("--card 'h1000' is not in the table; known: rtx4090, l4")
+    done = CliRunner().invoke(app, ["plan", pocket, f"model.path={tmp_path}"])
+    assert isinstance(done.exception, ConfigError) and "model.path: no config.json" in str(done.exception)
