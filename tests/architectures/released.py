@@ -14,6 +14,7 @@ import torch
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from rollouts.engine import AdapterVersion, Completion, Prompt, RolloutEngine, Sampling
+from tests.architectures.tiny import as_released
 from visplay.config.sections import Engine, Model
 from visplay.models.engines import start_engine
 
@@ -48,6 +49,8 @@ def write_tiny(name: str, folder: Path) -> Path:
         torch.manual_seed(0)
         model = AutoModelForImageTextToText.from_config(config, dtype=torch.float32)
     model.save_pretrained(folder)
+    if config.model_type == "llava_onevision":
+        as_released(folder / "model.safetensors")
     return folder
 
 

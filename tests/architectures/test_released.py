@@ -15,9 +15,10 @@ from rollouts.engine import BASE, Prompt
 from tests.architectures.released import HERE, NAMES, write_tiny
 from visplay.config.loading import check_config
 from visplay.config.prompts import Prompts
-from visplay.config.sections import Model
-from visplay.errors import ConfigError
+from visplay.config.sections import Engine, Model
+from visplay.errors import ConfigError, EngineError
 from visplay.loop.selfplay import selfplay
+from visplay.models.engines import start_engine
 from visplay.models.processor import engine_settings, load_processor
 from visplay.prompts import benchmark_prompt, questioner_prompt, reasoner_prompt
 from visplay.storage import read_jsonl
@@ -36,6 +37,7 @@ KNOBS: dict[str, tuple[dict[str, Any], int, int]] = {
     "internvl3_8b_hf": ({"processor": {"crop_to_patches": False}}, 3328, 256),
     "llava_onevision_qwen2_7b": ({"processor": {"image_grid_pinpoints": [[384, 384]]}}, 2929, 1317),
 }
+NO_LORA = ("llava_onevision_qwen2_7b", "vllm")
 EVERY_COMMIT = ("qwen2_5_vl_7b", "smolvlm2_500m")
 
 
@@ -136,6 +138,7 @@ CASES = [
     pytest.param(name, backend, id=f"{name}-{backend}", marks=marks(name, backend))
     for name in NAMES
     for backend in ("transformers", "vllm")
+    if (name, backend) != NO_LORA
 ]  # fmt: skip
 
 
@@ -145,12 +148,11 @@ def test_one_step_a_phase(name: str, backend: str, tmp_path: Path) -> None:
     phase = {"steps": 1, "prompts_per_step": 2, "group_size": 2, "max_tokens": 12}
     vllm = {"max_model_len": 4096, "limit_mm_per_prompt": {"image": 1, "video": 0},
             "max_num_batched_tokens": 8192}  # fmt: skip
-    knob = {} if (name, backend) == ("llava_onevision_qwen2_7b", "vllm") else KNOBS[name][0]
     folder, pictures = write_tiny(name, tmp_path / "model"), photographs(tmp_path / "photographs")
     config = check_config(
         {
             "name": name, "output": str(tmp_path / "runs"), "iterations": 1, "threads": 1,
-            "model": {"path": str(folder), "dtype": "float32", **knob},
+            "model": {"path": str(folder), "dtype": "float32", **KNOBS[name][0]},
             "lora": {"rank": 4, "alpha": 8}, "images": {"source": str(pictures)},
             "engine": {
                 "backend": f"tests.architectures.released:{backend}",
@@ -174,3 +176,12 @@ def test_one_step_a_phase(name: str, backend: str, tmp_path: Path) -> None:
     asked = pq.read_table(run / "iteration-1/curation/candidates.parquet").to_pylist()
     assert [row["kept"] for row in asked] == [True, False] * 4
     assert (run / "iteration-1/reasoner/adapter/adapter_model.safetensors").is_file()
+
+
+@pytest.mark.extra
+def test_a_vlm_without_lora_in_vllm_is_an_error_that_says_so(tmp_path: Path) -> None:
+    """vLLM 0.32 has LLaVA-OneVision and no LoRA for it; when that changes, it moves to the cases above."""
+    folder = write_tiny(NO_LORA[0], tmp_path / "model")
+    model = Model(path=str(folder), dtype="float32")
+    with pytest.raises(EngineError, match=r"vLLM did not start: .* for which it has no LoRA"):
+        start_engine(model, Engine(backend="vllm", vllm={"max_model_len": 4096}), lora_rank=4, logs=tmp_path)

@@ -205,6 +205,13 @@ def internvl() -> tuple[Any, Any]:
     return tf.InternVLForConditionalGeneration(config), processor
 
 
+def as_released(file: Path) -> None:
+    """Name the vision tower's weights as in the released checkpoints, which is what vLLM wants."""
+    nested = ("vision_tower.", "vision_tower.vision_model.")
+    weights = {name.replace(*nested): weight for name, weight in load_file(file).items()}
+    save_file(weights, file, metadata={"format": "pt"})
+
+
 @dataclass(frozen=True)
 class Tiny:
     """One architecture.
@@ -230,10 +237,7 @@ class Tiny:
         model.float().save_pretrained(folder)
         processor.save_pretrained(folder)
         if self.nested:
-            file = folder / "model.safetensors"
-            nested = ("vision_tower.", "vision_tower.vision_model.")
-            weights = {name.replace(*nested): weight for name, weight in load_file(file).items()}
-            save_file(weights, file, metadata={"format": "pt"})
+            as_released(folder / "model.safetensors")
         return folder
 
 

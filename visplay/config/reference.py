@@ -71,4 +71,7 @@ def _name(annotation: Any) -> str:
 def _default(field: FieldInfo) -> str:
     if field.default is PydanticUndefined:
         return "required"
-    return "none" if field.default is None else f"`{field.default}`"
+    if field.default in (None, ""):
+        return "none" if field.default is None else "empty"
+    shown = str(field.default).replace("\n", "\\n")
+    return f"`{shown}`"

@@ -209,5 +209,10 @@ def _vllm(
         )  # fmt: skip
     except TypeError as error:
         raise ConfigError(f"engine.vllm: {error}") from error
+    except RuntimeError as error:  # of its processes, which have said why
+        raise EngineError(
+            f"vLLM did not start: {error}. The cause stands above; it may be a VLM for which it has no LoRA, "
+            "or too little memory (engine.vllm, `visplay plan`); engine.backend=transformers does without"
+        ) from error
     except ValueError as error:  # vLLM's own checks, and ours of the rank
         raise ConfigError(f"engine.vllm or model: {error}") from error
