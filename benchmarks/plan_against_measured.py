@@ -3,9 +3,9 @@
 python benchmarks/plan_against_measured.py           tiny models
 python benchmarks/plan_against_measured.py larger    and one of 143 M parameters, about a minute and 4 GB
 
-`kept` by autograd's own hooks, `peak` by following storages. `resident` is the growth of the process's memory:
-with MALLOC_MMAP_THRESHOLD_=65536 it is the peak without what is allocated and never written, such as the part
-of the LM head's tile beyond a small vocabulary.
+`kept` by autograd's own hooks, `peak` by following storages. `resident` is the growth of the process's
+memory: with MALLOC_MMAP_THRESHOLD_=65536 it is the peak without what is allocated and never written, such as
+the part of the LM head's tile beyond a small vocabulary.
 """
 
 import sys
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from larger import write_larger
 from rich.console import Console
 
+from benchmarks.larger import write_larger
 from tests.architectures.tiny import ALL
 from tests.visplay.models.measured import COMPLETION, Measured, measure
 from visplay.cli.printing import plain_table

@@ -42,7 +42,7 @@ def print_result(run: Path, console: Console | None = None) -> None:
     console = console or Console()
     summaries = read_summaries(run)
     if not summaries:
-        console.print("no evaluation is finished")
+        console.print("no evaluation is finished yet")
     for name in summaries[min(summaries)] if summaries else ():
         measured = {
             "base" if i == 0 else str(i): summary[name] for i, summary in summaries.items() if name in summary

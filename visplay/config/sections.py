@@ -120,13 +120,10 @@ class Engine(Section):
         512, ge=1, description="Sequences decoded side by side by transformers; vLLM decides for itself."
     )
     vllm: dict[str, Any] = Field(
-        {},
-        description="Further arguments of vLLM's engine; `gpu_memory_utilization` and `max_model_len` take "
-        "the place of what docs/planning.md says.",
+        {}, description="Further arguments of vLLM's engine; they override what docs/planning.md derives."
     )
     sleep: bool | None = Field(
-        None,
-        description="With `vllm`: leave the GPU to the trainer while that works; absent: where shared.",
+        None, description="With `vllm`: leave the GPU to a trainer at work; absent: where both share one."
     )
     urls: list[str] = Field(
         [], description="With `server`: base URLs of running servers; docs/engines.md has their options."
@@ -259,8 +256,7 @@ class Evaluation(Section):
     every: int = Field(1, ge=1, description="Measure after every so many iterations, and after the last.")
 
     benchmarks: list[str] = Field(
-        [],
-        description="Ids, see `visplay benchmarks`, or YAML files of your own; empty: nothing is measured.",
+        [], description="Ids, see `visplay benchmarks`, or YAML files of your own; empty: none is measured."
     )
     sources: dict[str, Path] = Field({}, description="Benchmark id: local copy of its data.")
     limit: int = Field(1000, ge=1, description="Questions per benchmark, drawn by `seed`.")
