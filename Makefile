@@ -1,6 +1,7 @@
 # make demo    self-play on synthetic pictures, on the CPU, in minutes
 # make check   style, types, import rules and the fast tests
 # make test    the tests of every commit: these and those that train
+# make newest  tests of what we use of TRL, PEFT and transformers, in their newest allowed versions
 # make test-all  all tests, with every architecture on vLLM and kills at random instants
 # Each target first sets up all it needs in ./.venv.
 
@@ -12,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO_IMAGES := runs/demo-images
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check style fast test test-extra test-all clean
+.PHONY: help setup demo check style fast test test-extra test-all newest clean
 
 help:
 	@sed -n '/^$$/q; s/^# //p' Makefile
@@ -59,6 +60,14 @@ test-extra: $(READY)
 	$(BIN)/pytest -m extra $(PARALLEL)
 
 test-all: test test-extra
+
+# What is deprecated there is called by TRL and PEFT, not by us.
+NEWEST := tests/visplay/loop/test_grpo.py tests/visplay/loop/test_arguments.py tests/visplay/models \
+    tests/architectures tests/rollouts/test_engines.py
+newest:
+	test -x .venv-newest/bin/python || $(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[dev]'
+	.venv-newest/bin/pytest -W ignore::FutureWarning -k "not vllm and not server and not released" $(NEWEST)
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis

@@ -178,7 +178,8 @@ def test_image_placeholders_are_never_sampled(engine: RolloutEngine, tmp_path: P
     policy.create_adapter(noise, seed=0)
     disturb(noise.path, seed=0, size=3.0)
     engine.publish(noise)
-    prompt = reasoner_prompt(Image.new("RGB", (96, 96), (128, 128, 128)), "How many shapes are there?")
+    grey = Image.new("RGB", (96, 96), (128, 128, 128))
+    prompt = reasoner_prompt(grey, "How many shapes are there?", words=Prompts())
     sampling = Sampling(n=128, max_tokens=32, temperature=2.0)
     groups = engine.generate([prompt] * 4, adapter=noise, sampling=sampling)
     sampled = {token for group in groups for completion in group for token in completion.token_ids}

