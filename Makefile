@@ -62,8 +62,8 @@ test-extra: $(READY)
 test-all: test test-extra
 
 # What is deprecated there is called by TRL and PEFT, not by us.
-NEWEST := tests/visplay/loop/test_grpo.py tests/visplay/loop/test_arguments.py tests/visplay/models \
-    tests/architectures tests/rollouts/test_engines.py
+NEWEST := tests/visplay/loop/test_trl.py tests/visplay/loop/test_grpo.py tests/visplay/loop/test_arguments.py \
+    tests/visplay/models tests/architectures tests/rollouts/test_engines.py
 newest:
 	test -x .venv-newest/bin/python || $(PYTHON) -m venv .venv-newest
 	.venv-newest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[dev]'

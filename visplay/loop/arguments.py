@@ -49,6 +49,8 @@ _FIXED = (
 _OWNED = {name: f"set {key} instead" for name, key in _BY_KEY.items()} | {
     name: "the loop needs it as it is; leave it out" for name in _FIXED
 }
+# What transformers 5.24 calls it. TRL 1.16 and the planner know the older name, which all versions take.
+_OWNED["activation_checkpointing"] = "set optimizer.grpo.gradient_checkpointing instead, which is the same"
 
 
 def grpo_arguments(

@@ -190,7 +190,7 @@ def finished_steps(scratch: Path) -> list[dict[str, Any]]:
 class _EngineGRPOTrainer(GRPOTrainer):
     """GRPOTrainer that samples from our engine as it would from vLLM, importance correction included.
 
-    The private names below are TRL 1.16's; `tests/visplay/loop/test_grpo.py` holds them to it.
+    The private names below are TRL 1.16's; `tests/visplay/loop/test_trl.py` fails where another has others.
     """
 
     vllm_generation: Any

@@ -13,7 +13,7 @@ from visplay.report.reading import RunData
 # Shown in this order; a metric that no row has is left out.
 TRAINING = {
     "reward": "Reward",
-    "reward_std": "Spread of reward within a group",
+    "reward_std": "Spread of reward over a step's completions",
     "completions/mean_length": "Completion length (tokens)",
     "entropy": "Entropy (nats per token)",
     "kl": "KL divergence to the phase's start",

@@ -18,6 +18,7 @@ from visplay.loop.arguments import check_fields, grpo_arguments, on_one_device
         ("beta", "set optimizer.kl instead"),
         ("learning_rate", "set optimizer.learning_rate instead"),
         ("num_iterations", "the loop needs it as it is"),
+        ("activation_checkpointing", "set optimizer.grpo.gradient_checkpointing instead"),
         ("loss_typ", "no such field; did you mean 'loss_type'"),
     ],
 )
