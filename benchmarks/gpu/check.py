@@ -1,7 +1,7 @@
 """Does visplay work on this machine's GPU, and how fast? One table and one JSON file say so.
 
-    python benchmarks/gpu/check.py                  a VLM of the size of Qwen2.5-VL-3B, random weights, on the card
-    python benchmarks/gpu/check.py --tiny           the same code with a tiny VLM, also without a card
+    python benchmarks/gpu/check.py          a VLM of the size of Qwen2.5-VL-3B, random weights, on the card
+    python benchmarks/gpu/check.py --tiny   the same code with a tiny VLM, also without a card
 
 Nothing is downloaded. docs/gpu.md says what each row means.
 """
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ import transformers
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.gpu.parts import PARTS
+from benchmarks.gpu.parts import PARTS, Part
 from benchmarks.gpu.planned import card_flops
 from benchmarks.gpu.stand import TINY, TRUE, Row, Stand
 from visplay.errors import VisplayError
@@ -41,19 +42,20 @@ def main(arguments: list[str] | None = None) -> int:
     if not on_gpu and not options.tiny:
         console.print(
             "No CUDA device: nothing was run. With one, this would build a VLM of the size of Qwen2.5-VL-3B "
-            f"(7.5 GB in bf16) on it and run these parts: {', '.join(options.parts)}. --tiny runs the same code "
-            "with a tiny VLM on the CPU.",
+            f"(7.5 GB in bf16) on it and run these parts: {', '.join(options.parts)}. --tiny runs the same "
+            "code with a tiny VLM on the CPU.",
             markup=False, highlight=False,
         )  # fmt: skip
         return NO_CARD
-    peak, source = card_flops(options.peak_tflops, on_gpu=on_gpu)
+    peak, source = card_flops(options.peak_tflops, name=torch.cuda.get_device_name() if on_gpu else None)
     with tempfile.TemporaryDirectory(prefix="visplay-gpu-check-") as folder:
         stand = Stand(
             scale=TINY if options.tiny else TRUE, device="cuda" if on_gpu else "cpu", steps=options.steps,
             tokens=options.tokens or (16 if options.tiny else 256), peak_flops=peak, peak_source=source,
             folder=Path(folder),
         )  # fmt: skip
-        rows, errors = run_parts(stand, options.parts, seconds=options.seconds, console=console)
+        parts = {name: PARTS[name] for name in options.parts}
+        rows, errors = run_parts(stand, parts, seconds=options.seconds, console=console)
     about = machine(stand)
     show(about, rows, console)
     if options.json:
@@ -90,13 +92,13 @@ def read_options(arguments: list[str] | None) -> Any:
 
 
 def run_parts(
-    stand: Stand, names: list[str], *, seconds: float, console: Console
+    stand: Stand, parts: Mapping[str, Part], *, seconds: float, console: Console
 ) -> tuple[list[Row], dict[str, str]]:
     """Run parts one after the other; returns their rows, and a traceback for each that broke."""
     rows: list[Row] = []
     errors: dict[str, str] = {}
     began = time.perf_counter()
-    for name in names:
+    for name, part in parts.items():
         so_far = time.perf_counter() - began
         if so_far > seconds:
             note = f"{so_far:.0f} s are over, more than --seconds {seconds:g}"
@@ -105,7 +107,7 @@ def run_parts(
             continue
         console.print(f"{so_far:5.0f} s  {name} ...", highlight=False)
         try:
-            for row in PARTS[name](stand):
+            for row in part(stand):
                 rows.append(row)
         # Whatever breaks on a machine that nobody has seen: the other parts are still worth knowing.
         except Exception as error:

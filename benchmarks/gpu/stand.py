@@ -194,7 +194,7 @@ def memory_rows(
     rows = []
     for kind, size in found.items():
         if planned is None:
-            note = "no plan"
+            note = "no plan: this visplay has none"
         elif (sum_ := planned.get(phase, {}).get(kind)) is not None:
             note = f"planned {sum_ / 1e9:.2f}: {size / sum_:.2f} of it"
         else:
