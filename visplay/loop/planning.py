@@ -217,8 +217,9 @@ def _plan(config: Config, architecture: Any, prompt: Measured, *, on_gpu: bool, 
         pixel_bytes=prompt.pixel_bytes,
         patches=prompt.patches,
     )
+    again = bool(config.optimizer.grpo.get("gradient_checkpointing", on_gpu))
     size = measure_size(architecture, dtype=dtype, lora=config.lora)
-    held = count_held(architecture, dtype=dtype, lora=config.lora, tokens=batch.tokens, checkpointing=on_gpu)
+    held = count_held(architecture, dtype=dtype, lora=config.lora, tokens=batch.tokens, checkpointing=again)
     return Plan(
         config=config, size=size, held=held, batch=batch, prompt=prompt, on_gpu=on_gpu, backend=backend
     )

@@ -74,11 +74,13 @@ class Held:
     Attributes:
         kept: after the forward pass, for the backward pass.
         peak: at the worst moment of both.
+        checkpointed: whether layers were computed again in the backward pass.
         counted: False where the pass could not be run without values, and formulas stand in.
     """
 
     kept: int
     peak: int
+    checkpointed: bool
     counted: bool = True
 
 
@@ -179,7 +181,7 @@ def count_held(config: Any, *, dtype: torch.dtype, lora: Lora, tokens: int, chec
     except Exception:
         return _estimated(config, tokens=tokens, item=dtype.itemsize, checkpointing=checkpointing)
     kept, peak = (_line(few, (found[0][i], found[1][i]), layers) for i in range(2))
-    return Held(kept=kept, peak=peak)
+    return Held(kept=kept, peak=peak, checkpointed=checkpointing)
 
 
 class LiveBytes(TorchDispatchMode):
@@ -291,9 +293,10 @@ def _estimated(config: Any, *, tokens: int, item: int, checkpointing: bool) -> H
     layers, width, inner = text.num_hidden_layers, text.hidden_size, text.intermediate_size
     if checkpointing:
         kept = item * tokens * width * (layers + 3)
-        return Held(kept=kept, peak=math.ceil(kept + tokens * (40.3 * width + 15.5 * inner)), counted=False)
-    whole = math.ceil(tokens * layers * (40.3 * width + 10 * inner) + 6 * tokens * width)
-    return Held(kept=whole, peak=whole, counted=False)
+        peak = math.ceil(kept + tokens * (40.3 * width + 15.5 * inner))
+    else:
+        kept = peak = math.ceil(tokens * layers * (40.3 * width + 10 * inner) + 6 * tokens * width)
+    return Held(kept=kept, peak=peak, checkpointed=checkpointing, counted=False)
 
 
 def _first(config: Any, *names: str) -> int:

@@ -172,7 +172,7 @@ def trainer_memory(
         "gradients": -(-4 * n // share), "moments": -(-8 * n // share),
         "reference": -(-4 * n // share) if kl else 0, "communication": communication, "kept": kept,
         "working": max(held.peak * micro - kept, head_bytes(size, batch, micro=micro, on_gpu=on_gpu)),
-        "vision": vision if size.vision_graded and on_gpu else 0,
+        "vision": vision if size.vision_graded and held.checkpointed else 0,
         "pictures": -(-2 * batch.rows * batch.pixel_bytes // ranks),
     }  # fmt: skip
     overhead = math.ceil((FRAGMENTED - 1) * sum(parts.values()) + CONTEXT) if on_gpu else 0

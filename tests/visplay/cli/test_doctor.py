@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from visplay.cli.doctor import examine
+from visplay.cli.doctor import _of, examine
 from visplay.config.loading import Config, check_config
 
 
@@ -34,6 +34,17 @@ def test_what_a_configuration_lacks_is_bad_and_nothing_is_started(tmp_path: Path
     bad = [f for f in findings if f.verdict == "bad"]
     assert ["images.source" in f.fix or "model.path" in f.fix for f in bad] == [True, True]
     assert not any("canaries" in f.what for f in findings)
+
+
+def test_what_the_plan_takes_is_held_against_what_is_free(tmp_path: Path) -> None:
+    Image.new("RGB", (96, 96), (200, 60, 60)).save(tmp_path / "a.png")
+    for wide, verdict in ((8, "good"), (1 << 20, "note")):  # so many sequences of a cache have no room
+        one = config(tmp_path)
+        asked = one.model_copy(update={"engine": one.engine.model_copy(update={"batch_size": wide})})
+        findings = [f for f in _of(asked) if "by `visplay plan`" in f.what]
+        assert [f.verdict for f in findings] == [verdict]
+        assert findings[0].what.startswith("trainer and engine (transformers) take ")
+        assert ("optimizer.micro_batch_size" in findings[0].fix) is (verdict == "note")
 
 
 @pytest.mark.slow

@@ -90,17 +90,21 @@ def test_shipped_configurations_fit_their_card_and_say_what_is_planned(name: str
     head = " ".join(
         line[2:] for line in (CONFIGS / f"{name}.yaml").read_text().splitlines() if line[0] == "#"
     )
+    with_vllm = plan.backend == "vllm"
+    both = r" with vLLM asleep .*?, ([\d.]+) GB awake" if with_vllm else "()"
     told = re.search(
-        r"one GPU of (\d+) GB\. `visplay plan` expects ([\d.]+) GB with vLLM asleep .*?, ([\d.]+) GB awake "
-        r".*?480, ([\d,]+) tokens a prompt",
+        r"one GPU of (\d+) GB\. `visplay plan` expects ([\d.]+) GB"
+        + both
+        + r".*?480, ([\d,]+) tokens a prompt",
         head,
     )
     assert told is not None and "not run" in head
     card, asleep, awake, prompt = told.groups()
-    assert f"{plan.together('asleep') / 1e9:.1f}" == asleep and f"{plan.together('awake') / 1e9:.1f}" == awake
+    assert f"{plan.together('asleep') / 1e9:.1f}" == asleep
+    assert not with_vllm or f"{plan.together('awake') / 1e9:.1f}" == awake
     assert f"{plan.batch.prompt:,}" == prompt
     assert plan.together("asleep") <= 0.98 * int(card) * 2**30
-    assert plan.held.counted and plan.backend == "vllm"
+    assert plan.held.counted and with_vllm is (name != "llava-onevision-7b")
 
 
 def test_none_but_the_pocket_worlds_own_measures_on_pocket() -> None:

@@ -91,10 +91,10 @@ def test_what_the_run_is_measured_by_cannot_anchor_it(tmp_path: Path) -> None:
     assert (example.question.question, example.vote.answer) == ("How many?", "2")
     with pytest.raises(ConfigError, match=r"guards\.anchor_benchmark: mine is what evaluation\.benchmarks"):
         load_anchors(config(tmp_path, guards=anchored, evaluation={"benchmarks": [str(own)]}))
-    pocket = {"anchors": 0.25, "anchor_benchmark": "pocket-dusk"}
-    load_anchors(config(tmp_path, guards=pocket, evaluation={"benchmarks": ["pocket-dusk"]}))  # other scenes
+    pocket, asked_in = {"anchors": 0.25, "anchor_benchmark": "pocket-dusk"}, {"benchmarks": ["pocket-dusk"]}
+    load_anchors(config(tmp_path, guards=pocket, evaluation=asked_in))  # other scenes
     with pytest.raises(ConfigError, match="pocket-dusk is what"):
-        load_anchors(config(tmp_path, guards=pocket, evaluation={"split": "development"}))
+        load_anchors(config(tmp_path, guards=pocket, evaluation=asked_in | {"split": "development"}))
     with pytest.raises(ConfigError, match="mm_vet need a judge"):
         load_anchors(judged(tmp_path))
     with pytest.raises(ConfigError, match=r"guards\.anchors needs guards\.anchor_benchmark"):
@@ -147,7 +147,9 @@ def test_the_base_asks_about_its_share_of_the_pictures(tmp_path: Path) -> None:
 
 def test_the_run_ends_early_when_the_probe_is_no_better(tmp_path: Path) -> None:
     for health, last in (({"patience": 2}, 3), ({}, 9)):
-        ctx = context(config(tmp_path, name=f"to-{last}", iterations=9, health=health))
+        measured = {"benchmarks": ["pocket-dusk"]}
+        values = {"name": f"to-{last}", "iterations": 9, "health": health, "evaluation": measured}
+        ctx = context(config(tmp_path, **values))
         write_iteration(ctx.run.folder, 0, accuracy=0.4)
         gone_through = []
         for number in ctx.iterations():

@@ -30,7 +30,7 @@ SIZE = Size(
     vocabulary=1000, layer_parameters=50_000, kv_bytes=1024, context=32768, vision_layers=3, vision_width=32,
     vision_patch=14, vision_graded=True,
 )  # fmt: skip
-HELD = Held(kept=30_000, peak=500_000_000)
+HELD = Held(kept=30_000, peak=500_000_000, checkpointed=True)
 BATCH = Batch(prompt=100, completion=200, rows=16, pixel_bytes=5_000, patches=40)
 
 
@@ -59,7 +59,9 @@ def test_what_ranks_share_and_what_they_do_not() -> None:
 
 
 def test_on_a_cpu_there_is_no_overhead_and_the_head_makes_tiles_in_fp32() -> None:
-    cpu = trainer_memory(SIZE, replace(HELD, peak=30_000), BATCH, micro=2, kl=True, on_gpu=False)
+    cpu = trainer_memory(
+        SIZE, replace(HELD, peak=30_000, checkpointed=False), BATCH, micro=2, kl=True, on_gpu=False
+    )
     assert (cpu.overhead, cpu.vision) == (0, 0)
     rows = 2 * 300
     assert cpu.working == rows * 32768 * 2 + 7.25 * 4 * rows * 1000 + rows * 64 * 6

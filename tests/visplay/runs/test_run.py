@@ -9,7 +9,7 @@ import pytest
 
 from visplay.config.loading import Config, check_config
 from visplay.errors import CorruptArtifact, RunLocked, RunMismatch
-from visplay.runs.run import UNFINISHED, Run
+from visplay.runs.run import UNFINISHED, Run, read_starts
 from visplay.storage import (
     append_jsonl,
     damaged_parts,
@@ -296,3 +296,11 @@ def test_metrics_are_those_of_the_finished_steps(tmp_path: Path) -> None:
                 (scratch / "metrics.jsonl").write_text(json.dumps({"step": name}) + "\n")
         run.collect_metrics()
         assert [row["step"] for row in read_jsonl(run.folder / "metrics.jsonl")] == ["b", "a"]
+
+
+def test_each_start_notes_the_engine_that_auto_was_resolved_to(tmp_path: Path) -> None:
+    for engine in ("transformers", "vllm"):
+        with Run(tmp_path / "run").opened(config(tmp_path), engine=engine):
+            pass
+    assert [start["engine"] for start in read_starts(tmp_path / "run")] == ["transformers", "vllm"]
+    assert "backend: auto" in (tmp_path / "run" / "config.yaml").read_text()
