@@ -124,7 +124,7 @@ class Phase:
         for kind, size in self.stand.end_peak().items():
             known[kind] = max(known.get(kind, 0), size)
 
-    def rows(self, planned: dict[str, dict[str, int]] | None) -> list[Row]:
+    def rows(self, planned: dict[str, dict[str, int]]) -> list[Row]:
         """What was measured; the first step is left out of times where there are more."""
         pairs = list(zip(self.marks, self.marks[1:], strict=False))[-max(1, len(self.marks) - 2) :]
         whole = statistics.median(b[0] - a[0] for a, b in pairs)

@@ -5,18 +5,18 @@ import statistics
 from collections.abc import Callable, Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from typing import Any
 
 import torch
 
 import visplay
 from benchmarks.gpu.learning import Phase
-from benchmarks.gpu.planned import make_plan, planned_bytes
+from benchmarks.gpu.planned import planned_bytes
 from benchmarks.gpu.stand import Row, Stand, memory_rows
 from rollouts.engine import AdapterVersion, RolloutEngine, Sampling
 from rollouts.transformers_engine import TransformersEngine
 from visplay.config.sections import Engine
-from visplay.models.engines import start_engine
+from visplay.loop.planning import Plan, make_plan
+from visplay.models.engines import Beside, start_engine
 from visplay.models.preflight import (
     HALF_NOTED,
     HALF_TOLERANCE,
@@ -109,7 +109,7 @@ def vllm(stand: Stand) -> Iterator[Row]:
     began = stand.wait()
     engine = start_engine(
         config.model, Engine(backend="vllm", sleep=on_gpu), lora_rank=config.lora.rank,
-        logs=stand.folder / "logs", policy=stand.policy, **_beside(stand, on_gpu=on_gpu),
+        logs=stand.folder / "logs", policy=stand.policy, beside=_beside(stand) if on_gpu else None,
     )  # fmt: skip
     try:
         yield Row(part="vllm", what="started in", value=stand.wait() - began, unit="s")
@@ -224,20 +224,17 @@ def _agreement(stand: Stand, engine: RolloutEngine, *, part: str) -> Iterator[Ro
         yield Row(part=part, what=f"apart {at}, max", value=float(apart.max()), unit="nats")
 
 
-def _planned(stand: Stand) -> dict[str, dict[str, int]] | None:
+def _planned(stand: Stand) -> dict[str, dict[str, int]]:
     return planned_bytes(_plan(stand))
 
 
-def _plan(stand: Stand) -> Any | None:
+def _plan(stand: Stand) -> Plan:
     stand.policy  # noqa: B018 - writes the folder that is planned from
-    return make_plan(stand.config, prompt_tokens=stand.prompt_tokens()[0], on_gpu=stand.device != "cpu")
+    on_gpu = stand.device != "cpu"
+    return make_plan(stand.config, prompt_tokens=stand.prompt_tokens()[0], on_gpu=on_gpu)
 
 
-def _beside(stand: Stand, *, on_gpu: bool) -> dict[str, Any]:
+def _beside(stand: Stand) -> Beside:
     """What vLLM is told of the trainer whose card it shares."""
     plan = _plan(stand)
-    if plan is None or not on_gpu:
-        return {}
-    from visplay.models.engines import Beside
-
-    return {"beside": Beside(size=plan.size, trainer=plan.trainer(), longest=plan.longest)}
+    return Beside(size=plan.size, trainer=plan.trainer(), longest=plan.longest)

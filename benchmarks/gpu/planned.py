@@ -1,30 +1,17 @@
 """What visplay's own planner says of the check's run, and what the card's data sheet says of its speed."""
 
 import re
-from typing import Any
 
-from visplay.config.loading import Config
-
-
-def make_plan(config: Config, *, prompt_tokens: int, on_gpu: bool) -> Any | None:
-    """The plan of this run; None where this visplay has no planner."""
-    try:
-        from visplay.loop import planning
-    except ModuleNotFoundError as error:
-        if error.name != "visplay.loop.planning":
-            raise
-        return None
-    return planning.make_plan(config, prompt_tokens=prompt_tokens, on_gpu=on_gpu)
+from visplay.loop.planning import Plan
+from visplay.models.cards import CARDS
 
 
-def planned_bytes(plan: Any | None) -> dict[str, dict[str, int]] | None:
+def planned_bytes(plan: Plan) -> dict[str, dict[str, int]]:
     """Bytes by phase and by kind of `Stand.end_peak`.
 
     `allocated` is the plan without what the allocator loses and CUDA's context takes, `card` with it. A CPU's
     `resident` holds Python and its libraries too, which no plan counts.
     """
-    if plan is None:
-        return None
     trainer, engine = plan.trainer(), plan.engine()
     standing = trainer.total - trainer.overhead - trainer.kept - trainer.working - trainer.vision
     rollouts = standing + engine.least
@@ -48,12 +35,6 @@ def card_flops(given: float | None, *, name: str | None) -> tuple[float | None, 
         return given * 1e12, "as given"
     if name is None:
         return None, "of a CPU; give --peak-tflops"
-    try:
-        from visplay.models.cards import CARDS
-    except ModuleNotFoundError as error:
-        if error.name != "visplay.models.cards":
-            raise
-        return None, "no table of cards; give --peak-tflops"
     spelled = re.sub(r"[ -]+", "-", name.lower()).replace("rtx-", "rtx").replace("-ada", "ada")
     words = {word.removesuffix("gb") for word in spelled.split("-")}
     for card in CARDS:

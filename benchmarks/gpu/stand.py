@@ -188,14 +188,12 @@ class Stand:
 
 
 def memory_rows(
-    part: str, phase: str, found: dict[str, int], planned: dict[str, dict[str, int]] | None
+    part: str, phase: str, found: dict[str, int], planned: dict[str, dict[str, int]]
 ) -> list[Row]:
     """What a phase took, against the plan where there is one of this phase."""
     rows = []
     for kind, size in found.items():
-        if planned is None:
-            note = "no plan: this visplay has none"
-        elif (sum_ := planned.get(phase, {}).get(kind)) is not None:
+        if (sum_ := planned.get(phase, {}).get(kind)) is not None:
             note = f"planned {sum_ / 1e9:.2f}: {size / sum_:.2f} of it"
         else:
             note = "not planned"

@@ -20,9 +20,10 @@ from benchmarks.gpu import qwen
 from benchmarks.gpu.check import main, run_parts, show
 from benchmarks.gpu.learning import count_operations
 from benchmarks.gpu.parts import PARTS
-from benchmarks.gpu.planned import card_flops, make_plan, planned_bytes
+from benchmarks.gpu.planned import card_flops, planned_bytes
 from benchmarks.gpu.stand import TINY, TRUE, Row, Scale, Stand
 from visplay.errors import PreflightError
+from visplay.loop.planning import make_plan
 from visplay.models.preflight import HALF_NOTED
 
 ROOT = Path(__file__).parents[2]
@@ -86,7 +87,6 @@ def test_the_plan_of_the_true_size_is_visplays_own(tmp_path: Path) -> None:
     config.save_pretrained(check.model_folder)
     processor.save_pretrained(check.model_folder)
     planned = planned_bytes(make_plan(check.config, prompt_tokens=500, on_gpu=True))
-    assert planned is not None
     assert planned["of weights"]["allocated"] == 2 * qwen.PARAMETERS
     for phase in ("of rollouts", "of learning"):
         allocated, card = planned[phase]["allocated"], planned[phase]["card"]
