@@ -184,14 +184,13 @@ def expect_sound(rows: dict[str, dict[str, Any]]) -> None:
     assert rows["swap"]["adapter swap"]["value"] > 0
     learning = {name: row["value"] for name, row in rows["learning"].items()}
     assert learning["gradient norm"] > 0
-    # 8 completions of 16 tokens after prompts of 69: 680 tokens a step, 128 of them sampled.
-    assert learning["learning"] * learning["of which learning"] == pytest.approx(680)
-    sampling = learning["seconds a step"] - learning["of which learning"]
-    assert learning["rollouts"] * sampling == pytest.approx(128)
     seconds = learning["of which learning"]
+    sampled = learning["rollouts"] * (learning["seconds a step"] - seconds)
+    # 8 completions of 16 tokens at most, after prompts of 69.
+    assert 8 <= sampled <= 128.1 and learning["learning"] * seconds == pytest.approx(8 * 69 + sampled)
     assert learning["MFU"] == pytest.approx(100 * learning["operations"] / 2)  # of a peak of 2 TFLOP/s
-    # 680 tokens, 128 of completions, 8 pictures of 48 patches; a forward, a backward pass and a reference.
-    counted = 3 * 2 * (62_016 * 680 + 2048 * 64 * 128) + 2 * 2 * 166_752 * 8 * 48
+    # 8 pictures of 48 patches; a forward, a backward pass and a reference.
+    counted = 3 * 2 * (62_016 * (8 * 69 + sampled) + 2048 * 64 * sampled) + 2 * 2 * 166_752 * 8 * 48
     assert learning["operations"] * 1e12 * seconds == pytest.approx(counted)
 
 
