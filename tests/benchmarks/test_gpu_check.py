@@ -56,6 +56,8 @@ def test_operations_of_a_step_by_hand() -> None:
     text, head, pictures = 2 * 62_016 * 100, 2 * 2048 * 64 * 40, 2 * 166_752 * 64
     assert done.model == 3 * (text + head) + 2 * pictures == 111_355_392
     assert done.hardware == 111_355_392 + text == 123_758_592
+    both = count_operations(model, **step, kl=True, corrected=True, checkpointing=False)
+    assert both.model == both.hardware == 4 * (text + head) + 3 * pictures
     plain = count_operations(model, **step, kl=False, corrected=False, checkpointing=False)
     assert plain.model == plain.hardware == 2 * (text + head) + pictures
 
