@@ -3,7 +3,9 @@
 # make test    the tests of every commit: these and those that train
 # make newest  tests of what we use of TRL, PEFT and transformers, in their newest allowed versions
 # make test-all  all tests, with every architecture on vLLM and kills at random instants
-# Each target first sets up all it needs in ./.venv.
+# make gpu-check   what works on this machine's GPU, and how fast: docs/gpu.md
+# make gpu-wheels  collect in .wheels what a GPU machine without network lacks for that
+# Each target but gpu-wheels first sets up all it needs in ./.venv.
 
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3))
 VENV := .venv
@@ -69,6 +71,31 @@ newest:
 	.venv-newest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager -e '.[dev]'
 	.venv-newest/bin/pytest -W ignore::FutureWarning -k "not vllm and not server and not released" $(NEWEST)
 
+# With WHEELS=.wheels the machine's own python3 is used, and the wheels come beside its packages, not among them.
+CHECK_OPTIONS ?=
+GPU_SITE := .gpu-site
+ifdef WHEELS
+gpu-check:
+	rm -rf $(GPU_SITE)
+	python3 -m pip install --quiet --disable-pip-version-check --no-index --no-deps --target $(GPU_SITE) $(WHEELS)/*.whl
+	PYTHONPATH=$(CURDIR):$(CURDIR)/$(GPU_SITE) python3 benchmarks/gpu/check.py $(CHECK_OPTIONS)
+else
+gpu-check: $(READY)
+	$(BIN)/python benchmarks/gpu/check.py $(CHECK_OPTIONS)
+endif
+
+# Wheels for Linux on x86-64 and the Python named here, whatever this machine is.
+WHEELS_PYTHON ?= 3.12
+WHEELS_FOR := --only-binary=:all: --implementation cp --python-version $(WHEELS_PYTHON) \
+	$(foreach n,28 27 24 17,--platform manylinux_2_$(n)_x86_64) --platform manylinux2014_x86_64
+
+gpu-wheels:
+	rm -rf .wheels
+	$(PYTHON) -m pip download --quiet --disable-pip-version-check --no-deps $(WHEELS_FOR) --dest .wheels \
+		-c constraints.txt -r benchmarks/gpu/wheels.txt
+	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir .wheels .
+	@du -sh .wheels
+
 clean:
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	rm -rf build dist .gpu-site *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	find visplay rollouts rewards tests benchmarks -name __pycache__ -type d -exec rm -rf {} +

@@ -128,38 +128,34 @@ def _print_memory(plan: Plan, console: Console) -> None:
 
 
 def _print_cards(plan: Plan, cards: Sequence[Card], console: Console) -> None:
+    shared = plan.backend == "vllm"
+    columns = ("asleep", "awake") if shared else ("1 x",)
     table = plain_table(
-        "Largest micro-batch by card; - where none fits",
-        "card",
-        "GiB",
-        "asleep",
-        "awake",
-        "2 x",
-        "4 x",
-        "8 x",
+        "Largest micro-batch by card; - where none fits", "card", "GiB", *columns, "2 x", "4 x", "8 x"
     )
     for card in cards:
-        own = [plan.largest_micro(card, how) for how in ("asleep", "awake")]
+        own = [plan.largest_micro(card, how) for how in (("asleep", "awake") if shared else ("asleep",))]
         own += [plan.largest_micro(card, "fsdp2", ranks=ranks) for ranks in (2, 4, 8)]
         table.add_row(card.name, f"{card.memory // GIB}", *(str(micro or "-") for micro in own))
     console.print(table)
     console.print(
-        "asleep, awake: trainer and engine on one card. 2 x, 4 x, 8 x: the trainer alone on so many ranks "
-        "with FSDP2, the engine on cards of its own; what such ranks would hold: visplay trains "
-        "on one GPU.",
+        ("asleep, awake: trainer and engine on one card. " if shared else "")
+        + "2 x, 4 x, 8 x: the trainer alone on so many ranks with FSDP2, the engine on cards of its own; "
+        "what such ranks would hold: visplay trains on one GPU.",
         highlight=False,
-    )  # fmt: skip
+    )
 
 
 def _advice(plan: Plan, cards: Sequence[Card]) -> Iterator[str]:
-    """What to lower for the cards that were named, or for all that cannot hold the run as it is."""
-    asked = plan.trainer_micro
+    """What to lower for the cards that were named."""
+    asked, shared = plan.trainer_micro, plan.backend == "vllm"
     for card in cards:
         asleep, awake = plan.largest_micro(card, "asleep"), plan.largest_micro(card, "awake")
-        if awake >= asked:
+        if shared and awake >= asked:
             yield f"{card.name}: fits with both awake (engine.sleep=false spares the waking)."
         elif asleep >= asked:
-            yield f"{card.name}: fits with the engine asleep while the trainer works (the default)."
+            how = " with the engine asleep while the trainer works (the default)" if shared else ""
+            yield f"{card.name}: fits{how}."
         elif asleep:
             yield f"{card.name}: set optimizer.micro_batch_size={asleep} (it is {asked})."
         else:

@@ -69,6 +69,17 @@ def test_a_plan_for_cards_says_which_work_and_what_to_lower(tmp_path: Path) -> N
 
 @needs_processors
 @pytest.mark.slow
+def test_servers_have_cards_of_their_own(tmp_path: Path) -> None:
+    config = released("qwen2.5-vl-3b", tmp_path / "3b", ["engine.backend=server", "engine.replicas=1"])
+    text = printed(config, cards=[find_card("l4")], pictures=1000)
+    said = " ".join(text.split())
+    assert "The engine (server) is on cards of its own." in said and "l4: fits." in said
+    assert "asleep" not in said
+    assert make_plan(config).together("awake") == make_plan(config).trainer().total
+
+
+@needs_processors
+@pytest.mark.slow
 def test_lower_lengths_are_named_where_no_micro_batch_fits(tmp_path: Path) -> None:
     config = released("qwen2.5-vl-3b", tmp_path / "3b", ["reasoner.max_tokens=30000"])
     said = " ".join(printed(config, cards=[find_card("l4")]).split())
