@@ -86,8 +86,8 @@ def read_architecture(model: Model) -> Any:
         config: Any = AutoConfig.from_pretrained(model.source, **options)
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"model.path: no config.json of {model.path!r} can be had: {error}. Name a folder that "
-            "holds one, or a hub id while the hub can be reached or has been asked before"
+            f"model.path: no config.json of {model.path!r} can be had: {str(error).rstrip('.')}. Name a "
+            "folder that holds one, or a hub id while the hub can be reached or has been asked before"
         ) from error
     if not hasattr(config, "vision_config"):
         raise ConfigError(f"model.path: {model.path!r} is a {config.model_type}, no vision-language model")
