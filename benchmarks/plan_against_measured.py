@@ -32,9 +32,7 @@ def planned(
     config: Any, found: Measured, *, dtype: torch.dtype, micro: int, checkpointing: bool
 ) -> TrainerMemory:
     size = measure_size(config, dtype=dtype, lora=LORA)
-    batch = Batch(
-        prompt=found.prompt, completion=COMPLETION, rows=micro, pixel_bytes=found.pixel_bytes, patches=0
-    )
+    batch = Batch(prompt=found.prompt, completion=COMPLETION, rows=micro, pixel_bytes=found.pixel_bytes)
     held = count_held(config, dtype=dtype, lora=LORA, tokens=batch.tokens, checkpointing=checkpointing)
     return trainer_memory(size, held, batch, micro=micro, kl=False, on_gpu=False)
 

@@ -13,7 +13,7 @@ def planned_bytes(plan: Plan) -> dict[str, dict[str, int]]:
     `resident` holds Python and its libraries too, which no plan counts.
     """
     trainer, engine = plan.trainer(), plan.engine()
-    standing = trainer.total - trainer.overhead - trainer.kept - trainer.working - trainer.vision
+    standing = trainer.total - trainer.overhead - trainer.kept - trainer.working
     rollouts = standing + engine.least
     learning = trainer.total - trainer.overhead + engine.adapters
     return {

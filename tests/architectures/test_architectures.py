@@ -3,13 +3,16 @@
 Each goes through the engine transformers, two through vLLM, and the others through vLLM in `make test-all`.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from rewards import Reward
 from rollouts.chat import Chat
@@ -140,13 +143,66 @@ def test_limits_of_pixels_hold_for_both_sides_or_are_an_error(case: Case) -> Non
 
 
 def test_adapters_are_in_the_language_model_alone(case: Case) -> None:
-    from safetensors.torch import load_file
-
     assert case.adapters[0].path is not None
     names = load_file(case.adapters[0].path / "adapter_model.safetensors").keys()
     layers = {name.split(".lora_")[0] for name in names}
     assert len(layers) == 2 * 7  # layers of the language model times its linear maps
     assert all("language_model" in name or "text_model" in name for name in layers)
+
+
+def test_checkpointing_changes_no_gradient_and_leaves_the_vision_tower_alone(
+    case: Case, tmp_path: Path
+) -> None:
+    if case.config.engine.backend != "transformers":
+        return  # the trainer is the same whatever samples
+    graded: list[bool] = []
+    hooks = [
+        module.register_forward_hook(lambda _, inputs, output: graded.append(_first(output).requires_grad))
+        for name, module in case.policy.model.named_modules()
+        if re.search(r"(vision|visual).*\.(layers?|blocks)\.0$", name)
+    ]
+    assert hooks
+    changed = []
+    for checkpointing in (False, True):
+        folder = tmp_path / str(checkpointing)
+        optimizer = Optimizer(
+            learning_rate=1.0, weight_decay=0, max_grad_norm=1e9, micro_batch_size=4,
+            grpo={"optim": "sgd", "gradient_checkpointing": checkpointing},
+        )  # fmt: skip
+        changed.append(one_step(case, folder, optimizer))
+    for hook in hooks:
+        hook.remove()
+    plain, checkpointed = changed
+    assert float(plain.norm()) > 0
+    assert float((plain - checkpointed).norm() / plain.norm()) < 1e-4
+    assert graded and not any(graded)
+
+
+def _first(output: Any) -> torch.Tensor:
+    return output[0] if isinstance(output, tuple) else output
+
+
+def one_step(case: Case, folder: Path, optimizer: Optimizer) -> torch.Tensor:
+    """What one step of plain gradient descent adds to the adapter, which is the gradient."""
+    prompts = [
+        reasoner_prompt(picture(120, 80), text, words=Prompts()) for text in ("How many?", "Is it red?")
+    ]
+
+    def score(batch: grpo.Batch) -> grpo.Scored:
+        paid = [[Reward(total=float(i % 2), parts={}) for i in range(4)] for _ in batch.completions]
+        return grpo.Scored(rewards=paid, records=[])
+
+    start = replace(case.adapters[0], name=f"step-{folder.name}")
+    case.engine.publish(start)
+    trained = grpo.train(
+        policy=case.policy, start=start, engine=case.engine, sample=case.engine.generate,
+        prompts=prompts, score=score, corrected=False,
+        phase=Phase(steps=1, prompts_per_step=2, group_size=4, max_tokens=12), optimizer=optimizer,
+        scratch=folder, seed=0, on_step=lambda _: None,
+    )  # fmt: skip
+    assert start.path is not None and trained.adapter.path is not None
+    before, after = (load_file(p / "adapter_model.safetensors") for p in (start.path, trained.adapter.path))
+    return torch.cat([(after[name] - before[name]).flatten() for name in sorted(after)])
 
 
 def test_one_grpo_step(case: Case, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import psutil
 import torch
 from packaging.requirements import Requirement
 
+from visplay.cli.probing import Finding, probe_template
 from visplay.config.loading import Config
 from visplay.data.images import read_images
 from visplay.errors import VisplayError
@@ -19,7 +20,6 @@ from visplay.loop.planning import beside_trainer, make_plan
 from visplay.models.engines import runs_on_cpu, shares_gpu, start_engine
 from visplay.models.memory import gigabytes
 from visplay.models.policy import Policy, device_of, load_base
-from visplay.models.probing import Finding, probe_template
 from visplay.models.processor import load_processor
 
 GIB = 1 << 30

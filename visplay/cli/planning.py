@@ -29,7 +29,7 @@ TRAINER_LINES = {
     "weights": "weights of the base", "adapter": "LoRA weights (fp32)", "gradients": "LoRA gradients",
     "moments": "AdamW's two moments", "reference": "LoRA as reference (KL)",
     "kept": "kept by the forward pass", "working": "one layer's backward or LM head",
-    "vision": "kept by the vision tower", "pictures": "pictures of the step",
+    "pictures": "pictures of the step",
     "overhead": "allocator and CUDA context",
 }  # fmt: skip
 

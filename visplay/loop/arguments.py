@@ -126,6 +126,12 @@ def grpo_arguments(
     return arguments
 
 
+def reentrant(arguments: GRPOConfig) -> bool:
+    """Whether checkpoints are of torch's older kind, through which gradients only go if an input has one."""
+    given = arguments.gradient_checkpointing_kwargs
+    return isinstance(given, dict) and bool(given.get("use_reentrant", False))
+
+
 def on_one_device(arguments: GRPOConfig, device: torch.device) -> None:
     """Keep a trainer on the device where the base is, whatever else can be seen.
 

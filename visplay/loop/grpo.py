@@ -22,7 +22,7 @@ from rollouts.chat import Chat
 from rollouts.engine import AdapterVersion, Completion, Prompt, RolloutEngine, Sampling
 from visplay.config.sections import Optimizer, Phase
 from visplay.errors import PreflightError, TrainingDiverged
-from visplay.loop.arguments import grpo_arguments
+from visplay.loop.arguments import grpo_arguments, reentrant
 from visplay.models.memory import MAX_ADAPTERS
 from visplay.models.policy import Policy, save_adapter
 from visplay.runs.checkpoints import next_version
@@ -158,6 +158,8 @@ def train(
             phase, optimizer, corrected=corrected, folder=steps.folder, seed=seed, model=peft_model,
             chat=_one_start_token(policy.processor),
         )  # fmt: skip
+        if arguments.gradient_checkpointing and not reentrant(arguments):
+            policy.keep_gradients_out_of_inputs(peft_model)
         trainer = _EngineGRPOTrainer(
             model=peft_model, processing_class=policy.processor, reward_funcs=_reward, args=arguments,
             train_dataset=_dataset(prompts, policy.chat), rollout_func=rollout, callbacks=[steps],

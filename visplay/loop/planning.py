@@ -45,13 +45,11 @@ class Measured:
     Attributes:
         tokens: of the prompt.
         pixel_bytes: of the pixel values.
-        patches: that the vision tower sees.
         how: how it is known, for people.
     """
 
     tokens: int
     pixel_bytes: int
-    patches: int
     how: str
 
 
@@ -113,7 +111,7 @@ class Plan:
         if self.backend not in ("transformers", "vllm"):  # on cards of its own
             return trainer.total
         if self.backend == "transformers":  # one base; never at work at the same time
-            rests = trainer.total - trainer.kept - trainer.working - trainer.vision
+            rests = trainer.total - trainer.kept - trainer.working
             return max(trainer.total + engine.adapters, rests + engine.least)
         if how == "awake":
             return trainer.total + engine.least + MARGIN
@@ -158,7 +156,7 @@ def make_plan(config: Config, *, prompt_tokens: int | None = None, on_gpu: bool 
         ConfigError: no `config.json` can be had.
     """
     architecture = read_architecture(config.model)
-    prompt = measure_prompt(config, architecture, size=PICTURE, tokens=prompt_tokens)
+    prompt = measure_prompt(config, size=PICTURE, tokens=prompt_tokens)
     if on_gpu is None:
         on_gpu = config.model.device != "cpu" and not (
             config.model.path == "pocket" and runs_on_cpu(config.model)
@@ -173,20 +171,16 @@ def beside_trainer(config: Config, records: Sequence[ImageRecord]) -> Beside:
     """What an engine must know of the trainer whose GPU it shares; prompts hold the run's largest picture."""
     largest = max(records, key=lambda record: record.width * record.height)
     architecture = read_architecture(config.model)
-    prompt = measure_prompt(config, architecture, size=(largest.width, largest.height))
+    prompt = measure_prompt(config, size=(largest.width, largest.height))
     plan = _plan(config, architecture, prompt, on_gpu=True, backend="vllm")
     return Beside(size=plan.size, trainer=plan.trainer(), longest=plan.longest)
 
 
-def measure_prompt(
-    config: Config, architecture: Any, *, size: tuple[int, int], tokens: int | None = None
-) -> Measured:
+def measure_prompt(config: Config, *, size: tuple[int, int], tokens: int | None = None) -> Measured:
     """The longer of a Questioner's prompt and a Reasoner's, with a picture of `size`, width by height.
 
     Without a processor an assumed prompt of Qwen's kind stands in, and `how` says so.
     """
-    patch = getattr(architecture.vision_config, "patch_size", 14)
-    patch = patch[0] if isinstance(patch, list | tuple) else patch
     try:
         processor = load_processor(config.model)
         same = {"revision": config.model.revision, "trust_remote_code": config.model.trust_remote_code}
@@ -194,17 +188,17 @@ def measure_prompt(
         picture = Image.new("RGB", size, (128, 128, 128))
         asking = questioner_prompt(picture, types=config.questioner.types, words=config.prompts)
         found = max(
-            (_encoded(chat, prompt, patch) for prompt in (asking, canary_prompt(picture, config.prompts))),
+            (_encoded(chat, prompt) for prompt in (asking, canary_prompt(picture, config.prompts))),
             key=lambda one: one[0],
         )
         how = f"measured with a picture of {size[0]} x {size[1]} pixels"
     except (ConfigError, ValueError) as error:
-        found = ASSUMED_PROMPT, ASSUMED_PROMPT * 4 * 1176 * 4, ASSUMED_PROMPT * 4
+        found = ASSUMED_PROMPT, ASSUMED_PROMPT * 4 * 1176 * 4
         how = f"assumed, for no prompt could be made ({str(error)[:100]})"
     if tokens is not None:
         scale = tokens / found[0]
-        found, how = (tokens, round(scale * found[1]), round(scale * found[2])), "as given"
-    return Measured(tokens=found[0], pixel_bytes=found[1], patches=found[2], how=how)
+        found, how = (tokens, round(scale * found[1])), "as given"
+    return Measured(tokens=found[0], pixel_bytes=found[1], how=how)
 
 
 def _plan(config: Config, architecture: Any, prompt: Measured, *, on_gpu: bool, backend: str) -> Plan:
@@ -215,7 +209,6 @@ def _plan(config: Config, architecture: Any, prompt: Measured, *, on_gpu: bool, 
         completion=max((phase.max_tokens for phase in phases), default=0),
         rows=max((phase.prompts_per_step * phase.group_size for phase in phases), default=1),
         pixel_bytes=prompt.pixel_bytes,
-        patches=prompt.patches,
     )
     again = bool(config.optimizer.grpo.get("gradient_checkpointing", on_gpu))
     size = measure_size(architecture, dtype=dtype, lora=config.lora)
@@ -225,9 +218,8 @@ def _plan(config: Config, architecture: Any, prompt: Measured, *, on_gpu: bool, 
     )
 
 
-def _encoded(chat: Chat, prompt: Prompt, patch: int) -> tuple[int, int, int]:
-    """Tokens, bytes of pixel values and patches of a prompt."""
+def _encoded(chat: Chat, prompt: Prompt) -> tuple[int, int]:
+    """Tokens and bytes of pixel values of a prompt."""
     made = chat.encode([prompt])
     pixels: torch.Tensor = made["pixel_values"]
-    patches = pixels.shape[0] if pixels.ndim == 2 else pixels.numel() // (3 * patch * patch)
-    return made["input_ids"].shape[1], pixels.numel() * pixels.element_size(), patches
+    return made["input_ids"].shape[1], pixels.numel() * pixels.element_size()

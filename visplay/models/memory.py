@@ -34,14 +34,12 @@ class Batch:
         completion: tokens of the longest completion.
         rows: completions in a step, P * G.
         pixel_bytes: of the pixel values that the processor makes of a prompt's picture.
-        patches: of that picture, as the vision tower sees it.
     """
 
     prompt: int
     completion: int
     rows: int
     pixel_bytes: int
-    patches: int
 
     @property
     def tokens(self) -> int:
@@ -62,7 +60,6 @@ class TrainerMemory:
         communication: buckets of DDP; gathered layers and embeddings of FSDP2.
         kept: what the forward pass keeps for the backward pass.
         working: the larger of one layer's backward pass and the LM head's tile.
-        vision: inputs of the vision tower's layers, where they are kept.
         pictures: pixel values of the step's prompts, and the micro-batches cut from them.
         overhead: what the allocator cannot use, and CUDA's context; 0 on a CPU.
     """
@@ -75,7 +72,6 @@ class TrainerMemory:
     communication: int
     kept: int
     working: int
-    vision: int
     pictures: int
     overhead: int
 
@@ -166,13 +162,11 @@ def trainer_memory(
         "fsdp2": 2 * item * (size.layer_parameters + size.vocabulary * size.width),
     }[sharding]
     kept = held.kept * micro
-    vision = item * batch.patches * size.vision_width * size.vision_layers * micro
     parts = {
         "weights": -(-size.weight_bytes // share), "adapter": -(-4 * n // share),
         "gradients": -(-4 * n // share), "moments": -(-8 * n // share),
         "reference": -(-4 * n // share) if kl else 0, "communication": communication, "kept": kept,
         "working": max(held.peak * micro - kept, head_bytes(size, batch, micro=micro, on_gpu=on_gpu)),
-        "vision": vision if size.vision_graded and held.checkpointed else 0,
         "pictures": -(-2 * batch.rows * batch.pixel_bytes // ranks),
     }  # fmt: skip
     overhead = math.ceil((FRAGMENTED - 1) * sum(parts.values()) + CONTEXT) if on_gpu else 0

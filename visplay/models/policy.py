@@ -53,7 +53,18 @@ class Policy:
         """Take the adapter off again, and what a trainer put on the base: the next phase finds it bare."""
         self.model = peft_model.unload()
         vars(self.model).pop("forward", None)  # TRL's fused head, which each phase would wrap once more
+        vars(self.model).pop("enable_input_require_grads", None)
         self.model.disable_input_require_grads()
+
+    @staticmethod
+    def keep_gradients_out_of_inputs(peft_model: Any) -> None:
+        """Keep a frozen vision tower out of the backward pass, until the adapter is taken off.
+
+        TRL, and transformers at each switch of checkpointing, let gradients begin at every embedding, the
+        vision tower's too, which then keeps its layers' inputs and runs backward for nothing. Checkpoints
+        that are not re-entrant need no gradient to begin there.
+        """
+        vars(peft_model.get_base_model())["enable_input_require_grads"] = lambda: None
 
     def shared_base(self) -> Any:
         """The bare base as a module tree of its own on the same tensors: one copy in memory for two users."""

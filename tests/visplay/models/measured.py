@@ -58,7 +58,6 @@ def measure(model: Any, processor: Any, *, lora: Lora, micro: int, checkpointing
     adapted = with_new_adapter(model, lora).train()
     if checkpointing:
         model.gradient_checkpointing_enable()
-        model.enable_input_require_grads()
     trained = [p for p in adapted.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained)
 

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from tests.architectures.tiny import ALL
+from visplay.cli.probing import Finding, probe_template
 from visplay.config.prompts import Prompts
 from visplay.config.sections import Model
-from visplay.models.probing import Finding, probe_template
 
 PICTURE = Image.new("RGB", (120, 80), (10, 200, 30))
 BLOCKS = (
