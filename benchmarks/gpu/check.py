@@ -10,11 +10,13 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -54,15 +56,17 @@ def main(arguments: list[str] | None = None) -> int:
             tokens=options.tokens or (16 if options.tiny else 256), peak_flops=peak, peak_source=source,
             folder=Path(folder),
         )  # fmt: skip
-        parts = {name: PARTS[name] for name in options.parts}
-        rows, errors = run_parts(stand, parts, seconds=options.seconds, console=console)
-    about = machine(stand)
-    show(about, rows, console)
-    if options.json:
-        report = {"machine": about, "rows": [asdict(row) for row in rows], "errors": errors}
+        about = machine(stand)
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
-        console.print(f"Written to {options.json}.", markup=False, highlight=False, soft_wrap=True)
+
+        def keep(rows: list[Row], errors: dict[str, str]) -> None:
+            report = {"machine": about, "rows": [asdict(row) for row in rows], "errors": errors}
+            options.json.write_text(json.dumps(report, indent=1) + "\n")
+
+        parts = {name: PARTS[name] for name in options.parts}
+        rows, errors = run_parts(stand, parts, seconds=options.seconds, console=console, keep=keep)
+    show(about, rows, console)
+    console.print(f"Written to {options.json}.", markup=False, highlight=False, soft_wrap=True)
     return 1 if errors else 0
 
 
@@ -76,7 +80,7 @@ def read_options(arguments: list[str] | None) -> Any:
     parser.add_argument("--steps", type=int, default=3, help="optimizer steps; the first is not timed")
     parser.add_argument("--tokens", type=int, help="length of a completion; 256, with --tiny 16")
     parser.add_argument("--peak-tflops", type=float, help="of the card in bf16; else by its name")
-    parser.add_argument("--seconds", type=float, default=480, help="after them no further part is begun")
+    parser.add_argument("--seconds", type=float, default=480, help="for all parts together")
     parser.add_argument("--json", type=Path, default=Path("runs/gpu-check.json"), help="where the rows go")
     options = parser.parse_args(arguments)
     options.parts = options.parts.split(",")
@@ -92,9 +96,22 @@ def read_options(arguments: list[str] | None) -> Any:
 
 
 def run_parts(
-    stand: Stand, parts: Mapping[str, Part], *, seconds: float, console: Console
+    stand: Stand,
+    parts: Mapping[str, Part],
+    *,
+    seconds: float,
+    console: Console,
+    keep: Callable[[list[Row], dict[str, str]], None],
 ) -> tuple[list[Row], dict[str, str]]:
-    """Run parts one after the other; returns their rows, and a traceback for each that broke."""
+    """Run parts one after the other; returns their rows, and a traceback for each that broke.
+
+    Args:
+        stand: the VLM under test.
+        parts: by name, in order.
+        seconds: for all together. A part that runs when they are over is stopped, later ones are not begun.
+        console: is told which part runs.
+        keep: given what was found so far after each part, so that a process that is killed leaves it.
+    """
     rows: list[Row] = []
     errors: dict[str, str] = {}
     began = time.perf_counter()
@@ -107,16 +124,39 @@ def run_parts(
             continue
         console.print(f"{so_far:5.0f} s  {name} ...", highlight=False)
         try:
-            for row in part(stand):
-                rows.append(row)
+            with at_most(seconds - so_far):
+                for row in part(stand):
+                    rows.append(row)
         # Whatever breaks on a machine that nobody has seen: the other parts are still worth knowing.
         except Exception as error:
             errors[name] = traceback.format_exc()
             lines = str(error).strip().splitlines() or [""]
             kind = "" if isinstance(error, VisplayError) else f"{type(error).__name__}: "
             rows.append(Row(part=name, what="failed", value="failed", note=kind + lines[0][:300]))
+        keep(rows, errors)
     rows.append(Row(part="all", what="took", value=time.perf_counter() - began, unit="s"))
+    keep(rows, errors)
     return rows, errors
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Raise in what runs longer, as soon as it is back in Python: a kernel that hangs is not interrupted.
+
+    Raises:
+        TimeoutError: it ran longer.
+    """
+
+    def stop(*_: Any) -> None:
+        raise TimeoutError(f"stopped after {seconds:.3g} s, all that --seconds had left for it")
+
+    handler = signal.signal(signal.SIGALRM, stop)
+    left, interval = signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, left, interval)  # who else waits for an alarm still gets it
+        signal.signal(signal.SIGALRM, handler)
 
 
 def machine(stand: Stand) -> dict[str, str]:

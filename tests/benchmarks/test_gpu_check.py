@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,7 +111,12 @@ def test_a_part_that_breaks_leaves_the_others(tmp_path: Path) -> None:
 
     parts = {"broken": broken, "mendable": mendable, "good": good}
     told = Console(file=io.StringIO(), width=80)
-    rows, errors = run_parts(stand(tmp_path), parts, seconds=60, console=told)
+    kept: list[tuple[int, int]] = []
+    rows, errors = run_parts(
+        stand(tmp_path), parts, seconds=60, console=told,
+        keep=lambda rows, errors: kept.append((len(rows), len(errors))),
+    )  # fmt: skip
+    assert kept == [(2, 1), (3, 2), (4, 2), (5, 2)]  # after each part, and at the end
     assert [(row.part, row.what, row.note) for row in rows[:-1]] == [
         ("broken", "before", ""), ("broken", "failed", "ZeroDivisionError: no tokens"),
         ("mendable", "failed", "lower it"), ("good", "speed", ""),
@@ -121,8 +127,24 @@ def test_a_part_that_breaks_leaves_the_others(tmp_path: Path) -> None:
     assert any("1,234 tok/s" in line for line in lines) and max(map(len, lines)) <= 80
 
 
+def test_a_part_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
+    def endless(_: Stand) -> Iterator[Row]:
+        yield Row(part="endless", what="begun", value=1)
+        time.sleep(60)
+
+    began, told = time.monotonic(), Console(file=io.StringIO())
+    parts = {"endless": endless, "build": PARTS["build"]}
+    rows, errors = run_parts(stand(tmp_path), parts, seconds=0.2, console=told, keep=lambda *_: None)
+    assert time.monotonic() - began < 30
+    assert [(row.part, row.what) for row in rows[:-1]] == [
+        ("endless", "begun"), ("endless", "failed"), ("build", "not begun"),
+    ]  # fmt: skip
+    assert rows[1].note.startswith("TimeoutError: stopped after 0.2 s") and set(errors) == {*parts}
+
+
 def test_no_part_is_begun_after_its_time(tmp_path: Path) -> None:
-    rows, errors = run_parts(stand(tmp_path), PARTS, seconds=-1, console=Console(file=io.StringIO()))
+    told = Console(file=io.StringIO())
+    rows, errors = run_parts(stand(tmp_path), PARTS, seconds=-1, console=told, keep=lambda *_: None)
     assert [row.what for row in rows] == ["not begun"] * len(PARTS) + ["took"]
     assert list(errors) == list(PARTS) and "--seconds -1" in errors["build"]
 
