@@ -15,7 +15,7 @@ from visplay.pocket.truth import write_pictures
 pytestmark = pytest.mark.slow
 # What other packages have been heard to say.
 FOREIGN = re.compile(
-    r"warning|deprecated|triton|cuda|transform|\[transformers\]|loading weights|site-packages|W\d{4} |it/s",
+    r"warning|deprecated|triton|cuda|Parameter '|\[transformers\]|loading weights|site-packages|W\d{4} |it/s",
     re.I,
 )
 
