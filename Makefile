@@ -81,7 +81,7 @@ gpu-check:
 	PYTHONPATH=$(CURDIR):$(CURDIR)/$(GPU_SITE) python3 benchmarks/gpu/check.py $(CHECK_OPTIONS)
 else
 gpu-check: $(READY)
-	$(BIN)/python benchmarks/gpu/check.py $(CHECK_OPTIONS)
+	$(BIN)/python -W "ignore:TRL currently supports" benchmarks/gpu/check.py $(CHECK_OPTIONS)
 endif
 
 # Wheels for Linux on x86-64 and the Python named here, whatever this machine is.

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +11,7 @@ import typer
 from rollouts.engine import EngineUnavailable
 from visplay import __version__
 from visplay.cli import measuring as commands
+from visplay.cli.quiet import quieten
 from visplay.errors import VisplayError
 from visplay.runs.shutdown import graceful_shutdown
 
@@ -268,14 +268,8 @@ def pocket_build(
 
 def main() -> None:
     """Run the command line; an expected error is one clear message and exit code 1."""
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # our own display says what matters
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+    quieten()
     os.environ.setdefault("WANDB_PROJECT", "visplay")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
-    # Of TRL's own use of vLLM, which is not ours.
-    warnings.filterwarnings("ignore", message="TRL currently supports vLLM versions", category=UserWarning)
     try:
         app()
     except (VisplayError, EngineUnavailable) as error:
