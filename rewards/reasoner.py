@@ -76,5 +76,6 @@ def follows_format(text: str, form: AnswerForm = "boxed") -> bool:
     tail = stripped.partition("</think>")[2].strip()
     answer = re.escape(extract_answer(tail, form) or "")
     if form == "tagged":
-        return bool(answer) and re.fullmatch(rf"<answer>.*{answer}.*</answer>", tail, re.DOTALL) is not None
+        once = tail.count("<answer>") == 1
+        return bool(answer) and once and re.fullmatch(r"<answer>.*</answer>", tail, re.DOTALL) is not None
     return bool(answer) and re.fullmatch(rf"\\boxed\s*\{{\s*{answer}\s*\}}", tail) is not None

@@ -1,6 +1,8 @@
 import pytest
 
+import rewards
 from rewards import ParseFailure, Question, extract_answer, parse_question
+from rewards.reasoner import follows_format
 
 TYPES = ("counting", "Color")
 GOOD = "<type>counting</type> <question>How many dogs?</question> <answer>3</answer>"
@@ -62,3 +64,40 @@ def test_every_failure_has_its_reason(text, reason):
 )
 def test_the_last_balanced_box_is_the_answer(text, answer):
     assert extract_answer(text) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("so <answer>5</answer>", "5"),
+        ("<think><answer>3</answer></think> <answer> \\boxed{7} </answer>", "7"),
+        ("<answer>1</answer> no, <answer>2</answer>", "2"),
+        ("<answer>1</answer> <answer> </answer>", "1"),
+        ("< Answer >a cat< /answer >", "a cat"),
+        ("<answer>cut off", None),
+        ("<answer>a <answer>b</answer>", "b"),
+        ("\\boxed{3}", None),
+        ("<think><answer>4</answer>", None),
+    ],
+)
+def test_an_answer_between_tags(text: str, answer: str | None) -> None:
+    assert rewards.extract_answer(text, "tagged") == answer
+
+
+def test_an_answer_between_tags_is_read_in_linear_time() -> None:
+    """Minutes, were it not: a test's time limit would end it."""
+    for text in ("<answer>" * 200_000, "<answer>" + "a" * 2_000_000, "< answer " * 200_000):
+        assert rewards.extract_answer(text, "tagged") is None
+
+
+def test_the_format_of_an_answer_between_tags() -> None:
+    assert follows_format("<think>a</think><answer>5</answer>", "tagged")
+    assert follows_format("a</think>\n<answer>\\boxed{5}</answer>", "tagged")
+    assert not follows_format("<think>a</think><answer>5</answer> and so on", "tagged")
+    assert not follows_format("<think>a</think><answer>5</answer><answer>6</answer>", "tagged")
+    assert not follows_format("<think>a</think>\\boxed{5}", "tagged")
+    assert not follows_format("<think>a</think><answer></answer>", "tagged")
+    silver = rewards.vote(["5", "5", "6"])
+    texts = ["<answer>5</answer>", "\\boxed{5}"]
+    paid = rewards.reasoner_rewards(texts, silver=silver, preset=rewards.preset("paper"), form="tagged")
+    assert [one.parts["accuracy"] for one in paid] == [1.0, 0.0]

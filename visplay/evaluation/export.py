@@ -63,7 +63,9 @@ def export(
         merged: Any = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
         merged.save_pretrained(scratch)
         # As it was published, with the run's settings of pictures; who loads it sets the template anew.
-        load_processor(trusting.model_copy(update={"chat_template_kwargs": {}})).save_pretrained(scratch)
+        load_processor(
+            trusting.model_copy(update={"chat_template_kwargs": {}, "date": None})
+        ).save_pretrained(scratch)
     write_text(scratch / "README.md", model_card(run, config, role=role, iteration=last, form=form))
     if out.exists():
         out.rmdir()
