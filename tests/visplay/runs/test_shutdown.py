@@ -110,6 +110,11 @@ BODIES = {
     "python": "    while True: time.sleep(0.01)\n",
     # 128 + SIGTERM by the handler would take for ever: it runs only after the call.
     "a call that hears no signal": "    hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)\n",
+    "in a write": (
+        "    import os, signal\n    from visplay.storage import signals_deferred\n"
+        "    with signals_deferred():\n        os.kill(os.getpid(), signal.SIGINT)\n        time.sleep(0.1)\n"
+        "    raise SystemExit('went on')\n"
+    ),
     "slow to leave": "    try:\n        time.sleep(600)\n    finally:\n        time.sleep(600)\n",
 }
 
@@ -119,6 +124,7 @@ BODIES = {
     [
         ("python", [signal.SIGTERM], 5, "stopped; all finished steps are kept; resume with: again"),
         ("python", [signal.SIGINT], 5, "stopped; all finished steps are kept; resume with: again"),
+        ("in a write", [], 5, "stopped; all finished steps are kept; resume with: again"),
         ("slow to leave", [signal.SIGINT, signal.SIGINT], 5, "left at once; the same command resumes"),
         ("a call that hears no signal", [signal.SIGTERM], 10, "left at once; the same command resumes"),
     ],
@@ -137,7 +143,7 @@ def test_signals(body: str, signals: list[int], seconds: float, says: str) -> No
         process.send_signal(number)
     said, _ = process.communicate(timeout=60)
     assert time.monotonic() - asked < seconds + 0.6
-    assert says in said and process.returncode == 128 + signals[0]
+    assert says in said and process.returncode == 128 + (signals or [signal.SIGINT])[0]
 
 
 def interrupted(arguments: list[str], sign: Path) -> str:
