@@ -21,10 +21,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from visplay.cli.quiet import quieten
+
 os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
-os.environ["TRANSFORMERS_VERBOSITY"] = "error"
-os.environ["TORCH_LOGS"] = "-all"
+quieten()
 
 import torch
 import transformers
