@@ -19,7 +19,7 @@ from visplay.errors import VisplayError
 from visplay.loop.planning import beside_trainer, make_plan
 from visplay.models.engines import runs_on_cpu, shares_gpu, start_engine
 from visplay.models.memory import gigabytes
-from visplay.models.policy import Policy, device_of, load_base
+from visplay.models.policy import Policy, device_of
 from visplay.models.processor import load_processor
 
 GIB = 1 << 30
@@ -151,7 +151,7 @@ def _canaries(config: Config, *, api_key: str | None) -> Finding:
         images = read_images(
             config.images.source, column=config.images.column, lists=config.images.lists, limit=1
         )
-        policy = Policy(*load_base(config.model), lora=config.lora)
+        policy = Policy.of(config.model, lora=config.lora)
         shared = shares_gpu(config.model, config.engine)
         beside = beside_trainer(config, images.records) if shared else None
         engine = start_engine(

@@ -24,11 +24,12 @@ from visplay.loop.alarms import best_iteration, out_of_patience
 from visplay.loop.planning import beside_trainer
 from visplay.models.engines import backend_of, shares_gpu, start_engine
 from visplay.models.generation import generate
-from visplay.models.policy import Policy, load_base
+from visplay.models.policy import Policy
 from visplay.models.preflight import run_canaries
 from visplay.models.processor import picture_limits
 from visplay.progress import Display, Stopwatch
 from visplay.prompts import canary_prompt
+from visplay.ranks import ALONE, Ranks
 from visplay.runs.checkpoints import (
     Roles,
     create_roles,
@@ -65,6 +66,7 @@ class RunContext:
         watch: seconds by kind of work.
         display: what a person sees.
         tracker: the trackers of `report_to`.
+        ranks: that learn beside this one.
     """
 
     config: Config
@@ -79,6 +81,7 @@ class RunContext:
     watch: Stopwatch
     display: Display
     tracker: Tracker
+    ranks: Ranks = ALONE
 
     def phase(self, role: str) -> Phase:
         """The settings of the phase that trains a role."""
@@ -142,7 +145,9 @@ class RunContext:
 
 
 @contextmanager
-def open_context(config: Config, *, display: Display, api_key: str | None = None) -> Iterator[RunContext]:
+def open_context(
+    config: Config, *, display: Display, api_key: str | None = None, ranks: Ranks = ALONE
+) -> Iterator[RunContext]:
     """Open a run's folder, pictures, base VLM and engine, and see that engine and trainer compute the same.
 
     Raises:
@@ -153,12 +158,13 @@ def open_context(config: Config, *, display: Display, api_key: str | None = None
         backend = backend_of(config.model, config.engine)
         run = stack.enter_context(Run(config.folder).opened(config, say=display.say, engine=backend))
         config = _dated(config)
+        ranks.tell(config)  # what the others load is what this one loads
         tracker = Tracker(config)
         stack.callback(tracker.close)
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         set_seed(config.seed)
-        policy = Policy(*load_base(config.model), lora=config.lora)
+        policy = Policy.of(config.model, lora=config.lora)
         images = read_images(
             config.images.source, column=config.images.column, limit=config.images.limit,
             lists=config.images.lists, accepts=picture_limits(policy.processor),
@@ -183,6 +189,7 @@ def open_context(config: Config, *, display: Display, api_key: str | None = None
             config=config, preset=config.rewards.resolve(), run=run, policy=policy, engine=engine,
             images=images, picture=lru_cache(PICTURES_KEPT)(images.load), oracle=config.images.open_oracle(),
             control_tokens=policy.chat.control_tokens, watch=Stopwatch(), display=display, tracker=tracker,
+            ranks=ranks,
         )  # fmt: skip
         _same_pictures(ctx)
         yield ctx
