@@ -5,7 +5,9 @@ them this one is; no key of ours does. Objects travel between them over a group 
 own, whose waits have no practical limit: while rank 0 asks and votes, the others wait for hours.
 """
 
+import ctypes
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from visplay.errors import RankLost
 
 LEARNING = timedelta(hours=1)  # in a collective of the trainer; rank 0 may be writing to a slow disk
 PLAYING = timedelta(days=30)  # for rank 0
+_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 # How gloo and NCCL say that the other end of a connection is gone.
 LOST_IN_WORDS = (
     "connection closed by peer", "connection reset by peer", "broken pipe", "connection refused",
@@ -113,6 +116,8 @@ def joined() -> Iterator[Ranks]:
     import torch
     from torch import distributed
 
+    # A rank whose launcher is gone, killed perhaps, would hold the run's lock until it has played to the end.
+    getattr(ctypes.CDLL(None), "prctl", lambda *_: 0)(_WITH_PARENT, signal.SIGTERM)
     # Before anything else of accelerate or transformers makes the group, with waits of its own.
     with _lost():
         if not distributed.is_initialized():
