@@ -18,6 +18,7 @@ from visplay.errors import RankLost
 
 LEARNING = timedelta(hours=1)  # in a collective of the trainer; rank 0 may be writing to a slow disk
 PLAYING = timedelta(days=30)  # for rank 0
+_LAUNCHER = os.getppid()  # as this process began
 _WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 # How gloo and NCCL say that the other end of a connection is gone.
 LOST_IN_WORDS = (
@@ -107,7 +108,7 @@ def joined() -> Iterator[Ranks]:
     """Join the processes that the launcher started; without one there is this process alone.
 
     Raises:
-        RankLost: another rank is gone.
+        RankLost: the launcher or another rank is gone.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -118,6 +119,8 @@ def joined() -> Iterator[Ranks]:
 
     # A rank whose launcher is gone, killed perhaps, would hold the run's lock until it has played to the end.
     getattr(ctypes.CDLL(None), "prctl", lambda *_: 0)(_WITH_PARENT, signal.SIGTERM)
+    if os.getppid() != _LAUNCHER:  # already: nobody would ever come to the meeting point
+        raise RankLost("the launcher is gone")
     # Before anything else of accelerate or transformers makes the group, with waits of its own.
     with _lost():
         if not distributed.is_initialized():
