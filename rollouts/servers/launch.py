@@ -91,16 +91,28 @@ class Server:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
+# What torchrun and accelerate set for the ranks that they start; a server that read it would join them.
+_OF_A_RANK = (
+    "RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "NODE_RANK", "ROLE_NAME", "WORLD_SIZE",
+    "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
+    "TORCH_NCCL_ASYNC_ERROR_HANDLING",
+)  # fmt: skip
+_OF_A_LAUNCHER = ("TORCHELASTIC_", "ACCELERATE_", "FSDP_")
 # Linux tells a process that its parent has gone; elsewhere a server outlives a SIGKILL of who started it.
 _TIED = (
     "import ctypes, os, signal, sys\n"
     "getattr(ctypes.CDLL(None), 'prctl', lambda *_: 0)(1, signal.SIGTERM)\n"
+    f"for name in [n for n in os.environ if n in {_OF_A_RANK} or n.startswith({_OF_A_LAUNCHER})]:\n"
+    "    del os.environ[name]\n"
     "os.execvp(sys.argv[1], sys.argv[1:])\n"
 )
 
 
 def tied(command: Sequence[str]) -> list[str]:
-    """The command, sent SIGTERM when the thread that starts it ends, however it ends (PR_SET_PDEATHSIG)."""
+    """The command, sent SIGTERM when the thread that starts it ends, however it ends (PR_SET_PDEATHSIG).
+
+    It does not see what a launcher of ranks has set in the environment: `RANK`, `MASTER_ADDR` and their like.
+    """
     return [sys.executable, "-c", _TIED, *command]
 
 
