@@ -35,20 +35,20 @@ class Replica:
     Attributes:
         url: base URL.
         client: sends the requests; carries the API key.
-        places: as many requests as may be under way at once.
         server: the process, where we started it.
         base: the name under which it serves the base VLM; known once it has answered.
         lost: set while it does not answer; every request under way then ends in `ReplicaLost`.
         misses: health checks without an answer, in a row.
+        speed: tokens per second, lately, as a multiple of what the servers of the fleet do on average; > 0.
     """
 
     url: str
     client: httpx2.AsyncClient
-    places: asyncio.Semaphore
     server: Server | None = None
     base: str = ""
     lost: asyncio.Event = field(default_factory=asyncio.Event)
     misses: int = 0
+    speed: float = 1.0
 
     @property
     def alive(self) -> bool:
@@ -100,12 +100,19 @@ class Replica:
             ReplicaFault: it failed.
             ReplicaRefused: it will not answer such a request.
         """
+        return await self.unless_lost(self._send("POST", "/inference/v1/generate", request))
 
-        async def in_turn() -> dict[str, Any]:
-            async with self.places:
-                return await self._send("POST", "/inference/v1/generate", request)
-
-        return await self.unless_lost(in_turn())
+    async def prompt_logprobs(self, name: str, token_ids: list[int]) -> list[float]:
+        """Log-probs [tokens - 1] of a prompt, from its second token on, by an adapter or the base VLM."""
+        # vLLM computes them only beside a completion.
+        sampling = {"max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0}
+        request = {"model": name, "token_ids": token_ids, "sampling_params": sampling}
+        answer = await self._send("POST", "/inference/v1/generate", request, timeout=_LOAD_SECONDS)
+        try:
+            steps = zip(token_ids[1:], answer["prompt_logprobs"][1:], strict=True)
+            return [step[str(token)]["logprob"] for token, step in steps]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ReplicaRefused(f"{self.url} gives no log-probs of a prompt: {answer!r:.200}") from error
 
     async def unless_lost(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Do `work`, or, once the server is taken out, raise `ReplicaLost` instead."""

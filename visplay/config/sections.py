@@ -134,7 +134,9 @@ class Engine(Section):
     devices: list[str] = Field(
         [], description="CUDA_VISIBLE_DEVICES of each replica started here; empty: all see all."
     )
-    concurrency: int = Field(64, ge=1, description="With `server`: prompts under way at each of them.")
+    tokens_in_flight: int = Field(
+        524_288, ge=1, description="With `server`: prompts and completions under way at each, in tokens."
+    )
     deterministic: bool = Field(
         True, description="A seed for each request, for vLLM and servers; false is faster on a GPU."
     )

@@ -24,6 +24,7 @@ from visplay.models.memory import (
     vllm_memory,
 )
 from visplay.models.policy import Policy, device_of, load_base
+from visplay.models.preflight import HALF_TOLERANCE, TOLERANCE
 from visplay.models.processor import engine_settings, load_processor
 
 # What vLLM 0.32 needs on a CPU; engine.vllm overrides each.
@@ -122,7 +123,8 @@ def start_engine(
             servers,
             chat=chat,
             max_adapters=MAX_ADAPTERS,
-            concurrency=engine.concurrency,
+            tokens_in_flight=engine.tokens_in_flight,
+            tolerance=engine.canary_tolerance or (TOLERANCE if model.dtype == "float32" else HALF_TOLERANCE),
             api_key=api_key,
             deterministic=engine.deterministic,
         )
