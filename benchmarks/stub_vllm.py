@@ -42,6 +42,7 @@ class StubServer:
         self.asked: list[str] = []  # names of the models that were asked for completions
         self.calls: list[str] = []  # what else was asked
         self.asleep = False
+        self.held = False  # while it is, nothing is answered
         self.computed = self.most_at_once = 0  # sequences
         self._most, self._room = sequences, threading.Condition()
         self._listening: ThreadingHTTPServer | None = None
@@ -136,8 +137,8 @@ class StubServer:
             self.most_at_once = max(self.most_at_once, self.computed)
         try:
             until = time.monotonic() + self.seconds_per_token * max(len(c["token_ids"]) for c in choices)
-            while (left := until - time.monotonic()) > 0:
-                time.sleep(min(left, 0.01))
+            while self.held or time.monotonic() < until:
+                time.sleep(0.01 if self.held else min(0.01, max(until - time.monotonic(), 0.0)))
                 if not alive():
                     return False
             return True
