@@ -18,7 +18,7 @@ from rollouts.servers.dispatch import Dispatch, Group
 from rollouts.servers.fingerprints import Fingerprints
 from rollouts.servers.fleet import Fleet, Published
 from rollouts.servers.launch import Server
-from rollouts.servers.replica import Replica, ReplicaFault, ReplicaLost
+from rollouts.servers.replica import Replica, ReplicaFault, ReplicaLost, ReplicaRefused
 
 _T = TypeVar("_T")
 _PROBE = Prompt(messages=({"role": "user", "content": [{"type": "text", "text": "Is there a red square?"}]},))
@@ -96,8 +96,8 @@ class ServerEngine:
         """Load a version on every server that answers, or, where one refuses it, on none.
 
         Raises:
-            ValueError: a server refused the adapter.
-            EngineUnavailable: no server answers.
+            ValueError: this version is there already, from another path.
+            EngineUnavailable: no server answers, or one refused the adapter.
         """
         if adapter.path is None or self._fleet.published(adapter):
             return
@@ -108,7 +108,10 @@ class ServerEngine:
             await self._fleet.publish(published)
 
         with self._in_use:
-            self._portal.call(self._patiently, attempt)
+            try:
+                self._portal.call(self._patiently, attempt)
+            except ReplicaRefused as error:
+                raise EngineUnavailable(f"{adapter} is not published: {error}") from error
 
     def generate(
         self, prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling

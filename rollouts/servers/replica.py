@@ -81,8 +81,14 @@ class Replica:
         try:
             await self._send("POST", "/v1/load_lora_adapter", body, timeout=_LOAD_SECONDS)
         except (ReplicaRefused, ReplicaFault) as error:  # what cannot be loaded is a fault to vLLM too
-            if (await self.served()).get(name) != str(path):
-                raise ReplicaRefused(str(error)) from error
+            if (await self.served()).get(name) == str(path):
+                return
+            if "No adapter found" in str(error):
+                raise ReplicaRefused(
+                    f"{self.url} cannot read {path}: servers load adapters from their own file systems; let "
+                    "each see the run's folder under the same path (a shared one; docs/engines.md, Servers)"
+                ) from error
+            raise ReplicaRefused(str(error)) from error
 
     async def unload(self, name: str) -> None:
         """Let go of an adapter; that it is not there is as good."""

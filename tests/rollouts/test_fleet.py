@@ -156,6 +156,16 @@ def test_a_server_that_comes_back_with_other_weights_is_left_out_and_said(
         wait_until(lambda: came(engine, changed, "back") == 2)
 
 
+def test_a_server_that_does_not_see_the_runs_folder_is_named(chat: Chat, tmp_path: Path) -> None:
+    here, there = StubServer(), StubServer(sees=tmp_path / "elsewhere")
+    with fleet(chat, here, there) as engine:
+        version = adapter(tmp_path / "run", 1)
+        complaint = f"shared@1 is not published: {there.url} cannot read {version.path}: .* the same path"
+        with pytest.raises(EngineUnavailable, match=complaint):
+            engine.publish(version)
+        assert held(here) == []
+
+
 def test_another_file_under_the_same_path_is_found_when_it_is_published(chat: Chat, tmp_path: Path) -> None:
     """As where two machines have a folder of one name that they don't share."""
 
@@ -167,7 +177,7 @@ def test_another_file_under_the_same_path_is_found_when_it_is_published(chat: Ch
 
     here, there = StubServer(), Elsewhere()
     with fleet(chat, here, there) as engine:
-        with pytest.raises(ValueError, match=r"nats apart with visplay-.*-shared-1: give all"):
+        with pytest.raises(EngineUnavailable, match=r"nats apart with visplay-.*-shared-1: give all"):
             engine.publish(adapter(tmp_path, 1))
         assert held(here) == held(there) == []
         with pytest.raises(KeyError):
@@ -207,9 +217,7 @@ def under_way(chat: Chat, *stubs: StubServer, groups: int, **options: int) -> It
 def test_work_is_spread_by_load(chat: Chat) -> None:
     stubs = [StubServer() for _ in range(3)]
     with under_way(chat, *stubs, groups=24):
-        assert (
-            max(len(stub.asked) for stub in stubs) <= 11
-        )  # a share is 8, a quarter and one more allowed
+        assert max(len(stub.asked) for stub in stubs) <= 11  # a share is 8, a quarter and one more allowed
 
 
 def test_no_server_has_more_tokens_under_way_than_it_may(chat: Chat) -> None:

@@ -101,7 +101,7 @@ def test_without_the_key_nothing_is_answered(fleet: Fleet) -> None:
 
 @slow
 def test_an_adapter_that_one_refuses_is_on_none(fleet: Fleet, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="load_lora_adapter"):
+    with pytest.raises(EngineUnavailable, match=r"none@0 is not published: .*cannot read .*/nowhere"):
         fleet.engine.publish(AdapterVersion(name="none", version=0, path=tmp_path / "nowhere"))
     headers = {"Authorization": f"Bearer {KEY}"}
     for server in fleet.servers:
