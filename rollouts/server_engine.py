@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import httpx2
+import torch
 from anyio.from_thread import start_blocking_portal
 from PIL import Image
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
@@ -108,6 +109,7 @@ class ServerEngine:
             await self._fleet.publish(published)
 
         with self._in_use:
+            self._wake()
             try:
                 self._portal.call(self._patiently, attempt)
             except ReplicaRefused as error:
@@ -133,11 +135,18 @@ class ServerEngine:
             dispatch = Dispatch(
                 self._fleet, groups, tokens_in_flight=self._tokens_in_flight, patience=self._patience
             )
+            self._wake()
             answers = self._portal.call(dispatch.answers)
         return [self._completions(answer, adapter=adapter, sampling=sampling) for answer in answers]
 
     def sleep(self) -> None:
-        """The servers have machines, or a part of this one, to themselves."""
+        """Leave the GPU to the trainer, where servers of ours can; others have machines of their own.
+
+        Raises:
+            EngineUnavailable: a server will not sleep.
+        """
+        with self._in_use:
+            self._do(self._fleet.sleep)
 
     def close(self) -> None:
         """Let go of our adapters and stop the servers that we started."""
@@ -146,6 +155,17 @@ class ServerEngine:
             self._portal.call(self._client.aclose)
         finally:
             self._portal_context.__exit__(None, None, None)
+
+    def _wake(self) -> None:
+        if self._fleet.asleep:
+            torch.cuda.empty_cache()  # what a trainer in this process has freed and still holds
+            self._do(self._fleet.wake)
+
+    def _do(self, change: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            self._portal.call(change)
+        except (ReplicaFault, ReplicaRefused) as error:
+            raise EngineUnavailable(str(error)) from error
 
     def _group(
         self, prompt: Prompt, *, place: int, sampling: Sampling, name: str | None, urls: dict[str, str]

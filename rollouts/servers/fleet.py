@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rollouts.engine import AdapterVersion, EngineUnavailable, same_version
 from rollouts.servers.fingerprints import Fingerprints
@@ -37,6 +38,10 @@ class Fleet:
         fingerprints: by which servers are seen to hold the same weights.
         max_adapters: versions kept; one more drops the least recently used.
         check_every: seconds between health checks.
+
+    Attributes:
+        asleep: some of them have given their GPU's memory back.
+        events: (monotonic seconds, URL, `lost` or `back`) of every server taken out or back.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class Fleet:
         self._changing = asyncio.Lock()  # adapters are published, or a server is readmitted, one at a time
         self._watchers: list[asyncio.Task[None]] = []
         self._said: set[str] = set()
+        self.asleep = False
         self.events: list[tuple[float, str, str]] = []
         for replica in self._replicas:
             replica.lost.set()
@@ -153,6 +159,35 @@ class Fleet:
             while len(self._current) > self._max_adapters:
                 await self._drop(self._current.pop(next(iter(self._current))))
 
+    async def sleep(self) -> None:
+        """Put servers that can sleep to sleep; none is started or taken back until they wake.
+
+        One that is out, or just starting, would keep the GPU: it is stopped, and started again afterwards.
+        """
+        async with self._changing:
+            sleepers = {r: r.server for r in self._replicas if r.server and r.server.sleeps}
+            if sleepers and not self.asleep:
+                self.asleep = True
+                out = [server for replica, server in sleepers.items() if not replica.alive]
+                await asyncio.gather(*(asyncio.to_thread(server.stop) for server in out))
+                await self._each_sleeper(Replica.sleep)
+
+    async def wake(self) -> None:
+        """Undo `sleep`."""
+        async with self._changing:
+            if self.asleep:
+                await self._each_sleeper(Replica.wake)
+                self.asleep = False
+
+    async def _each_sleeper(self, do: Callable[[Replica], Coroutine[Any, Any, None]]) -> None:
+        sleepers = [r for r in self.alive() if r.server and r.server.sleeps]
+        results = await asyncio.gather(*(r.unless_lost(do(r)) for r in sleepers), return_exceptions=True)
+        for replica, result in zip(sleepers, results, strict=True):
+            if isinstance(result, ReplicaLost):
+                self.take_out(replica)
+            elif isinstance(result, BaseException):
+                raise result
+
     async def _load(self, replica: Replica, published: Published) -> None:
         await replica.load(published.name, published.path)
         await self._fingerprints.check(replica, published.name)
@@ -171,6 +206,8 @@ class Fleet:
     async def _watch(self, replica: Replica) -> None:
         while True:
             await asyncio.sleep(self._check_every)
+            if not replica.alive and self.asleep:
+                continue  # the GPU is somebody else's
             if not replica.alive:
                 trouble = await self._try_to_readmit(replica)
                 if isinstance(trouble, ReplicaRefused) and str(trouble) not in self._said:
@@ -188,8 +225,9 @@ class Fleet:
         Returns what is wrong with it, None where nothing is.
         """
         server = replica.server
-        if server and not server.running() and server.starts < _STARTS_ALLOWED:
-            await asyncio.to_thread(server.start)
+        async with self._changing:
+            if server and not server.running() and server.starts < _STARTS_ALLOWED and not self.asleep:
+                await asyncio.to_thread(server.start)
         if not await replica.healthy():
             return ReplicaLost(f"{replica.url} does not answer its health check")
         async with self._changing:
@@ -207,6 +245,8 @@ class Fleet:
     async def _equip(self, replica: Replica) -> None:
         """Give a server the current adapters, leave it no other of ours; see that it computes with them."""
         await self._forget_gone()
+        if replica.server and replica.server.sleeps:  # it may have left in its sleep
+            await replica.wake()
         held = await replica.served()
         current = {published.name: published for published in self._current.values()}
         for name in held:

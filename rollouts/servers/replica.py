@@ -98,6 +98,15 @@ class Replica:
             if "cannot be found" not in str(refusal):
                 raise
 
+    async def sleep(self) -> None:
+        """Give the GPU's memory back; weights wait in main memory, the cache of pictures is emptied."""
+        await self._send("POST", "/sleep?level=1", timeout=_LOAD_SECONDS)
+        await self._send("POST", "/reset_encoder_cache", timeout=_LOAD_SECONDS)  # sleeping alone keeps it
+
+    async def wake(self) -> None:
+        """Take the GPU's memory again; one that is awake stays so."""
+        await self._send("POST", "/wake_up", timeout=_LOAD_SECONDS)
+
     async def generate(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer one request of `/inference/v1/generate`.
 
