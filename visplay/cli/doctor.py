@@ -161,8 +161,9 @@ def _canaries(config: Config, *, api_key: str | None) -> Finding:
         try:
             prompt = canary_prompt(images.load(images.records[0].key), config.prompts)
             found = run_canaries(
-                engine, policy=policy, prompt=prompt, tolerance=config.engine.canary_tolerance
-            )
+                engine, policy=policy, prompt=prompt, tolerance=config.engine.canary_tolerance,
+                folder=config.folder / "servers" if config.engine.backend == "server" else None,
+            )  # fmt: skip
         finally:
             engine.close()
     except VisplayError as error:

@@ -174,8 +174,9 @@ def open_context(
         if config.engine.backend == "auto":
             display.say(f"engine.backend: auto takes {backend}")
         shared = shares_gpu(config.model, config.engine)
+        servers = config.folder / "servers"
         engine = start_engine(
-            config.model, config.engine, lora_rank=config.lora.rank, logs=config.folder / "servers",
+            config.model, config.engine, lora_rank=config.lora.rank, logs=servers,
             api_key=api_key, policy=policy,
             beside=beside_trainer(config, images.records) if shared else None,
         )  # fmt: skip
@@ -183,6 +184,7 @@ def open_context(
         found = run_canaries(
             engine, policy=policy, prompt=canary_prompt(images.load(images.records[0].key), config.prompts),
             tolerance=config.engine.canary_tolerance, say=display.say,
+            folder=servers if backend == "server" else None,
         )  # fmt: skip
         display.say(f"engine and trainer agree on log-probs within {found.disagreement:.1g}")
         ctx = RunContext(
