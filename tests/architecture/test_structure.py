@@ -36,7 +36,7 @@ def test_files_are_short(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_only_the_command_line_reads_the_environment(path: Path) -> None:
-    if path.parent.name == "cli":
+    if path.parent.name == "cli" or path.name == "launcher.py":  # a launcher says all it says there
         return
     reads = [
         node.lineno

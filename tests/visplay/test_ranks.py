@@ -8,11 +8,12 @@ import pytest
 import yaml
 
 from benchmarks.many_ranks import FSDP2
-from visplay.cli import measuring
+from visplay.cli import again
 from visplay.config.sections import Model
 from visplay.errors import ConfigError, RankLost
+from visplay.launcher import is_lost, rank, shards
 from visplay.models.policy import device_of
-from visplay.ranks import ALONE, is_first, is_lost, joined
+from visplay.ranks import ALONE, joined
 from visplay.runs.shutdown import graceful_shutdown
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -20,7 +21,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 def test_alone_everything_is_handed_straight_back() -> None:
     with joined() as ranks:
-        assert ranks is ALONE and ranks.first and not ranks.sharded and is_first()
+        assert ranks is ALONE and ranks.first and not ranks.sharded and rank() == 0 and not shards()
     assert ALONE.tell("word") == "word" and ALONE.collect([3]) == [[3]] and ALONE.deal(["mine"]) == "mine"
     ALONE.wait()
 
@@ -65,11 +66,11 @@ def test_the_line_that_resumes_names_the_launcher(
     line: list[str], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parent = SimpleNamespace(cmdline=lambda: line)
-    monkeypatch.setattr(measuring.psutil, "Process", lambda: SimpleNamespace(parent=lambda: parent))
+    monkeypatch.setattr(again.psutil, "Process", lambda: SimpleNamespace(parent=lambda: parent))
     monkeypatch.setattr(sys, "argv", ["visplay", "train", "a b.yaml"])
-    assert measuring.this_command() == "visplay train 'a b.yaml'"  # no launcher says that this is a rank
+    assert again.this_command() == "visplay train 'a b.yaml'"  # no launcher says that this is a rank
     monkeypatch.setenv("RANK", "0")
-    assert measuring.this_command() == said
+    assert again.this_command() == said
 
 
 def test_the_shipped_fsdp2_is_the_one_that_tests_run() -> None:

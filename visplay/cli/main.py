@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 import typer
 
 from rollouts.engine import EngineUnavailable
-from visplay import __version__
+from visplay import __version__, launcher
 from visplay.cli import measuring as commands
+from visplay.cli.again import this_command
 from visplay.cli.quiet import quieten
 from visplay.errors import RankLost, TrainingDiverged, VisplayError
-from visplay.ranks import is_first
 from visplay.runs.shutdown import graceful_shutdown
 
 API_KEY = "VLLM_API_KEY"  # vLLM's own name: servers that we start read it too
@@ -79,12 +79,12 @@ def train(
 
         print_plan(settings)
         return
-    display = Display() if is_first() else Display.quiet()
-    with graceful_shutdown(commands.this_command(), say=display.say):
+    display = Display() if launcher.rank() == 0 else Display.quiet()
+    with graceful_shutdown(this_command(), say=display.say):
         from visplay.loop.selfplay import selfplay
 
         folder = selfplay(settings, display=display, api_key=os.environ.get(API_KEY))
-        if not is_first():
+        if launcher.rank() != 0:
             return
         print_result(folder)
         display.say(f"report: {write_report(folder)}")
@@ -276,7 +276,7 @@ def main() -> None:
     try:
         app()
     except (VisplayError, EngineUnavailable) as error:
-        rank = "" if is_first() else f"rank {os.environ['RANK']}: "
-        if is_first() or not isinstance(error, RankLost | TrainingDiverged):  # those, rank 0 tells of
-            print(f"{rank}error: {error}", file=sys.stderr)
+        first = launcher.rank() == 0
+        if first or not isinstance(error, RankLost | TrainingDiverged):  # those, rank 0 tells of
+            print(f"{'' if first else f'rank {launcher.rank()}: '}error: {error}", file=sys.stderr)
         raise SystemExit(1) from error

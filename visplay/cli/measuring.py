@@ -1,14 +1,11 @@
 """The commands that measure: evaluate, rescore, compare, benchmarks."""
 
-import os
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import psutil
 import typer
 
+from visplay.cli.again import this_command
 from visplay.errors import EvaluationError
 from visplay.runs.shutdown import graceful_shutdown
 
@@ -170,18 +167,6 @@ def evaluate(
             reasoner.engine.close()
     print_figures(found.name, summary)
     display.say(f"samples and figures: {folder}")
-
-
-def this_command() -> str:
-    """What was typed; under a launcher, its command line, which is to be given on each node again."""
-    typed = ["visplay", *sys.argv[1:]]
-    if "RANK" in os.environ and sys.argv[1:]:
-        launcher = psutil.Process().parent()
-        line = launcher.cmdline() if launcher else []
-        if sys.argv[-1] in line:  # else who started us is no launcher with a command line of its own
-            by_script = Path(line[0]).name.startswith("python") and not line[1].startswith("-")
-            typed = [Path(line[by_script]).name, *line[1 + by_script :]]
-    return shlex.join(typed)
 
 
 def rescore(

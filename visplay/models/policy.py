@@ -2,7 +2,6 @@
 
 import copy
 import itertools
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from transformers import AutoModelForImageTextToText
 
 from rollouts.chat import Chat
 from rollouts.engine import AdapterVersion
+from visplay import launcher
 from visplay.config.sections import Lora, Model
 from visplay.errors import ConfigError
 from visplay.models.processor import load_processor
@@ -182,7 +182,7 @@ def load_base(config: Model) -> tuple[Any, Any]:
         raise ConfigError(f"model.options {config.options}: {error}") from error
     _agree(model.config, config.processor)
     # What FSDP cuts goes to the GPUs piece by piece, not whole.
-    stays = quantized or os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+    stays = quantized or launcher.shards()
     return (model if stays else model.to(device_of(config))), processor
 
 
@@ -200,10 +200,10 @@ def device_of(config: Model) -> str:
         ConfigError: one GPU is named for many ranks.
     """
     device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-    place = os.environ.get("LOCAL_RANK")
+    place = launcher.local_rank()
     if place is None or not device.startswith("cuda"):
         return device
-    if device != "cuda" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if device != "cuda" and launcher.world_size() > 1:
         raise ConfigError(f"model.device: {device} is one GPU, and each rank has its own; leave it at auto")
     return device if ":" in device else f"cuda:{place}"
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from rollouts.engine import EngineUnavailable
 from visplay.errors import AdapterMismatch, EngineError, RankLost, VisplayError
-from visplay.ranks import is_lost
+from visplay.launcher import is_lost
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SECONDS_UNHEARD = 8.0  # in a call that lets no handler run, before the process is ended from a thread
