@@ -4,6 +4,7 @@ Defaults are the values of arXiv 2511.15661 and, where the paper leaves one open
 """
 
 import datetime
+import math
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -32,7 +33,8 @@ class Strict(BaseModel):
         values = value.values() if isinstance(value, dict) else (value,)
         if value == "" and (Path in kinds or info.field_name == "path"):
             raise ValueError("must not be empty")
-        if str in kinds or not {int, float} & set(kinds):
+        words = {word for one in kinds for word in get_args(one)}  # `all` in place of a number
+        if str in kinds or not {int, float} & set(kinds) or (isinstance(value, str) and value in words):
             return value
         if any(isinstance(v, str) and not _PLAIN_NUMBER.fullmatch(v) for v in values):
             raise ValueError("must be a number in decimal digits, without leading zeros")
@@ -247,7 +249,19 @@ class Curation(Section):
     images: int | None = Field(
         None, ge=1, description="Ask about so many pictures (drawn by seed); all if absent."
     )
+    margin: float | Literal["all"] = Field(
+        2.0,
+        description="Stop once so many times what the Reasoner's phase uses are kept, >= 1; pictures come in "
+        "random order. `all` asks about every one of them.",
+    )
     budget: int = Field(2048, ge=1, description="Keep at most so many silver examples (drawn by seed).")
+
+    @field_validator("margin", mode="before")
+    @classmethod
+    def _a_factor_or_all(cls, margin: Any) -> Any:
+        if margin != "all" and (not isinstance(margin, int | float) or not 1 <= margin < math.inf):
+            raise ValueError("must be a number of at least 1, or `all`")
+        return margin
 
 
 class Evaluation(Section):

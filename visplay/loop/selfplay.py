@@ -5,9 +5,10 @@
 Every phase is a step of the run: it leaves an artifact in the run's folder and is skipped when the folder has
 it, so the loop reads the same for a fresh run and for one that is resumed after a kill.
 
-Deviations from Algorithm 1: a question that is asked twice of a picture is voted on and kept once; a judge
-may take questions out before they are voted on; after each iteration the figures of the method's health are
-held against limits. A loop of one's own is a function like `visplay` below, named by `loop: module:function`.
+Deviations from Algorithm 1: a question that is asked twice of a picture is voted on and kept once; curation
+stops when it has kept twice what the Reasoner's phase uses (`curation.margin`); a judge may take questions
+out before they are voted on; after each iteration the figures of the method's health are held against limits.
+A loop of one's own is a function like `visplay` below, named by `loop: module:function`.
 """
 
 from collections.abc import Callable

@@ -121,6 +121,9 @@ def render_run(
             "questions": len(shown.questions), "pictures": len(shown.pictures),
             "left_out": len(shown.pictures) - len(pictures),
         },
+        stopped_early=any(
+            c.get("pool") and c.get("pictures", 0) < c["pool"] for c in run_data.curations.values()
+        ),
         reasons=sorted({r for c in run_data.curations.values() for r in c.get("rejects") or {}}),
     )  # fmt: skip
 

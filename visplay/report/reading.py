@@ -140,6 +140,7 @@ def _underway(folder: Path, config: dict[str, Any], *, pictures: int) -> Iterato
             rows = [row for part in _parts(scratch, "pictures-*.json") for row in part]
             records = [row | {"kept": not row["reject_reason"]} for row in rows]
             planned = min(settings.get("images") or pictures, pictures)
+            planned = planned if settings.get("margin", "all") == "all" else None  # it stops before
             done = len({row["image_key"] for row in rows}) or None
         yield Underway(
             iteration=iteration, phase=phase, done=done, planned=planned, records=records,

@@ -30,7 +30,7 @@ FAULTY: dict[str, Any] = {  # three steps a phase: one done, one under way, one 
     **SMALL,
     "engine": {"backend": BACKEND},
     "questioner": {**SMALL["questioner"], "steps": 3},
-    "curation": {"questions_per_image": 1},
+    "curation": {"questions_per_image": 1, "margin": "all"},
     "reasoner": {**SMALL["reasoner"], "steps": 3, "prompts_per_step": 2, "max_tokens": 64},
     "evaluation": {**SMALL["evaluation"], "limit": 6, "maj_limit": 2, "blind_limit": 2},
 }
