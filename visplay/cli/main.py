@@ -62,6 +62,10 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what `visplay plan` prints and write nothing.")
     ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Hash every file of finished steps, not only those that have changed."),
+    ] = False,
 ) -> None:
     """Run self-play; the same command resumes a run that was stopped.
 
@@ -82,7 +86,7 @@ def train(
     with graceful_shutdown(commands.this_command(), say=display.say):
         from visplay.loop.selfplay import selfplay
 
-        folder = selfplay(settings, display=display, api_key=os.environ.get(API_KEY))
+        folder = selfplay(settings, display=display, api_key=os.environ.get(API_KEY), verify=verify)
         print_result(folder)
         display.say(f"report: {write_report(folder)}")
 
@@ -125,6 +129,14 @@ def runs(
     from visplay.cli.listing import print_runs
 
     print_runs(folder)
+
+
+@app.command()
+def verify(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
+    """Hash every file of a run's finished steps and say which are not what was written."""
+    from visplay.cli.listing import print_damage
+
+    raise typer.Exit(code=int(print_damage(run)))
 
 
 @app.command()

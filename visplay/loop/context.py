@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from visplay.loop.alarms import best_iteration, out_of_patience
 from visplay.loop.planning import beside_trainer
 from visplay.models.engines import backend_of, shares_gpu, start_engine
 from visplay.models.generation import generate
+from visplay.models.memory import MAX_ADAPTERS
 from visplay.models.policy import Policy, load_base
 from visplay.models.preflight import run_canaries
 from visplay.models.processor import picture_limits
@@ -79,6 +80,7 @@ class RunContext:
     watch: Stopwatch
     display: Display
     tracker: Tracker
+    _waiting: list[AdapterVersion] = field(default_factory=list)  # to be published
 
     def phase(self, role: str) -> Phase:
         """The settings of the phase that trains a role."""
@@ -108,6 +110,7 @@ class RunContext:
         self, prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling
     ) -> list[list[Completion]]:
         """Completions [prompts][n] of one adapter version; see `visplay.models.generation.generate`."""
+        self._publish_waiting()
         with self.watch("generation"):
             return generate(self.engine, prompts, adapter=adapter, sampling=sampling)
 
@@ -120,11 +123,14 @@ class RunContext:
                 run's `metrics.jsonl`.
         """
         run = self.run
-        if not run.has(name) and not run.adopt(name):
+        if run.has(name):
+            return run.folder / name
+        if not run.adopt(name):
             with run.step(name) as scratch:
                 for part in damaged_parts(scratch / UNFINISHED):
                     self.display.say(f"{part} is damaged or covers a damaged file; it is done again")
                     part.unlink()
+                self._publish_waiting()
                 rows = work(scratch)
                 write_text(scratch / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
                 with self.watch("telemetry"):  # those of a trained phase were sent step by step
@@ -134,16 +140,33 @@ class RunContext:
         return run.folder / name
 
     def adopt(self, roles: Roles, role: str, folder: Path) -> Roles:
-        """Publish the adapter that a step left and let it play the role it was trained for."""
+        """Let the adapter that a step left play the role it was trained for."""
         trained = kept_adapter(folder)
-        if trained.path is not None and trained.path.exists():  # else pruned: a later one is published
-            self.engine.publish(trained)
+        self.publish(trained)
         return with_trained(roles, role, trained)
+
+    def publish(self, adapter: AdapterVersion) -> None:
+        """Publish a version before the engine is asked for anything, unless so many come after it.
+
+        A run that is resumed passes all its adapters on the way to its first step that is not done.
+        """
+        self._waiting.append(adapter)
+
+    def _publish_waiting(self) -> None:
+        last_of_each = {adapter.name: adapter for adapter in self._waiting}
+        for adapter in [*self._waiting[-MAX_ADAPTERS:], *last_of_each.values()]:
+            if adapter.path is not None and adapter.path.exists():  # else pruned
+                self.engine.publish(adapter)
+        self._waiting.clear()
 
 
 @contextmanager
-def open_context(config: Config, *, display: Display, api_key: str | None = None) -> Iterator[RunContext]:
+def open_context(
+    config: Config, *, display: Display, api_key: str | None = None, verify: bool = False
+) -> Iterator[RunContext]:
     """Open a run's folder, pictures, base VLM and engine, and see that engine and trainer compute the same.
+
+    With `verify` every file of a finished step is hashed.
 
     Raises:
         RunMismatch: the run was begun with other pictures.
@@ -151,7 +174,9 @@ def open_context(config: Config, *, display: Display, api_key: str | None = None
     """
     with ExitStack() as stack:
         backend = backend_of(config.model, config.engine)
-        run = stack.enter_context(Run(config.folder).opened(config, say=display.say, engine=backend))
+        run = stack.enter_context(
+            Run(config.folder).opened(config, say=display.say, engine=backend, verify=verify)
+        )
         config = _dated(config)
         tracker = Tracker(config)
         stack.callback(tracker.close)
@@ -207,7 +232,7 @@ def first_roles(ctx: RunContext) -> Roles:
 
     roles = next_roles(ctx.step("iteration-0/adapters", create), run=ctx.run.folder)
     for adapter in roles.values():
-        ctx.engine.publish(adapter)
+        ctx.publish(adapter)
     return roles
 
 

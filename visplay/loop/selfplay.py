@@ -39,13 +39,16 @@ def visplay(ctx: RunContext, roles: Roles) -> None:
         roles = watching.finish(ctx, iteration, roles)
 
 
-def selfplay(config: Config, *, display: Display | None = None, api_key: str | None = None) -> Path:
+def selfplay(
+    config: Config, *, display: Display | None = None, api_key: str | None = None, verify: bool = False
+) -> Path:
     """Run, or resume, self-play; returns the run's folder.
 
     Args:
         config: the whole run.
         display: where progress is shown; None shows none.
         api_key: sent to the servers of `engine.backend=server`; it is stored nowhere.
+        verify: hash every file of finished steps, also where size and time are as they were.
 
     Raises:
         VisplayError: what a user can mend; see `visplay.errors`.
@@ -53,7 +56,7 @@ def selfplay(config: Config, *, display: Display | None = None, api_key: str | N
     check_names(config)
     check_fields(config.optimizer)
     _check_benchmarks(config)
-    with open_context(config, display=display or Display.quiet(), api_key=api_key) as ctx:
+    with open_context(config, display=display or Display.quiet(), api_key=api_key, verify=verify) as ctx:
         play(ctx)
     return config.folder
 

@@ -154,7 +154,10 @@ DAMAGE = {"cut in half": cut, "a bit flipped": flip}
 
 def state(run: Path) -> dict[str, str]:
     """Digest of every file, but of what tells times, places and versions, by its path in the run."""
-    skipped = ("timings.jsonl", "versions.json", "changes.jsonl", "lock", "config.yaml", "report.html")
+    skipped = (
+        "timings.jsonl", "verified.jsonl", "versions.json", "changes.jsonl", "lock", "config.yaml",
+        "report.html",
+    )  # fmt: skip
     return {
         str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(run.rglob("*"))
