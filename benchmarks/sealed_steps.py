@@ -3,9 +3,9 @@
     python -m benchmarks.sealed_steps --steps 1000 --adapter-mb 1 --rounds 5
 
 makes a run folder by the run's own `step`: 250 iterations with an adapter in two of four steps. `start` is
-`Run.opened`: lock, configuration, journal, every seal, every file by size and time. `to the next step` is what
-the loop does with finished steps: asks for each and reads who plays which role. `in full` is a start with
-`--verify`. Model, pictures and engine are not in it. Times are medians with the smallest and the largest.
+`Run.opened`: lock, configuration, journal, every seal, every file by size and time. `to the next step` is
+what the loop does with finished steps: asks for each and reads who plays which role. `in full` is a start
+with `--verify`. Model, pictures and engine are not in it. Times are medians with smallest and largest.
 """
 
 import argparse

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ import pyarrow.parquet as pq
 from visplay.errors import CorruptArtifact
 
 PARTIAL = ".partial"  # ends the name of what is being written
+TICK = 20_000_000  # nanoseconds within which a file could be written to twice and keep its time
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -133,6 +135,19 @@ def damage(folder: Path, files: dict[str, str]) -> list[str]:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             found.append(name)
     return found
+
+
+def file_stamp(path: Path | str) -> list[int] | None:
+    """Bytes and time of last change, in nanoseconds: another stamp, another content.
+
+    None where there is no file, or where it was written so short ago that its time does not tell.
+    """
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    young = status.st_mtime_ns > time.time_ns() - TICK
+    return None if young else [status.st_size, status.st_mtime_ns]
 
 
 def sync_folder(folder: Path) -> None:

@@ -236,7 +236,7 @@ def _pictures(config: Config, given: int | None) -> tuple[int, str]:
         return given, "as given"
     try:
         images = config.images
-        found = count_entries(images.source, column=images.column, lists=images.lists)
+        found = count_entries(images.source, **images.reading)
     except ImageSourceError:
         return config.images.limit or ASSUMED_PICTURES, f"assumed ({config.images.source} is not there)"
     return min(found, config.images.limit or found), f"in {config.images.source}"

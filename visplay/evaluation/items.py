@@ -11,9 +11,9 @@ from PIL import Image
 
 from rewards.answers.choices import inline_options
 from rewards.answers.equivalence import answer_form
-from visplay.data.rows import Row
+from visplay.data.rows import Row, is_empty
 from visplay.errors import BenchmarkError
-from visplay.evaluation.sources import Rows, is_empty
+from visplay.evaluation.sources import Rows
 from visplay.evaluation.spec import GoldOption, Rule, Spec, fill
 
 LONGEST_LIST = 20_000  # characters of a list written as a string

@@ -46,7 +46,7 @@ from visplay.storage import append_jsonl, damaged_parts, write_text
 
 # (picture's key, question) -> the true answer, None where the picture does not settle it; telemetry only.
 Oracle = Callable[[str, Question], str | None]
-PICTURES_KEPT = 64  # decoded, so that a picture is decoded once a step
+PICTURES_KEPT = 64  # decoded, or as many as a step has, so that a picture is decoded once a step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class RunContext:
         policy: the base VLM that is trained.
         engine: serves its adapter versions.
         images: the unlabelled pictures.
-        picture: the decoded picture of a key, RGB; the last `PICTURES_KEPT` are kept.
+        picture: the decoded picture of a key, RGB; those of a step are kept.
         control_tokens: texts that the model's tokenizer reads as something else than text.
         oracle: who knows the true answers, for telemetry; None for real pictures.
         watch: seconds by kind of work.
@@ -185,8 +185,8 @@ def open_context(
         set_seed(config.seed)
         policy = Policy(*load_base(config.model), lora=config.lora)
         images = read_images(
-            config.images.source, column=config.images.column, limit=config.images.limit,
-            lists=config.images.lists, accepts=picture_limits(policy.processor),
+            config.images.source, limit=config.images.limit, accepts=picture_limits(policy.processor),
+            cache=run.folder / "pictures.jsonl", **config.images.reading,
         )  # fmt: skip
         images.write_manifest(run.folder)
         display.say(f"{len(images)} pictures from {config.images.source}, {len(images.skipped)} skipped")
@@ -204,9 +204,10 @@ def open_context(
             tolerance=config.engine.canary_tolerance, say=display.say,
         )  # fmt: skip
         display.say(f"engine and trainer agree on log-probs within {found.disagreement:.1g}")
+        kept = max(PICTURES_KEPT, *(phase_of(config, r).prompts_per_step for r in config.role_names))
         ctx = RunContext(
             config=config, preset=config.rewards.resolve(), run=run, policy=policy, engine=engine,
-            images=images, picture=lru_cache(PICTURES_KEPT)(images.load), oracle=config.images.open_oracle(),
+            images=images, picture=lru_cache(kept)(images.load), oracle=config.images.open_oracle(),
             control_tokens=policy.chat.control_tokens, watch=Stopwatch(), display=display, tracker=tracker,
         )  # fmt: skip
         _same_pictures(ctx)

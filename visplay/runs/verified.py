@@ -5,18 +5,12 @@ where a file was copied, written to or touched, that file is hashed again.
 """
 
 import json
-import os
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from visplay.errors import CorruptArtifact
-from visplay.storage import append_jsonl, read_jsonl, write_text
-
-# Nanoseconds within which a file could be written to twice and keep its time: clocks of file systems tick.
-TICK = 20_000_000
-Stamps = dict[str, list[int]]  # file in a step's folder -> bytes, nanoseconds of its last change
+from visplay.storage import append_jsonl, file_stamp, read_jsonl, write_text
 
 
 class Verified:
@@ -40,8 +34,7 @@ class Verified:
         noted = line.get("files") if line.get("seal") == entry["seal"] else None
         if not isinstance(noted, dict):
             return list(files)
-        found = _stamps(folder, files)
-        return [name for name in files if name not in found or noted.get(name) != found[name]]
+        return [name for name in files if (stamp := _stamp(folder, name)) is None or noted.get(name) != stamp]
 
     def hold(self, folder: Path, entry: dict[str, Any], files: Iterable[str]) -> None:
         """Hold that a step's files, hashed just now, are what was written; `write` keeps it."""
@@ -60,17 +53,9 @@ class Verified:
         self._new = False
 
     def _line(self, folder: Path, entry: dict[str, Any], files: Iterable[str]) -> dict[str, Any]:
-        oldest = time.time_ns() - TICK
-        stamps = {name: stamp for name, stamp in _stamps(folder, files).items() if stamp[1] < oldest}
+        stamps = {name: stamp for name in files if (stamp := _stamp(folder, name)) is not None}
         return {"step": entry["step"], "seal": entry["seal"], "files": stamps}
 
 
-def _stamps(folder: Path, files: Iterable[str]) -> Stamps:
-    found: Stamps = {}
-    for name in files:
-        try:
-            status = os.stat(f"{folder}/{name}")
-        except OSError:
-            continue
-        found[name] = [status.st_size, status.st_mtime_ns]
-    return found
+def _stamp(folder: Path, name: str) -> list[int] | None:
+    return file_stamp(f"{folder}/{name}")  # a Path for each of thousands of files takes a second

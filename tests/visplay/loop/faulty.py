@@ -156,7 +156,7 @@ def state(run: Path) -> dict[str, str]:
     """Digest of every file, but of what tells times, places and versions, by its path in the run."""
     skipped = (
         "timings.jsonl", "verified.jsonl", "versions.json", "changes.jsonl", "lock", "config.yaml",
-        "report.html",
+        "report.html", "pictures.jsonl",
     )  # fmt: skip
     return {
         str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest()

@@ -12,8 +12,8 @@ from visplay.cli.main import app
 from visplay.config.loading import Config, check_config
 from visplay.errors import CorruptArtifact, RunError, RunLocked, RunMismatch
 from visplay.runs.run import UNFINISHED, Run, read_starts
-from visplay.runs.verified import TICK
 from visplay.storage import (
+    TICK,
     append_jsonl,
     damaged_parts,
     read_jsonl,
