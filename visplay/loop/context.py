@@ -258,4 +258,5 @@ def _same_pictures(ctx: RunContext) -> None:
 def asked_before(ctx: RunContext, iteration: int, file: str) -> list[str]:
     """The questions that this file of all earlier iterations holds, oldest first."""
     files = [ctx.run.folder / f"iteration-{i}" / file for i in range(1, iteration)]
-    return [q for path in files if path.exists() for q in pq.read_table(path)["question"].to_pylist() if q]
+    columns = [pq.read_table(path, columns=["question"]) for path in files if path.exists()]
+    return [q for column in columns for q in column["question"].to_pylist() if q]

@@ -5,6 +5,8 @@ import signal
 import time
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -13,12 +15,14 @@ from visplay.config.loading import Config, check_config
 from visplay.errors import CorruptArtifact, RunError, RunLocked, RunMismatch
 from visplay.runs.run import UNFINISHED, Run, read_starts
 from visplay.storage import (
+    GROUP,
     TICK,
     append_jsonl,
     damaged_parts,
     read_jsonl,
     read_part,
     signals_deferred,
+    write_parquet,
     write_part,
     write_text,
 )
@@ -362,6 +366,18 @@ def test_a_line_cut_short_is_left_out(tmp_path: Path) -> None:
     assert read_jsonl(path) == [{"a": 1}]
     append_jsonl(path, {"a": 3})
     assert read_jsonl(path) == [{"a": 1}, {"a": 3}]
+
+
+def test_parquet_is_written_in_row_groups_whole_or_not_at_all(tmp_path: Path) -> None:
+    schema, path = pa.schema([("n", pa.int32())]), tmp_path / "a.parquet"
+    rows = [{"n": n} for n in range(2 * GROUP + 1)]
+    write_parquet(path, rows, schema)
+    assert pq.ParquetFile(path).num_row_groups == 3 and pq.read_table(path).to_pylist() == rows
+    with pytest.raises(pa.ArrowInvalid):
+        write_parquet(path, [*rows, {"n": 2**40}], schema)  # when two groups are written
+    assert pq.read_table(path).to_pylist() == rows
+    write_parquet(path, [], schema)
+    assert pq.read_table(path).to_pylist() == [] and pq.read_schema(path).equals(schema)
 
 
 def test_write_text_replaces(tmp_path: Path) -> None:
