@@ -1,35 +1,34 @@
 """Rollouts from vLLM servers: addresses that are given, or replicas that we start, own and stop."""
 
-import asyncio
 import base64
-import hashlib
 import io
 import threading
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import httpx2
+import torch
 from anyio.from_thread import start_blocking_portal
 from PIL import Image
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from rollouts.chat import Chat, image_id
 from rollouts.engine import AdapterVersion, Completion, EngineUnavailable, Prompt, Sampling
+from rollouts.servers.dispatch import Dispatch, Group
+from rollouts.servers.fingerprints import Fingerprints
 from rollouts.servers.fleet import Fleet, Published
 from rollouts.servers.launch import Server
-from rollouts.servers.replica import Replica, ReplicaFault, ReplicaLost
+from rollouts.servers.replica import Replica, ReplicaFault, ReplicaLost, ReplicaRefused
 
 _T = TypeVar("_T")
-_FAULTS_FORGIVEN = 4  # per group; then it is not the servers that are ill
+_PROBE = Prompt(messages=({"role": "user", "content": [{"type": "text", "text": "Is there a red square?"}]},))
 
 
 class ServerEngine:
     """Draws completions from several vLLM servers, each of which holds every published adapter.
 
-    A group of n completions is one request, and goes to the server that a hash of its pictures and the
-    version picks, so that pictures are encoded and prompts cached in one place. A server that fails its
+    A group of n completions is one request; `Dispatch` says which server it goes to. One that fails its
     health checks is taken out and its groups go to others; it is taken back, with the adapters as they then
     are, when it answers again. A group has one place in the result, filled once.
 
@@ -37,11 +36,12 @@ class ServerEngine:
         servers: base URLs of running servers, or servers of ours that are not started yet.
         chat: how this VLM's prompts become tokens.
         max_adapters: versions kept; publishing one more drops the least recently used.
-        concurrency: groups under way at each server.
+        tokens_in_flight: the most that prompts and completions under way may come to at each server.
         deterministic: seed each request.
         api_key: sent to all of them; None sends none.
         patience: seconds without any server that answers before giving up; also to wait for the start.
         check_every: seconds between health checks.
+        tolerance: mean distance of log-probs at which two servers hold other weights, in nats; > 0.
 
     Raises:
         EngineUnavailable: one of the servers did not come up.
@@ -53,13 +53,15 @@ class ServerEngine:
         *,
         chat: Chat,
         max_adapters: int = 3,
-        concurrency: int = 64,
+        tokens_in_flight: int = 1 << 19,
         deterministic: bool = True,
         api_key: str | None = None,
         patience: float = 600.0,
         check_every: float = 1.0,
+        tolerance: float = 1.0,
     ) -> None:
         self._chat, self._patience, self._deterministic = chat, patience, deterministic
+        self._tokens_in_flight = tokens_in_flight
         self._in_use = threading.Lock()  # held while requests are in flight or adapters change
         self._prefix = f"visplay-{uuid.uuid4().hex[:8]}"  # other runs may use the same servers
         self._portal_context = start_blocking_portal()
@@ -72,11 +74,14 @@ class ServerEngine:
         replicas = [
             Replica(
                 url=s.url if isinstance(s, Server) else s.rstrip("/"), client=self._client,
-                places=asyncio.Semaphore(concurrency), server=s if isinstance(s, Server) else None,
+                server=s if isinstance(s, Server) else None,
             )
             for s in servers
         ]  # fmt: skip
-        self._fleet = Fleet(replicas, max_adapters=max_adapters, check_every=check_every)
+        self._fleet = Fleet(
+            replicas, prefix=self._prefix, max_adapters=max_adapters, check_every=check_every,
+            fingerprints=Fingerprints(chat.ids(_PROBE), tolerance=tolerance),
+        )  # fmt: skip
         try:
             self._portal.call(self._fleet.open, patience)
         except BaseException:
@@ -92,8 +97,8 @@ class ServerEngine:
         """Load a version on every server that answers, or, where one refuses it, on none.
 
         Raises:
-            ValueError: a server refused the adapter.
-            EngineUnavailable: no server answers.
+            ValueError: this version is there already, from another path.
+            EngineUnavailable: no server answers, or one refused the adapter.
         """
         if adapter.path is None or self._fleet.published(adapter):
             return
@@ -104,7 +109,11 @@ class ServerEngine:
             await self._fleet.publish(published)
 
         with self._in_use:
-            self._portal.call(self._patiently, attempt)
+            self._wake()
+            try:
+                self._portal.call(self._patiently, attempt)
+            except ReplicaRefused as error:
+                raise EngineUnavailable(f"{adapter} is not published: {error}") from error
 
     def generate(
         self, prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling
@@ -123,11 +132,21 @@ class ServerEngine:
                 self._group(prompt, place=i, sampling=sampling, name=name, urls=urls)
                 for i, prompt in enumerate(prompts)
             ]
-            answers = self._portal.call(self._answer_all, groups)
+            dispatch = Dispatch(
+                self._fleet, groups, tokens_in_flight=self._tokens_in_flight, patience=self._patience
+            )
+            self._wake()
+            answers = self._portal.call(dispatch.answers)
         return [self._completions(answer, adapter=adapter, sampling=sampling) for answer in answers]
 
     def sleep(self) -> None:
-        """The servers have machines, or a part of this one, to themselves."""
+        """Leave the GPU to the trainer, where servers of ours can; others have machines of their own.
+
+        Raises:
+            EngineUnavailable: a server will not sleep.
+        """
+        with self._in_use:
+            self._do(self._fleet.sleep)
 
     def close(self) -> None:
         """Let go of our adapters and stop the servers that we started."""
@@ -137,50 +156,35 @@ class ServerEngine:
         finally:
             self._portal_context.__exit__(None, None, None)
 
+    def _wake(self) -> None:
+        if self._fleet.asleep:
+            torch.cuda.empty_cache()  # what a trainer in this process has freed and still holds
+            self._do(self._fleet.wake)
+
+    def _do(self, change: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            self._portal.call(change)
+        except (ReplicaFault, ReplicaRefused) as error:
+            raise EngineUnavailable(str(error)) from error
+
     def _group(
         self, prompt: Prompt, *, place: int, sampling: Sampling, name: str | None, urls: dict[str, str]
-    ) -> "_Request":
+    ) -> Group:
         ids = [image_id(image) for image in prompt.images]
         for key, image in zip(ids, prompt.images, strict=True):
             if key not in urls:
                 urls[key] = _data_url(image)
+        token_ids = self._chat.ids(prompt)
         request = {
-            "token_ids": self._chat.ids(prompt),
+            "token_ids": token_ids,
             "content_parts": [{"type": "image_url", "url": urls[key], "uuid": key} for key in ids] or None,
             "sampling_params": self._chat.parameters(sampling, prompt=place, seeded=self._deterministic),
             "return_token_ids": True,
         }
-        return _Request(request=request, model=name, route=f"{' '.join(ids) or prompt.key} {name}")
-
-    async def _answer_all(self, groups: Sequence["_Request"]) -> list[dict[str, Any]]:
-        answers = [asyncio.create_task(self._answer(group)) for group in groups]
-        try:
-            return list(await asyncio.gather(*answers))
-        finally:  # where one cannot be answered, the others are not waited for
-            for answer in answers:
-                answer.cancel()
-
-    async def _answer(self, group: "_Request") -> dict[str, Any]:
-        """The one answer to a group, from whichever server gives it."""
-        faults: list[str] = []
-
-        async def attempt() -> dict[str, Any]:
-            replica = _first(self._fleet.alive(), route=group.route, skip=len(faults))
-            asked = group.model or replica.base
-            try:
-                answer = await replica.generate(group.request | {"model": asked})
-                _check(answer, asked=asked, n=group.request["sampling_params"]["n"])
-            except ReplicaLost:
-                self._fleet.take_out(replica)
-                raise
-            except ReplicaFault as fault:
-                faults.append(str(fault))
-                if len(faults) > _FAULTS_FORGIVEN:
-                    raise EngineUnavailable("; ".join(faults)) from fault
-                raise
-            return answer
-
-        return await self._patiently(attempt)
+        return Group(
+            request=request, model=name, route=f"{' '.join(ids) or prompt.key} {name}",
+            tokens=sampling.n * (len(token_ids) + sampling.max_tokens),
+        )  # fmt: skip
 
     async def _patiently(self, attempt: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
         """Try until it works, is refused, or nobody has answered for too long."""
@@ -205,37 +209,10 @@ class ServerEngine:
                 token_ids=choice["token_ids"],
                 logprobs=[token["logprob"] for token in choice["logprobs"]["content"]],
                 prompt_ids=answer["prompt_token_ids"],
-                adapter=adapter,  # that it made this is what `_check` has seen
+                adapter=adapter,  # that it made this is what `Dispatch` has seen
             )
             for choice in choices
         ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Request:
-    request: dict[str, Any]
-    model: str | None  # the adapter's name on the servers; None is the base VLM, named by each server
-    route: str
-
-
-def _first(replicas: Sequence[Replica], *, route: str, skip: int) -> Replica:
-    """The server that the route's hash puts first of those that answer, or, after `skip` faults, a later one.
-
-    Each server has a hash of its own with the route, so that one that leaves moves no other's groups.
-    """
-    if not replicas:
-        raise ReplicaLost("no server is left")
-    order = sorted(replicas, key=lambda r: hashlib.sha256(f"{r.url} {route}".encode()).digest())
-    return order[skip % len(order)]
-
-
-def _check(answer: dict[str, Any], *, asked: str, n: int) -> None:
-    """That the answer is of the version asked for, and whole."""
-    if answer["model"] != asked:
-        raise EngineUnavailable(f"asked {asked!r} for completions and got those of {answer['model']!r}")
-    reasons = [choice["finish_reason"] for choice in answer["choices"]]
-    if len(reasons) != n or any(reason not in ("stop", "length") for reason in reasons):
-        raise ReplicaFault(f"{n} completions were asked for, and ended as {reasons}")
 
 
 def _data_url(image: Image.Image) -> str:

@@ -12,6 +12,7 @@ VisplayError
 │   └── CorruptArtifact      a stored artifact is not what was written
 ├── EngineError              the rollout engine failed
 │   └── AdapterMismatch      it answered with another adapter version than the one asked for
+├── RankLost                 another process of a run on many ranks is gone
 ├── TrainingDiverged         loss or gradients are no longer finite
 ├── HealthAlarm              an iteration's figures are beyond the limits, and the run was to stop then
 ├── TooFewExamples           curation kept too few examples for a step of the Reasoner
@@ -65,6 +66,10 @@ class EngineError(VisplayError):
 
 class AdapterMismatch(EngineError):
     """A completion was made by another adapter version than the one asked for."""
+
+
+class RankLost(VisplayError):
+    """Another process of a run that a launcher started on many ranks is gone."""
 
 
 class TrainingDiverged(VisplayError):

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 os.environ["TORCH_LOGS"] = "-all"
@@ -34,12 +35,14 @@ from rich.table import Table
 from benchmarks.gpu.parts import PARTS, Part
 from benchmarks.gpu.planned import card_flops
 from benchmarks.gpu.stand import TINY, TRUE, Row, Stand
+from visplay.cli.quiet import quieten
 from visplay.errors import VisplayError
 
 NO_CARD = 2  # exit status
 
 
 def main(arguments: list[str] | None = None) -> int:
+    quieten()
     options = read_options(arguments)
     console = Console(width=80, soft_wrap=False)
     on_gpu = torch.cuda.is_available() and not options.cpu

@@ -2,18 +2,22 @@
 
 import asyncio
 import contextlib
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rollouts.engine import AdapterVersion, EngineUnavailable, same_version
+from rollouts.servers.fingerprints import Fingerprints
 from rollouts.servers.replica import Replica, ReplicaFault, ReplicaLost, ReplicaRefused
 
 _MISSES_ALLOWED = 2  # health checks in a row without an answer
 _STARTS_ALLOWED = 4  # of a server of ours
 _ANSWER_SECONDS = 60.0  # for one that is said to run already
 _Trouble = (ReplicaLost, ReplicaFault, ReplicaRefused)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,15 +34,32 @@ class Fleet:
 
     Args:
         replicas: none of them asked yet.
+        prefix: of the names of our adapters, by which they are told from those of other runs.
+        fingerprints: by which servers are seen to hold the same weights.
         max_adapters: versions kept; one more drops the least recently used.
         check_every: seconds between health checks.
+
+    Attributes:
+        asleep: some of them have given their GPU's memory back.
+        events: (monotonic seconds, URL, `lost` or `back`) of every server taken out or back.
     """
 
-    def __init__(self, replicas: Sequence[Replica], *, max_adapters: int, check_every: float) -> None:
-        self._replicas, self._max_adapters, self._check_every = list(replicas), max_adapters, check_every
+    def __init__(
+        self,
+        replicas: Sequence[Replica],
+        *,
+        prefix: str,
+        fingerprints: Fingerprints,
+        max_adapters: int,
+        check_every: float,
+    ) -> None:
+        self._replicas, self._prefix, self._fingerprints = list(replicas), prefix, fingerprints
+        self._max_adapters, self._check_every = max_adapters, check_every
         self._current: dict[tuple[str, int], Published] = {}
         self._changing = asyncio.Lock()  # adapters are published, or a server is readmitted, one at a time
         self._watchers: list[asyncio.Task[None]] = []
+        self._said: set[str] = set()
+        self.asleep = False
         self.events: list[tuple[float, str, str]] = []
         for replica in self._replicas:
             replica.lost.set()
@@ -60,8 +81,7 @@ class Fleet:
         """
         key = (adapter.name, adapter.version)
         if key not in self._current:
-            loaded = ", ".join(str(p.adapter) for p in self._current.values())
-            raise KeyError(f"adapter {adapter} is not loaded; publish it first. Loaded: {loaded}")
+            raise KeyError(f"adapter {adapter} is not loaded; publish it first. Loaded: {self._held()}")
         self._current[key] = self._current.pop(key)
         return self._current[key]
 
@@ -110,6 +130,7 @@ class Fleet:
         if replica.alive:
             replica.lost.set()
             self._note(replica, "lost")
+            _log.warning("%s does not answer; its work goes to the others", replica.url)
 
     async def publish(self, published: Published) -> None:
         """Load an adapter on all that answer, or on none.
@@ -119,34 +140,79 @@ class Fleet:
             ReplicaRefused: one will not load it.
         """
         async with self._changing:
+            await self._forget_gone()
             asked = self.alive()
-            loads = (r.unless_lost(r.load(published.name, published.path)) for r in asked)
+            loads = (r.unless_lost(self._load(r, published)) for r in asked)
             results = await asyncio.gather(*loads, return_exceptions=True)
-            loaded, refusals = [], []
+            refusals = []
             for replica, result in zip(asked, results, strict=True):
                 if isinstance(result, ReplicaLost):  # it gets the adapter when it is readmitted
                     self.take_out(replica)
                 elif isinstance(result, BaseException):
                     refusals.append(result)
-                else:
-                    loaded.append(replica)
             if refusals:
-                unloads = (replica.unload(published.name) for replica in loaded)
-                await asyncio.gather(*unloads, return_exceptions=True)
+                await self._drop(published)
                 raise refusals[0]
-            if not loaded:
+            if not self.alive():
                 raise ReplicaLost("no server is left")
             self._current[published.adapter.name, published.adapter.version] = published
             while len(self._current) > self._max_adapters:
-                oldest = self._current.pop(next(iter(self._current)))
-                unloads = (replica.unload(oldest.name) for replica in loaded)
-                await asyncio.gather(*unloads, return_exceptions=True)
+                await self._drop(self._current.pop(next(iter(self._current))))
+
+    async def sleep(self) -> None:
+        """Put servers that can sleep to sleep; none is started or taken back until they wake.
+
+        One that is out, or just starting, would keep the GPU: it is stopped, and started again afterwards.
+        """
+        async with self._changing:
+            sleepers = {r: r.server for r in self._replicas if r.server and r.server.sleeps}
+            if sleepers and not self.asleep:
+                self.asleep = True
+                out = [server for replica, server in sleepers.items() if not replica.alive]
+                await asyncio.gather(*(asyncio.to_thread(server.stop) for server in out))
+                await self._each_sleeper(Replica.sleep)
+
+    async def wake(self) -> None:
+        """Undo `sleep`."""
+        async with self._changing:
+            if self.asleep:
+                await self._each_sleeper(Replica.wake)
+                self.asleep = False
+
+    async def _each_sleeper(self, do: Callable[[Replica], Coroutine[Any, Any, None]]) -> None:
+        sleepers = [r for r in self.alive() if r.server and r.server.sleeps]
+        results = await asyncio.gather(*(r.unless_lost(do(r)) for r in sleepers), return_exceptions=True)
+        for replica, result in zip(sleepers, results, strict=True):
+            if isinstance(result, ReplicaLost):
+                self.take_out(replica)
+            elif isinstance(result, BaseException):
+                raise result
+
+    async def _load(self, replica: Replica, published: Published) -> None:
+        await replica.load(published.name, published.path)
+        await self._fingerprints.check(replica, published.name)
+
+    async def _drop(self, published: Published) -> None:
+        self._fingerprints.forget(published.name)
+        unloads = (replica.unload(published.name) for replica in self.alive())
+        await asyncio.gather(*unloads, return_exceptions=True)
+
+    async def _forget_gone(self) -> None:
+        """Drop versions whose files have gone, as those of a phase do when it ends: nobody asks for them."""
+        for key, published in list(self._current.items()):
+            if not published.path.exists():
+                await self._drop(self._current.pop(key))
 
     async def _watch(self, replica: Replica) -> None:
         while True:
             await asyncio.sleep(self._check_every)
+            if not replica.alive and self.asleep:
+                continue  # the GPU is somebody else's
             if not replica.alive:
-                await self._try_to_readmit(replica)
+                trouble = await self._try_to_readmit(replica)
+                if isinstance(trouble, ReplicaRefused) and str(trouble) not in self._said:
+                    self._said.add(str(trouble))
+                    _log.warning("%s answers and is not taken back: %s", replica.url, trouble)
                 continue
             replica.misses = 0 if await replica.healthy() else replica.misses + 1
             gone = replica.server is not None and not replica.server.running()
@@ -159,27 +225,42 @@ class Fleet:
         Returns what is wrong with it, None where nothing is.
         """
         server = replica.server
-        if server and not server.running() and server.starts < _STARTS_ALLOWED:
-            await asyncio.to_thread(server.start)
+        async with self._changing:
+            if server and not server.running() and server.starts < _STARTS_ALLOWED and not self.asleep:
+                await asyncio.to_thread(server.start)
         if not await replica.healthy():
             return ReplicaLost(f"{replica.url} does not answer its health check")
         async with self._changing:
             try:
-                await self._load_adapters(replica)
+                await self._equip(replica)
             except _Trouble as trouble:
                 return trouble
             replica.misses = 0
             replica.lost.clear()
             self._note(replica, "back")
+            if self._watchers:  # else it is the start
+                _log.warning("%s is taken back with adapters %s", replica.url, self._held())
             return None
 
-    async def _load_adapters(self, replica: Replica) -> None:
+    async def _equip(self, replica: Replica) -> None:
+        """Give a server the current adapters, leave it no other of ours; see that it computes with them."""
+        await self._forget_gone()
+        if replica.server and replica.server.sleeps:  # it may have left in its sleep
+            await replica.wake()
         held = await replica.served()
-        for key, published in list(self._current.items()):
-            if not published.path.exists():  # of a phase that has ended: nobody will ask for it again
-                del self._current[key]
-            elif held.get(published.name) != str(published.path):
-                await replica.load(published.name, published.path)
+        current = {published.name: published for published in self._current.values()}
+        for name in held:
+            if name.startswith(self._prefix) and name not in current:
+                await replica.unload(name)
+        await self._fingerprints.check(replica)
+        for name, published in current.items():
+            if held.get(name) == str(published.path):
+                await self._fingerprints.check(replica, name)
+            else:
+                await self._load(replica, published)
+
+    def _held(self) -> str:
+        return ", ".join(str(published.adapter) for published in self._current.values())
 
     def _note(self, replica: Replica, what: str) -> None:
         self.events.append((time.monotonic(), replica.url, what))

@@ -25,6 +25,8 @@ class Server:
         max_adapters: versions that it keeps.
         log: file that its output goes to.
         device: CUDA_VISIBLE_DEVICES of the process; None leaves it as it is.
+        sleeps: can give its GPU's memory back for a while. Needs a GPU. Whoever reaches the port can then do
+            with the server what they like, for vLLM has the switch among its developers' ones.
         options: further arguments of vLLM's engine.
     """
 
@@ -36,20 +38,23 @@ class Server:
         max_adapters: int,
         log: Path,
         device: str | None = None,
+        sleeps: bool = False,
         options: Mapping[str, Any],
     ) -> None:
         self.url = f"http://{LOOPBACK}:{(port := _free_port())}"
-        self.log = log
+        self.log, self.sleeps = log, sleeps
         # On a CPU every server would bind its threads to the same cores.
-        self._variables = ["VLLM_ALLOW_RUNTIME_LORA_UPDATING=1", "VLLM_CPU_OMP_THREADS_BIND=nobind"]
-        self._variables += [] if device is None else [f"CUDA_VISIBLE_DEVICES={device}"]
+        variables = ["VLLM_ALLOW_RUNTIME_LORA_UPDATING=1", "VLLM_CPU_OMP_THREADS_BIND=nobind"]
+        variables += [] if device is None else [f"CUDA_VISIBLE_DEVICES={device}"]
+        variables += ["VLLM_SERVER_DEV_MODE=1"] if sleeps else []
         # The `vllm` command of vllm-cpu does not start: it asks for the version of a package named vllm.
-        self._command = [
-            sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model,
+        self.command = [
+            "env", *variables, sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model,
             "--served-model-name", "base", "--host", LOOPBACK, "--port", str(port), "--api-server-count", "1",
             "--enable-lora", "--max-lora-rank", str(lora_rank), "--max-loras", str(max_adapters),
             "--max-cpu-loras", str(max_adapters), "--logprobs-mode", "processed_logprobs",
-            "--enable-scale-out", "--disable-log-stats", "--disable-uvicorn-access-log", *flags(options),
+            "--enable-scale-out", "--disable-log-stats", "--disable-uvicorn-access-log",
+            *(["--enable-sleep-mode"] if sleeps else []), *flags(options),
         ]  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
         self.starts = 0
@@ -66,7 +71,7 @@ class Server:
         with self.log.open("ab") as log:
             # A session of its own: what it starts can be stopped with it, and Ctrl-C reaches only us.
             self._process = subprocess.Popen(
-                tied(["env", *self._variables, *self._command]),
+                tied(self.command),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
@@ -91,16 +96,28 @@ class Server:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
+# What torchrun and accelerate set for the ranks that they start; a server that read it would join them.
+_OF_A_RANK = (
+    "RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "NODE_RANK", "ROLE_NAME", "WORLD_SIZE",
+    "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
+    "TORCH_NCCL_ASYNC_ERROR_HANDLING",
+)  # fmt: skip
+_OF_A_LAUNCHER = ("TORCHELASTIC_", "ACCELERATE_", "FSDP_")
 # Linux tells a process that its parent has gone; elsewhere a server outlives a SIGKILL of who started it.
 _TIED = (
     "import ctypes, os, signal, sys\n"
     "getattr(ctypes.CDLL(None), 'prctl', lambda *_: 0)(1, signal.SIGTERM)\n"
+    f"for name in [n for n in os.environ if n in {_OF_A_RANK} or n.startswith({_OF_A_LAUNCHER})]:\n"
+    "    del os.environ[name]\n"
     "os.execvp(sys.argv[1], sys.argv[1:])\n"
 )
 
 
 def tied(command: Sequence[str]) -> list[str]:
-    """The command, sent SIGTERM when the thread that starts it ends, however it ends (PR_SET_PDEATHSIG)."""
+    """The command, sent SIGTERM when the thread that starts it ends, however it ends (PR_SET_PDEATHSIG).
+
+    It does not see what a launcher of ranks has set in the environment: `RANK`, `MASTER_ADDR` and their like.
+    """
     return [sys.executable, "-c", _TIED, *command]
 
 

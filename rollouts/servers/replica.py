@@ -35,20 +35,20 @@ class Replica:
     Attributes:
         url: base URL.
         client: sends the requests; carries the API key.
-        places: as many requests as may be under way at once.
         server: the process, where we started it.
         base: the name under which it serves the base VLM; known once it has answered.
         lost: set while it does not answer; every request under way then ends in `ReplicaLost`.
         misses: health checks without an answer, in a row.
+        speed: tokens per second, lately, as a multiple of what the servers of the fleet do on average; > 0.
     """
 
     url: str
     client: httpx2.AsyncClient
-    places: asyncio.Semaphore
     server: Server | None = None
     base: str = ""
     lost: asyncio.Event = field(default_factory=asyncio.Event)
     misses: int = 0
+    speed: float = 1.0
 
     @property
     def alive(self) -> bool:
@@ -81,8 +81,14 @@ class Replica:
         try:
             await self._send("POST", "/v1/load_lora_adapter", body, timeout=_LOAD_SECONDS)
         except (ReplicaRefused, ReplicaFault) as error:  # what cannot be loaded is a fault to vLLM too
-            if (await self.served()).get(name) != str(path):
-                raise ReplicaRefused(str(error)) from error
+            if (await self.served()).get(name) == str(path):
+                return
+            if "No adapter found" in str(error):
+                raise ReplicaRefused(
+                    f"{self.url} cannot read {path}: servers load adapters from their own file systems; let "
+                    "each see the run's folder under the same path (a shared one; docs/engines.md, Servers)"
+                ) from error
+            raise ReplicaRefused(str(error)) from error
 
     async def unload(self, name: str) -> None:
         """Let go of an adapter; that it is not there is as good."""
@@ -92,6 +98,15 @@ class Replica:
             if "cannot be found" not in str(refusal):
                 raise
 
+    async def sleep(self) -> None:
+        """Give the GPU's memory back; weights wait in main memory, the cache of pictures is emptied."""
+        await self._send("POST", "/sleep?level=1", timeout=_LOAD_SECONDS)
+        await self._send("POST", "/reset_encoder_cache", timeout=_LOAD_SECONDS)  # sleeping alone keeps it
+
+    async def wake(self) -> None:
+        """Take the GPU's memory again; one that is awake stays so."""
+        await self._send("POST", "/wake_up", timeout=_LOAD_SECONDS)
+
     async def generate(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer one request of `/inference/v1/generate`.
 
@@ -100,12 +115,19 @@ class Replica:
             ReplicaFault: it failed.
             ReplicaRefused: it will not answer such a request.
         """
+        return await self.unless_lost(self._send("POST", "/inference/v1/generate", request))
 
-        async def in_turn() -> dict[str, Any]:
-            async with self.places:
-                return await self._send("POST", "/inference/v1/generate", request)
-
-        return await self.unless_lost(in_turn())
+    async def prompt_logprobs(self, name: str, token_ids: list[int]) -> list[float]:
+        """Log-probs [tokens - 1] of a prompt, from its second token on, by an adapter or the base VLM."""
+        # vLLM computes them only beside a completion.
+        sampling = {"max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0}
+        request = {"model": name, "token_ids": token_ids, "sampling_params": sampling}
+        answer = await self._send("POST", "/inference/v1/generate", request, timeout=_LOAD_SECONDS)
+        try:
+            steps = zip(token_ids[1:], answer["prompt_logprobs"][1:], strict=True)
+            return [step[str(token)]["logprob"] for token, step in steps]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ReplicaRefused(f"{self.url} gives no log-probs of a prompt: {answer!r:.200}") from error
 
     async def unless_lost(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Do `work`, or, once the server is taken out, raise `ReplicaLost` instead."""

@@ -189,7 +189,7 @@ def run_check(folder: Path, *options: str) -> tuple[dict[str, dict[str, Any]], s
     command = [sys.executable, "benchmarks/gpu/check.py", "--tiny", "--json", str(folder / "check.json")]
     done = subprocess.run(
         [*command, *options], cwd=ROOT, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     report = json.loads((folder / "check.json").read_text()) if (folder / "check.json").exists() else {}
     assert done.returncode == 0, (report.get("errors"), done.stderr[-3000:])

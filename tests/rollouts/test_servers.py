@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import pytest
 from rollouts.chat import Chat
 from rollouts.engine import AdapterVersion, Completion, EngineUnavailable, Prompt, Sampling
 from rollouts.server_engine import ServerEngine
-from rollouts.servers.launch import Server, flags
+from rollouts.servers.launch import Server, flags, tied
 from visplay.config.prompts import Prompts
 from visplay.config.sections import Lora, Model
 from visplay.models.engines import CPU_DEFAULTS
@@ -100,7 +101,7 @@ def test_without_the_key_nothing_is_answered(fleet: Fleet) -> None:
 
 @slow
 def test_an_adapter_that_one_refuses_is_on_none(fleet: Fleet, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="load_lora_adapter"):
+    with pytest.raises(EngineUnavailable, match=r"none@0 is not published: .*cannot read .*/nowhere"):
         fleet.engine.publish(AdapterVersion(name="none", version=0, path=tmp_path / "nowhere"))
     headers = {"Authorization": f"Bearer {KEY}"}
     for server in fleet.servers:
@@ -220,3 +221,17 @@ def test_an_address_without_a_server_is_not_waited_for_long() -> None:
         EngineUnavailable, match=r"after 0\.1 s, .* is it running, and is its address right\?"
     ):
         ServerEngine([url], chat=chat, patience=0.1)
+
+
+def test_what_a_launcher_sets_for_its_ranks_does_not_reach_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_ranks = [
+        "RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "NODE_RANK", "ROLE_NAME", "WORLD_SIZE",
+        "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
+        "TORCHELASTIC_RUN_ID", "TORCHELASTIC_USE_AGENT_STORE", "ACCELERATE_USE_FSDP", "FSDP_VERSION",
+    ]  # fmt: skip
+    for name in (*of_ranks, "RANKING", "VLLM_API_KEY"):
+        monkeypatch.setenv(name, "1")
+    left = subprocess.run(tied(["env"]), check=True, capture_output=True, text=True).stdout
+    names = {line.partition("=")[0] for line in left.splitlines()}
+    assert not names & set(of_ranks)
+    assert {"RANKING", "VLLM_API_KEY"} <= names

@@ -19,7 +19,7 @@ from visplay.errors import VisplayError
 from visplay.loop.planning import beside_trainer, make_plan
 from visplay.models.engines import runs_on_cpu, shares_gpu, start_engine
 from visplay.models.memory import gigabytes
-from visplay.models.policy import Policy, device_of, load_base
+from visplay.models.policy import Policy, device_of
 from visplay.models.processor import load_processor
 
 GIB = 1 << 30
@@ -146,7 +146,7 @@ def _canaries(config: Config, *, api_key: str | None) -> Finding:
 
     try:
         images = read_images(config.images.source, limit=1, **config.images.reading)
-        policy = Policy(*load_base(config.model), lora=config.lora)
+        policy = Policy.of(config.model, lora=config.lora)
         shared = shares_gpu(config.model, config.engine)
         beside = beside_trainer(config, images.records) if shared else None
         engine = start_engine(
@@ -156,8 +156,9 @@ def _canaries(config: Config, *, api_key: str | None) -> Finding:
         try:
             prompt = canary_prompt(images.load(images.records[0].key), config.prompts)
             found = run_canaries(
-                engine, policy=policy, prompt=prompt, tolerance=config.engine.canary_tolerance
-            )
+                engine, policy=policy, prompt=prompt, tolerance=config.engine.canary_tolerance,
+                folder=config.folder / "servers" if config.engine.backend == "server" else None,
+            )  # fmt: skip
         finally:
             engine.close()
     except VisplayError as error:

@@ -12,7 +12,8 @@ from rollouts.engine import EngineUnavailable
 from visplay import __version__
 from visplay.cli import measuring as commands
 from visplay.cli.quiet import quieten
-from visplay.errors import VisplayError
+from visplay.errors import RankLost, TrainingDiverged, VisplayError
+from visplay.ranks import is_first
 from visplay.runs.shutdown import graceful_shutdown
 
 API_KEY = "VLLM_API_KEY"  # vLLM's own name: servers that we start read it too
@@ -82,11 +83,13 @@ def train(
 
         print_plan(settings)
         return
-    display = Display()
+    display = Display() if is_first() else Display.quiet()
     with graceful_shutdown(commands.this_command(), say=display.say):
         from visplay.loop.selfplay import selfplay
 
         folder = selfplay(settings, display=display, api_key=os.environ.get(API_KEY), verify=verify)
+        if not is_first():
+            return
         print_result(folder)
         display.say(f"report: {write_report(folder)}")
 
@@ -285,5 +288,7 @@ def main() -> None:
     try:
         app()
     except (VisplayError, EngineUnavailable) as error:
-        print(f"error: {error}", file=sys.stderr)
+        rank = "" if is_first() else f"rank {os.environ['RANK']}: "
+        if is_first() or not isinstance(error, RankLost | TrainingDiverged):  # those, rank 0 tells of
+            print(f"{rank}error: {error}", file=sys.stderr)
         raise SystemExit(1) from error

@@ -1,10 +1,12 @@
 """The commands that measure: evaluate, rescore, compare, benchmarks."""
 
+import os
 import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import psutil
 import typer
 
 from visplay.errors import EvaluationError
@@ -171,8 +173,15 @@ def evaluate(
 
 
 def this_command() -> str:
-    """What was typed."""
-    return shlex.join(["visplay", *sys.argv[1:]])
+    """What was typed; under a launcher, its command line, which is to be given on each node again."""
+    typed = ["visplay", *sys.argv[1:]]
+    if "RANK" in os.environ and sys.argv[1:]:
+        launcher = psutil.Process().parent()
+        line = launcher.cmdline() if launcher else []
+        if sys.argv[-1] in line:  # else who started us is no launcher with a command line of its own
+            by_script = Path(line[0]).name.startswith("python") and not line[1].startswith("-")
+            typed = [Path(line[by_script]).name, *line[1 + by_script :]]
+    return shlex.join(typed)
 
 
 def rescore(

@@ -144,7 +144,7 @@ def _print_cards(plan: Plan, cards: Sequence[Card], console: Console) -> None:
     console.print(
         ("asleep, awake: trainer and engine on one card. " if shared else "")
         + "2 x, 4 x, 8 x: the trainer alone on so many ranks with FSDP2, the engine on cards of its own; "
-        "what such ranks would hold: visplay trains on one GPU.",
+        "docs/scaling.md says how they are started.",
         highlight=False,
     )
 

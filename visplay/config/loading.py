@@ -264,6 +264,12 @@ def flat_config(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+_REMOVED = {  # of `engine`, with what to do instead
+    "sync": "leave it out",
+    "concurrency": "engine.tokens_in_flight bounds what is under way at a server",
+}
+
+
 def _without_removed(data: dict[Any, Any]) -> dict[Any, Any]:
     """The data without keys of the version before that say what is now done anyway; each is warned of once.
 
@@ -271,15 +277,16 @@ def _without_removed(data: dict[Any, Any]) -> dict[Any, Any]:
         ValueError: such a key asks for what is no longer there.
     """
     engine = data.get("engine")
-    if not isinstance(engine, dict) or "sync" not in engine:
+    if not isinstance(engine, dict) or not engine.keys() & _REMOVED.keys():
         return data
-    if engine["sync"] != "adapter":
+    if engine.get("sync", "adapter") != "adapter":
         raise ValueError(
             f"engine.sync: {engine['sync']!r} is no longer there; adapters are served beside the base: leave "
             "the key out"
         )
-    warnings.warn("engine.sync is no longer a key; leave it out", FutureWarning, stacklevel=4)
-    return {**data, "engine": {key: value for key, value in engine.items() if key != "sync"}}
+    for key in engine.keys() & _REMOVED.keys():
+        warnings.warn(f"engine.{key} is no longer a key; {_REMOVED[key]}", FutureWarning, stacklevel=4)
+    return {**data, "engine": {key: value for key, value in engine.items() if key not in _REMOVED}}
 
 
 def _complaint(detail: Any) -> str:

@@ -125,7 +125,8 @@ class Engine(Section):
         {}, description="Further arguments of vLLM's engine; they override what docs/planning.md derives."
     )
     sleep: bool | None = Field(
-        None, description="With `vllm`: leave the GPU to a trainer at work; absent: where both share one."
+        None,
+        description="Leave the GPU to a trainer at work; absent: with `vllm` where both share one.",
     )
     urls: list[str] = Field(
         [], description="With `server`: base URLs of running servers; docs/engines.md has their options."
@@ -136,7 +137,9 @@ class Engine(Section):
     devices: list[str] = Field(
         [], description="CUDA_VISIBLE_DEVICES of each replica started here; empty: all see all."
     )
-    concurrency: int = Field(64, ge=1, description="With `server`: prompts under way at each of them.")
+    tokens_in_flight: int = Field(
+        524_288, ge=1, description="With `server`: prompts and completions under way at each, in tokens."
+    )
     deterministic: bool = Field(
         True, description="A seed for each request, for vLLM and servers; false is faster on a GPU."
     )

@@ -10,6 +10,7 @@ from trl.trainer.grpo_config import GRPOConfig
 
 from visplay.config.sections import Optimizer, Phase
 from visplay.errors import ConfigError, PreflightError
+from visplay.ranks import ALONE, Ranks
 
 
 def check_fields(optimizer: Optimizer) -> None:
@@ -62,6 +63,7 @@ def grpo_arguments(
     seed: int,
     model: Any,
     chat: dict[str, str],
+    ranks: Ranks = ALONE,
 ) -> GRPOConfig:
     """TRL's arguments of one phase.
 
@@ -73,18 +75,21 @@ def grpo_arguments(
         seed: decides the order of the prompts.
         model: what is trained, on its device.
         chat: variables of the chat template.
+        ranks: that share a batch, each P * G / W of it.
 
     Raises:
         PreflightError: micro-batches that do not fill a batch.
     """
     batch = phase.prompts_per_step * phase.group_size
-    micro = min(optimizer.micro_batch_size, batch)
-    if batch % micro:
+    micro = min(optimizer.micro_batch_size, max(1, batch // ranks.size))
+    if batch % (micro * ranks.size):
+        many = f" times {ranks.size} ranks" if ranks.size > 1 else ""
         raise PreflightError(
-            f"optimizer.micro_batch_size {micro} must divide prompts_per_step * group_size = {batch}"
+            f"optimizer.micro_batch_size {micro}{many} must divide prompts_per_step * group_size = {batch}"
         )
     weights = next(model.parameters())
-    on_cpu = weights.device.type == "cpu"
+    # A model that is going to be cut into pieces waits on the CPU for the GPUs.
+    on_cpu = weights.device.type == "cpu" and not (ranks.sharded and torch.cuda.is_available())
     open_fields: dict[str, Any] = {
         "lr_scheduler_type": "constant",
         "loss_type": "grpo",
@@ -92,13 +97,15 @@ def grpo_arguments(
         "vllm_importance_sampling_correction": corrected,
         "vllm_importance_sampling_mode": "token_truncate",
         "gradient_checkpointing": not on_cpu,
+        # All of LoRA takes part in every pass; to look for what does not only costs time.
+        "ddp_find_unused_parameters": None if ranks.size == 1 else False,
     }
     arguments = GRPOConfig(
         output_dir=str(folder),
         max_steps=phase.steps,
         per_device_train_batch_size=micro,
-        gradient_accumulation_steps=batch // micro,
-        steps_per_generation=batch // micro,
+        gradient_accumulation_steps=batch // (micro * ranks.size),
+        steps_per_generation=batch // (micro * ranks.size),
         num_generations=phase.group_size,
         max_completion_length=phase.max_tokens,
         temperature=phase.temperature,
@@ -122,7 +129,8 @@ def grpo_arguments(
         remove_unused_columns=False,
         **open_fields | optimizer.grpo,
     )
-    on_one_device(arguments, weights.device)
+    if ranks.size == 1:
+        on_one_device(arguments, weights.device)
     return arguments
 
 

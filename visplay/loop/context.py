@@ -25,11 +25,12 @@ from visplay.loop.planning import beside_trainer
 from visplay.models.engines import backend_of, shares_gpu, start_engine
 from visplay.models.generation import generate
 from visplay.models.memory import MAX_ADAPTERS
-from visplay.models.policy import Policy, load_base
+from visplay.models.policy import Policy
 from visplay.models.preflight import run_canaries
 from visplay.models.processor import picture_limits
 from visplay.progress import Display, Stopwatch
 from visplay.prompts import canary_prompt
+from visplay.ranks import ALONE, Ranks
 from visplay.runs.checkpoints import (
     Roles,
     create_roles,
@@ -66,6 +67,7 @@ class RunContext:
         watch: seconds by kind of work.
         display: what a person sees.
         tracker: the trackers of `report_to`.
+        ranks: that learn beside this one.
     """
 
     config: Config
@@ -80,6 +82,7 @@ class RunContext:
     watch: Stopwatch
     display: Display
     tracker: Tracker
+    ranks: Ranks = ALONE
     _waiting: list[AdapterVersion] = field(default_factory=list)  # to be published
 
     def phase(self, role: str) -> Phase:
@@ -162,7 +165,12 @@ class RunContext:
 
 @contextmanager
 def open_context(
-    config: Config, *, display: Display, api_key: str | None = None, verify: bool = False
+    config: Config,
+    *,
+    display: Display,
+    api_key: str | None = None,
+    ranks: Ranks = ALONE,
+    verify: bool = False,
 ) -> Iterator[RunContext]:
     """Open a run's folder, pictures, base VLM and engine, and see that engine and trainer compute the same.
 
@@ -178,12 +186,13 @@ def open_context(
             Run(config.folder).opened(config, say=display.say, engine=backend, verify=verify)
         )
         config = _dated(config)
+        ranks.tell(config)  # what the others load is what this one loads
         tracker = Tracker(config)
         stack.callback(tracker.close)
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         set_seed(config.seed)
-        policy = Policy(*load_base(config.model), lora=config.lora)
+        policy = Policy.of(config.model, lora=config.lora)
         images = read_images(
             config.images.source, limit=config.images.limit, accepts=picture_limits(policy.processor),
             cache=run.folder / "pictures.jsonl", **config.images.reading,
@@ -193,8 +202,9 @@ def open_context(
         if config.engine.backend == "auto":
             display.say(f"engine.backend: auto takes {backend}")
         shared = shares_gpu(config.model, config.engine)
+        servers = config.folder / "servers"
         engine = start_engine(
-            config.model, config.engine, lora_rank=config.lora.rank, logs=config.folder / "servers",
+            config.model, config.engine, lora_rank=config.lora.rank, logs=servers,
             api_key=api_key, policy=policy,
             beside=beside_trainer(config, images.records) if shared else None,
         )  # fmt: skip
@@ -202,6 +212,7 @@ def open_context(
         found = run_canaries(
             engine, policy=policy, prompt=canary_prompt(images.load(images.records[0].key), config.prompts),
             tolerance=config.engine.canary_tolerance, say=display.say,
+            folder=servers if backend == "server" else None,
         )  # fmt: skip
         display.say(f"engine and trainer agree on log-probs within {found.disagreement:.1g}")
         kept = max(PICTURES_KEPT, *(phase_of(config, r).prompts_per_step for r in config.role_names))
@@ -209,6 +220,7 @@ def open_context(
             config=config, preset=config.rewards.resolve(), run=run, policy=policy, engine=engine,
             images=images, picture=lru_cache(kept)(images.load), oracle=config.images.open_oracle(),
             control_tokens=policy.chat.control_tokens, watch=Stopwatch(), display=display, tracker=tracker,
+            ranks=ranks,
         )  # fmt: skip
         _same_pictures(ctx)
         yield ctx

@@ -14,16 +14,21 @@ A loop of one's own is a function like `visplay` below, named by `loop: module:f
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+from transformers import set_seed
+
 from visplay.config.loading import Config, check_names
 from visplay.config.names import named
 from visplay.errors import ConfigError, TooFewExamples
 from visplay.evaluation.spec import expand
-from visplay.loop import curation, measuring, questioner, reasoner, watching
+from visplay.loop import curation, grpo, measuring, questioner, reasoner, watching
 from visplay.loop.arguments import check_fields
 from visplay.loop.asking import band, blind, grounded, judge, parse, vote
 from visplay.loop.context import RunContext, first_roles, open_context
 from visplay.loop.examples import load_anchors
+from visplay.models.policy import Policy
 from visplay.progress import Display
+from visplay.ranks import Ranks, joined
 from visplay.runs.checkpoints import Roles, following_roles
 
 Loop = Callable[[RunContext, Roles], None]
@@ -53,12 +58,27 @@ def selfplay(
     Raises:
         VisplayError: what a user can mend; see `visplay.errors`.
     """
-    check_names(config)
-    check_fields(config.optimizer)
-    _check_benchmarks(config)
-    with open_context(config, display=display or Display.quiet(), api_key=api_key, verify=verify) as ctx:
-        play(ctx)
+    with joined() as ranks:
+        if not ranks.first:
+            follow(ranks)
+            return config.folder
+        check_names(config)
+        check_fields(config.optimizer)
+        _check_benchmarks(config)
+        shown = display or Display.quiet()
+        with open_context(config, display=shown, api_key=api_key, ranks=ranks, verify=verify) as ctx:
+            play(ctx)
+            ranks.tell(None)  # no more to learn
     return config.folder
+
+
+def follow(ranks: Ranks) -> None:
+    """What every rank but the first does: it holds the base VLM and learns what the first one trains."""
+    config: Config = ranks.tell()
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    set_seed(config.seed)
+    grpo.follow(Policy.of(config.model, lora=config.lora), ranks)
 
 
 def play(ctx: RunContext) -> None:

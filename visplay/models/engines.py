@@ -24,6 +24,7 @@ from visplay.models.memory import (
     vllm_memory,
 )
 from visplay.models.policy import Policy, device_of, load_base
+from visplay.models.preflight import HALF_TOLERANCE, TOLERANCE
 from visplay.models.processor import engine_settings, load_processor
 
 # What vLLM 0.32 needs on a CPU; engine.vllm overrides each.
@@ -113,6 +114,12 @@ def start_engine(
         options = vllm_options(model, engine, chat.processor, lora_rank=lora_rank, beside=beside)
         sleep = engine.sleep if engine.sleep is not None else beside is not None
         return _vllm(model, engine, chat=chat, lora_rank=lora_rank, sleep=sleep, options=options)
+    if engine.sleep and engine.urls:
+        raise ConfigError(
+            "engine.sleep: only servers that are started here (engine.replicas) can be put to sleep, for the "
+            "switch opens every door of a server to its network; leave the key out"
+        )
+    _can_sleep(model, engine.sleep)
     options = vllm_options(model, engine, chat.processor)
     servers: list[str | Server] = list(engine.urls) or list(
         _replicas(model, engine, lora_rank=lora_rank or 1, logs=logs, options=options)
@@ -122,7 +129,8 @@ def start_engine(
             servers,
             chat=chat,
             max_adapters=MAX_ADAPTERS,
-            concurrency=engine.concurrency,
+            tokens_in_flight=engine.tokens_in_flight,
+            tolerance=engine.canary_tolerance or (TOLERANCE if model.dtype == "float32" else HALF_TOLERANCE),
             api_key=api_key,
             deterministic=engine.deterministic,
         )
@@ -186,10 +194,15 @@ def _replicas(
     return [
         Server(
             model.source, lora_rank=rank, max_adapters=MAX_ADAPTERS, log=logs / f"{i}.log",
-            device=engine.devices[i] if engine.devices else None, options=options,
+            device=engine.devices[i] if engine.devices else None, sleeps=bool(engine.sleep), options=options,
         )
         for i in range(engine.replicas)
     ]  # fmt: skip
+
+
+def _can_sleep(model: Model, sleep: bool | None) -> None:
+    if sleep and runs_on_cpu(model):
+        raise ConfigError("engine.sleep: vLLM can only sleep on a GPU; set engine.sleep=false")
 
 
 def _vllm(
@@ -208,8 +221,7 @@ def _vllm(
             f"engine.backend: vLLM cannot be imported ({error}); docs/engines.md says how to install it, or "
             "take the engine transformers"
         ) from error
-    if sleep and runs_on_cpu(model):
-        raise ConfigError("engine.sleep: vLLM can only sleep on a GPU; set engine.sleep=false")
+    _can_sleep(model, sleep)
     try:
         return VllmEngine(
             model.source, chat=chat, lora_rank=lora_rank, sleep=sleep,

@@ -2,12 +2,16 @@
 
 import copy
 import itertools
+import os
 import re
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from transformers import AutoModelForImageTextToText
 
 from rollouts.chat import Chat
@@ -25,12 +29,38 @@ _OWN_OPTIONS = {
 
 
 class Policy:
-    """The base VLM as the trainer holds it; a phase trains one adapter on it and takes it off again."""
+    """The base VLM as the trainer holds it; a phase trains one adapter on it and takes it off again.
 
-    def __init__(self, model: Any, processor: Any, *, lora: Lora) -> None:
-        self.model = model
+    Args:
+        model: the base.
+        processor: its processor.
+        lora: of its adapters.
+        load: loads the base again; needed where phases cut it into pieces.
+    """
+
+    def __init__(
+        self, model: Any, processor: Any, *, lora: Lora, load: Callable[[], Any] | None = None
+    ) -> None:
+        self._model: Any = model
         self.processor = processor
-        self._lora = lora
+        self._lora, self._load = lora, load
+
+    @classmethod
+    def of(cls, model: Model, *, lora: Lora) -> "Policy":
+        """The base that the configuration names, loaded.
+
+        Raises:
+            ConfigError: see `load_base`.
+        """
+        return cls(*load_base(model), lora=lora, load=lambda: load_base(model)[0])
+
+    @property
+    def model(self) -> Any:
+        """The bare base; loaded again after a phase that cut it into pieces."""
+        if self._model is None:
+            assert self._load is not None, "nobody said how the base is loaded again"
+            self._model = self._load()
+        return self._model
 
     @property
     def chat(self) -> Chat:
@@ -43,7 +73,7 @@ class Policy:
             torch.manual_seed(seed)
             peft_model = with_new_adapter(self.model, self._lora)
         save_adapter(peft_model, adapter)
-        self.model = peft_model.unload()
+        self._model = peft_model.unload()
 
     def with_adapter(self, adapter: AdapterVersion) -> Any:
         """The base with a trainable copy of a version, as PEFT's adapter `default`."""
@@ -51,10 +81,14 @@ class Policy:
 
     def without_adapter(self, peft_model: Any) -> None:
         """Take the adapter off again, and what a trainer put on the base: the next phase finds it bare."""
-        self.model = peft_model.unload()
+        self._model = peft_model.unload()
         vars(self.model).pop("forward", None)  # TRL's fused head, which each phase would wrap once more
         vars(self.model).pop("enable_input_require_grads", None)
         self.model.disable_input_require_grads()
+
+    def dismiss(self) -> None:
+        """Let go of a base that FSDP has cut in place: its classes are others now, and can't be cut again."""
+        self._model = None
 
     @staticmethod
     def keep_gradients_out_of_inputs(peft_model: Any) -> None:
@@ -94,14 +128,34 @@ def with_new_adapter(model: Any, lora: Lora) -> Any:
         ) from error
 
 
-def save_adapter(peft_model: Any, adapter: AdapterVersion) -> None:
-    """Write the adapter `default` to `adapter.path` as PEFT does, in safetensors."""
+def adapter_state(peft_model: Any) -> dict[str, torch.Tensor]:
+    """The trained weights, whole, on the CPU; of a model in pieces all ranks call, the first gets."""
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+    state: dict[str, Any] = get_model_state_dict(peft_model, options=options)
+    return state
+
+
+def save_adapter(
+    peft_model: Any, adapter: AdapterVersion, *, state: dict[str, torch.Tensor] | None = None
+) -> None:
+    """Write the adapter `default` to `adapter.path` as PEFT does, in safetensors.
+
+    Args:
+        peft_model: carries it.
+        adapter: where it goes.
+        state: the weights, from `adapter_state`; by default they are taken from the model.
+    """
     assert adapter.path is not None
     if adapter.path.exists():  # cut short by a kill
         shutil.rmtree(adapter.path)
-    peft_model.save_pretrained(str(adapter.path), selected_adapters=["default"])
+    write_adapter(peft_model, adapter.path, state=state)
+
+
+def write_adapter(peft_model: Any, folder: Path, *, state: dict[str, torch.Tensor] | None = None) -> None:
+    """Write the adapter `default` into a folder; see `save_adapter`."""
+    peft_model.save_pretrained(str(folder), selected_adapters=["default"], state_dict=state)
     # PEFT's card says nothing of the run, and something else where TRL was not at work before.
-    (adapter.path / "README.md").unlink(missing_ok=True)
+    (folder / "README.md").unlink(missing_ok=True)
 
 
 def load_base(config: Model) -> tuple[Any, Any]:
@@ -127,7 +181,9 @@ def load_base(config: Model) -> tuple[Any, Any]:
     except (ImportError, TypeError) as error:  # a package that is missing, an argument that nobody knows
         raise ConfigError(f"model.options {config.options}: {error}") from error
     _agree(model.config, config.processor)
-    return (model if quantized else model.to(device_of(config))), processor
+    # What FSDP cuts goes to the GPUs piece by piece, not whole.
+    stays = quantized or os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+    return (model if stays else model.to(device_of(config))), processor
 
 
 def _agree(config: Any, settings: dict[str, Any]) -> None:
@@ -138,10 +194,18 @@ def _agree(config: Any, settings: dict[str, Any]) -> None:
 
 
 def device_of(config: Model) -> str:
-    """Where the base VLM goes: `cpu`, `cuda`, `cuda:1`."""
-    if config.device != "auto":
-        return config.device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """Where the base VLM goes: `cpu`, `cuda`, `cuda:1`; of many ranks, each takes the GPU of its place.
+
+    Raises:
+        ConfigError: one GPU is named for many ranks.
+    """
+    device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    place = os.environ.get("LOCAL_RANK")
+    if place is None or not device.startswith("cuda"):
+        return device
+    if device != "cuda" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(f"model.device: {device} is one GPU, and each rank has its own; leave it at auto")
+    return device if ":" in device else f"cuda:{place}"
 
 
 def language_model_linears(model: Any) -> str:

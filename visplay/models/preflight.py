@@ -28,6 +28,7 @@ def run_canaries(
     policy: Policy,
     prompt: Prompt,
     tolerance: float | None = None,
+    folder: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Agreement:
     """Run the canaries of `rollouts.canary` with a probe adapter on a prompt such as the run's.
@@ -37,16 +38,23 @@ def run_canaries(
         policy: the base VLM as the trainer holds it.
         prompt: with one of the run's pictures.
         tolerance: mean distance of log-probs that stops the run, in nats; None: by dtype.
+        folder: where the probe adapter lies for as long; servers must see it. None: the system's for such.
         say: told where engine and trainer agree less than one would like, and it is not beyond doubt.
 
     Raises:
         PreflightError: one of them died.
     """
     chat, in_full = policy.chat, policy.model.dtype == torch.float32
-    with tempfile.TemporaryDirectory(prefix="visplay-canary-") as folder:
-        probe = AdapterVersion(name="canary", version=0, path=Path(folder) / "canary-0")
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="visplay-canary-", dir=folder) as scratch:
+        probe = AdapterVersion(name="canary", version=0, path=Path(scratch) / "canary-0")
         policy.create_adapter(probe, seed=0)
         randomize_lora_b(probe, size=_probe_size(probe, policy.model))
+        try:
+            engine.publish(probe)
+        except EngineUnavailable as error:
+            raise PreflightError(f"engine.backend: {error}") from error
         model = policy.with_adapter(probe).eval()
         try:
             found = check_engine(

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from rollouts.engine import EngineUnavailable
-from visplay.errors import AdapterMismatch, EngineError, VisplayError
+from visplay.errors import AdapterMismatch, EngineError, RankLost, VisplayError
+from visplay.ranks import is_lost
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SECONDS_UNHEARD = 8.0  # in a call that lets no handler run, before the process is ended from a thread
@@ -56,9 +57,15 @@ def graceful_shutdown(again: str, *, say: Callable[[str], None]) -> Iterator[Non
         raise SystemExit(128 + stopped.signum) from None
     except AdapterMismatch:
         raise
+    except RankLost as error:
+        raise RankLost(f"{error}; all finished steps are kept; {how}") from error
     except (EngineUnavailable, EngineError) as error:
         raise EngineError(f"{error}; what is done is kept; when the engine answers again, {how}") from error
     except Exception as error:
+        if is_lost(error):  # in the middle of a trainer's collective
+            raise RankLost(
+                f"another rank is gone ({_brief(error)}); all finished steps are kept; {how}"
+            ) from error
         mend = _mend(error)
         if isinstance(error, VisplayError) or mend is None:
             raise

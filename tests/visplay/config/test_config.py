@@ -107,10 +107,19 @@ def test_names_are_imported_at_the_start_of_a_run_and_not_before(tmp_path: Path)
             check_names(config)
 
 
-def test_a_key_that_is_gone_is_warned_of_where_it_changes_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("gone", "warning"),
+    [
+        ("sync: adapter", r"engine\.sync is no longer a key; leave it out"),
+        ("concurrency: 64", r"engine\.concurrency is no longer a key; engine\.tokens_in_flight bounds"),
+    ],
+)
+def test_a_key_that_is_gone_is_warned_of_where_it_changes_nothing(
+    tmp_path: Path, gone: str, warning: str
+) -> None:
     path = tmp_path / "c.yaml"
-    path.write_text("images: {source: a}\nengine: {sync: adapter, batch_size: 3}\n")
-    with pytest.warns(FutureWarning, match=r"engine\.sync is no longer a key"):
+    path.write_text(f"images: {{source: a}}\nengine: {{{gone}, batch_size: 3}}\n")
+    with pytest.warns(FutureWarning, match=warning):
         assert load_config(path).engine.batch_size == 3
 
 

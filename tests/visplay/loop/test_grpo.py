@@ -17,17 +17,19 @@ from visplay.config.prompts import Prompts
 from visplay.config.sections import Lora, Model, Optimizer, Phase
 from visplay.errors import PreflightError, TrainingDiverged
 from visplay.loop import grpo
+from visplay.loop.trainer import Steps
 from visplay.models.policy import Policy, load_base
 from visplay.models.preflight import randomize_lora_b
 from visplay.pocket.recipe.lessons import is_glance
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.prompts import reasoner_prompt
+from visplay.ranks import ALONE
 from visplay.runs.checkpoints import numbered
 
 
 def test_a_loss_that_is_not_finite_is_an_error_and_its_step_is_not_kept(tmp_path: Path) -> None:
     """transformers logs None for it."""
-    steps = grpo._Steps(tmp_path, finished=[], on_step=lambda row: None)
+    steps = Steps(tmp_path, finished=[], on_step=lambda row: None, ranks=ALONE)
     row = {"reward": 0.5, "loss": 0.1, "grad_norm": 0.2}
     steps.on_log(None, SimpleNamespace(global_step=1), None, row)
     for name in ("loss", "grad_norm"):

@@ -13,17 +13,19 @@ from typing import Any
 import pytest
 import torch
 import trl
+from datasets import Dataset
 from transformers import TrainerCallback
 from trl.trainer.grpo_config import GRPOConfig
 
 from visplay.config.prompts import Prompts
 from visplay.config.sections import Lora, Model, Optimizer, Phase
-from visplay.loop import grpo
 from visplay.loop.arguments import grpo_arguments
+from visplay.loop.trainer import EngineGRPOTrainer, Rolled
 from visplay.models.policy import Policy, load_base
 from visplay.models.preflight import randomize_lora_b, trainer_logprobs
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.prompts import reasoner_prompt
+from visplay.ranks import ALONE
 from visplay.runs.checkpoints import numbered
 
 PHASE = Phase(steps=2, prompts_per_step=2, group_size=2, max_tokens=4, temperature=0.7)
@@ -32,26 +34,23 @@ OFF = 0.3  # nats by which the log-probs that we return lie below the trainer's
 pytestmark = pytest.mark.slow
 
 
-def fact(said: str, *, where: str = "visplay/loop/grpo.py") -> str:
+def fact(said: str, *, where: str = "visplay/loop/trainer.py") -> str:
     return f"TRL {trl.__version__} does otherwise: {said}. {where} stands on it"
 
 
 @dataclass
 class Seen(TrainerCallback):
-    """What a trainer did, in order; it publishes like `_Published`."""
+    """What a trainer did, in order."""
 
     model: Any = None
     events: list[tuple[str, int]] = field(default_factory=list)
-    asked: list[tuple[list[Any], Any]] = field(default_factory=list)
+    asked: list[list[int]] = field(default_factory=list)
     returned: list[dict[str, list[Any]]] = field(default_factory=list)
     rewarded: list[dict[str, Any]] = field(default_factory=list)
     logs: list[dict[str, float]] = field(default_factory=list)
     trainer: Any = None
     adapters: set[str] = field(default_factory=set)
     wrapped: bool = False
-
-    def sync_weights(self) -> None:
-        self.events.append(("published", self.trainer.state.global_step))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         self.logs.append(dict(logs))
@@ -78,10 +77,10 @@ def drive(folder: Path, *, corrected: bool) -> Seen:
     model, chat, seen = policy.with_adapter(start), policy.chat, Seen()
     tokens = [[10 + i, 20 + i, chat.end_ids[0]] for i in range(PHASE.prompts_per_step * PHASE.group_size)]
 
-    def rollout(messages: list[Any], trainer: Any) -> dict[str, list[Any]]:
+    def play(rows: list[int], state: dict[str, torch.Tensor]) -> list[Rolled]:
         seen.events.append(("asked", seen.trainer.state.global_step))
-        seen.asked.append((messages, trainer))
-        asked = [prompts[message[0]["row"]] for message in messages]
+        seen.asked.append(rows)
+        asked = [prompts[row] for row in rows]
         was_training = model.training
         model.eval()
         theirs = [trainer_logprobs(model, chat, p, t, 0.7) for p, t in zip(asked, tokens, strict=True)]
@@ -90,10 +89,16 @@ def drive(folder: Path, *, corrected: bool) -> Seen:
             "prompt_ids": [chat.encode([prompt])["input_ids"][0].tolist() for prompt in asked],
             "completion_ids": [list(row) for row in tokens],
             "logprobs": [[value - OFF for value in row] for row in theirs],
-            "reward": [float(i % PHASE.group_size) for i in range(len(messages))],
+            "reward": [float(i % PHASE.group_size) for i in range(len(rows))],
         }
         seen.returned.append(made)
-        return made
+        return [
+            Rolled(
+                messages=chat.messages(prompt), images=list(prompt.images),
+                **{name: values[i] for name, values in made.items()},
+            )
+            for i, prompt in enumerate(asked)
+        ]  # fmt: skip
 
     def reward(prompts: Any, completions: Any, **columns: Any) -> list[float]:
         seen.rewarded.append(columns)
@@ -103,13 +108,13 @@ def drive(folder: Path, *, corrected: bool) -> Seen:
         PHASE, Optimizer(kl=0.1, micro_batch_size=2, learning_rate=1e-3), corrected=corrected,
         folder=folder / "trainer", seed=0, model=model, chat={},
     )  # fmt: skip
-    with held_to("_EngineGRPOTrainer can be made and trained with a rollout_func"):
-        trainer = grpo._EngineGRPOTrainer(
-            model=model, processing_class=policy.processor, reward_funcs=reward, args=arguments,
-            train_dataset=grpo._dataset(prompts, chat), rollout_func=rollout, callbacks=[seen],
+    with held_to("EngineGRPOTrainer can be made and trained with a rollout_func"):
+        trainer = EngineGRPOTrainer(
+            model=model, processing_class=policy.processor, args=arguments, callbacks=[seen],
+            train_dataset=Dataset.from_dict({"row": list(range(len(prompts)))}), ranks=ALONE, player=play,
         )  # fmt: skip
+        trainer.reward_funcs = [reward]
         seen.trainer = trainer
-        trainer.publish_through(seen)  # type: ignore[arg-type]
         seen.wrapped = "forward" in vars(model.get_base_model())
         seen.adapters = set(model.peft_config)
         trainer.train()
@@ -123,23 +128,21 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     return drive(tmp_path_factory.mktemp("trl"), corrected=True)
 
 
-def test_weights_are_published_once_before_the_rollouts_of_each_step(seen: Seen) -> None:
+def test_a_step_is_played_once_before_it_is_learned(seen: Seen) -> None:
     """Each step has two micro-batches."""
-    assert seen.events == [("published", 0), ("asked", 0), ("published", 1), ("asked", 1)], fact(
-        "with use_vllm, vllm_generation and _last_loaded_step set, sync_weights is called once a step, "
-        f"before rollout_func; seen: {seen.events}"
+    assert seen.events == [("asked", 0), ("asked", 1)], fact(
+        "_generate_and_score_completions is called once a step, and with use_vllm and _last_loaded_step set "
+        f"TRL publishes nothing by itself; seen: {seen.events}"
     )
 
 
 def test_a_step_asks_for_each_prompt_group_size_times_in_a_row(seen: Seen) -> None:
     drawn: list[int] = []
-    for messages, trainer in seen.asked:
-        assert trainer is seen.trainer, fact("rollout_func gets the prompts and the trainer")
-        with held_to("messages keep the key `row` that the dataset gave them"):
-            rows = [message[0]["row"] for message in messages]
+    for rows in seen.asked:
         first, second = rows[0], rows[PHASE.group_size]
         assert rows == [first] * PHASE.group_size + [second] * PHASE.group_size and first != second, fact(
-            f"rollout_func gets prompts_per_step rows, each group_size times in a row; got rows {rows}"
+            "_generate_and_score_completions gets prompts_per_step rows, each group_size times in a row; "
+            f"got rows {rows}"
         )
         drawn += [first, second]
     assert sorted(drawn) == [0, 1, 2, 3], fact(f"no prompt comes twice before all have come; got {drawn}")
@@ -212,7 +215,7 @@ def test_without_a_correction_nothing_is_weighed(tmp_path: Path) -> None:
     seen = drive(tmp_path, corrected=False)
     named = [name for name in seen.logs[0] if name.startswith("sampling/")]
     assert not named, fact(f"vllm_importance_sampling_correction=False leaves sampling/ out; logged {named}")
-    assert [event for event, _ in seen.events] == ["published", "asked"] * PHASE.steps
+    assert [event for event, _ in seen.events] == ["asked"] * PHASE.steps
 
 
 def test_the_number_of_gpus_is_what_is_written_there(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -79,3 +80,18 @@ def test_rounding_of_16_bits_is_said_and_what_is_beyond_doubt_stops(held: Policy
 def test_an_adapter_that_is_not_applied_stops_in_any_precision(held: Policy) -> None:
     with pytest.raises(PreflightError, match=r"it is not applied; check lora\.targets"):
         run(held, ignores=True)
+
+
+def test_the_probe_adapter_lies_where_servers_see_it(held: Policy, tmp_path: Path) -> None:
+    published: list[Path | None] = []
+
+    class Noting(TransformersEngine):
+        def publish(self, adapter: AdapterVersion) -> None:
+            published.append(adapter.path)
+            super().publish(adapter)
+
+    prompt = canary_prompt(render(next(iter(sample_scenes(1, split="development", seed=0)))), Prompts())
+    engine = Noting(held.shared_base(), held.processor)
+    run_canaries(engine, policy=held, prompt=prompt, folder=tmp_path / "run" / "servers")
+    assert published and all(path and path.is_relative_to(tmp_path / "run" / "servers") for path in published)
+    assert list((tmp_path / "run" / "servers").iterdir()) == []

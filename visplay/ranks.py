@@ -1,0 +1,140 @@
+"""The processes that a launcher started: rank 0 plays, all of them learn.
+
+torchrun, `accelerate launch` and Slurm say by environment variables how many processes there are and which of
+them this one is; no key of ours does. Objects travel between them over a group of torch.distributed of its
+own, whose waits have no practical limit: while rank 0 asks and votes, the others wait for hours.
+"""
+
+import ctypes
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from visplay.errors import RankLost
+
+LEARNING = timedelta(hours=1)  # in a collective of the trainer; rank 0 may be writing to a slow disk
+PLAYING = timedelta(days=30)  # for rank 0
+_LAUNCHER = os.getppid()  # as this process began
+_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
+# How gloo and NCCL say that the other end of a connection is gone.
+LOST_IN_WORDS = (
+    "connection closed by peer", "connection reset by peer", "broken pipe", "connection refused",
+    "remote process exited", "nccl remote", "socket timeout", "timed out waiting",
+)  # fmt: skip
+
+
+def is_first() -> bool:
+    """Whether this process is the one that plays, by its environment."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether an error of torch says that another rank is gone."""
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in LOST_IN_WORDS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranks:
+    """All ranks of a run, as one of them sees them; alone, everything is handed straight back.
+
+    Attributes:
+        place: of this rank, from 0.
+        size: how many there are, W.
+        group: the processes, where there are several.
+    """
+
+    place: int = 0
+    size: int = 1
+    group: Any = None
+
+    @property
+    def first(self) -> bool:
+        """Whether this is rank 0."""
+        return self.place == 0
+
+    @property
+    def sharded(self) -> bool:
+        """Whether the trainer cuts the model into W pieces (FSDP), as `accelerate launch` says."""
+        return self.size > 1 and os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"
+
+    def tell(self, what: Any = None) -> Any:
+        """What rank 0 says, on every rank."""
+        if self.size == 1:
+            return what
+        from torch.distributed import broadcast_object_list
+
+        told = [what if self.first else None]
+        with _lost():
+            broadcast_object_list(told, src=0, group=self.group)
+        return told[0]
+
+    def collect(self, own: Any) -> list[Any]:
+        """What each rank has, [W] in their order, on rank 0; empty on the others."""
+        if self.size == 1:
+            return [own]
+        from torch.distributed import gather_object
+
+        collected = [None] * self.size if self.first else None
+        with _lost():
+            gather_object(own, collected, dst=0, group=self.group)
+        return collected or []
+
+    def deal(self, parts: list[Any] | None = None) -> Any:
+        """This rank's part of what rank 0 has for each, [W]."""
+        if self.size == 1:
+            assert parts is not None
+            return parts[0]
+        from torch.distributed import scatter_object_list
+
+        own: list[Any] = [None]
+        with _lost():
+            scatter_object_list(own, parts if self.first else None, src=0, group=self.group)
+        return own[0]
+
+    def wait(self) -> None:
+        """Until all ranks are here."""
+        self.tell(self.collect(None))
+
+
+ALONE = Ranks()
+
+
+@contextmanager
+def joined() -> Iterator[Ranks]:
+    """Join the processes that the launcher started; without one there is this process alone.
+
+    Raises:
+        RankLost: the launcher or another rank is gone.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield ALONE
+        return
+    import torch
+    from torch import distributed
+
+    # A rank whose launcher is gone, killed perhaps, would hold the run's lock until it has played to the end.
+    getattr(ctypes.CDLL(None), "prctl", lambda *_: 0)(_WITH_PARENT, signal.SIGTERM)
+    if os.getppid() != _LAUNCHER:  # already: nobody would ever come to the meeting point
+        raise RankLost("the launcher is gone")
+    # Before anything else of accelerate or transformers makes the group, with waits of its own.
+    with _lost():
+        if not distributed.is_initialized():
+            backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+            distributed.init_process_group(backend, timeout=LEARNING)
+        group = distributed.new_group(backend="gloo", timeout=PLAYING)
+    yield Ranks(place=distributed.get_rank(), size=size, group=group)
+    distributed.destroy_process_group()  # only in peace: else others may be waiting in it
+
+
+@contextmanager
+def _lost() -> Iterator[None]:
+    """Say in our words that another rank is gone, whatever gloo says."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise RankLost(f"another rank is gone ({str(error).splitlines()[0][:200]})") from error
