@@ -34,7 +34,8 @@ ARMS = {
 }
 # Half of a pocket iteration, measured by greedy answers alone: ten of them in half an hour on one core.
 SHORT = [
-    "threads=1", "iterations=10", "questioner.steps=5", "curation.images=150", "reasoner.steps=10",
+    "threads=1", "iterations=10", "questioner.steps=5", "curation.images=150",
+    "curation.margin=all", "reasoner.steps=10",
     "evaluation.benchmarks=[pocket-dusk,easy-vqa]", "evaluation.limit=500", "evaluation.maj_limit=0",
     "evaluation.blind_limit=0",
 ]  # fmt: skip

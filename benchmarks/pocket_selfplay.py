@@ -29,13 +29,15 @@ ARMS = {
     "random": ["control=random_reward"],
     "untrained-questioner": ["questioner.steps=0"],
     "per-role": ["adapters=per_role"],
+    "margin": ["curation.margin=2"],  # the default: curation stops when enough is kept
 }
 
 
 def train(arm: str, seed: int, *, images: Path, output: Path, overrides: list[str]) -> None:
     command = [
         sys.executable, "-m", "visplay.cli", "train", "configs/pocket.yaml", f"images.source={images}",
-        f"output={output}", f"name={arm}-{seed}", f"seed={seed}", *ARMS[arm], *overrides,
+        f"output={output}", f"name={arm}-{seed}", f"seed={seed}", "curation.margin=all",
+        *ARMS[arm], *overrides,
     ]  # fmt: skip
     print(" ".join(command[1:]), flush=True)
     output.mkdir(parents=True, exist_ok=True)

@@ -6,15 +6,15 @@ bad disk has damaged is recognised and done again.
 """
 
 import hashlib
-import io
 import json
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,18 +22,27 @@ import pyarrow.parquet as pq
 from visplay.errors import CorruptArtifact
 
 PARTIAL = ".partial"  # ends the name of what is being written
+GROUP = 10_000  # rows of a parquet file's row group
+TICK = 20_000_000  # nanoseconds within which a file could be written to twice and keep its time
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; it is on disk when this returns."""
+@contextmanager
+def written(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to that is there whole when the block ends, and not at all where it fails."""
     scratch = path.with_name(path.name + PARTIAL)
     with signals_deferred():
         with scratch.open("wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(scratch, path)
         sync_folder(path.parent)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; it is on disk when this returns."""
+    with written(path) as file:
+        file.write(data)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -42,12 +51,15 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_parquet(path: Path, rows: Sequence[dict[str, Any]], schema: pa.Schema) -> None:
-    """Write rows as parquet, whole or not at all; what a row lacks is null, what no column holds an error."""
+    """Write rows as parquet, whole or not at all; what a row lacks is null, what no column holds an error.
+
+    Row groups have `GROUP` rows, so that who reads columns or some rows need not hold them all.
+    """
     for row in rows:
         assert row.keys() <= set(schema.names), sorted(row.keys() - set(schema.names))
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), buffer)
-    write_bytes(path, buffer.getvalue())
+    with written(path) as file, pq.ParquetWriter(file, schema) as writer:
+        for start in range(0, max(1, len(rows)), GROUP):
+            writer.write_table(pa.Table.from_pylist(list(rows[start : start + GROUP]), schema=schema))
 
 
 def append_jsonl(path: Path, *rows: dict[str, Any]) -> None:
@@ -133,6 +145,19 @@ def damage(folder: Path, files: dict[str, str]) -> list[str]:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             found.append(name)
     return found
+
+
+def file_stamp(path: Path | str) -> list[int] | None:
+    """Bytes and time of last change, in nanoseconds: another stamp, another content.
+
+    None where there is no file, or where it was written so short ago that its time does not tell.
+    """
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    young = status.st_mtime_ns > time.time_ns() - TICK
+    return None if young else [status.st_size, status.st_mtime_ns]
 
 
 def sync_folder(folder: Path) -> None:

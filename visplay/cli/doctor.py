@@ -99,10 +99,7 @@ def _of(config: Config) -> Iterator[Finding]:
     """What the configuration names: pictures, processor, size of the weights."""
     images = None
     try:
-        images = read_images(
-            config.images.source, column=config.images.column, limit=config.images.limit,
-            lists=config.images.lists,
-        )  # fmt: skip
+        images = read_images(config.images.source, limit=config.images.limit, **config.images.reading)
         yield Finding(verdict="good", what=f"{len(images)} pictures, {len(images.skipped)} skipped")
     except VisplayError as error:
         yield Finding(verdict="bad", what=f"images.source: {error}", fix="set images.source to your pictures")
@@ -148,9 +145,7 @@ def _canaries(config: Config, *, api_key: str | None) -> Finding:
     from visplay.prompts import canary_prompt
 
     try:
-        images = read_images(
-            config.images.source, column=config.images.column, lists=config.images.lists, limit=1
-        )
+        images = read_images(config.images.source, limit=1, **config.images.reading)
         policy = Policy.of(config.model, lora=config.lora)
         shared = shares_gpu(config.model, config.engine)
         beside = beside_trainer(config, images.records) if shared else None

@@ -34,6 +34,36 @@ def print_runs(folder: Path, console: Console | None = None) -> None:
     (console or Console()).print(table)
 
 
+def print_damage(folder: Path, console: Console | None = None) -> bool:
+    """Print each file of a run's finished steps that is not what was written; whether there is any.
+
+    Raises:
+        RunError: the folder is not a run's, or an earlier version's.
+        CorruptArtifact: its journal or configuration is damaged.
+    """
+    if not (folder / "config.yaml").is_file():
+        raise RunError(f"{folder} holds no config.yaml, so it is not a run's folder; give runs/NAME")
+    require_format(folder)
+    read_config(folder / "config.yaml")
+    console, run = console or Console(), Run(folder)
+    entries = run.journal()
+    damaged = {entry["step"]: run.damage(entry, fully=True) for entry in entries}
+    for number, files in enumerate(damaged.values(), start=1):
+        for path in files:
+            what = "is not what was written" if path.exists() else "is missing"
+            said = f"{path.relative_to(folder)} {what} (line {number} of journal.jsonl)"
+            console.print(said, markup=False, highlight=False, soft_wrap=True)
+    bad = sum(map(len, damaged.values()))
+    console.print(
+        f"{bad} damaged files in {sum(map(bool, damaged.values()))} of {len(entries)} steps. Restore them, "
+        "or remove the first such line and all after it from journal.jsonl: what needs it is done again."
+        if bad
+        else f"{len(entries)} steps, every file as it was written",
+        markup=False, highlight=False, soft_wrap=True,
+    )  # fmt: skip
+    return bad > 0
+
+
 def _line(folder: Path) -> tuple[str, ...]:
     run = Run(folder)
     changed = datetime.fromtimestamp(_changed(folder)).strftime("%Y-%m-%d %H:%M")

@@ -5,20 +5,23 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 
 from visplay.cli.printing import plain_table
-from visplay.config.loading import Config
+from visplay.config.loading import Config, enough_kept
 from visplay.data.images import count_entries
 from visplay.errors import ImageSourceError
 from visplay.loop.planning import USABLE, Plan, make_plan
 from visplay.loop.workload import (
     ANSWER_TOKENS,
+    KEPT,
     QUESTION_TOKENS,
     TRAINED,
+    WITHOUT_CURATION,
     Work,
     decode_rate,
     disk,
     evaluation_work,
     evaluations,
     iteration_work,
+    pictures_asked,
     training_seconds,
 )
 from visplay.models.cards import CARDS, GIB, Card
@@ -189,6 +192,14 @@ def _print_work(plan: Plan, console: Console, *, card: Card | None, pictures: in
         own = [f"{work.prompts:,}", f"{work.completions:,}", _short(work.tokens), _short(work.bound)]
         table.add_row(work.phase, *own, *([f"{seconds / 60:,.0f}"] if card else []))
     console.print(table)
+    if (enough := enough_kept(config)) is not None and config.loop not in WITHOUT_CURATION:
+        asked, most = pictures_asked(config, pictures=count)
+        console.print(
+            f"Curation stops once {enough:,} examples are kept: after about {asked:,} pictures where "
+            f"{KEPT:.0%} of the questions are, which is assumed; after {most:,} at most. "
+            "curation.margin=all asks about every one.",
+            highlight=False,
+        )
     once, often = evaluation_work(config), evaluations(config)
     repeated = [work for work in works if work.phase != "evaluation"]
     total = config.iterations * sum(w.completions for w in repeated) + often * once.completions
@@ -225,7 +236,7 @@ def _pictures(config: Config, given: int | None) -> tuple[int, str]:
         return given, "as given"
     try:
         images = config.images
-        found = count_entries(images.source, column=images.column, lists=images.lists)
+        found = count_entries(images.source, **images.reading)
     except ImageSourceError:
         return config.images.limit or ASSUMED_PICTURES, f"assumed ({config.images.source} is not there)"
     return min(found, config.images.limit or found), f"in {config.images.source}"

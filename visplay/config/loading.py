@@ -5,6 +5,7 @@ A YAML file says only what differs; `visplay.config.sections` has the keys.
 
 import difflib
 import hashlib
+import math
 import re
 import warnings
 from collections.abc import Sequence
@@ -36,6 +37,8 @@ from visplay.config.sections import (
 from visplay.config.yaml_text import dump_yaml, merged, read_overrides, read_yaml
 from visplay.errors import ConfigError, CorruptArtifact
 
+# What was done before there was a key whose default is something else; for runs that were begun then.
+BEFORE: dict[str, Any] = {"curation": {"margin": "all"}}
 TAKEN = ("questioner", "reasoner", "curation", "evaluation", "health", "pruning", "shared", "base")
 _CHECKSUM = "# sha256 of what follows: "  # the first line of a run's own configuration
 
@@ -204,6 +207,17 @@ def phase_of(config: Config, role: str) -> Phase:
     return phase
 
 
+def enough_kept(config: Config) -> int | None:
+    """How many silver examples end a curation: `curation.margin` times what the Reasoner's phase uses.
+
+    None where all pictures are asked about.
+    """
+    phase, own = config.reasoner, config.curation
+    if own.margin == "all":
+        return None
+    return min(math.ceil(own.margin * phase.steps * phase.prompts_per_step), own.budget)
+
+
 def dump_config(config: Config) -> str:
     """The resolved configuration as YAML under its checksum; reading it back gives the same configuration."""
     text = dump_yaml(config.model_dump(mode="json"))
@@ -232,11 +246,11 @@ def read_config(path: Path) -> dict[str, Any]:
 def completed_config(data: dict[str, Any]) -> dict[str, Any]:
     """What `read_config` read, with the defaults of keys that did not exist when it was written.
 
-    So the default of a new key must be what was done before there was the key. Data that this version does
-    not understand is returned as it is.
+    So the default of a new key must be what was done before there was the key, or `BEFORE` says what that
+    was. Data that this version does not understand is returned as it is.
     """
     try:
-        return Config.model_validate(_without_removed(data)).model_dump(mode="json")
+        return Config.model_validate(merged(BEFORE, _without_removed(data))).model_dump(mode="json")
     except ValidationError:
         return data
 

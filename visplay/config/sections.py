@@ -4,6 +4,7 @@ Defaults are the values of arXiv 2511.15661 and, where the paper leaves one open
 """
 
 import datetime
+import math
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -32,7 +33,8 @@ class Strict(BaseModel):
         values = value.values() if isinstance(value, dict) else (value,)
         if value == "" and (Path in kinds or info.field_name == "path"):
             raise ValueError("must not be empty")
-        if str in kinds or not {int, float} & set(kinds):
+        words = {word for one in kinds for word in get_args(one)}  # `all` in place of a number
+        if str in kinds or not {int, float} & set(kinds) or (isinstance(value, str) and value in words):
             return value
         if any(isinstance(v, str) and not _PLAIN_NUMBER.fullmatch(v) for v in values):
             raise ValueError("must be a number in decimal digits, without leading zeros")
@@ -152,17 +154,26 @@ class Images(Section):
     """The unlabelled pictures."""
 
     source: Path = Field(
-        description="A folder of pictures or of parquet, a parquet file or a datasets folder."
+        description="A folder of pictures; a parquet, JSON, CSV or webdataset file or a folder of parquet or "
+        "webdataset; a saved dataset; or `hub:` and a dataset's id on the hub."
     )
-    column: str = Field("image", description="The image column of a parquet file or dataset.")
+    column: str = Field("image", description="The image column of a table or dataset.")
     lists: Literal["first", "refuse"] = Field(
         "first", description="Of a list in that column: take the first picture, or skip the row."
     )
+    split: str = Field("train", description="Of a dataset on the hub, the split.")
+    subset: str | None = Field(None, description="Of a dataset on the hub, the configuration.")
+    revision: str | None = Field(None, description="Of a dataset on the hub, the branch, tag or commit.")
     limit: int | None = Field(None, ge=1, description="Use the first so many pictures only.")
     oracle: str | None = Field(
         None,
         description="`module:function` that returns who knows the true answers; for telemetry only.",
     )
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How the source is read; see `visplay.data.images.Reading`."""
+        return self.model_dump(include={"column", "lists", "split", "subset", "revision"})
 
     def open_oracle(self) -> Any:
         """The oracle, or None where none is named or it knows nothing of this source."""
@@ -250,7 +261,19 @@ class Curation(Section):
     images: int | None = Field(
         None, ge=1, description="Ask about so many pictures (drawn by seed); all if absent."
     )
+    margin: float | Literal["all"] = Field(
+        2.0,
+        description="Stop once so many times what the Reasoner's phase uses are kept, >= 1; pictures come in "
+        "random order. `all` asks about every one of them.",
+    )
     budget: int = Field(2048, ge=1, description="Keep at most so many silver examples (drawn by seed).")
+
+    @field_validator("margin", mode="before")
+    @classmethod
+    def _a_factor_or_all(cls, margin: Any) -> Any:
+        if margin != "all" and (not isinstance(margin, int | float) or not 1 <= margin < math.inf):
+            raise ValueError("must be a number of at least 1, or `all`")
+        return margin
 
 
 class Evaluation(Section):

@@ -69,6 +69,15 @@ def cell_bytes(cell: object, *, base: Path) -> bytes:
     raise ValueError("no picture in this row" if cell is None else f"a {type(cell).__name__}, not a picture")
 
 
+def cell_file(cell: object) -> str:
+    """The file that a table cell names, relative to the table; "" where it holds the picture itself."""
+    if isinstance(cell, Mapping):
+        return "" if cell.get("bytes") is not None else cell_file(cell.get("path"))
+    if not isinstance(cell, str) or cell.startswith("data:image/") or _BASE64.match("".join(cell.split())):
+        return ""
+    return cell
+
+
 def _decoded(text: str) -> bytes:
     """The bytes of base64 text in either alphabet, with or without its line ends and padding."""
     text = "".join(text.split()).rstrip("=").translate(str.maketrans("-_", "+/"))

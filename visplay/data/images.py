@@ -1,4 +1,4 @@
-"""Pictures in: a folder, a parquet file or a saved dataset becomes a manifest with content hashes.
+"""Pictures in: a folder, a table or a dataset becomes a manifest with content hashes.
 
 A picture that cannot be used is listed with its reason and never stops a run; a source without a single
 usable picture does.
@@ -8,55 +8,43 @@ import difflib
 import hashlib
 import json
 import os
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
-import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from visplay.data.decoding import cell_bytes, decode, file_bytes
-from visplay.data.rows import Table, dataset_table, is_saved_dataset, parquet_table
+from visplay.data.decoding import cell_bytes, cell_file, decode, file_bytes
+from visplay.data.rows import Table, hub_table, is_saved_dataset, is_table, open_table
+from visplay.data.survey import Accepts, Entries, ImageRecord, Skipped, survey
 from visplay.errors import ConfigError, ImageSourceError
 from visplay.schema import MANIFEST
 from visplay.storage import write_bytes, write_parquet
 
 MID_GREY = (128, 128, 128)  # an all-black picture counts as padding in some architectures
 
-_PARQUET = {".parquet", ".pq"}
-Lists = Literal["first", "refuse"]
-# Says why a picture of this width and height cannot be used, or None.
-Accepts = Callable[[int, int], str | None]
-# Reads the encoded bytes of one source name; raises OSError or ValueError where there are none.
-ReadBytes = Callable[[str], bytes]
+HUB = "hub:"  # begins a source that is a dataset's id on the hub
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageRecord:
-    """One usable picture.
+class Reading(TypedDict, total=False):
+    """How a source with columns is read.
 
-    Attributes:
-        key: sha256 of the encoded bytes, in hex.
-        source: name relative to the folder, or row number.
-        width: pixels, as seen (after EXIF rotation).
-        height: pixels, as seen.
+    Keys:
+        column: where the pictures are, `image` by default: encoded bytes, `{bytes, path}` structs, base64
+            text, paths relative to the source, or lists of these.
+        lists: of a list in the column take the first picture, or skip the row.
+        split: of a dataset on the hub, `train` by default.
+        subset: of a dataset on the hub, its configuration.
+        revision: of a dataset on the hub, its branch, tag or commit.
     """
 
-    key: str
-    source: str
-    width: int
-    height: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Skipped:
-    """One entry of the source that is not used, and why."""
-
-    source: str
-    reason: str
+    column: str
+    lists: Literal["first", "refuse"]
+    split: str
+    subset: str | None
+    revision: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +58,7 @@ class ImageSet:
 
     records: tuple[ImageRecord, ...]
     skipped: tuple[Skipped, ...]
-    _read: ReadBytes = field(repr=False, compare=False)
+    _read: Callable[[str], bytes] = field(repr=False, compare=False)
     _source_of: Mapping[str, str] = field(repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -109,22 +97,20 @@ class ImageSet:
 def read_images(
     source: str | Path,
     *,
-    column: str = "image",
     limit: int | None = None,
-    lists: Lists = "first",
     accepts: Accepts | None = None,
+    cache: Path | None = None,
+    **reading: Unpack[Reading],
 ) -> ImageSet:
-    """Read every picture of a source once and list what can be used.
+    """Look at every picture of a source and list what can be used.
 
     Args:
-        source: a folder of pictures (with its subfolders, links followed, in the order of their names), a
-            parquet file or a folder of them, a folder that `datasets.Dataset.save_to_disk` wrote, or one
-            picture.
-        column: where the pictures are in a parquet file or dataset: encoded bytes, `{bytes, path}`
-            structs, base64 text, paths relative to the source, or lists of these.
+        source: a folder of pictures (with its subfolders, links followed, in the order of their names), one
+            picture, a table (`visplay.data.rows.open_table`), or `hub:` and the id of a dataset on the hub.
         limit: stop after this many usable pictures, >= 1; None for all.
-        lists: of a list in the column take the first picture, or skip the row.
-        accepts: see `visplay.models.policy.picture_limits`.
+        accepts: see `visplay.models.processor.picture_limits`.
+        cache: file of what was seen at earlier starts, made if absent; see `visplay.data.survey`.
+        reading: of a source with columns, see `Reading`.
 
     Raises:
         ConfigError: `limit` is below 1.
@@ -132,106 +118,139 @@ def read_images(
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"images.limit must be >= 1 (or null for all), got {limit}")
-    names, read = _entries(source, column, lists)
-    return _survey(names, read, limit=limit, shown=str(source), accepts=accepts)
+    entries = _entries(source, reading)
+    records, skipped = survey(entries, limit=limit, accepts=accepts, cache=cache)
+    if not records:
+        raise ImageSourceError(_nothing_usable(str(source), skipped))
+    return _image_set(records, skipped, entries)
 
 
-def count_entries(source: str | Path, *, column: str = "image", lists: Lists = "first") -> int:
+def count_entries(source: str | Path, **reading: Unpack[Reading]) -> int:
     """How many pictures a source may hold; none is opened, so some of them may turn out unusable.
 
     Raises:
-        ImageSourceError: there is no such source or column.
+        ImageSourceError: there is no such source or column, or it is on the hub: nothing is downloaded.
     """
-    names, _ = _entries(source, column, lists)
-    if isinstance(names, Mapping):  # a folder's files, not all of them pictures
-        known = Image.registered_extensions()
-        return sum(Path(name).suffix.lower() in known for name in names)
-    return sum(1 for _ in names)
+    if str(source).startswith(HUB):
+        raise ImageSourceError(f"images.source {str(source)!r} is not counted before it is downloaded")
+    entries = _entries(source, reading)
+    if isinstance(entries, _Rows):
+        return entries.table.count
+    known = Image.registered_extensions()  # of a folder's files not all are pictures
+    return sum(Path(name).suffix.lower() in known for name in entries.names())
 
 
-def reopen_images(
-    source: str | Path, *, manifest: Path, column: str = "image", lists: Lists = "first"
-) -> ImageSet:
+def reopen_images(source: str | Path, *, manifest: Path, **reading: Unpack[Reading]) -> ImageSet:
     """Take up the pictures that a written manifest lists, without decoding them all again.
 
     Args:
         source: what `read_images` read.
         manifest: the `manifest.parquet` that was written then.
-        column: what `read_images` was given.
-        lists: what `read_images` was given.
+        reading: what `read_images` was given.
 
     Raises:
         ImageSourceError: there is no such source or column any more.
     """
-    _, read = _entries(source, column, lists)
-    records = tuple(ImageRecord(**row) for row in pq.read_table(manifest).to_pylist())
-    source_of = {record.key: record.source for record in records}
-    return ImageSet(records=records, skipped=(), _read=read, _source_of=source_of)
+    records = [ImageRecord(**row) for row in pq.read_table(manifest).to_pylist()]
+    return _image_set(records, [], _entries(source, reading))
 
 
-def _entries(source: str | Path, column: str, lists: Lists) -> tuple[Iterable[str], ReadBytes]:
-    """The names of a source's entries, in order, and what reads one."""
-    path = Path(source).expanduser()
+def _image_set(records: Sequence[ImageRecord], skipped: Sequence[Skipped], entries: Entries) -> ImageSet:
+    return ImageSet(
+        records=tuple(records), skipped=tuple(skipped), _read=entries.read,
+        _source_of={record.key: record.source for record in records},
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Files:
+    """Files as entries: their names, and where they lie."""
+
+    files: dict[str, Path]
+    version: str = ""
+
+    def names(self) -> Iterable[str]:
+        return self.files
+
+    def file(self, name: str) -> str:
+        return name
+
+    def path(self, file: str) -> Path:
+        return self.files[file]
+
+    def read(self, name: str) -> bytes:
+        return file_bytes(self.files[name])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rows:
+    """The rows of a table as entries: one column, and what the paths in it are relative to."""
+
+    table: Table
+    column: str
+    lists: str
+    base: Path
+
+    @property
+    def version(self) -> str:
+        return f"{self.table.version} {self.column} {self.lists}"
+
+    def names(self) -> Iterable[str]:
+        return map(str, range(self.table.count))
+
+    def file(self, name: str) -> str:
+        return cell_file(self._cell(name))
+
+    def path(self, file: str) -> Path:
+        return self.base / file
+
+    def read(self, name: str) -> bytes:
+        return cell_bytes(self._cell(name), base=self.base)
+
+    def _cell(self, name: str) -> object:
+        cell = self.table.read(int(name))[self.column]
+        while isinstance(cell, list) and self.lists == "first":
+            cell = cell[0] if cell else None
+        return cell
+
+
+def _entries(source: str | Path, reading: Reading) -> _Files | _Rows:
+    path, column = Path(source).expanduser(), reading.get("column", "image")
+    if str(source).startswith(HUB):
+        try:
+            table = hub_table(
+                str(source).removeprefix(HUB), only=column, split=reading.get("split", "train"),
+                subset=reading.get("subset"), revision=reading.get("revision"),
+            )  # fmt: skip
+        except ValueError as error:
+            raise ImageSourceError(
+                f"images.source: {error}; bring its files here and name their folder"
+            ) from error
+        return _of_column(table, reading, shown=str(source), base=Path())
     if not path.exists():
         raise ImageSourceError(
-            f"images.source {str(source)!r} does not exist; give a folder of pictures, a parquet file or a"
-            " saved dataset, or write synthetic pictures with `visplay pocket images FOLDER --count N`"
+            f"images.source {str(source)!r} does not exist; give a folder of pictures, a table, a saved "
+            "dataset or hub:ID, or write synthetic pictures with `visplay pocket images FOLDER --count N`"
         )
-    shards: list[Path] = []
     if path.is_dir() and not is_saved_dataset(path):
         files = _folder_files(path)
-        shards = [file for file in files.values() if file.suffix.lower() in _PARQUET]
-        if not shards or any(file.suffix.lower() in Image.registered_extensions() for file in files.values()):
-            return files, lambda name: file_bytes(files[name])
-    elif path.is_file() and path.suffix.lower() not in _PARQUET:
-        return [path.name], lambda _: file_bytes(path)
+        if any(file.suffix.lower() in Image.registered_extensions() for file in files.values()):
+            return _Files(files=files)
+        if not is_table(path):
+            return _Files(files=files)
+    elif path.is_file() and not is_table(path):
+        return _Files(files={path.name: path})
     try:
-        if path.is_file() or shards:
-            table = parquet_table(shards or [path], only=column)
-        else:
-            import datasets
-
-            saved = datasets.load_from_disk(str(path))
-            if isinstance(saved, datasets.DatasetDict):
-                raise ImageSourceError(
-                    f"images.source {str(source)!r} holds several splits; name one: "
-                    + ", ".join(str(path / split) for split in saved)
-                )
-            table = dataset_table(saved, only=column)
-    except (pa.ArrowException, OSError, ValueError) as error:
-        what = "is not a readable parquet file" if path.is_file() or shards else "is not a saved dataset"
-        raise ImageSourceError(f"images.source {str(path)!r} {what}: {error}") from error
-    _require_column(column, list(table.columns), shown=str(path))
-    return _table_rows(table, column, lists=lists, base=path.parent if path.is_file() else path)
+        table = open_table(path, only=column)
+    except (OSError, ValueError) as error:
+        raise ImageSourceError(f"images.source {str(source)!r} cannot be read as a table: {error}") from error
+    return _of_column(table, reading, shown=str(path), base=path.parent if path.is_file() else path)
 
 
-def _survey(
-    names: Iterable[str], read: ReadBytes, *, limit: int | None, shown: str, accepts: Accepts | None
-) -> ImageSet:
-    records: list[ImageRecord] = []
-    skipped: list[Skipped] = []
-    source_of: dict[str, str] = {}
-    for name in names:
-        if limit is not None and len(records) == limit:
-            break
-        try:
-            data = read(name)
-        except (OSError, ValueError) as error:
-            skipped.append(Skipped(source=name, reason=f"cannot be read: {error}"))
-            continue
-        key = hashlib.sha256(data).hexdigest()
-        if key in source_of:
-            skipped.append(Skipped(source=name, reason=f"duplicate of {source_of[key]}"))
-            continue
-        checked = _size_or_reason(data, accepts)
-        if isinstance(checked, str):
-            skipped.append(Skipped(source=name, reason=checked))
-            continue
-        source_of[key] = name
-        records.append(ImageRecord(key=key, source=name, width=checked[0], height=checked[1]))
-    if not records:
-        raise ImageSourceError(_nothing_usable(shown, skipped))
-    return ImageSet(records=tuple(records), skipped=tuple(skipped), _read=read, _source_of=source_of)
+def _of_column(table: Table, reading: Reading, *, shown: str, base: Path) -> _Rows:
+    column = reading.get("column", "image")
+    _require_column(column, list(table.columns), shown=shown)
+    return _Rows(table=table, column=column, lists=reading.get("lists", "first"), base=base)
 
 
 def _nothing_usable(shown: str, skipped: Sequence[Skipped]) -> str:
@@ -242,27 +261,6 @@ def _nothing_usable(shown: str, skipped: Sequence[Skipped]) -> str:
     if any(entry.source.endswith(".parquet") for entry in skipped):
         mend = "to use a parquet file, name the file itself"
     return f"images.source {shown!r} has no usable picture among {len(skipped)} entries ({examples}); {mend}"
-
-
-def _size_or_reason(data: bytes, accepts: Accepts | None) -> tuple[int, int] | str:
-    """Width and height as seen, or why the picture cannot be used."""
-    if not data:
-        return "zero size: no bytes"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # oddities of a file that still decodes
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        try:
-            picture = decode(data)
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            return f"decompression bomb: {error}"
-        except UnidentifiedImageError:
-            return "unreadable: not an image format that Pillow knows"
-        # Decoders raise whatever broken bytes lead them to (SyntaxError, struct.error, KeyError, ...).
-        except Exception as error:
-            return f"unreadable: {error or type(error).__name__}"
-    if 0 in picture.size:
-        return f"zero size: {picture.width} x {picture.height} pixels"
-    return (accepts(*picture.size) if accepts else None) or picture.size
 
 
 def _folder_files(folder: Path) -> dict[str, Path]:
@@ -289,16 +287,6 @@ def _folder_files(folder: Path) -> dict[str, Path]:
             if not name.startswith("."):
                 add(Path(place, name))
     return dict(sorted(found.items()))
-
-
-def _table_rows(table: Table, column: str, *, lists: Lists, base: Path) -> tuple[Iterable[str], ReadBytes]:
-    def read(name: str) -> bytes:
-        cell = table.read(int(name))[column]
-        while isinstance(cell, list) and lists == "first":
-            cell = cell[0] if cell else None
-        return cell_bytes(cell, base=base)
-
-    return map(str, range(table.count)), read
 
 
 def _require_column(column: str, existing: Sequence[str], *, shown: str) -> None:

@@ -1,17 +1,28 @@
-"""Random access to the rows of parquet files and saved datasets, pictures still encoded."""
+"""Random access to rows, pictures still encoded: parquet, JSON, CSV, webdataset, saved datasets, the hub.
 
+Training pictures (`visplay.data.images`) and benchmarks (`visplay.evaluation.sources`) are read by this.
+"""
+
+import csv
+import hashlib
+import json
+import tarfile
+import time
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from visplay.storage import file_stamp
+
 Row = dict[str, Any]
+PARQUET, ARCHIVES, LISTS = (".parquet", ".pq"), (".tar",), (".jsonl", ".json", ".csv", ".tsv")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +33,13 @@ class Table:
         columns: name -> type, as the source has it.
         count: how many rows there are.
         read: gives row `number`, from 0.
+        version: another one wherever a row may be another.
     """
 
     columns: dict[str, str]
     count: int
     read: Callable[[int], Row]
+    version: str
 
 
 def parquet_table(files: Sequence[Path], *, only: str | None = None) -> Table:
@@ -51,19 +64,11 @@ def parquet_table(files: Sequence[Path], *, only: str | None = None) -> Table:
         return row
 
     columns = {name.name: str(name.type) for name in opened[0].schema_arrow} if opened else {}
-    return Table(columns=columns, count=starts[-1], read=read)
+    return Table(columns=columns, count=starts[-1], read=read, version=files_version(files))
 
 
 def dataset_table(saved: Any, *, only: str | None = None) -> Table:
-    """The rows of a `datasets.Dataset`, whatever format it was saved with.
-
-    Raises:
-        ValueError: it holds several splits.
-    """
-    import datasets  # takes seconds to import, and a folder of pictures needs none of it
-
-    if isinstance(saved, datasets.DatasetDict):
-        raise ValueError(f"it holds several splits; name one: {', '.join(saved)}")
+    """The rows of a `datasets.Dataset`, whatever format it was saved with."""
     columns = {entry.name: str(entry.type) for entry in saved.features.arrow_schema}
     rows = saved.select_columns([only]) if only in columns else saved
     rows = rows.with_format("arrow")
@@ -72,7 +77,147 @@ def dataset_table(saved: Any, *, only: str | None = None) -> Table:
         row: Row = rows[number : number + 1].to_pylist()[0]
         return row
 
-    return Table(columns=columns, count=len(saved), read=read)
+    files = [Path(file["filename"]) for file in saved.cache_files]
+    return Table(
+        columns=columns, count=len(saved), read=read, version=files_version(files, mark=saved._fingerprint)
+    )
+
+
+def open_table(path: Path, *, only: str | None = None) -> Table:
+    """The rows of a file or a folder; `is_table` says of which, `only` names the one column to read.
+
+    Raises:
+        ValueError: it holds nothing that can be read, or is not what its name says.
+        OSError: it cannot be read.
+    """
+    try:
+        if path.is_dir() and is_saved_dataset(path):
+            import datasets  # takes seconds to import, and a folder of pictures needs none of it
+
+            saved = datasets.load_from_disk(str(path))
+            if isinstance(saved, datasets.DatasetDict):
+                splits = ", ".join(str(path / split) for split in saved)
+                raise ValueError(f"it holds several splits; name one: {splits}")
+            return dataset_table(saved, only=only)
+        files = table_files(path)
+        if not files:
+            raise ValueError("it holds no .parquet file and no .tar archive; name the folder that does")
+        kind = files[0].suffix.lower()
+        if kind in PARQUET:
+            return parquet_table(files, only=only)
+        return _archives_table(files, only=only) if kind in ARCHIVES else _listed_file(files[0])
+    except (pa.ArrowException, csv.Error, RecursionError, tarfile.TarError) as error:
+        raise ValueError(str(error)) from error
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file or folder has rows, and is not a picture or a folder of them."""
+    return path.suffix.lower() in (*PARQUET, *ARCHIVES, *LISTS) if path.is_file() else bool(table_files(path))
+
+
+def table_files(path: Path) -> list[Path]:
+    """The file itself; of a folder all parquet below it or, where there is none, all webdataset archives."""
+    if path.is_file():
+        return [path] if is_table(path) else []
+    below = sorted(file for file in path.rglob("*") if file.is_file())
+    of_kind = [[f for f in below if f.suffix.lower() in kind] for kind in (PARQUET, ARCHIVES)]
+    return of_kind[0] or of_kind[1]
+
+
+def hub_table(
+    name: str, *, subset: str | None, split: str, revision: str | None, only: str | None = None
+) -> Table:
+    """The rows of one split of a dataset on the hub, downloaded once; `datasets` keeps them.
+
+    Raises:
+        ValueError: it cannot be had; the message says why.
+    """
+    import datasets
+
+    try:
+        found = datasets.load_dataset(name, subset, split=split, revision=revision)
+    # The hub's client raises a dozen kinds: no network, no such set, no such split, gated.
+    except Exception as error:
+        raise ValueError(
+            f"{name} cannot be had from the hub ({type(error).__name__}: {error!s:.200})"
+        ) from error
+    return dataset_table(found, only=only)
+
+
+def listed_table(rows: Sequence[Row], *, version: str = "") -> Table:
+    """Rows that are in memory; a column has the type of its values that say something."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = {name: _type([row.get(name) for row in rows]) for name in names}
+    return Table(columns=columns, count=len(rows), read=lambda n: dict(rows[n]), version=version)
+
+
+def is_empty(cell: Any) -> bool:
+    """Whether a cell says that there is nothing: null, NaN, an empty text, or a struct of nothing."""
+    if isinstance(cell, Mapping):
+        return all(value is None or value == b"" for value in cell.values())
+    return cell is None or cell == "" or cell == b"" or cell != cell
+
+
+def _archives_table(files: Sequence[Path], *, only: str | None) -> Table:
+    """The samples of webdataset archives: files of one name are a row, their endings its columns."""
+    import datasets
+
+    for file in files:
+        with tarfile.open(file):  # a broken one is named
+            pass
+    rows = datasets.load_dataset("webdataset", data_files=[str(file) for file in files], split="train")
+    return dataset_table(rows, only=only)
+
+
+def _listed_file(path: Path) -> Table:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        if path.suffix.lower() in (".csv", ".tsv"):
+            rows = _csv_rows(file, delimiter="," if path.suffix.lower() == ".csv" else "\t")
+        else:
+            rows = _json_rows(file)
+    return listed_table(rows, version=files_version([path]))
+
+
+def _csv_rows(file: TextIO, *, delimiter: str) -> list[Row]:
+    """Rows of as many cells as there are columns; a cell may hold a picture as base64 text."""
+    csv.field_size_limit(2**31 - 1)
+    reader = csv.DictReader(file, delimiter=delimiter, strict=True)
+    names = list(reader.fieldnames or ())
+    if len(set(names)) < len(names):
+        raise ValueError(f"a column is named twice: {', '.join(names)}")
+    rows: list[Row] = list(reader)
+    wrong = next((place for place, row in enumerate(rows) if None in row), None)
+    if wrong is not None:
+        raise ValueError(f"row {wrong} has more cells than there are columns")
+    return rows
+
+
+def _json_rows(file: TextIO) -> list[Row]:
+    """One object a line, one list of objects, or one object over several lines."""
+    text = file.read()
+    # Only a line feed ends a line: U+2028 and the like may stand in a text.
+    lines = [line for line in text.split("\n") if line.strip()]
+    whole = text.lstrip().startswith("[") or (lines and lines[0].strip() == "{")
+    rows = json.loads(text) if whole else [json.loads(line) for line in lines]
+    rows = [rows] if isinstance(rows, dict) else rows
+    wrong = next((place for place, row in enumerate(rows) if not isinstance(row, dict)), None)
+    if wrong is not None:
+        raise ValueError(f"row {wrong} is no object with columns")
+    return list(rows)
+
+
+def _type(values: Sequence[Any]) -> str:
+    """The type of a column of plain values; of one with several, that of the values that say something."""
+    try:
+        return str(pa.infer_type([value for value in values if not is_empty(value)]))
+    except pa.ArrowInvalid:
+        return "mixed"
+
+
+def files_version(files: Sequence[Path], *, mark: str = "") -> str:
+    """Another text where one of the files or the mark is another; each time, where that cannot be told."""
+    stamps = [file_stamp(file) or time.time_ns() for file in files]
+    return hashlib.sha256(json.dumps([mark, list(map(str, files)), stamps]).encode()).hexdigest()
 
 
 def is_saved_dataset(folder: Path) -> bool:

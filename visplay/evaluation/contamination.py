@@ -6,6 +6,7 @@ suspects where few bits differ. What is found is reported and changes nothing: p
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import imagehash
@@ -14,7 +15,9 @@ from PIL import Image
 
 from visplay.data.images import ImageSet
 from visplay.evaluation.items import Item
+from visplay.storage import read_part, write_part
 
+PART = 1000  # pictures hashed between two writes: a kill costs as many
 _AT_ONCE = 256  # pictures compared with all others in one step; bounds the memory
 
 
@@ -35,8 +38,29 @@ class Suspect:
     bits: int
 
 
+def hash_pictures(images: ImageSet, *, parts: Path | None = None) -> Any:
+    """The pHash of every picture, [pictures, 4] 64-bit numbers, each picture decoded once.
+
+    Args:
+        images: the training pictures.
+        parts: folder of what a stopped call has hashed, a checkpoint part for each `PART` pictures.
+    """
+    found: list[list[int]] = []
+    for start in range(0, len(images), PART):
+        path = parts / f"hashes-{start}.json" if parts else None
+        hashes = read_part(path) if path else None
+        if hashes is None:
+            some = images.records[start : start + PART]
+            hashes = [perceptual_hash(images.load(record.key)).tolist() for record in some]
+            if path:
+                write_part(path, hashes)
+        found += hashes
+    return np.array(found, np.uint64)
+
+
 def find_suspects(
     images: ImageSet,
+    trained: Any,
     items: Mapping[str, Iterable[Item]],
     *,
     bits: int,
@@ -45,13 +69,13 @@ def find_suspects(
 
     Args:
         images: the training pictures.
+        trained: what `hash_pictures` gave for them.
         items: benchmark id -> its items, gone through one benchmark after the other.
         bits: report pairs that differ in at most so many bits, 0..256.
 
     Returns:
         One suspect for each benchmark picture that has any: the nearest training picture.
     """
-    trained = np.array([perceptual_hash(images.load(record.key)) for record in images.records])
     suspects = []
     for benchmark, own in items.items():
         pictures = [(item.key, perceptual_hash(image)) for item in own for image in item.images()]

@@ -11,9 +11,9 @@ from PIL import Image
 
 from rewards.answers.choices import inline_options
 from rewards.answers.equivalence import answer_form
-from visplay.data.rows import Row
+from visplay.data.rows import Row, is_empty
 from visplay.errors import BenchmarkError
-from visplay.evaluation.sources import Rows, is_empty
+from visplay.evaluation.sources import Rows
 from visplay.evaluation.spec import GoldOption, Rule, Spec, fill
 
 LONGEST_LIST = 20_000  # characters of a list written as a string
@@ -94,10 +94,14 @@ def read_item(spec: Spec, rows: Rows, number: int) -> Item:
     options = read_options(row.get(spec.options)) if spec.options else ()
     inside = inline_options(question) if spec.inline_options and not options else ()
     groups = {name: _group(row, group) for name, group in spec.groups.items()}
-    pictures = [row.get(column) for column in spec.images]
+
+    def pictures() -> tuple[Image.Image, ...]:  # read again: a benchmark's items hold none of them
+        again = rows[number] if spec.images else {}
+        return tuple(image for column in spec.images for image in rows.pictures(again.get(column)))
+
     return Item(
         key=fill(spec.key, row) or str(number),
-        images=lambda: tuple(image for cell in pictures for image in rows.pictures(cell)),
+        images=pictures,
         question=question,
         gold=_gold(spec, row, answer=answer, options=options or inside),
         kind=groups.get(spec.kind, ""),

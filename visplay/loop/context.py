@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from visplay.loop.alarms import best_iteration, out_of_patience
 from visplay.loop.planning import beside_trainer
 from visplay.models.engines import backend_of, shares_gpu, start_engine
 from visplay.models.generation import generate
+from visplay.models.memory import MAX_ADAPTERS
 from visplay.models.policy import Policy
 from visplay.models.preflight import run_canaries
 from visplay.models.processor import picture_limits
@@ -46,7 +47,7 @@ from visplay.storage import append_jsonl, damaged_parts, write_text
 
 # (picture's key, question) -> the true answer, None where the picture does not settle it; telemetry only.
 Oracle = Callable[[str, Question], str | None]
-PICTURES_KEPT = 64  # decoded, so that a picture is decoded once a step
+PICTURES_KEPT = 64  # decoded, or as many as a step has, so that a picture is decoded once a step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ class RunContext:
         policy: the base VLM that is trained.
         engine: serves its adapter versions.
         images: the unlabelled pictures.
-        picture: the decoded picture of a key, RGB; the last `PICTURES_KEPT` are kept.
+        picture: the decoded picture of a key, RGB; those of a step are kept.
         control_tokens: texts that the model's tokenizer reads as something else than text.
         oracle: who knows the true answers, for telemetry; None for real pictures.
         watch: seconds by kind of work.
@@ -82,6 +83,7 @@ class RunContext:
     display: Display
     tracker: Tracker
     ranks: Ranks = ALONE
+    _waiting: list[AdapterVersion] = field(default_factory=list)  # to be published
 
     def phase(self, role: str) -> Phase:
         """The settings of the phase that trains a role."""
@@ -111,6 +113,7 @@ class RunContext:
         self, prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling
     ) -> list[list[Completion]]:
         """Completions [prompts][n] of one adapter version; see `visplay.models.generation.generate`."""
+        self._publish_waiting()
         with self.watch("generation"):
             return generate(self.engine, prompts, adapter=adapter, sampling=sampling)
 
@@ -123,11 +126,14 @@ class RunContext:
                 run's `metrics.jsonl`.
         """
         run = self.run
-        if not run.has(name) and not run.adopt(name):
+        if run.has(name):
+            return run.folder / name
+        if not run.adopt(name):
             with run.step(name) as scratch:
                 for part in damaged_parts(scratch / UNFINISHED):
                     self.display.say(f"{part} is damaged or covers a damaged file; it is done again")
                     part.unlink()
+                self._publish_waiting()
                 rows = work(scratch)
                 write_text(scratch / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
                 with self.watch("telemetry"):  # those of a trained phase were sent step by step
@@ -137,18 +143,38 @@ class RunContext:
         return run.folder / name
 
     def adopt(self, roles: Roles, role: str, folder: Path) -> Roles:
-        """Publish the adapter that a step left and let it play the role it was trained for."""
+        """Let the adapter that a step left play the role it was trained for."""
         trained = kept_adapter(folder)
-        if trained.path is not None and trained.path.exists():  # else pruned: a later one is published
-            self.engine.publish(trained)
+        self.publish(trained)
         return with_trained(roles, role, trained)
+
+    def publish(self, adapter: AdapterVersion) -> None:
+        """Publish a version before the engine is asked for anything, unless so many come after it.
+
+        A run that is resumed passes all its adapters on the way to its first step that is not done.
+        """
+        self._waiting.append(adapter)
+
+    def _publish_waiting(self) -> None:
+        last_of_each = {adapter.name: adapter for adapter in self._waiting}
+        for adapter in [*self._waiting[-MAX_ADAPTERS:], *last_of_each.values()]:
+            if adapter.path is not None and adapter.path.exists():  # else pruned
+                self.engine.publish(adapter)
+        self._waiting.clear()
 
 
 @contextmanager
 def open_context(
-    config: Config, *, display: Display, api_key: str | None = None, ranks: Ranks = ALONE
+    config: Config,
+    *,
+    display: Display,
+    api_key: str | None = None,
+    ranks: Ranks = ALONE,
+    verify: bool = False,
 ) -> Iterator[RunContext]:
     """Open a run's folder, pictures, base VLM and engine, and see that engine and trainer compute the same.
+
+    With `verify` every file of a finished step is hashed.
 
     Raises:
         RunMismatch: the run was begun with other pictures.
@@ -156,7 +182,9 @@ def open_context(
     """
     with ExitStack() as stack:
         backend = backend_of(config.model, config.engine)
-        run = stack.enter_context(Run(config.folder).opened(config, say=display.say, engine=backend))
+        run = stack.enter_context(
+            Run(config.folder).opened(config, say=display.say, engine=backend, verify=verify)
+        )
         config = _dated(config)
         ranks.tell(config)  # what the others load is what this one loads
         tracker = Tracker(config)
@@ -166,8 +194,8 @@ def open_context(
         set_seed(config.seed)
         policy = Policy.of(config.model, lora=config.lora)
         images = read_images(
-            config.images.source, column=config.images.column, limit=config.images.limit,
-            lists=config.images.lists, accepts=picture_limits(policy.processor),
+            config.images.source, limit=config.images.limit, accepts=picture_limits(policy.processor),
+            cache=run.folder / "pictures.jsonl", **config.images.reading,
         )  # fmt: skip
         images.write_manifest(run.folder)
         display.say(f"{len(images)} pictures from {config.images.source}, {len(images.skipped)} skipped")
@@ -187,9 +215,10 @@ def open_context(
             folder=servers if backend == "server" else None,
         )  # fmt: skip
         display.say(f"engine and trainer agree on log-probs within {found.disagreement:.1g}")
+        kept = max(PICTURES_KEPT, *(phase_of(config, r).prompts_per_step for r in config.role_names))
         ctx = RunContext(
             config=config, preset=config.rewards.resolve(), run=run, policy=policy, engine=engine,
-            images=images, picture=lru_cache(PICTURES_KEPT)(images.load), oracle=config.images.open_oracle(),
+            images=images, picture=lru_cache(kept)(images.load), oracle=config.images.open_oracle(),
             control_tokens=policy.chat.control_tokens, watch=Stopwatch(), display=display, tracker=tracker,
             ranks=ranks,
         )  # fmt: skip
@@ -216,7 +245,7 @@ def first_roles(ctx: RunContext) -> Roles:
 
     roles = next_roles(ctx.step("iteration-0/adapters", create), run=ctx.run.folder)
     for adapter in roles.values():
-        ctx.engine.publish(adapter)
+        ctx.publish(adapter)
     return roles
 
 
@@ -241,4 +270,5 @@ def _same_pictures(ctx: RunContext) -> None:
 def asked_before(ctx: RunContext, iteration: int, file: str) -> list[str]:
     """The questions that this file of all earlier iterations holds, oldest first."""
     files = [ctx.run.folder / f"iteration-{i}" / file for i in range(1, iteration)]
-    return [q for path in files if path.exists() for q in pq.read_table(path)["question"].to_pylist() if q]
+    columns = [pq.read_table(path, columns=["question"]) for path in files if path.exists()]
+    return [q for column in columns for q in column["question"].to_pylist() if q]

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from rewards import Question
 from rollouts.engine import BASE
+from visplay.config.loading import enough_kept
 from visplay.loop.asking import Round, Stage, ask, take_votes, through
 from visplay.loop.context import RunContext, asked_before
 from visplay.loop.examples import SilverExample, asked_by_base, read_examples
@@ -32,6 +33,9 @@ def curate(
     questions, the rejected ones with their reason, as `candidates.parquet`, and `summary.json`. It goes
     through `chunk` pictures at a time; what a stopped curation has done of them is not done again.
 
+    Where `curation.margin` is a number, pictures come in random order, and the chunk in which enough is kept
+    is the last: the pictures that are asked about are a random draw, however hard they are.
+
     Args:
         ctx: of the run.
         iteration: which.
@@ -42,7 +46,9 @@ def curate(
     seed = ctx.seed(iteration, "curation")
 
     def work(folder: Path) -> list[dict[str, Any]]:
-        return _keep(ctx, iteration, roles, _ask_all(ctx, roles, ask, folder, seed, chunk), folder=folder)
+        keys = _pictures(ctx, seed=seed)
+        rows = _ask_about(ctx, keys, roles, ask, folder, seed, chunk)
+        return _keep(ctx, iteration, roles, rows, folder=folder, pool=len(keys))
 
     return read_examples(ctx.step(f"iteration-{iteration}/curation", work))
 
@@ -71,13 +77,21 @@ def from_training(
     return read_examples(ctx.step(f"iteration-{iteration}/curation", work))
 
 
-def _ask_all(
-    ctx: RunContext, roles: Roles, stages: Sequence[Stage], folder: Path, seed: int, chunk: int
-) -> list[Asked]:
-    config = ctx.config.curation
-    keys = [record.key for record in ctx.images.records]
-    if config.images is not None:
-        keys = sorted(draw(keys, min(config.images, len(keys)), seed=mix_seed(seed, "pictures")))
+def _pictures(ctx: RunContext, *, seed: int) -> list[str]:
+    """The pictures that may be asked about, in the order in which they are."""
+    own, keys = ctx.config.curation, [record.key for record in ctx.images.records]
+    if own.margin == "all" and own.images is None:
+        return keys
+    drawn = draw(keys, min(own.images or len(keys), len(keys)), seed=mix_seed(seed, "pictures"))
+    return sorted(drawn) if own.margin == "all" else drawn
+
+
+def _ask_about(
+    ctx: RunContext, keys: Sequence[str], roles: Roles, stages: Sequence[Stage], folder: Path, seed: int,
+    chunk: int,
+) -> list[Asked]:  # fmt: skip
+    """Ask about the pictures a chunk at a time until enough is kept."""
+    enough = enough_kept(ctx.config)
     by_base = asked_by_base(ctx.config, keys, seed=seed)
     found: list[Asked] = []
     unfinished = folder / UNFINISHED
@@ -96,14 +110,20 @@ def _ask_all(
                         rows += [row.record() for group in groups for row in group]
                 write_part(part, rows)
             found += map(Asked.from_record, rows)
-            advance(f"kept {sum(not row.reject for row in found)} of {len(found)}")
+            kept = sum(not row.reject for row in found)
+            advance(f"kept {kept} of {len(found)}")
+            if enough is not None and kept >= enough:
+                break
     return found
 
 
 def _keep(
-    ctx: RunContext, iteration: int, roles: Roles, rows: list[Asked], *, folder: Path
+    ctx: RunContext, iteration: int, roles: Roles, rows: list[Asked], *, folder: Path, pool: int | None = None
 ) -> list[dict[str, Any]]:
-    """Keep at most `curation.budget` rows, write all of them and what they say of the method's health."""
+    """Keep at most `curation.budget` rows, write all of them and what they say of the method's health.
+
+    `pool` is how many pictures might have been asked about; figures are of those that were.
+    """
     seed = ctx.seed(iteration, "curation")
     within = [i for i, row in enumerate(rows) if not row.reject]
     kept = set(draw(within, min(ctx.config.curation.budget, len(within)), seed=mix_seed(seed, "budget")))
@@ -118,6 +138,7 @@ def _keep(
             has_truth=ctx.oracle is not None,
             earlier=asked_before(ctx, iteration, "curation/candidates.parquet"),
         )
+    health |= {"pictures": len({row.picture for row in rows}), "pool": pool}
     health["blind_answers"] = probe_blind_answers(ctx, rows, roles=roles, seed=seed)
     write_text(folder / "summary.json", json.dumps(health, indent=2))
     return [{"iteration": iteration, "phase": "curation", **health}]

@@ -69,8 +69,8 @@ class TrainingExample:
 def read_examples(folder: Path) -> list[SilverExample]:
     """The examples that a curation kept, from its `candidates.parquet`; none where there is none."""
     file = folder / "candidates.parquet"
-    stored = pq.read_table(file).to_pylist() if file.is_file() else []
-    rows = [Asked.from_record(row) for row in stored if row["kept"]]
+    stored = pq.read_table(file, filters=[("kept", "==", True)]).to_pylist() if file.is_file() else []
+    rows = [Asked.from_record(row) for row in stored]
     return [
         SilverExample(picture=row.picture, question=row.question, vote=row.vote)
         for row in rows

@@ -10,7 +10,7 @@ from typing import Any
 from rollouts.engine import BASE, AdapterVersion, Sampling
 from visplay.errors import BenchmarkError
 from visplay.evaluation.benchmarks import load_benchmark
-from visplay.evaluation.contamination import find_suspects
+from visplay.evaluation.contamination import find_suspects, hash_pictures
 from visplay.evaluation.items import Item
 from visplay.evaluation.metrics import Figures
 from visplay.evaluation.reasoner import reasoner_on
@@ -20,7 +20,7 @@ from visplay.loop.context import RunContext
 from visplay.models.engines import backend_of
 from visplay.runs.checkpoints import Roles
 from visplay.runs.run import UNFINISHED
-from visplay.storage import read_part, write_part, write_text
+from visplay.storage import write_text
 
 CHUNK = 256  # questions asked at once: their pictures are in memory; larger chunks are no faster
 
@@ -35,6 +35,8 @@ def measure(ctx: RunContext, iteration: int, roles: Roles) -> None:
 
     wanted = iteration in (0, ctx.config.iterations) or iteration % ctx.config.evaluation.every == 0
     if wanted and ctx.config.evaluation.benchmarks:
+        if iteration == 0:
+            check_contamination(ctx)
         ctx.step(f"iteration-{iteration}/evaluation", work)
 
 
@@ -55,8 +57,7 @@ def evaluate(
 ) -> dict[str, Figures]:
     """Ask a subset of every benchmark of the configuration; leaves an evaluation's files in `folder`.
 
-    What a stopped evaluation has asked is not asked again. With the untrained model, whose `base` is None,
-    `contamination.json` is written too.
+    What a stopped evaluation has asked is not asked again.
 
     Args:
         ctx: engine and configuration.
@@ -78,8 +79,6 @@ def evaluate(
                 "score the run afterwards with visplay evaluate RUN --judge ..."
             )
     (folder / UNFINISHED).mkdir(exist_ok=True)
-    if base is None and config.contamination_bits >= 0:
-        _check_contamination(ctx, folder)
     tokens = ctx.config.reasoner.max_tokens
     sampled = Sampling(
         n=config.maj_k, temperature=votes.temperature, top_k=votes.top_k, top_p=votes.top_p,
@@ -140,9 +139,12 @@ def _run(
     return figures
 
 
-def _check_contamination(ctx: RunContext, folder: Path) -> None:
-    """Report training pictures that stand in a benchmark; a resumed step does not look again."""
-    config, done = ctx.config.evaluation, folder / UNFINISHED / "contamination.json"
+def check_contamination(ctx: RunContext) -> None:
+    """Report training pictures that stand in a benchmark: a step of its own, once in a run.
+
+    `contamination.json` names what looks the same. A stopped check does not hash again what it has hashed.
+    """
+    config, base = ctx.config.evaluation, "iteration-0/evaluation"
 
     def items(spec: Spec) -> Iterator[Item]:
         source = config.sources.get(spec.id)
@@ -150,15 +152,19 @@ def _check_contamination(ctx: RunContext, folder: Path) -> None:
             spec, limit=config.limit, seed=config.seed, split=config.split, source=source
         )
 
-    suspects = read_part(done)
-    if suspects is None:
+    def work(folder: Path) -> list[dict[str, Any]]:
         asked = {spec.id: items(spec) for spec in expand(config.benchmarks)}
         with ctx.watch("contamination"):
-            found = find_suspects(ctx.images, asked, bits=config.contamination_bits)
+            trained = hash_pictures(ctx.images, parts=folder / UNFINISHED)
+            found = find_suspects(ctx.images, trained, asked, bits=config.contamination_bits)
         suspects = [asdict(suspect) for suspect in found]
-        write_part(done, suspects)
-    write_text(folder / "contamination.json", json.dumps(suspects, indent=2))
-    if suspects:
-        ctx.display.say(
-            f"{len(suspects)} benchmark pictures look like training pictures; contamination.json names them"
-        )
+        write_text(folder / "contamination.json", json.dumps(suspects, indent=2))
+        if suspects:
+            ctx.display.say(
+                f"{len(suspects)} benchmark pictures look like training pictures; contamination.json names "
+                "them"
+            )
+        return []
+
+    if config.contamination_bits >= 0 and not ctx.run.has(base):  # else a run from before it was a step
+        ctx.step("iteration-0/contamination", work)

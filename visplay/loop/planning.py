@@ -11,7 +11,7 @@ from PIL import Image
 from rollouts.chat import Chat
 from rollouts.engine import Prompt
 from visplay.config.loading import Config, phase_of
-from visplay.data.images import ImageRecord
+from visplay.data.survey import ImageRecord
 from visplay.errors import ConfigError
 from visplay.models.cards import Card
 from visplay.models.counting import Held, Size, base_dtype, count_held, measure_size, read_architecture

@@ -5,9 +5,10 @@
 Every phase is a step of the run: it leaves an artifact in the run's folder and is skipped when the folder has
 it, so the loop reads the same for a fresh run and for one that is resumed after a kill.
 
-Deviations from Algorithm 1: a question that is asked twice of a picture is voted on and kept once; a judge
-may take questions out before they are voted on; after each iteration the figures of the method's health are
-held against limits. A loop of one's own is a function like `visplay` below, named by `loop: module:function`.
+Deviations from Algorithm 1: a question that is asked twice of a picture is voted on and kept once; curation
+stops when it has kept twice what the Reasoner's phase uses (`curation.margin`); a judge may take questions
+out before they are voted on; after each iteration the figures of the method's health are held against limits.
+A loop of one's own is a function like `visplay` below, named by `loop: module:function`.
 """
 
 from collections.abc import Callable
@@ -43,13 +44,16 @@ def visplay(ctx: RunContext, roles: Roles) -> None:
         roles = watching.finish(ctx, iteration, roles)
 
 
-def selfplay(config: Config, *, display: Display | None = None, api_key: str | None = None) -> Path:
+def selfplay(
+    config: Config, *, display: Display | None = None, api_key: str | None = None, verify: bool = False
+) -> Path:
     """Run, or resume, self-play; returns the run's folder.
 
     Args:
         config: the whole run.
         display: where progress is shown; None shows none.
         api_key: sent to the servers of `engine.backend=server`; it is stored nowhere.
+        verify: hash every file of finished steps, also where size and time are as they were.
 
     Raises:
         VisplayError: what a user can mend; see `visplay.errors`.
@@ -62,7 +66,7 @@ def selfplay(config: Config, *, display: Display | None = None, api_key: str | N
         check_fields(config.optimizer)
         _check_benchmarks(config)
         shown = display or Display.quiet()
-        with open_context(config, display=shown, api_key=api_key, ranks=ranks) as ctx:
+        with open_context(config, display=shown, api_key=api_key, ranks=ranks, verify=verify) as ctx:
             play(ctx)
             ranks.tell(None)  # no more to learn
     return config.folder

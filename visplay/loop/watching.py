@@ -54,8 +54,7 @@ def finish(ctx: RunContext, iteration: int, roles: Roles) -> Roles:
         ctx.display.say(f"resuming from the adapters of iteration {found['rolled_back_to']}")
         roles = next_roles(folder, run=run.folder)
         for adapter in roles.values():
-            if adapter.path is not None and adapter.path.exists():
-                ctx.engine.publish(adapter)
+            ctx.publish(adapter)
     _prune(ctx, iteration, roles)
     return roles
 

@@ -1,19 +1,23 @@
 """How much a run asks and learns: prompts, completions and tokens by phase, the time and the disk they take.
 
 Counts follow from the configuration; where a number is not known before the run, such as how many questions
-are well-formed, the largest is taken. Tokens go by mean lengths, which are said, and by `max_tokens` at most.
+are well-formed, the largest is taken; only how many pictures curation asks about goes by a share that is
+assumed to be kept. Tokens go by mean lengths, which are said, and by `max_tokens` at most.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from rewards import Preset
-from visplay.config.loading import Config, phase_of
+from visplay.config.loading import Config, enough_kept, phase_of
 from visplay.config.sections import Phase
 from visplay.evaluation.spec import expand
+from visplay.loop.curation import CHUNK
 from visplay.models.cards import Card
 from visplay.models.counting import Size
 
 QUESTION_TOKENS, ANSWER_TOKENS = 80, 300  # mean lengths of completions, assumed
+KEPT = 0.25  # of curation's questions, assumed, where it stops when enough is kept
 KV_OVERHEAD, SERVED, DECODED = (
     1.35,
     0.6,
@@ -35,7 +39,7 @@ class Work:
         prompts: asked.
         completions: sampled.
         tokens: of completions, at the mean lengths.
-        bound: of completions, where each takes its `max_tokens`.
+        bound: of completions, where each takes its `max_tokens` and curation asks about all pictures.
         learnt: tokens that the trainer goes through, prompts included, at the mean lengths.
         rows: stored, in parquet; of an evaluation, samples.
     """
@@ -158,20 +162,31 @@ def _questioner_votes(config: Config, preset: Preset) -> Work:
     return _answers("its votes", prompts=questions, completions=questions * preset.samples, config=config)
 
 
+def pictures_asked(config: Config, *, pictures: int) -> tuple[int, int]:
+    """How many pictures one curation asks about where `KEPT` of the questions are kept, and at most."""
+    most, enough = min(pictures, config.curation.images or pictures), enough_kept(config)
+    if enough is None:
+        return most, most
+    chunks = math.ceil(enough / (KEPT * config.curation.questions_per_image * CHUNK))
+    return min(most, max(1, chunks) * CHUNK), most
+
+
 def _curation(config: Config, preset: Preset, *, pictures: int) -> list[Work]:
-    asked = min(pictures, config.curation.images or pictures)
-    questions = asked * config.curation.questions_per_image
-    length = config.questioner.max_tokens
+    asked, most = pictures_asked(config, pictures=pictures)
+    each, length = config.curation.questions_per_image, config.questioner.max_tokens
     asking = Work(
-        phase="curation", prompts=asked, completions=questions,
-        tokens=questions * min(QUESTION_TOKENS, length), bound=questions * length, rows=questions,
+        phase="curation", prompts=asked, completions=asked * each,
+        tokens=asked * each * min(QUESTION_TOKENS, length), bound=most * each * length, rows=asked * each,
     )  # fmt: skip
-    voted = questions * (1 if preset.groundedness_limit is None else 2)
-    votes = _answers(
-        "its votes", prompts=voted, config=config,
-        completions=voted * preset.curation_samples + config.health.blind_questions,
+    voted = each * (1 if preset.groundedness_limit is None else 2)  # of each picture
+    votes, bound = (
+        _answers(
+            "its votes", prompts=count * voted, config=config,
+            completions=count * voted * preset.curation_samples + config.health.blind_questions,
+        )
+        for count in (asked, most)
     )  # fmt: skip
-    return [asking, votes]
+    return [asking, replace(votes, bound=bound.bound)]
 
 
 def _answers(name: str, *, prompts: int, completions: int, config: Config, stored: bool = False) -> Work:

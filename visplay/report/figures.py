@@ -122,10 +122,7 @@ def _silver(run_data: RunData) -> Figure | None:
 
 
 def _difficulty(run_data: RunData) -> Figure | None:
-    asked = {
-        i: [r["confidence"] for r in rows if r.get("samples") and r["reject_reason"] != "asked before"]
-        for i, rows in run_data.candidates.items()
-    }
+    asked = run_data.confidences
     known = {i: np.quantile(values, [0.25, 0.5, 0.75]).tolist() for i, values in asked.items() if values}
     if not known:
         return None

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from visplay.data.images import reopen_images
+from visplay.data.images import Reading, reopen_images
 from visplay.errors import ImageSourceError
 from visplay.evaluation import wording
 from visplay.evaluation.comparison import compare
@@ -121,6 +121,9 @@ def render_run(
             "questions": len(shown.questions), "pictures": len(shown.pictures),
             "left_out": len(shown.pictures) - len(pictures),
         },
+        stopped_early=any(
+            c.get("pool") and c.get("pictures", 0) < c["pool"] for c in run_data.curations.values()
+        ),
         reasons=sorted({r for c in run_data.curations.values() for r in c.get("rejects") or {}}),
     )  # fmt: skip
 
@@ -141,10 +144,8 @@ def _own_images(run_data: RunData, run_folder: Path) -> LoadImage | None:
     if not images.get("source") or not manifest.is_file():
         return None
     try:
-        opened = reopen_images(
-            images["source"], column=images.get("column") or "image", manifest=manifest,
-            lists=images.get("lists") or "first",
-        )  # fmt: skip
+        how = {name: images[name] for name in Reading.__annotations__ if images.get(name)}
+        opened = reopen_images(images["source"], manifest=manifest, **how)
     except ImageSourceError:
         return None
     return partial(opened.load, at_least=SIDE)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 import yaml
 
@@ -13,6 +14,8 @@ from visplay.errors import CorruptArtifact, RunError
 from visplay.runs.results import read_summaries
 from visplay.runs.run import UNFINISHED, require_format
 from visplay.storage import PARTIAL, read_jsonl, read_part
+
+MOST_ROLLOUTS = 20_000  # questions and attempts in a page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,8 @@ class RunData:
         curations: iteration -> figures of the labels.
         asked: iteration -> rows of the Questioner phase's `rollouts.parquet`.
         candidates: iteration -> rows of `candidates.parquet`.
+        confidences: iteration -> c of every voted candidate, the first time it was asked.
+        left_out: rows of these files that are not among the above, for there is no room for them in a page.
         answers: iteration -> rows of the Reasoner phase's `rollouts.parquet`.
         sources: picture's key -> its name in the source.
         alarms: iteration -> the alarms it raised, in words.
@@ -64,6 +69,8 @@ class RunData:
     curations: dict[int, dict[str, Any]]
     asked: dict[int, list[dict[str, Any]]]
     candidates: dict[int, list[dict[str, Any]]]
+    confidences: dict[int, list[float]]
+    left_out: int
     answers: dict[int, list[dict[str, Any]]]
     sources: dict[str, str]
     alarms: dict[int, list[str]]
@@ -102,6 +109,9 @@ def read_run_data(folder: Path) -> RunData:
         config = yaml.safe_load(text) or {}
         manifest = _rows(folder / "manifest.parquet", columns=["key", "source"])
         underway = list(_underway(folder, config, pictures=len(manifest)))
+        asked, more = _phase_rows(folder, "questioner", "rollouts.parquet", underway)
+        candidates, more_candidates = _phase_rows(folder, "curation", "candidates.parquet", underway)
+        answers, more_answers = _phase_rows(folder, "reasoner", "rollouts.parquet", underway)
         return RunData(
             name=folder.resolve().name,
             config=config,
@@ -111,9 +121,14 @@ def read_run_data(folder: Path) -> RunData:
             curations={
                 iteration: _json(path) for iteration, path in _by_iteration(folder, "curation/summary.json")
             },
-            asked=_phase_rows(folder, "questioner", "rollouts.parquet", underway),
-            candidates=_phase_rows(folder, "curation", "candidates.parquet", underway),
-            answers=_phase_rows(folder, "reasoner", "rollouts.parquet", underway),
+            asked=asked,
+            candidates=candidates,
+            confidences={
+                **{i: _confidences(path) for i, path in _by_iteration(folder, "curation/candidates.parquet")},
+                **{s.iteration: list(_of_votes(s.records)) for s in underway if s.phase == "curation"},
+            },
+            left_out=more + more_candidates + more_answers,
+            answers=answers,
             sources={row["key"]: row["source"] for row in manifest},
             alarms={
                 iteration: _json(path)["alarms"]
@@ -140,6 +155,7 @@ def _underway(folder: Path, config: dict[str, Any], *, pictures: int) -> Iterato
             rows = [row for part in _parts(scratch, "pictures-*.json") for row in part]
             records = [row | {"kept": not row["reject_reason"]} for row in rows]
             planned = min(settings.get("images") or pictures, pictures)
+            planned = planned if settings.get("margin", "all") == "all" else None  # it stops before
             done = len({row["image_key"] for row in rows}) or None
         yield Underway(
             iteration=iteration, phase=phase, done=done, planned=planned, records=records,
@@ -149,11 +165,55 @@ def _underway(folder: Path, config: dict[str, Any], *, pictures: int) -> Iterato
 
 def _phase_rows(
     folder: Path, phase: str, name: str, underway: list[Underway]
-) -> dict[int, list[dict[str, Any]]]:
-    """A phase's rows by iteration, finished or under way."""
-    rows = {i: _rows(path) for i, path in _by_iteration(folder, f"{phase}/{name}")}
+) -> tuple[dict[int, list[dict[str, Any]]], int]:
+    """A phase's rows by iteration, finished or under way, and how many more there are."""
+    rows, more = {}, 0
+    for iteration, path in _by_iteration(folder, f"{phase}/{name}"):
+        rows[iteration], left_out = drawn_rows(path)
+        more += left_out
     rows |= {step.iteration: step.records for step in underway if step.phase == phase and step.records}
+    return rows, more
+
+
+def drawn_rows(path: Path, *, most: int = MOST_ROLLOUTS) -> tuple[list[dict[str, Any]], int]:
+    """Of each outcome the first `most` rows by the pictures' keys, and how many there are besides.
+
+    A page has room for no others. Texts are read a row group at a time; of all rows only the columns that
+    tell outcomes are held.
+    """
+    file = pq.ParquetFile(path)
+    if file.metadata.num_rows <= most:
+        rows: list[dict[str, Any]] = file.read().to_pylist()
+        return rows, 0
+    light = _columns(file, "image_key", "kept", "reject_reason")
+    outcomes: dict[tuple[Any, ...], list[tuple[str, int]]] = {}
+    for number, row in enumerate(light):
+        outcomes.setdefault((row.get("kept"), row.get("reject_reason")), []).append(
+            (row["image_key"], number)
+        )
+    chosen = np.array(sorted(number for found in outcomes.values() for _, number in sorted(found)[:most]))
+    rows, start = [], 0
+    for group in range(file.num_row_groups):
+        count = file.metadata.row_group(group).num_rows
+        wanted = chosen[(chosen >= start) & (chosen < start + count)] - start
+        if len(wanted):
+            rows += file.read_row_group(group).take(wanted).to_pylist()
+        start += count
+    return rows, start - len(rows)
+
+
+def _confidences(path: Path) -> list[float]:
+    return list(_of_votes(_columns(pq.ParquetFile(path), "samples", "confidence", "reject_reason")))
+
+
+def _columns(file: pq.ParquetFile, *names: str) -> list[dict[str, Any]]:
+    """All rows, of these columns only."""
+    rows: list[dict[str, Any]] = file.read([n for n in names if n in file.schema_arrow.names]).to_pylist()
     return rows
+
+
+def _of_votes(rows: list[dict[str, Any]]) -> Iterator[float]:
+    return (r["confidence"] for r in rows if r.get("samples") and r["reject_reason"] != "asked before")
 
 
 def _parts(folder: Path, pattern: str) -> list[Any]:

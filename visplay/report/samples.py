@@ -11,9 +11,8 @@ from typing import Any
 
 from visplay.evaluation.wording import finite
 from visplay.loop.rows import same_answer
-from visplay.report.reading import RunData
+from visplay.report.reading import MOST_ROLLOUTS, RunData
 
-MOST_ROLLOUTS = 20_000  # questions and attempts in a page
 MOST_TEXT = 24_000_000  # characters of all texts in a page
 LONGEST_TEXT = 4_000  # characters of one text; what is cut is counted
 TRAINING, CURATION, ANSWERING = "questioner", "curation", "reasoner"  # where a question was met
@@ -77,7 +76,7 @@ def browsable(
         questions=[_item(one, has_truth=one.iteration in known, verdicts=verdicts) for one in chosen],
         pictures=[key for key, _ in Counter(one.row["image_key"] for one in chosen).most_common()],
         rollouts=sum(_rollouts(one) for one in chosen),
-        all_rollouts=sum(_rollouts(one) for one in found),
+        all_rollouts=sum(_rollouts(one) for one in found) + run_data.left_out,
     )
 
 

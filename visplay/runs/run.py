@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from visplay.config.loading import Config, completed_config, dump_config, flat_config, read_config
 from visplay.errors import CorruptArtifact, RunLocked, RunMismatch
+from visplay.runs.verified import Verified
 from visplay.storage import (
     PARTIAL,
     append_jsonl,
@@ -44,7 +45,8 @@ FORMAT = 2  # of run folders
 # Keys and sections that may differ when a run is resumed: how far it goes, what computes, watches and
 # measures it. That the pictures are the same ones, wherever they lie, is seen to when they have been read.
 MAY_CHANGE = {
-    "name", "output", "iterations", "threads", "images.source", "model.device", "engine",
+    "name", "output", "iterations", "threads", "images.source", "images.split", "images.subset",
+    "images.revision", "model.device", "engine",
     "optimizer.checkpoint_every", "optimizer.micro_batch_size", "evaluation", "health", "checkpoints",
     "report_to",
 }  # fmt: skip
@@ -67,15 +69,25 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = FileLock(folder / "lock")
+        self._verified = Verified(folder)
+        self._read: tuple[Any, list[dict[str, Any]]] = None, []  # the journal: its size and time, its entries
+        self._pruned: dict[str, list[str]] = {}  # pruning step -> what it lists
 
     @contextmanager
     def opened(
-        self, config: Config, *, say: Callable[[str], None] = lambda _: None, engine: str | None = None
+        self,
+        config: Config,
+        *,
+        say: Callable[[str], None] = lambda _: None,
+        engine: str | None = None,
+        verify: bool = False,
     ) -> Iterator["Run"]:
         """Take the lock, write or compare the configuration, clear what a killed process left behind.
 
         `say` is told what has changed since the last start; `changes.jsonl` keeps it. `engine` is what
-        `engine.backend` was resolved to; it is noted beside the versions.
+        `engine.backend` was resolved to; it is noted beside the versions. Files of finished steps are hashed
+        where their size or time is another than when they last were (`visplay.runs.verified`), with `verify`
+        one and all.
 
         Raises:
             RunLocked: another process works on this run.
@@ -92,8 +104,9 @@ class Run:
             for leftover in self.folder.rglob(f"*{PARTIAL}"):
                 if leftover.is_file():  # a write cut short; scratch folders hold what a step goes on from
                     leftover.unlink()
-            for number, entry in enumerate(self.journal(), start=1):
-                self._verify(number, entry)
+            self._verify(fully=verify)
+            if self.journal():
+                self.collect_metrics()
             self._note_changes(changed, say=say)
             write_text(self.folder / "config.yaml", dump_config(config))
             today = datetime.date.today().isoformat()
@@ -113,6 +126,16 @@ class Run:
             CorruptArtifact: a line is not as it was written.
         """
         path = self.folder / "journal.jsonl"
+        try:
+            status = path.stat()
+            stamp = status.st_size, status.st_mtime_ns
+        except FileNotFoundError:
+            stamp = None
+        if stamp is None or stamp != self._read[0]:
+            self._read = stamp, self._entries(path)
+        return list(self._read[1])
+
+    def _entries(self, path: Path) -> list[dict[str, Any]]:
         mend = (
             "Restore the file, or remove that line and all after it: steps whose files are as they were are "
             "noted again and not done again."
@@ -162,14 +185,15 @@ class Run:
 
     def pruned(self) -> list[str]:
         """The folders of adapters that finished pruning steps list, relative to the run's own."""
-        steps = [entry["step"] for entry in self.journal()]
-        lists = [self.folder / step / PRUNED for step in steps if step.endswith(f"/{PRUNING}")]
+        steps = [entry["step"] for entry in self.journal() if entry["step"].endswith(f"/{PRUNING}")]
         try:
-            return [folder for path in lists for folder in json.loads(path.read_bytes())]
+            for step in set(steps) - self._pruned.keys():
+                self._pruned[step] = json.loads((self.folder / step / PRUNED).read_bytes())
         except (OSError, ValueError) as error:
             raise CorruptArtifact(
                 f"the list of a pruning step cannot be read: {error}; restore it"
             ) from error
+        return [folder for step in steps for folder in self._pruned[step]]
 
     def remove_pruned(self) -> None:
         """Remove what pruning steps list; done again where a kill came between."""
@@ -215,6 +239,7 @@ class Run:
                 os.replace(scratch, target)
                 sync_folder(target.parent)
             append_jsonl(self.folder / "journal.jsonl", entry | {"check": _line_digest(entry)})
+        self._verified.note(target, entry, json.loads((target / SEAL).read_bytes())["files"])
 
     def _last_step(self) -> str:
         last = self.journal()[-1:]
@@ -258,18 +283,12 @@ class Run:
             )
         return {key: (before.get(key), after.get(key)) for key in changed}
 
-    def _verify(self, number: int, entry: dict[str, Any]) -> None:
-        folder = self.folder / entry["step"]
-        damaged = self._damage(folder, entry)
-        if damaged:
-            more = f", nor are {len(damaged) - 1} more files there" if len(damaged) > 1 else ""
-            raise CorruptArtifact(
-                f"{damaged[0]} is not as it was when its step ended{more}. Restore it, or remove line "
-                f"{number} and all lines after it from {self.folder / 'journal.jsonl'}: then this step is "
-                "done again, and a later one if it was made from something else."
-            )
+    def damage(self, entry: dict[str, Any], *, fully: bool) -> list[Path]:
+        """The files of a step in the journal that are not what was written; none where all are.
 
-    def _damage(self, folder: Path, entry: dict[str, Any]) -> list[Path]:
+        `fully` hashes every file; without it those are hashed whose size or time has changed.
+        """
+        folder = self.folder / entry["step"]
         if not folder.is_dir():
             return [folder]
         try:
@@ -278,9 +297,27 @@ class Run:
             return [folder / SEAL]
         if hashlib.sha256(seal).hexdigest() != entry["seal"]:
             return [folder / SEAL]
-        found = [folder / name for name in damage(folder, json.loads(seal)["files"])]
-        pruned = {self.folder / name for name in self.pruned()} if found else set()
-        return [path for path in found if not pruned & set(path.parents)]
+        files: dict[str, str] = json.loads(seal)["files"]
+        if pruned := {self.folder / name for name in self.pruned()}:
+            files = {name: files[name] for name in files if not pruned & set((folder / name).parents)}
+        asked = list(files) if fully else self._verified.unknown(folder, entry, files)
+        found = damage(folder, {name: files[name] for name in asked})
+        if asked and not found:
+            self._verified.hold(folder, entry, files)
+        return [folder / name for name in found]
+
+    def _verify(self, *, fully: bool) -> None:
+        self._verified.read()
+        for number, entry in enumerate(self.journal(), start=1):
+            damaged = self.damage(entry, fully=fully)
+            if damaged:
+                more = f", nor are {len(damaged) - 1} more files there" if len(damaged) > 1 else ""
+                raise CorruptArtifact(
+                    f"{damaged[0]} is not as it was when its step ended{more}. Restore it, or remove line "
+                    f"{number} and all lines after it from {self.folder / 'journal.jsonl'}: then this step "
+                    "is done again, and a later one if it was made from something else."
+                )
+        self._verified.write()
 
 
 def require_format(folder: Path) -> None:

@@ -2,7 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from visplay.config.loading import check_config, check_names, dump_config, load_config
+from visplay.config.loading import (
+    check_config,
+    check_names,
+    completed_config,
+    dump_config,
+    enough_kept,
+    load_config,
+)
 from visplay.config.reference import config_reference
 from visplay.config.yaml_text import read_yaml
 from visplay.errors import ConfigError
@@ -28,6 +35,22 @@ def test_the_papers_values_are_the_defaults(tmp_path: Path) -> None:
     assert config.model.trust_remote_code is False
 
 
+def test_where_curation_stops(tmp_path: Path) -> None:
+    def enough(**values: object) -> int | None:
+        return enough_kept(check_config({"images": {"source": str(tmp_path)}, **values}))
+
+    assert enough() == 2 * 20 * 8
+    assert enough(curation={"margin": 1.26}, reasoner={"steps": 1, "prompts_per_step": 3}) == 4
+    assert enough(curation={"budget": 100}) == 100
+    assert enough(curation={"margin": "all"}) is None
+    assert enough_kept(load_config(Path("configs/paper-qwen2.5-vl-3b.yaml"))) is None
+
+
+def test_a_run_from_before_curation_stopped_goes_on_as_it_began() -> None:
+    assert completed_config({"images": {"source": "."}})["curation"]["margin"] == "all"
+    assert completed_config({"images": {"source": "."}, "curation": {"margin": 3}})["curation"]["margin"] == 3
+
+
 def test_overrides_win_over_the_file(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("seed: 1\nimages: {source: a}\noptimizer: {learning_rate: 1e-4}\n")
@@ -46,6 +69,8 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
             "questioner.group_size: input should be greater than or equal to 2, got 1",
         ),
         (["rewards.sampels=3"], "did you mean 'samples'?"),
+        (["curation.margin=0.5"], "curation.margin: must be a number of at least 1, or `all`, got 0.5"),
+        (["curation.margin=some"], "curation.margin: must be a number of at least 1, or `all`, got 'some'"),
         (["rewards.preset=papr"], "did you mean 'paper'?"),
         (["name=../elsewhere"], "name: "),
         (["engine.backend=server"], "engine.backend=server takes either engine.urls or engine.replicas >= 1"),

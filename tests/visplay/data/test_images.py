@@ -188,9 +188,9 @@ def test_sources_without_pictures_say_what_to_do(tmp_path: Path) -> None:
         read_images(tmp_path / "empty")
     (tmp_path / "table").mkdir()
     (tmp_path / "table" / "part.parquet").write_bytes(b"PAR1")
-    with pytest.raises(ImageSourceError, match="is not a readable parquet file"):
+    with pytest.raises(ImageSourceError, match="cannot be read as a table"):
         read_images(tmp_path / "table")
-    with pytest.raises(ImageSourceError, match="not a readable parquet file"):
+    with pytest.raises(ImageSourceError, match="cannot be read as a table"):
         read_images(tmp_path / "table" / "part.parquet")
     (tmp_path / "one.png").write_bytes(b"not a picture")
     with pytest.raises(ImageSourceError, match=r"no usable picture among 1 entries \(one\.png: "):

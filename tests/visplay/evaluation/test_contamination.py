@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 from visplay.data.images import read_images
-from visplay.evaluation.contamination import find_suspects, perceptual_hash
+from visplay.evaluation.contamination import find_suspects, hash_pictures, perceptual_hash
 from visplay.evaluation.items import Gold, Item
 from visplay.pocket.scenes import render, sample_scenes
 
@@ -25,7 +25,8 @@ def test_scaled_and_compressed_copies_are_found_and_strangers_are_not(tmp_path: 
     Image.fromarray(data.coffee()).save(tmp_path / "other.png")
     for scene in sample_scenes(12, split="play", seed=3, style="dusk"):
         render(scene).save(tmp_path / f"scene{scene.index}.png")
-    found = find_suspects(read_images(tmp_path), {"b": items}, bits=10)
+    images = read_images(tmp_path)
+    found = find_suspects(images, hash_pictures(images), {"b": items}, bits=10)
     assert [(s.benchmark, s.item, s.picture) for s in found] == [
         ("b", "q0", "small.jpg"),
         ("b", "q1", "grey.png"),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
@@ -14,12 +15,13 @@ from rollouts.scripted_engine import ScriptedEngine
 from tests.visplay.contexts import context
 from visplay.cli.printing import print_result
 from visplay.config.loading import check_config
-from visplay.errors import BenchmarkError
+from visplay.errors import BenchmarkError, ImageSourceError
+from visplay.evaluation.contamination import hash_pictures
 from visplay.evaluation.sampling import Reasoner
 from visplay.evaluation.session import Plan, run_evaluation
 from visplay.loop.alarms import best_iteration
 from visplay.loop.context import RunContext
-from visplay.loop.measuring import evaluate, evaluate_in_full
+from visplay.loop.measuring import check_contamination, evaluate, evaluate_in_full
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.runs.run import UNFINISHED
 
@@ -54,20 +56,40 @@ def always(word: str) -> Any:
     return script
 
 
-def test_the_untrained_model_is_measured_with_a_check_for_contamination(tmp_path: Path) -> None:
+def test_the_untrained_model_is_measured(tmp_path: Path) -> None:
     table = lay(tmp_path, always("red"))
     evaluate(table, adapter=BASE, folder=tmp_path, base=None)
     names = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     rounds = {f"pocket-dusk/{name}.jsonl" for name in ("greedy", "blind", "sampled")}
-    figures = {"contamination.json", "evaluation.json", "summary.json", *rounds}
+    figures = {"evaluation.json", "summary.json", *rounds}
     assert {n for n in names if not n.startswith(("pictures/", UNFINISHED))} == figures
-    (suspect,) = json.loads((tmp_path / "contamination.json").read_text())
+
+
+def test_contamination_is_looked_for_once_in_a_run(tmp_path: Path) -> None:
+    ctx = lay(tmp_path, always("red"))
+    check_contamination(ctx)
+    path = ctx.run.folder / "iteration-0/contamination/contamination.json"
+    (suspect,) = json.loads(path.read_text())
     assert suspect == {"benchmark": "pocket-dusk", "item": "held-out-0-0", "picture": "copy.png", "bits": 0}
+    for picture in (tmp_path / "pictures").iterdir():
+        picture.unlink()
+    check_contamination(ctx)  # opens none
+    assert [entry["step"] for entry in ctx.run.journal()] == ["iteration-0/contamination"]
+
+
+def test_a_stopped_check_goes_on_with_the_pictures_that_it_has_not_hashed(tmp_path: Path) -> None:
+    images = lay(tmp_path, always("red")).images
+    whole = hash_pictures(images, parts=tmp_path)
+    (tmp_path / "pictures/copy.png").unlink()
+    assert (hash_pictures(images, parts=tmp_path) == whole).all() and whole.dtype == np.uint64
+    with pytest.raises(ImageSourceError, match=r"copy\.png can no longer be read"):
+        hash_pictures(images)
 
 
 def test_no_check_where_it_is_switched_off(tmp_path: Path) -> None:
-    evaluate(lay(tmp_path, always("red"), contamination_bits=-1), adapter=BASE, folder=tmp_path, base=None)
-    assert not (tmp_path / "contamination.json").exists()
+    ctx = lay(tmp_path, always("red"), contamination_bits=-1)
+    check_contamination(ctx)
+    assert ctx.run.journal() == []
 
 
 def write_own(folder: Path, answers: Sequence[str]) -> str:

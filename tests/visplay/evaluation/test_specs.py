@@ -1,7 +1,9 @@
 """The shipped specs against rows of their schema, and a benchmark of one's own."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -186,3 +188,19 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         load_benchmark(find_spec("chartqa").model_copy(update={"source": broken}), limit=1, seed=0)[
             0
         ].images()
+
+
+def test_items_hold_no_picture_and_read_it_when_it_is_asked_for() -> None:
+    rows = open_rows(Source(items=[{"q": "?", "a": "1", "p": png(9)}]), shown="mine")
+    read: list[int] = []
+
+    def counted(number: int) -> dict[str, Any]:
+        read.append(number)
+        return rows[number]
+
+    text = "id: mine\nsource: {items: [{}]}\nimages: [p]\nquestion: '{q}'\nanswer: a\n"
+    spec = parse_spec(text, shown="mine")
+    item = read_item(spec, replace(rows, _read=counted), 0)
+    assert read == [0]
+    for times in (2, 3):
+        assert len(item.images()) == 1 and read == [0] * times

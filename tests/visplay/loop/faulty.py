@@ -30,7 +30,7 @@ FAULTY: dict[str, Any] = {  # three steps a phase: one done, one under way, one 
     **SMALL,
     "engine": {"backend": BACKEND},
     "questioner": {**SMALL["questioner"], "steps": 3},
-    "curation": {"questions_per_image": 1},
+    "curation": {"questions_per_image": 1, "margin": "all"},
     "reasoner": {**SMALL["reasoner"], "steps": 3, "prompts_per_step": 2, "max_tokens": 64},
     "evaluation": {**SMALL["evaluation"], "limit": 6, "maj_limit": 2, "blind_limit": 2},
 }
@@ -154,7 +154,10 @@ DAMAGE = {"cut in half": cut, "a bit flipped": flip}
 
 def state(run: Path) -> dict[str, str]:
     """Digest of every file, but of what tells times, places and versions, by its path in the run."""
-    skipped = ("timings.jsonl", "versions.json", "changes.jsonl", "lock", "config.yaml", "report.html")
+    skipped = (
+        "timings.jsonl", "verified.jsonl", "versions.json", "changes.jsonl", "lock", "config.yaml",
+        "report.html", "pictures.jsonl",
+    )  # fmt: skip
     return {
         str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(run.rglob("*"))

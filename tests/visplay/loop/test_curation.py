@@ -1,5 +1,6 @@
 """Curation and voting with a scripted engine: every number by hand."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,80 @@ def test_a_stopped_curation_goes_on_after_the_votes_it_has_taken(tmp_path: Path)
             assert finished < 3 and not folder_of(ctx).exists()
     assert again == whole
     assert len(engine.calls) == 2 * (3 - finished)  # ask and vote, for the pictures that were left
+
+
+ENOUGH = {"reasoner": {"steps": 1, "prompts_per_step": 2}}  # a phase that uses two examples
+
+
+def shades(tmp_path: Path, count: int, **curation_values: object) -> Config:
+    """Pictures of as many shades; of each, one question is kept."""
+    config = settled(tmp_path, **curation_values)
+    for shade in range(40, 10 + 10 * count, 10):
+        Image.new("RGB", (8, 8), (shade, shade, shade)).save(tmp_path / "pictures" / f"{shade}.png")
+    return check_config(config.model_dump(mode="json") | ENOUGH)
+
+
+def summary_of(ctx: RunContext) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads((folder_of(ctx) / "summary.json").read_text())
+    return summary
+
+
+@pytest.mark.parametrize(
+    ("margin", "chunk", "pictures"),
+    [(1, 1, 2), (1.2, 1, 3), (1.5, 2, 4), (2.5, 2, 6), ("all", 2, 8), (100, 3, 8)],
+)
+def test_curation_stops_behind_the_chunk_in_which_enough_is_kept(
+    tmp_path: Path, margin: object, chunk: int, pictures: int
+) -> None:
+    ctx = context(shades(tmp_path, 8, margin=margin), ScriptedEngine(script))
+    candidates = curated(ctx, chunk=chunk)
+    assert len({row["image_key"] for row in candidates}) == pictures == sum(r["kept"] for r in candidates)
+    assert (summary_of(ctx)["pictures"], summary_of(ctx)["pool"]) == (pictures, 8)
+    assert summary_of(ctx)["kept"] == pictures and summary_of(ctx)["questions"] == 4 * pictures
+
+
+def test_no_more_is_asked_than_the_budget_lets_in(tmp_path: Path) -> None:
+    ctx = context(shades(tmp_path, 8, margin=3, budget=2), ScriptedEngine(script))
+    assert len(curated(ctx, chunk=1)) == 4 * 2
+
+
+def test_a_curation_that_stops_early_and_was_killed_ends_the_same(tmp_path: Path) -> None:
+    """Killed at each prompt: in each of three chunks two are asked for questions and four for votes."""
+    settings = shades(tmp_path, 12, margin=2.5)
+    whole = curated(context(settings, ScriptedEngine(script)), chunk=2)
+    assert len(whole) == 4 * 6
+    for last in range(3 * 6):
+        calls = 0
+
+        def dies(prompt: Prompt, adapter: AdapterVersion, sampling: Sampling) -> Sequence[str]:
+            nonlocal calls
+            calls += 1
+            if calls > last:  # noqa: B023
+                raise KeyboardInterrupt
+            return script(prompt, adapter, sampling)
+
+        again = settings.model_copy(update={"name": f"killed-{last}"})
+        with pytest.raises(KeyboardInterrupt):
+            curated(context(again, ScriptedEngine(dies)), chunk=2)
+        assert curated(context(again, ScriptedEngine(script)), chunk=2) == whole
+
+
+def test_which_pictures_are_asked_about_does_not_depend_on_how_hard_they_are(tmp_path: Path) -> None:
+    """Of eight pictures four are hard: nothing of them is kept. Hard ones are half of those asked about."""
+
+    def half(prompt: Prompt, adapter: AdapterVersion, sampling: Sampling) -> Sequence[str]:
+        hard = prompt.images[0].getpixel((0, 0))[0] <= 40
+        return ["nonsense"] * sampling.n if hard else script(prompt, adapter, sampling)
+
+    settings, asked, hard = shades(tmp_path, 8, margin=1), 0, 0
+    for seed in range(60):
+        own = settings.model_copy(update={"name": f"seed-{seed}", "seed": seed})
+        ctx = context(own, ScriptedEngine(half))
+        rows = curated(ctx, chunk=2)
+        asked += len(rows)
+        hard += sum(ctx.picture(row["image_key"]).getpixel((0, 0))[0] <= 40 for row in rows)
+    assert 0.4 < hard / asked < 0.6
+    assert asked < 60 * 4 * 7  # it mostly stops before the end
 
 
 def test_the_budget_is_drawn_and_the_rest_has_a_reason(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_damaged_scratch(
 
 FINISHED = [
     "iteration-0/adapters/shared-0/adapter_model.safetensors", "iteration-0/evaluation/easy-vqa/greedy.jsonl",
-    "iteration-0/evaluation/contamination.json", "iteration-1/questioner/rollouts.parquet",
+    "iteration-0/contamination/contamination.json", "iteration-1/questioner/rollouts.parquet",
     "iteration-1/questioner/adapter/adapter_model.safetensors", "iteration-1/questioner/adapter.json",
     "iteration-1/questioner/metrics.jsonl", "iteration-1/curation/candidates.parquet",
     "iteration-1/curation/summary.json", "iteration-1/health/alarms.json",

@@ -13,7 +13,7 @@ from tests.visplay.loop.faulty import PICTURES, StopsAt, settings
 from tests.visplay.small import SMALL
 from visplay.loop import curation, questioner, reasoner
 from visplay.loop.asking import band, blind, grounded, judge, parse, vote
-from visplay.loop.context import first_roles, open_context
+from visplay.loop.context import PICTURES_KEPT, first_roles, open_context
 
 pytestmark = pytest.mark.slow
 
@@ -57,3 +57,19 @@ def test_a_picture_is_read_and_decoded_once_a_step(scenes: Path, tmp_path: Path)
         with reads.counted() as answered:
             reasoner.train(ctx, 1, roles, examples)
         assert 1 <= len(answered) <= 3 * 2 and set(answered.values()) == {1}
+    with reads.counted() as again, open_context(config, display=StopsAt()):
+        pass
+    # A second start opens the picture that the canaries show, and no other.
+    assert sum(again[path] for path in again if path.endswith(".png")) == 1
+
+
+def test_however_many_pictures_a_step_has_each_is_decoded_once(scenes: Path, tmp_path: Path) -> None:
+    large = {"steps": 1, "prompts_per_step": PICTURES, "group_size": 4}
+    config = settings(scenes, tmp_path, questioner={**SMALL["questioner"], **large})
+    assert PICTURES > PICTURES_KEPT
+    reads = Reads(scenes)
+    with open_context(config, display=StopsAt()) as ctx:
+        roles = first_roles(ctx)
+        with reads.counted() as asked:
+            questioner.train(ctx, 1, roles, ask=[parse, judge, vote, blind])
+    assert len(asked) == PICTURES and set(asked.values()) == {1}

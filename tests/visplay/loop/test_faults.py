@@ -57,7 +57,6 @@ FULL = {
     "evaluation": {
         "config.yaml": r"/config\.yaml", "versions.json": r"/versions\.json", "manifest.parquet": "/manifest",
         "skipped.jsonl": r"/skipped\.jsonl",
-        "evaluation/contamination.json": r"evaluation\.partial/contamination",
         "evaluation/unfinished/BENCHMARK/greedy.jsonl": r"unfinished/.*/easy-vqa/greedy\.jsonl",
         "evaluation/BENCHMARK/greedy.jsonl": r"evaluation\.partial/easy-vqa/greedy\.jsonl",
         "evaluation/summary.json": r"evaluation\.partial/summary\.json",

@@ -16,6 +16,7 @@ from visplay.loop.workload import (
     evaluation_work,
     evaluations,
     iteration_work,
+    pictures_asked,
     training_seconds,
 )
 from visplay.models.cards import find_card
@@ -28,7 +29,8 @@ def config(**values: Any) -> Config:
 
 
 def test_an_iteration_by_hand() -> None:
-    works = iteration_work(config(rewards={"curation_samples": 9}), pictures=1000, prompt=500)
+    own = config(rewards={"curation_samples": 9}, curation={"margin": "all"})
+    works = iteration_work(own, pictures=1000, prompt=500)
     asked = 20 * 8 * 8  # steps, prompts, G
     assert works == [
         Work(phase="questioner", prompts=160, completions=asked, tokens=asked * 80, bound=asked * 1024,
@@ -54,6 +56,19 @@ def test_what_changes_it() -> None:
     assert completions(rewards=seen)[1:4] == [16000, 800, 16064]
     tokens = iteration_work(config(reasoner={"max_tokens": 64}), pictures=100, prompt=1)[1]
     assert tokens.tokens == tokens.bound == 12800 * 64
+
+
+def test_where_curation_stops_when_enough_is_kept() -> None:
+    # 320 are enough; a quarter of 64 x 8 is kept of each chunk, so the third one reaches them.
+    assert pictures_asked(config(), pictures=1000) == (192, 1000)
+    assert pictures_asked(config(), pictures=100) == (100, 100)
+    assert pictures_asked(config(curation={"images": 500}), pictures=1000) == (192, 500)
+    assert pictures_asked(config(curation={"margin": "all"}), pictures=1000) == (1000, 1000)
+    assert pictures_asked(config(reasoner={"steps": 0}), pictures=1000) == (64, 1000)
+    asking, votes = iteration_work(config(), pictures=1000, prompt=1)[2:4]
+    assert (asking.prompts, asking.completions, asking.rows) == (192, 1536, 1536)
+    assert (votes.prompts, votes.completions) == (1536, 15_360 + 64)
+    assert (asking.bound, votes.bound) == (8000 * 1024, (80_000 + 64) * 4096)
 
 
 def test_evaluations() -> None:

@@ -104,6 +104,18 @@ def test_synthetic_results_say_so(run: Path) -> None:
     assert "Synthetic. The pocket model has been taught on drawn shapes only." in tags.text
 
 
+def test_a_curation_that_stopped_when_enough_was_kept_says_so(run: Path) -> None:
+    said = "stops once curation.margin times"
+    summary = run / "iteration-1/curation/summary.json"
+    labels = json.loads(summary.read_text())
+    for pictures in ({}, {"pictures": 30, "pool": 30}, {"pictures": 30, "pool": None}):
+        write_json(summary, labels | pictures)
+        assert said not in page_of(run)[1].text
+    write_json(summary, labels | {"pictures": 128, "pool": 50_000})
+    _, tags = page_of(run)
+    assert said in tags.text and "128 of 50\u202f000" in tags.text
+
+
 def test_alarms_are_shown_as_text(run: Path) -> None:
     write_json(run / "iteration-1/health/alarms.json", {"alarms": [f"valid is 0.1 {ATTACK}", "\ud800|\0"]})
     page = write_report(run).read_text()

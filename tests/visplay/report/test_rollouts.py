@@ -1,7 +1,9 @@
 """The browser's data: every rollout of a run, each question with what became of it, within stated bounds."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -16,7 +18,7 @@ from tests.visplay.report.small_run import (
     write_unfinished,
 )
 from visplay.report.pictures import thumbnails
-from visplay.report.reading import read_run_data
+from visplay.report.reading import drawn_rows, read_run_data
 from visplay.report.samples import ballots, browsable, votes
 
 
@@ -86,6 +88,25 @@ def test_long_texts_are_cut_and_say_so(run: Path) -> None:
     write_rows(run / "iteration-1/curation/candidates.parquet", [candidate("a" * 64, "x" * 100_000)])
     [question] = [q for q in rollouts_of(page_of(run)[0])["questions"] if q["phase"] == "curation"]
     assert question["question"] == "x" * 4000 + " … (96000 more characters)"
+
+
+def test_of_a_large_file_only_what_a_page_has_room_for_is_read(run: Path) -> None:
+    rows = [candidate(f"{(i * 7) % 90:064x}", f"question {i}") for i in range(90)]
+    for i in range(30):
+        rows[3 * i] |= {"kept": False, "reject_reason": "confidence too high"}
+    rows[50] |= {"kept": False, "reject_reason": "asked before"}
+    path = run / "iteration-1/curation/candidates.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=7)
+    read, left_out = drawn_rows(path, most=10)
+    by_key = sorted(rows, key=lambda row: str(row["image_key"]))
+    kept = [row for row in by_key if row["kept"]][:10]
+    high = [row for row in by_key if row["reject_reason"] == "confidence too high"][:10]
+    assert left_out == 90 - 21
+    assert read == [row for row in rows if row in [*kept, *high, rows[50]]]  # in the order of the file
+    assert drawn_rows(path, most=90) == (rows, 0)
+    whole, part = read_run_data(run), replace(read_run_data(run), candidates={1: read}, left_out=left_out)
+    assert whole.confidences == {1: [0.5] * 89}  # of all rows but what was asked before
+    assert browsable(part, most_rollouts=10) == browsable(whole, most_rollouts=10)
 
 
 def test_rare_outcomes_are_shown_where_not_all_fit(run: Path) -> None:

@@ -5,17 +5,24 @@ import signal
 import time
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from visplay.cli.main import app
 from visplay.config.loading import Config, check_config
-from visplay.errors import CorruptArtifact, RunLocked, RunMismatch
+from visplay.errors import CorruptArtifact, RunError, RunLocked, RunMismatch
 from visplay.runs.run import UNFINISHED, Run, read_starts
 from visplay.storage import (
+    GROUP,
+    TICK,
     append_jsonl,
     damaged_parts,
     read_jsonl,
     read_part,
     signals_deferred,
+    write_parquet,
     write_part,
     write_text,
 )
@@ -52,6 +59,87 @@ def test_a_step_that_was_changed_afterwards_is_found(tmp_path: Path) -> None:
         Run(settings.folder).opened(settings),
     ):
         pass
+
+
+def unnoticed(path: Path) -> None:
+    """Another content of the same size and time."""
+    status = path.stat()
+    path.write_bytes(bytes(byte ^ 1 for byte in path.read_bytes()))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def finished(tmp_path: Path) -> Config:
+    """A run of two steps whose files were found whole at a second start."""
+    settings = config(tmp_path)
+    with Run(settings.folder).opened(settings) as run:
+        for name in ("one", "two"):
+            with run.step(name) as scratch:
+                (scratch / "a.bin").write_bytes(bytes(100))
+    time.sleep(2 * TICK / 1e9)  # files that were written just now are not trusted by their time
+    with Run(settings.folder).opened(settings):
+        pass
+    return settings
+
+
+def test_a_start_hashes_what_has_another_size_or_time_and_with_verify_everything(tmp_path: Path) -> None:
+    settings = finished(tmp_path)
+    unnoticed(settings.folder / "two/a.bin")
+    with Run(settings.folder).opened(settings):
+        pass  # neither size nor time tells
+    with (
+        pytest.raises(CorruptArtifact, match=r"two/a\.bin is not as it was"),
+        Run(settings.folder).opened(settings, verify=True),
+    ):
+        pass
+    os.utime(settings.folder / "two/a.bin")
+    with pytest.raises(CorruptArtifact, match=r"two/a\.bin"), Run(settings.folder).opened(settings):
+        pass
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "[]\n", '{"step": "two"}\n', '{"step": 3, "seal"', "\n{}\n", "\ud800"]
+)
+def test_without_the_note_of_sizes_and_times_everything_is_hashed(tmp_path: Path, text: str | None) -> None:
+    settings = finished(tmp_path)
+    note = settings.folder / "verified.jsonl"
+    whole = note.read_bytes()
+    if text is None:
+        note.unlink()
+    else:
+        note.write_bytes(text.encode(errors="surrogatepass"))
+    with Run(settings.folder).opened(settings):
+        assert sorted(note.read_bytes().splitlines()) == sorted(whole.splitlines())  # and noted again
+    note.write_text(whole.decode().replace(json.loads(whole.splitlines()[1])["seal"], "another"))
+    unnoticed(settings.folder / "two/a.bin")
+    with pytest.raises(CorruptArtifact, match=r"two/a\.bin"), Run(settings.folder).opened(settings):
+        pass
+
+
+def test_a_file_that_is_gone_is_missed_though_its_size_and_time_were_noted(tmp_path: Path) -> None:
+    settings = finished(tmp_path)
+    (settings.folder / "one/a.bin").unlink()
+    with (
+        pytest.raises(CorruptArtifact, match=r"one/a\.bin .* remove line 1"),
+        Run(settings.folder).opened(settings),
+    ):
+        pass
+
+
+def test_verify_names_each_file_and_ends_with_a_status(tmp_path: Path) -> None:
+    settings = finished(tmp_path)
+    verify = ["verify", str(settings.folder)]
+    result = CliRunner().invoke(app, verify)
+    assert (result.exit_code, result.stdout) == (0, "2 steps, every file as it was written\n")
+    (settings.folder / "one/a.bin").unlink()
+    unnoticed(settings.folder / "two/a.bin")
+    result = CliRunner().invoke(app, verify)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[:2] == [
+        "one/a.bin is missing (line 1 of journal.jsonl)",
+        "two/a.bin is not what was written (line 2 of journal.jsonl)",
+    ]
+    assert "2 damaged files in 2 of 2 steps" in result.stdout
+    assert isinstance(CliRunner().invoke(app, ["verify", str(tmp_path)]).exception, RunError)
 
 
 def test_another_configuration_is_shown(tmp_path: Path) -> None:
@@ -278,6 +366,18 @@ def test_a_line_cut_short_is_left_out(tmp_path: Path) -> None:
     assert read_jsonl(path) == [{"a": 1}]
     append_jsonl(path, {"a": 3})
     assert read_jsonl(path) == [{"a": 1}, {"a": 3}]
+
+
+def test_parquet_is_written_in_row_groups_whole_or_not_at_all(tmp_path: Path) -> None:
+    schema, path = pa.schema([("n", pa.int32())]), tmp_path / "a.parquet"
+    rows = [{"n": n} for n in range(2 * GROUP + 1)]
+    write_parquet(path, rows, schema)
+    assert pq.ParquetFile(path).num_row_groups == 3 and pq.read_table(path).to_pylist() == rows
+    with pytest.raises(pa.ArrowInvalid):
+        write_parquet(path, [*rows, {"n": 2**40}], schema)  # when two groups are written
+    assert pq.read_table(path).to_pylist() == rows
+    write_parquet(path, [], schema)
+    assert pq.read_table(path).to_pylist() == [] and pq.read_schema(path).equals(schema)
 
 
 def test_write_text_replaces(tmp_path: Path) -> None:

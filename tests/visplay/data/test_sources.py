@@ -1,0 +1,129 @@
+"""One reader for training pictures and benchmarks: lists of paths, archives, saved datasets, the hub."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.visplay.data.test_images import plain
+from visplay.config.loading import check_config
+from visplay.data.images import HUB, count_entries, read_images, reopen_images
+from visplay.errors import BenchmarkError, ImageSourceError
+from visplay.evaluation.sources import open_rows
+from visplay.evaluation.spec import Source
+
+
+@pytest.fixture(autouse=True)
+def kept_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`datasets` keeps its copies in the test's folder."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+def archive(path: Path, samples: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as file:
+        for name, data in samples.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            file.addfile(entry, io.BytesIO(data))
+    return path
+
+
+def test_lists_of_paths(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    for shade in (1, 2):
+        (tmp_path / "pictures" / f"{shade}.png").write_bytes(plain((shade, 0, 0)))
+    names = ["pictures/1.png", "pictures/2.png", "pictures/none.png", ""]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"image": name, "n": 1}) + "\n" for name in names))
+    (tmp_path / "a.csv").write_text("n,image\n" + "".join(f"1,{name}\n" for name in names))
+    (tmp_path / "a.tsv").write_text("n\timage\n" + "".join(f"1\t{name}\n" for name in names))
+    (tmp_path / "a.json").write_text(json.dumps([{"image": [name]} for name in names]))
+    for kind in ("jsonl", "csv", "tsv", "json"):
+        source = tmp_path / f"a.{kind}"
+        images = read_images(source)
+        assert [images.load(r.key).getpixel((0, 0))[0] for r in images.records] == [1, 2], kind
+        assert [entry.source for entry in images.skipped] == ["2", "3"] and count_entries(source) == 4
+        rows = open_rows(Source(path=source), shown="mine")
+        assert [len(rows), rows.pictures(rows[1]["image"])[0].getpixel((0, 0))] == [4, (2, 0, 0)]
+    with pytest.raises(ImageSourceError, match=r"images\.column 'photo' is not in .* 'n', 'image'"):
+        read_images(tmp_path / "a.csv", column="photo")
+    (tmp_path / "bad.jsonl").write_text('{"image": \n')
+    with pytest.raises(ImageSourceError, match=r"bad\.jsonl' cannot be read as a table"):
+        read_images(tmp_path / "bad.jsonl")
+
+
+def test_webdataset_archives(tmp_path: Path) -> None:
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for shard in range(2):
+        samples: dict[str, bytes] = {}
+        for i in range(3):
+            key = f"{shard}{i}"
+            samples[f"{key}.png"] = plain((10 * shard + i, 0, 0))
+            samples[f"{key}.json"] = json.dumps({"q": f"How many, {key}?"}).encode()
+        archive(folder / f"{shard}.tar", samples)
+    images = read_images(folder, column="png")
+    assert [images.load(r.key).getpixel((0, 0))[0] for r in images.records] == [0, 1, 2, 10, 11, 12]
+    assert count_entries(folder / "1.tar", column="png") == 3
+    rows = open_rows(Source(path=folder), shown="mine")
+    assert rows[4]["json"]["q"] == "How many, 11?" and rows.pictures(rows[4]["png"])[0].size == (4, 3)
+    images.write_manifest(tmp_path / "run")
+    again = reopen_images(folder, manifest=tmp_path / "run/manifest.parquet", column="png")
+    assert again.load(images.records[5].key).getpixel((0, 0)) == (12, 0, 0)
+    with pytest.raises(ImageSourceError, match=r"'image' is not in .*'png'"):
+        read_images(folder)
+
+
+def test_a_broken_archive_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(b"no archive" * 100)
+    with pytest.raises(ImageSourceError, match=r"a\.tar' cannot be read as a table"):
+        read_images(tmp_path / "a.tar", column="png")
+    with pytest.raises(BenchmarkError, match=r"a\.tar cannot be read"):
+        open_rows(Source(path=tmp_path / "a.tar"), shown="mine")
+
+
+def test_no_code_in_an_archive_is_run(tmp_path: Path) -> None:
+    """A pickle's `os.mkdir`, beside a picture, under the endings that others unpickle."""
+    evil = b"cos\nmkdir\n(V" + str(tmp_path / "ran").encode() + b"\ntR."
+    for ending in ("pickle", "pyd", "pkl"):
+        source = archive(tmp_path / f"{ending}.tar", {"a.png": plain((1, 2, 3)), f"a.{ending}": evil})
+        assert len(read_images(source, column="png")) == 1
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_dataset_by_its_id_and_split(tmp_path: Path) -> None:
+    """A folder by its path stands in for the hub: `datasets` takes both for an id."""
+    for split, shades in (("train", (1, 2)), ("test", (3,))):
+        (tmp_path / "set").mkdir(exist_ok=True)
+        table = pa.table({"photo": [{"bytes": plain((s, 0, 0)), "path": None} for s in shades]})
+        pq.write_table(table, tmp_path / "set" / f"{split}-00000-of-00001.parquet")
+    source = f"{HUB}{tmp_path / 'set'}"
+    for split, count in (("train", 2), ("test", 1)):
+        assert len(read_images(source, column="photo", split=split)) == count
+        rows = open_rows(Source(hub=str(tmp_path / "set"), split=split), shown="mine")
+        assert len(rows) == count and rows.pictures(rows[0]["photo"])[0].size == (4, 3)
+    config = check_config({"images": {"source": source, "column": "photo", "split": "test"}})
+    assert len(read_images(config.images.source, **config.images.reading)) == 1  # a Path keeps the id
+    with pytest.raises(ImageSourceError, match=r"cannot be had from the hub .*bring its files here"):
+        read_images(f"{HUB}{tmp_path / 'none'}")
+    with pytest.raises(ImageSourceError, match="not counted before it is downloaded"):
+        count_entries(source)
+
+
+def test_a_second_start_on_a_dataset_decodes_nothing(tmp_path: Path) -> None:
+    cells = [{"bytes": plain((shade, 0, 0)), "path": None} for shade in range(5)]
+    datasets.Dataset.from_dict({"image": cells}).save_to_disk(tmp_path / "saved")
+    cache, asked = tmp_path / "pictures.jsonl", []
+
+    def accepts(width: int, height: int) -> str | None:
+        asked.append((width, height))
+        return None
+
+    first = read_images(tmp_path / "saved", cache=cache)
+    lines = cache.read_text()
+    assert read_images(tmp_path / "saved", cache=cache, accepts=accepts) == first
+    assert asked == [(4, 3)] * 5 and len(lines.splitlines()) == 5
