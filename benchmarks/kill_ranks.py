@@ -76,7 +76,9 @@ def kill_ranks(folder: Path, *, kills: int, seed: int, settings: dict[str, Any],
                 break
             raise AssertionError((here / "log").read_text()[-4000:])
         got = digests(here / settings["name"])
-        different += [f"{here.name}/{p}" for p in {**want, **got} if want.get(p) != got.get(p)]
+        apart = [f"{here.name}/{p}" for p in {**want, **got} if want.get(p) != got.get(p)]
+        print(f"{here.name} ended; files that differ: {apart}", flush=True)
+        different += apart
         runs += 1
     return {
         "kills": dict(fell),
