@@ -21,7 +21,7 @@ from visplay.config.names import named
 from visplay.errors import ConfigError, TooFewExamples
 from visplay.evaluation.spec import expand
 from visplay.loop import curation, grpo, measuring, questioner, reasoner, watching
-from visplay.loop.arguments import check_fields
+from visplay.loop.arguments import check_ahead, check_fields
 from visplay.loop.asking import band, blind, grounded, judge, parse, vote
 from visplay.loop.context import RunContext, first_roles, open_context
 from visplay.loop.examples import load_anchors
@@ -60,6 +60,7 @@ def selfplay(config: Config, *, display: Display | None = None, api_key: str | N
             return config.folder
         check_names(config)
         check_fields(config.optimizer)
+        check_ahead(config.optimizer, config.model, config.engine)
         _check_benchmarks(config)
         shown = display or Display.quiet()
         with open_context(config, display=shown, api_key=api_key, ranks=ranks) as ctx:
