@@ -5,6 +5,7 @@ import io
 import threading
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import httpx2
@@ -64,6 +65,8 @@ class ServerEngine:
         self._tokens_in_flight = tokens_in_flight
         self._in_use = threading.Lock()  # held while requests are in flight or adapters change
         self._prefix = f"visplay-{uuid.uuid4().hex[:8]}"  # other runs may use the same servers
+        self._closed = False
+        self._answers: Future[list[dict[str, Any]]] | None = None  # of the last batch
         self._portal_context = start_blocking_portal()
         self._portal = self._portal_context.__enter__()
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
@@ -136,7 +139,10 @@ class ServerEngine:
                 self._fleet, groups, tokens_in_flight=self._tokens_in_flight, patience=self._patience
             )
             self._wake()
-            answers = self._portal.call(dispatch.answers)
+            if self._closed:
+                raise EngineUnavailable("the engine was closed")
+            self._answers = self._portal.start_task_soon(dispatch.answers)
+            answers = self._answers.result()
         return [self._completions(answer, adapter=adapter, sampling=sampling) for answer in answers]
 
     def sleep(self) -> None:
@@ -149,7 +155,12 @@ class ServerEngine:
             self._do(self._fleet.sleep)
 
     def close(self) -> None:
-        """Let go of our adapters and stop the servers that we started."""
+        """Let go of our adapters and stop the servers that we started; nothing under way is waited for."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._answers is not None:
+            self._answers.cancel()
         try:
             self._portal.call(self._fleet.close)
             self._portal.call(self._client.aclose)

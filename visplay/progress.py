@@ -1,5 +1,6 @@
 """What a person sees while a run goes on, and how long each kind of work took."""
 
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -25,34 +26,51 @@ class Advance(Protocol):
 
 
 class Stopwatch:
-    """Seconds by kind of work. Spans may nest; the inner one's time is not the outer one's."""
+    """Seconds by kind of work. Spans may nest; the inner one's time is not the outer one's.
+
+    Each thread has spans of its own. What threads do at the same time is counted for each of them, so that
+    the sum may be more than has passed.
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
-        self._kinds: list[str] = []
-        self._since = time.perf_counter()
+        self._lock = threading.Lock()
+        self._of_thread = threading.local()
+        self._open()
 
     @contextmanager
     def __call__(self, kind: str) -> Iterator[None]:
         """Count the time of this block as `kind`."""
+        if not hasattr(self._of_thread, "kinds"):
+            self._open()
         self._note()
-        self._kinds.append(kind)
+        self._of_thread.kinds.append(kind)
         try:
             yield
         finally:
             self._note()
-            self._kinds.pop()
+            self._of_thread.kinds.pop()
 
     def take(self) -> dict[str, float]:
-        """The seconds since the last call, by kind; time outside any span is `other`."""
+        """The seconds since the last call, by kind; time outside any span is `other`.
+
+        Spans that are open in other threads count for the next call.
+        """
         self._note()
-        taken, self.seconds = dict(self.seconds), defaultdict(float)
+        with self._lock:
+            taken, self.seconds = dict(self.seconds), defaultdict(float)
         return taken
 
+    def _open(self) -> None:
+        """Begin to count for this thread."""
+        self._of_thread.kinds, self._of_thread.since = [], time.perf_counter()
+
     def _note(self) -> None:
-        now = time.perf_counter()
-        self.seconds[self._kinds[-1] if self._kinds else "other"] += now - self._since
-        self._since = now
+        mine, now = self._of_thread, time.perf_counter()
+        kind = mine.kinds[-1] if mine.kinds else "other"
+        with self._lock:
+            self.seconds[kind] += now - mine.since
+        mine.since = now
 
 
 class Display:

@@ -6,7 +6,7 @@ What real vLLM servers do is in test_servers.py.
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -290,6 +290,23 @@ def test_requests_that_are_taken_back_leave_the_server(chat: Chat) -> None:
         engine.generate(PROMPTS, adapter=BASE, sampling=SAMPLING)
         assert hangs.asked
         wait_until(lambda: hangs.computed == 0)
+
+
+def test_an_engine_is_closed_with_a_batch_under_way(chat: Chat) -> None:
+    """As at Ctrl-C, when another thread waits for rollouts of the next step."""
+    hangs = StubServer()
+    hangs.held = True
+    with fleet(chat, hangs) as engine, ThreadPoolExecutor() as pool:
+        batch = pool.submit(engine.generate, PROMPTS, adapter=BASE, sampling=SAMPLING)
+        wait_until(lambda: hangs.computed > 0)
+        began = time.monotonic()
+        engine.close()
+        assert time.monotonic() - began < 3
+        with pytest.raises(CancelledError):
+            batch.result()
+        with pytest.raises(EngineUnavailable, match="closed"):
+            engine.generate(PROMPTS, adapter=BASE, sampling=SAMPLING)
+        engine.close()  # again, to no effect
 
 
 class StubProcess(Server):

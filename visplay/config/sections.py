@@ -210,6 +210,13 @@ class Optimizer(Section):
     checkpoint_every: int = Field(
         1, ge=1, description="Steps between checkpoints inside a phase; a killed run goes on from the last."
     )
+    ahead: int = Field(
+        0,
+        ge=0,
+        le=1,
+        description="1: roll out the next step, with weights one step old, while this one is learnt; wants "
+        "`engine.backend: server`. docs/scaling.md",
+    )
     grpo: dict[str, Any] = Field(
         {},
         description="Further fields of TRL's GRPOConfig, e.g. `loss_type`; ours are refused.",

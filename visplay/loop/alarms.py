@@ -200,7 +200,10 @@ def _training_figures(folder: Path) -> dict[str, float | None]:
         for path in sorted(folder.glob("*/adapter.json"))
     }
     trained = [rows for rows in phases.values() if rows]
-    ratios = [abs(row[RATIO] - 1) for rows in trained for row in rows if RATIO in row]
+    # Of an older adapter's rollouts (optimizer.ahead) the ratio is not 1, whatever the engine.
+    ratios = [
+        abs(row[RATIO] - 1) for rows in trained for row in rows if RATIO in row and not row.get("staleness")
+    ]
     return {
         "truncated": max((_mean(rows, "completions/clipped_ratio") for rows in trained), default=None),
         "no_spread": max((_mean(rows, "frac_reward_zero_std") for rows in trained), default=None),

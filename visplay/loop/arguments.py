@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from trl.trainer.grpo_config import GRPOConfig
 
-from visplay.config.sections import Optimizer, Phase
+from visplay.config.sections import Engine, Model, Optimizer, Phase
 from visplay.errors import ConfigError, PreflightError
+from visplay.models.engines import backend_of
 from visplay.ranks import ALONE, Ranks
 
 
@@ -27,7 +28,35 @@ def check_fields(optimizer: Optimizer) -> None:
             near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"optimizer.grpo.{name}: TRL's GRPOConfig has no such field{hint}")
+    if optimizer.ahead and not optimizer.grpo.get(_CORRECTION, True):
+        raise ConfigError(
+            f"optimizer.grpo.{_CORRECTION}: rollouts of an older adapter (optimizer.ahead) need it; leave it "
+            "out, or set optimizer.ahead=0"
+        )
 
+
+def check_ahead(optimizer: Optimizer, model: Model, engine: Engine) -> None:
+    """See that the engine can work while the trainer does, where `optimizer.ahead` has it do so.
+
+    Raises:
+        ConfigError: it shares the trainer's base or process, or sleeps while the trainer works.
+    """
+    backend = backend_of(model, engine)
+    if not optimizer.ahead:
+        return
+    if backend in ("transformers", "vllm"):
+        raise ConfigError(
+            f"optimizer.ahead: the engine {backend} works in the trainer's process, so one would wait for "
+            "the other; set engine.backend=server with engine.replicas or engine.urls, or optimizer.ahead=0"
+        )
+    if engine.sleep:
+        raise ConfigError(
+            "optimizer.ahead: servers that sleep while the trainer works cannot roll out the next step; give "
+            "them GPUs of their own (engine.devices) and set engine.sleep=false, or optimizer.ahead=0"
+        )
+
+
+_CORRECTION = "vllm_importance_sampling_correction"
 
 _BY_KEY = {
     "max_steps": "PHASE.steps", "num_train_epochs": "PHASE.steps", "num_generations": "PHASE.group_size",
@@ -94,7 +123,7 @@ def grpo_arguments(
         "lr_scheduler_type": "constant",
         "loss_type": "grpo",
         "scale_rewards": "group",
-        "vllm_importance_sampling_correction": corrected,
+        _CORRECTION: corrected,
         "vllm_importance_sampling_mode": "token_truncate",
         "gradient_checkpointing": not on_cpu,
         # All of LoRA takes part in every pass; to look for what does not only costs time.

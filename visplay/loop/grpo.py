@@ -3,13 +3,19 @@
 TRL computes advantages (Eq. 2 of arXiv 2511.15661), the clipped loss, the KL term and the importance
 correction. Here each step's groups are sampled with the adapter as it stands, and scored by who called.
 Of many ranks the first one calls `train`, and the others `follow` it: they learn, and do nothing else.
+
+With `optimizer.ahead` a step's groups are sampled and scored while the step before it is learnt, with the
+adapter as it stood before that one. It is one step old, exactly, and the correction makes up for it.
 """
 
 import itertools
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,11 +28,12 @@ from rollouts.engine import AdapterVersion, Completion, Prompt, RolloutEngine, S
 from visplay.config.sections import Optimizer, Phase
 from visplay.errors import PreflightError, TrainingDiverged
 from visplay.loop.arguments import grpo_arguments, reentrant
-from visplay.loop.trainer import EngineGRPOTrainer, Rolled, Steps, finished_steps
+from visplay.loop.background import in_background
+from visplay.loop.trainer import BEHIND, EngineGRPOTrainer, Rolled, Steps, finished_steps
 from visplay.models.memory import MAX_ADAPTERS
 from visplay.models.policy import Policy, adapter_state, save_adapter
 from visplay.ranks import ALONE, Ranks
-from visplay.runs.checkpoints import next_version
+from visplay.runs.checkpoints import next_version, numbered
 from visplay.seeds import mix_seed
 
 
@@ -38,7 +45,7 @@ class Batch:
         rows: [P] which prompts were drawn.
         completions: [P][G] of each.
         step: from 0.
-        before: the records of the phase's steps before this one.
+        before: the records of the phase's steps before this one; all of them with `optimizer.ahead`, too.
     """
 
     rows: Sequence[int]
@@ -119,6 +126,7 @@ def train(
     scratch: Path,
     seed: int,
     on_step: Callable[[dict[str, float]], None],
+    waiting: Callable[[], AbstractContextManager[None]] = nullcontext,
     ranks: Ranks = ALONE,
 ) -> Trained:
     """Train an adapter for one phase, or resume one that was stopped (`finished_steps`).
@@ -127,16 +135,18 @@ def train(
         policy: the base VLM.
         start: the adapter to begin with; also the reference of the KL term.
         engine: serves the policy; every new version is published to it.
-        sample: draws completions from it.
+        sample: draws completions from it; with `optimizer.ahead` in another thread, as are the next two.
         prompts: drawn from in random order; each is asked for when its step comes.
         score: rewards a step's groups.
         phase: steps, prompts per step, G, temperature, length.
         optimizer: learning rate, clipping, KL.
         corrected: weigh tokens by the ratio of trainer to engine (importance correction), which takes one
             more forward pass over every batch; where both are the same weights, in the same process, it is 1.
+            With `optimizer.ahead` it is always done.
         scratch: folder for published versions, checkpoints and the records of finished steps.
         seed: decides the order of the prompts and what is sampled.
         on_step: called with the metrics of each step.
+        waiting: entered while a step waits for rollouts that were begun ahead.
         ranks: that learn; this one is the first of them.
 
     Returns:
@@ -152,14 +162,15 @@ def train(
             "lower prompts_per_step, ask about more images or widen the informative band"
         )
     lesson = Lesson(
-        start=start, phase=phase, optimizer=optimizer, corrected=corrected, scratch=scratch, seed=seed,
-        prompts=len(prompts), finished=finished_steps(scratch),
+        start=start, phase=phase, optimizer=optimizer, corrected=corrected or optimizer.ahead > 0,
+        scratch=scratch, seed=seed, prompts=len(prompts), finished=finished_steps(scratch),
     )  # fmt: skip
     ranks.tell(replace(lesson, finished=[{"metrics": s["metrics"]} for s in lesson.finished]))
     steps = Steps(scratch, finished=lesson.finished, on_step=on_step, ranks=ranks)
     player = _Player(
-        policy=policy, engine=engine, sample=sample, prompts=prompts, score=score, lesson=lesson, steps=steps
-    )
+        policy=policy, engine=engine, sample=sample, prompts=prompts, score=score, lesson=lesson, steps=steps,
+        waiting=waiting,
+    )  # fmt: skip
     _learn(policy, lesson, steps, ranks=ranks, player=player)
     history = [step["metrics"] for step in steps.finished]
     return Trained(adapter=player.version, history=history, records=steps.all_records)
@@ -200,7 +211,7 @@ def _learn(
             train_dataset=Dataset.from_dict({"row": list(range(lesson.prompts))}), ranks=ranks, player=player,
         )  # fmt: skip
         if player is not None:
-            player.model = peft_model
+            player.model, player.order = peft_model, trainer.rows_from(len(steps.finished))
         trainer.remove_callback(PrinterCallback)  # our own display shows each step
         if steps.finished:  # where there is a reference adapter, transformers restores that one only
             peft_model.load_adapter(str(steps.checkpoint), "default", is_trainable=True)
@@ -216,8 +227,29 @@ def _learn(
         policy.without_adapter(peft_model)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Played:
+    """A step's rollouts, scored.
+
+    Attributes:
+        rows: [P * G] of the prompts.
+        adapter: who wrote them.
+        rolled: [P * G] what TRL learns from.
+        records: what is known of them.
+    """
+
+    rows: list[int]
+    adapter: AdapterVersion
+    rolled: list[Rolled]
+    records: list[dict[str, Any]]
+
+
 class _Player:
-    """Rolls out each step with the adapter as it stands, published to the engine as a new version."""
+    """Rolls out each step with the adapter as it stands, published to the engine as a new version.
+
+    With `optimizer.ahead` it begins the next step's rollouts, in another thread, before it hands over this
+    step's. A process that resumes begins those of its first step once more, with the version that they had.
+    """
 
     def __init__(
         self,
@@ -229,20 +261,60 @@ class _Player:
         score: Scorer,
         lesson: Lesson,
         steps: Steps,
+        waiting: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._chat, self._engine, self._sample = policy.chat, engine, sample
         self._prompts, self._score, self._lesson, self._steps = prompts, score, lesson, steps
+        self._waiting = waiting
         finished, start = len(steps.finished), lesson.start
         self.version = replace(start, version=start.version + finished)
         self._on_disk: list[AdapterVersion] = []
         for left in lesson.scratch.glob(f"{start.name}-*/"):  # by a process that was killed
             shutil.rmtree(left)
         self.model: Any = None
+        self.order: Iterator[list[int]] = iter(())  # rows of this process's steps
+        self._begun: Future[_Played] | None = None  # of the step that comes next
 
     def __call__(self, rows: list[int], state: dict[str, torch.Tensor]) -> list[Rolled]:
         """See `trainer.Player`."""
-        lesson, step = self._lesson, len(self._steps.finished)
-        self._publish(state)
+        step, before = len(self._steps.finished), self._steps.all_records
+        if self._lesson.optimizer.ahead:
+            played = self._play_ahead(step, state, before=before)
+        else:
+            self._publish(state)
+            played = self._play(step, rows, adapter=self.version, before=before)
+            self._engine.sleep()
+        assert played.rows == rows, f"step {step + 1}: rolled out {played.rows}, TRL drew {rows}"
+        self._steps.records = played.records
+        return played.rolled
+
+    def _play_ahead(
+        self, step: int, state: dict[str, torch.Tensor], *, before: list[dict[str, Any]]
+    ) -> _Played:
+        """The rollouts of this step; those of the next one are begun, with the weights as they are now."""
+        if step == 0:
+            self._publish(state)
+        elif self._begun is None:
+            self._publish_again()
+        begun = self._begun or self._begin(step, before=before)
+        with self._waiting():
+            played = begun.result()
+        if step > 0:  # not before that, for an engine publishes when it has nothing under way
+            self._publish(state)
+        self._steps.behind = self.version.path
+        self._steps.extra = {"staleness": float(self.version.version - played.adapter.version)}
+        more = step + 1 < self._lesson.phase.steps
+        self._begun = self._begin(step + 1, before=[*before, *played.records]) if more else None
+        return played
+
+    def _begin(self, step: int, *, before: list[dict[str, Any]]) -> "Future[_Played]":
+        return in_background(partial(self._play, step, next(self.order), adapter=self.version, before=before))
+
+    def _play(
+        self, step: int, rows: list[int], *, adapter: AdapterVersion, before: list[dict[str, Any]]
+    ) -> _Played:
+        """Roll out and score a step; what comes of it hangs on the arguments alone, not on the time."""
+        lesson = self._lesson
         drawn = [next(same) for _, same in itertools.groupby(rows)]
         group_size = lesson.phase.group_size
         assert rows == [row for row in drawn for _ in range(group_size)], "TRL repeats each row G times"
@@ -252,12 +324,9 @@ class _Player:
             seed=mix_seed(lesson.seed, "rollout", step),
         )  # fmt: skip
         asked = [self._prompts[row] for row in drawn]
-        groups = self._sample(asked, adapter=self.version, sampling=sampling)
-        before = self._steps.all_records
+        groups = self._sample(asked, adapter=adapter, sampling=sampling)
         scored = self._score(Batch(rows=drawn, completions=groups, step=step, before=before))
-        self._engine.sleep()
         _check_finite(scored, step=step + 1)
-        self._steps.records = scored.records
         rolled = [
             Rolled(
                 messages=self._chat.messages(prompt), images=list(prompt.images),
@@ -268,7 +337,7 @@ class _Player:
             for completion, reward in zip(group, rewards, strict=True)
         ]  # fmt: skip
         assert len(rolled) == len(rows), (len(rolled), len(rows))
-        return rolled
+        return _Played(rows=rows, adapter=adapter, rolled=rolled, records=scored.records)
 
     def save(self, peft_model: Any, state: dict[str, torch.Tensor]) -> None:
         """Save the weights as they are now as the next version."""
@@ -278,6 +347,16 @@ class _Player:
     def _publish(self, state: dict[str, torch.Tensor]) -> None:
         """Publish the weights as they are before a step; remove versions that no engine holds any more."""
         self.save(self.model, state)
+        self._hold()
+
+    def _publish_again(self) -> None:
+        """Publish the version before the weights as they are now, as the process before this one did."""
+        self.version = numbered(self._lesson.scratch, self.version.name, self.version.version)
+        assert self.version.path is not None
+        shutil.copytree(self._steps.checkpoint / BEHIND, self.version.path)
+        self._hold()
+
+    def _hold(self) -> None:
         self._engine.publish(self.version)
         self._on_disk.append(self.version)
         for old in self._on_disk[:-MAX_ADAPTERS]:

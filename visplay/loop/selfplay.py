@@ -22,7 +22,7 @@ from visplay.config.names import named
 from visplay.errors import ConfigError, TooFewExamples
 from visplay.evaluation.spec import expand
 from visplay.loop import curation, grpo, measuring, questioner, reasoner, watching
-from visplay.loop.arguments import check_fields
+from visplay.loop.arguments import check_ahead, check_fields
 from visplay.loop.asking import band, blind, grounded, judge, parse, vote
 from visplay.loop.context import RunContext, first_roles, open_context
 from visplay.loop.examples import load_anchors
@@ -64,6 +64,7 @@ def selfplay(
             return config.folder
         check_names(config)
         check_fields(config.optimizer)
+        check_ahead(config.optimizer, config.model, config.engine)
         _check_benchmarks(config)
         shown = display or Display.quiet()
         with open_context(config, display=shown, api_key=api_key, ranks=ranks, verify=verify) as ctx:

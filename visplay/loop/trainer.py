@@ -1,8 +1,9 @@
 """TRL's GRPOTrainer with rollouts from our engine, on one rank or many, and what a finished step leaves."""
 
+import itertools
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,8 @@ from visplay.errors import PreflightError, TrainingDiverged
 from visplay.models.policy import adapter_state, write_adapter
 from visplay.ranks import Ranks
 from visplay.storage import read_part, write_part
+
+BEHIND = "behind"  # in a checkpoint: the adapter before its last step, with which the next step is rolled out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,20 @@ class EngineGRPOTrainer(GRPOTrainer):
                 for one in self._rolled
             ]
         )
+
+    def rows_from(self, step: int) -> Iterator[list[int]]:
+        """Rows [P * G] of this step and those after it, as TRL draws them where a process begins with it."""
+        sampler: Any = self._get_train_sampler()
+        arguments: Any = self.args
+        size = arguments.generation_batch_size
+        drawn = size * arguments.steps_per_generation  # TRL draws a step's rows once per micro-batch
+        steps = len(sampler) // drawn
+        for skipped in itertools.chain([step % steps], itertools.repeat(0)):
+            rows = iter(sampler)
+            for i in range(steps):
+                once = list(itertools.islice(rows, drawn))[:size]
+                if i >= skipped:
+                    yield once
 
     def _rolled_out(self, prompts: list[Any], _: GRPOTrainer) -> dict[str, list[Any]]:
         assert len(prompts) == len(self._rolled), (len(prompts), len(self._rolled))
@@ -166,6 +183,8 @@ class Steps(TrainerCallback):
         self._scratch, self.finished, self._on_step, self._ranks = scratch, finished, on_step, ranks
         self.folder = scratch / "trainer"
         self.records: list[dict[str, Any]] = []  # of the step in flight
+        self.extra: dict[str, float] = {}  # metrics of it that TRL does not know
+        self.behind: Path | None = None  # the adapter before it, where a process that resumes needs that
         if ranks.first:
             self._drop_others()  # cut short by a kill
         for step in finished:
@@ -188,7 +207,7 @@ class Steps(TrainerCallback):
         row = {"step": float(state.global_step)}
         kept = {k: v for k, v in logs.items() if k not in ("step_time", "epoch", "num_tokens")}
         # transformers logs None for what is not finite
-        row |= {k: math.nan if v is None else float(v) for k, v in kept.items()}
+        row |= {k: math.nan if v is None else float(v) for k, v in kept.items()} | self.extra
         for name in ("loss", "grad_norm"):
             if not math.isfinite(row[name]):
                 raise TrainingDiverged(
@@ -206,6 +225,8 @@ class Steps(TrainerCallback):
         self._ranks.wait()
         if not self._ranks.first:
             return
+        if self.behind is not None:
+            shutil.copytree(self.behind, self.checkpoint / BEHIND, dirs_exist_ok=True)
         note = self._scratch / "checkpoint.json"
         write_part(note, {"step": state.global_step}, covers=self.checkpoint)
         self._drop_others()

@@ -51,7 +51,8 @@ def train_role(
                 policy=ctx.policy, start=roles[role], engine=ctx.engine, sample=ctx.sample, prompts=prompts,
                 score=score, phase=phase, optimizer=ctx.config.optimizer,
                 corrected=not isinstance(ctx.engine, TransformersEngine), scratch=folder / UNFINISHED,
-                seed=ctx.seed(iteration, role), on_step=log_step, ranks=ctx.ranks,
+                seed=ctx.seed(iteration, role), on_step=log_step, waiting=lambda: ctx.watch("waiting"),
+                ranks=ctx.ranks,
             )  # fmt: skip
         write_parquet(folder / "rollouts.parquet", trained.records, schema)
         promote(trained.adapter, into=folder)

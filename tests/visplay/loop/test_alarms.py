@@ -82,9 +82,9 @@ def write_iteration(run: Path, number: int, *, accuracy: float, verdict: str = "
         trained(frac_reward_zero_std=0.4, kl=0.1, grad_norm=0.2, entropy=0.3, ratio=1.01),
     ]
     (folder / "questioner/metrics.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps))
-    (folder / "reasoner/metrics.jsonl").write_text(
-        json.dumps(trained(frac_reward_zero_std=0.5, kl=0.2, clipped=0.25, length=40.0)) + "\n"
-    )
+    alike = {"frac_reward_zero_std": 0.5, "kl": 0.2, "clipped": 0.25, "length": 40.0}
+    steps = [trained(**alike, staleness=0.0), trained(**alike, staleness=1.0, ratio=1.9)]  # optimizer.ahead
+    (folder / "reasoner/metrics.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps))
     for role in ("questioner", "reasoner"):
         (folder / role / "adapter.json").write_text("{}")
     paired = {"difference": -0.05, "verdict": verdict}
