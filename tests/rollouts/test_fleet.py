@@ -5,7 +5,7 @@ What real vLLM servers do is in test_servers.py.
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,69 +13,22 @@ from typing import Any
 
 import pytest
 
-from benchmarks.stub_vllm import StubServer, stub_servers
+from benchmarks.stub_vllm import StubServer
 from rollouts.chat import Chat
-from rollouts.engine import BASE, AdapterVersion, Completion, EngineUnavailable, Prompt, Sampling
+from rollouts.engine import BASE, AdapterVersion, EngineUnavailable
 from rollouts.server_engine import ServerEngine
-from rollouts.servers.launch import Server
-from visplay.config.sections import Model
-from visplay.models.processor import load_processor
-
-Words = list[list[tuple[int, ...]]]  # token ids [prompts][n]
-POCKET = Model(path="pocket")
-SAMPLING = Sampling(n=2, max_tokens=8, seed=3)
-PROMPTS = [
-    Prompt(messages=({"role": "user", "content": [{"type": "text", "text": f"Is {i} even?"}]},), key=str(i))
-    for i in range(24)
-]
-
-
-@pytest.fixture(scope="module")
-def chat() -> Chat:
-    return Chat.load(load_processor(POCKET), POCKET.source)
-
-
-@contextmanager
-def fleet(chat: Chat, *stubs: StubServer, tokens_in_flight: int = 1 << 19) -> Iterator[ServerEngine]:
-    with stub_servers(*stubs) as urls:
-        engine = ServerEngine(
-            urls, chat=chat, check_every=0.05, patience=5.0, tolerance=1e-4, tokens_in_flight=tokens_in_flight
-        )
-        try:
-            yield engine
-        finally:
-            engine.close()
-
-
-def adapter(folder: Path, version: int, *, content: str | None = None) -> AdapterVersion:
-    path = folder / f"shared-{version}"
-    path.mkdir(parents=True)
-    (path / "adapter_config.json").write_text(content or f"{folder.name} {version}")
-    return AdapterVersion(name="shared", version=version, path=path)
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
-def came(engine: ServerEngine, stub: StubServer, what: str) -> int:
-    return sum((url, event) == (stub.url, what) for _, url, event in engine.events)
-
-
-def held(stub: StubServer) -> list[str]:
-    """Paths of the adapters that a server has."""
-    return sorted(path for path, _ in stub.adapters.values())
-
-
-def paths(*adapters: AdapterVersion) -> list[str]:
-    return sorted(str(adapter.path) for adapter in adapters)
-
-
-def words(groups: list[list[Completion]]) -> Words:
-    return [[completion.token_ids for completion in group] for group in groups]
+from tests.rollouts.fleets import (
+    PROMPTS,
+    SAMPLING,
+    Words,
+    adapter,
+    came,
+    fleet,
+    held,
+    paths,
+    wait_until,
+    words,
+)
 
 
 @pytest.mark.parametrize("forget", [True, False], ids=["started again", "cut off"])
@@ -307,103 +260,3 @@ def test_an_engine_is_closed_with_a_batch_under_way(chat: Chat) -> None:
         with pytest.raises(EngineUnavailable, match="closed"):
             engine.generate(PROMPTS, adapter=BASE, sampling=SAMPLING)
         engine.close()  # again, to no effect
-
-
-class StubProcess(Server):
-    """A server of ours whose process is a stub."""
-
-    def __init__(self, log: Path, *, sleeps: bool) -> None:
-        super().__init__("none", lora_rank=8, max_adapters=3, log=log, sleeps=sleeps, options={})
-        self.stub = StubServer()
-        self.stub.stop()
-        self.url, self.up = self.stub.url, False
-
-    def start(self) -> None:
-        self.stop()
-        self.starts += 1
-        self.stub.start()
-        self.up = True
-
-    def running(self) -> bool:
-        return self.up
-
-    def stop(self) -> None:
-        self.stub.stop()
-        self.up = False
-
-
-@contextmanager
-def owned(chat: Chat, *servers: StubProcess) -> Iterator[ServerEngine]:
-    engine = ServerEngine(servers, chat=chat, check_every=0.02, tolerance=1e-4)
-    try:
-        yield engine
-    finally:
-        engine.close()
-
-
-def slept(server: StubProcess) -> list[str]:
-    return [call for call in server.stub.calls if "lora" not in call]
-
-
-def test_servers_of_ours_sleep_while_the_trainer_works_and_wake_when_they_are_asked(
-    chat: Chat, tmp_path: Path
-) -> None:
-    servers = [StubProcess(tmp_path / str(i), sleeps=True) for i in range(2)]
-    with owned(chat, *servers) as engine:
-        for server in servers:
-            server.stub.calls.clear()  # of the start
-        engine.publish(version := adapter(tmp_path, 1))
-        engine.generate(PROMPTS, adapter=version, sampling=SAMPLING)
-        assert [slept(server) for server in servers] == [[], []]
-        engine.sleep()
-        engine.sleep()
-        assert [slept(server) for server in servers] == [["/sleep?level=1", "/reset_encoder_cache"]] * 2
-        assert all(server.stub.asleep for server in servers)
-        engine.generate(PROMPTS, adapter=version, sampling=SAMPLING)
-        assert [slept(server)[2:] for server in servers] == [["/wake_up"]] * 2
-        engine.sleep()
-        engine.publish(adapter(tmp_path, 2))
-        assert not any(server.stub.asleep for server in servers)
-
-
-def test_a_server_that_dies_in_its_sleep_is_started_again_when_the_others_wake(
-    chat: Chat, tmp_path: Path
-) -> None:
-    dies, stays = (StubProcess(tmp_path / str(i), sleeps=True) for i in range(2))
-    with owned(chat, dies, stays) as engine:
-        engine.publish(version := adapter(tmp_path, 1))
-        engine.sleep()
-        dies.stop()
-        wait_until(lambda: came(engine, dies.stub, "lost") == 1)
-        time.sleep(0.2)  # ten health checks
-        assert dies.starts == 1
-        engine.generate(PROMPTS, adapter=version, sampling=SAMPLING)
-        wait_until(lambda: came(engine, dies.stub, "back") == 2)
-        assert dies.starts == 2 and held(dies.stub) == paths(version) and not dies.stub.asleep
-
-
-def test_a_server_that_is_out_leaves_the_gpu_to_the_trainer(chat: Chat, tmp_path: Path) -> None:
-    hangs, stays = (StubProcess(tmp_path / str(i), sleeps=True) for i in range(2))
-    with owned(chat, hangs, stays) as engine:
-        hangs.stub.stop()  # its process is there, and does not answer
-        wait_until(lambda: came(engine, hangs.stub, "lost") == 1)
-        engine.sleep()
-        assert not hangs.running() and stays.running()
-
-
-def test_servers_without_the_switch_are_left_awake(chat: Chat, tmp_path: Path) -> None:
-    with owned(chat, server := StubProcess(tmp_path / "log", sleeps=False)) as engine:
-        engine.sleep()
-        assert slept(server) == []
-
-
-def test_only_a_server_that_sleeps_has_the_developers_switches(tmp_path: Path) -> None:
-    commands = {
-        sleeps: Server(
-            "m", lora_rank=8, max_adapters=3, log=tmp_path / "log", sleeps=sleeps, options={}
-        ).command
-        for sleeps in (True, False)
-    }
-    switches = {"VLLM_SERVER_DEV_MODE=1", "--enable-sleep-mode"}
-    assert switches <= set(commands[True]) and not switches & set(commands[False])
-    assert all(command[command.index("--host") + 1] == "127.0.0.1" for command in commands.values())

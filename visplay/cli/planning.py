@@ -68,8 +68,8 @@ def print_plan(
         fitting = cards[0] if cards else next(iter(fits), None)
     _print_work(plan, console, card=fitting, pictures=pictures)
     console.print(
-        "Counted and added up, not measured: no run on a GPU has confirmed these sums yet. docs/planning.md "
-        "says what they were checked against.",
+        "Counted and added up, not measured: one run on one card has confirmed its memory, none its times. "
+        "docs/planning.md says what they were checked against.",
         highlight=False,
     )  # fmt: skip
 

@@ -20,9 +20,6 @@ from visplay.config.sections import (
     Checkpoints,
     Curation,
     Engine,
-    Evaluation,
-    Guards,
-    Health,
     Images,
     Judge,
     Lora,
@@ -34,6 +31,7 @@ from visplay.config.sections import (
     Section,
     Votes,
 )
+from visplay.config.watching import Evaluation, Guards, Health
 from visplay.config.yaml_text import dump_yaml, merged, read_overrides, read_yaml
 from visplay.errors import ConfigError, CorruptArtifact
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from visplay.config.sections import Limits
+from visplay.config.watching import Limits
 from visplay.evaluation.metrics import samples_by_item, vote_of
 from visplay.evaluation.records import GREEDY, SAMPLED, read_records
 from visplay.evaluation.scoring import FAILED

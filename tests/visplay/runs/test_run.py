@@ -5,8 +5,6 @@ import signal
 import time
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -15,14 +13,11 @@ from visplay.config.loading import Config, check_config
 from visplay.errors import CorruptArtifact, RunError, RunLocked, RunMismatch
 from visplay.runs.run import UNFINISHED, Run, read_starts
 from visplay.storage import (
-    GROUP,
     TICK,
-    append_jsonl,
     damaged_parts,
     read_jsonl,
     read_part,
     signals_deferred,
-    write_parquet,
     write_part,
     write_text,
 )
@@ -356,36 +351,6 @@ def test_a_piece_is_taken_only_as_it_was_written(tmp_path: Path) -> None:
     path.write_bytes(whole)
     (beside / "weights").write_bytes(b"\x00" * 99 + b"\x01")
     assert read_part(path) is None and damaged_parts(tmp_path) == [path]
-
-
-def test_a_line_cut_short_is_left_out(tmp_path: Path) -> None:
-    path = tmp_path / "a.jsonl"
-    append_jsonl(path, {"a": 1})
-    with path.open("a") as file:
-        file.write('{"a": 2')
-    assert read_jsonl(path) == [{"a": 1}]
-    append_jsonl(path, {"a": 3})
-    assert read_jsonl(path) == [{"a": 1}, {"a": 3}]
-
-
-def test_parquet_is_written_in_row_groups_whole_or_not_at_all(tmp_path: Path) -> None:
-    schema, path = pa.schema([("n", pa.int32())]), tmp_path / "a.parquet"
-    rows = [{"n": n} for n in range(2 * GROUP + 1)]
-    write_parquet(path, rows, schema)
-    assert pq.ParquetFile(path).num_row_groups == 3 and pq.read_table(path).to_pylist() == rows
-    with pytest.raises(pa.ArrowInvalid):
-        write_parquet(path, [*rows, {"n": 2**40}], schema)  # when two groups are written
-    assert pq.read_table(path).to_pylist() == rows
-    write_parquet(path, [], schema)
-    assert pq.read_table(path).to_pylist() == [] and pq.read_schema(path).equals(schema)
-
-
-def test_write_text_replaces(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    write_text(path, json.dumps({"a": 1}))
-    write_text(path, json.dumps({"a": 2}))
-    assert json.loads(path.read_text()) == {"a": 2}
-    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_metrics_are_those_of_the_finished_steps(tmp_path: Path) -> None:
