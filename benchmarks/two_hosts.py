@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.many_ranks import RUNNER, SETTINGS, adapters_apart, rows_apart
-from visplay.config.sections import Model
+from benchmarks.pocket_server import SERVER_ENVIRONMENT, server_command
 from visplay.pocket.truth import write_pictures
 
 HOSTS = {"rank0": "10.77.0.1", "rank1": "10.77.0.2", "server": "10.77.0.3"}
@@ -57,16 +57,8 @@ def start(host: str, command: list[str], log: Path, **environment: str) -> "subp
 def start_server(folder: Path) -> "subprocess.Popen[bytes]":
     """vLLM on its host, as docs/engines.md says; returns when it answers rank 0."""
     server = start(
-        "server",
-        [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", Model(path="pocket").source,
-         "--served-model-name", "base", "--enable-scale-out",
-         "--enable-lora", "--max-lora-rank", "16", "--max-loras", "3", "--max-cpu-loras", "3",
-         "--dtype", "float32",
-         "--logprobs-mode", "processed_logprobs", "--api-server-count", "1", "--enforce-eager",
-         "--no-enable-chunked-prefill", "--kv-cache-memory-bytes", str(1 << 30),
-         "--host", HOSTS["server"], "--port", str(SERVER_PORT)],
-        folder / "server.log", VLLM_ALLOW_RUNTIME_LORA_UPDATING="1", VLLM_CPU_OMP_THREADS_BIND="nobind",
-    )  # fmt: skip
+        "server", server_command(HOSTS["server"], SERVER_PORT), folder / "server.log", **SERVER_ENVIRONMENT
+    )
     url = f"http://{HOSTS['server']}:{SERVER_PORT}/health"
     health = f"import urllib.request; urllib.request.urlopen({url!r}, timeout=2)"
     deadline = time.monotonic() + 300
