@@ -17,10 +17,10 @@ from visplay.errors import ConfigError
 # Shapes that every image processor takes: pixels, and long by short side.
 _CERTAIN_SIDE, _CERTAIN_RATIO = 32, 8
 # What makes a picture take fewer tokens, by the setting that a family's image processor has.
-_SMALLER = {
-    "do_image_splitting": "do_image_splitting: false",
-    "crop_to_patches": "crop_to_patches: false",
-    "image_grid_pinpoints": "image_grid_pinpoints: [[384, 384]]",
+_SMALLER: dict[str, Any] = {
+    "do_image_splitting": False,
+    "crop_to_patches": False,
+    "image_grid_pinpoints": [[384, 384]],
 }
 _GIVEN = ("messages", "tools", "add_generation_prompt", "continue_final_message", "bos_token", "eos_token")
 _DATE = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
@@ -101,6 +101,15 @@ def picture_limits(processor: Any) -> Callable[[int, int], str | None]:
     return reason
 
 
+def smaller_pictures(processor: Any, *, tokens: int) -> dict[str, Any]:
+    """Settings of `model` for pictures of few tokens: at most `tokens`, where a limit can be set."""
+    images = processor.image_processor
+    if "image_grid_thw" in images.model_input_names:
+        return {"max_pixels": tokens * (images.patch_size * images.merge_size) ** 2}
+    settings = _smaller_settings(images)
+    return {"processor": settings} if settings else {}
+
+
 def engine_settings(config: Model, processor: Any) -> dict[str, Any]:
     """What vLLM must hand to the same processor (`mm_processor_kwargs`), so that both expand alike.
 
@@ -132,9 +141,14 @@ def _check_settings(images: Any, settings: dict[str, Any]) -> None:
 
 
 def _how_smaller(images: Any) -> str:
+    settings = _smaller_settings(images) or {"size": dict(images.size)}
+    ways = ", ".join(f"{name}: {_jinja(value)}" for name, value in settings.items())
+    return f"pictures take fewer tokens with model.processor: {{{ways}}}"
+
+
+def _smaller_settings(images: Any) -> dict[str, Any]:
     known = getattr(images.valid_kwargs, "__annotations__", {})
-    ways = [way for name, way in _SMALLER.items() if name in known] or [f"size: {dict(images.size)}"]
-    return f"pictures take fewer tokens with model.processor: {{{', '.join(ways)}}}"
+    return {name: value for name, value in _SMALLER.items() if name in known}
 
 
 def _refusal(images: Any, width: int, height: int) -> str | None:

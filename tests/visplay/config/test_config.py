@@ -135,4 +135,4 @@ def test_a_missing_file_and_a_broken_one(tmp_path: Path) -> None:
 
 
 def test_the_reference_follows_the_code() -> None:
-    assert Path("docs/configuration.md").read_text() == config_reference(), "run: visplay keys"
+    assert Path("docs/configuration.md").read_text() == config_reference(), "run: visplay config keys"

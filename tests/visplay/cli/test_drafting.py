@@ -1,0 +1,84 @@
+"""`visplay config init`: what it writes loads, fits, and says what its keys mean."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.visplay.cli.test_planning import released
+from tests.visplay.models.released_sizes import SHIPPED, needs_processors
+from visplay.cli.drafting import LEAST_MICRO, MOST_MICRO, draft
+from visplay.cli.main import app
+from visplay.config.loading import load_config
+from visplay.errors import ConfigError
+from visplay.loop.planning import make_plan
+from visplay.models.cards import find_card
+from visplay.pocket.truth import write_pictures
+
+
+def run(*arguments: str) -> str:
+    done = CliRunner().invoke(app, list(arguments))
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_the_pocket_vlm_on_its_own_scenes(tmp_path: Path) -> None:
+    pictures, file = tmp_path / "pictures", tmp_path / "mine.yaml"
+    write_pictures(pictures, count=3, seed=0, style="dusk")
+    said = run("config", "init", "pocket", str(pictures), "--out", str(file))
+    assert f"visplay plan {file}" in said
+    config = load_config(file)
+    assert config.name == "mine" and config.model.path == "pocket" and config.images.source == pictures
+    text = file.read_text()
+    assert "# 3 pictures in" in text and "asks; rewarded for diverse questions" in text
+    assert run("train", str(file), "--dry-run") == run("plan", str(file))
+
+
+def test_a_file_that_is_there_is_kept(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("mine")
+    done = CliRunner().invoke(app, ["config", "init", "pocket", "photos", "--out", str(file)])
+    assert isinstance(done.exception, ConfigError) and "is there already" in str(done.exception)
+    assert file.read_text() == "mine"
+
+
+def test_pictures_that_are_not_there_yet_are_said(tmp_path: Path) -> None:
+    assert "# No pictures yet" in draft("pocket", str(tmp_path / "none"), card=None, file=None)
+
+
+def test_no_such_model(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no processor"):
+        draft(str(tmp_path), "photos", card=find_card("h100"), file=None)
+
+
+@needs_processors
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_each_shipped_family_gets_what_fits(name: str, tmp_path: Path) -> None:
+    """It loads, and its micro-batch is the largest that the planner says fits the card."""
+    card = "rtx4090" if name in ("qwen2.5-vl-3b", "smolvlm2-500m") else "a100-80"
+    base, file = tmp_path / "base", tmp_path / "mine.yaml"
+    released(name, base)
+    run("config", "init", str(base), "photos", "--out", str(file), "--card", card)
+    config = load_config(file)
+    plan, text = make_plan(config, on_gpu=True), file.read_text()
+    most = plan.largest_micro(find_card(card), "asleep")
+    assert LEAST_MICRO <= config.optimizer.micro_batch_size == min(most, MOST_MICRO)
+    assert f"{plan.together('asleep') / 1e9:.1f} GB" in text
+
+
+@needs_processors
+@pytest.mark.slow
+def test_a_card_that_is_too_small_is_said(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    released("qwen2.5-vl-7b", base)
+    text = draft(str(base), "photos", card=find_card("l4"), file=None)
+    assert "DOES NOT FIT" in text
+
+
+@needs_processors
+def test_without_a_card_it_says_that_it_takes_days(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    released("smolvlm2-500m", base)
+    text = draft(str(base), "photos", card=None, file=None)
+    assert "takes days" in text and "device: cpu" in text

@@ -1,0 +1,146 @@
+"""The commands that play: train, report, runs, verify, ask, export."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from visplay import launcher
+from visplay.cli.again import this_command
+from visplay.cli.measuring import Trust
+from visplay.runs.shutdown import graceful_shutdown
+
+API_KEY = "VLLM_API_KEY"  # vLLM's own name: servers that we start read it too
+
+
+def train(
+    config: Annotated[
+        Path, typer.Argument(help="Configuration file (YAML); see configs/ and docs/configuration.md.")
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Values to set on top: seed=1 optimizer.learning_rate=1e-4 ...")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what `visplay plan` prints and write nothing.")
+    ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Hash every file of finished steps, not only those that have changed."),
+    ] = False,
+) -> None:
+    """Run self-play; the same command resumes a run that was stopped.
+
+    The run lies in OUTPUT/NAME: metrics, rollouts, silver examples, adapters, evaluations, report.html.
+    """
+    from visplay.cli.printing import print_result
+    from visplay.config.loading import load_config
+    from visplay.progress import Display
+    from visplay.report import write_report
+
+    settings = load_config(config, overrides or [])
+    if dry_run:
+        from visplay.cli.planning import print_plan
+
+        print_plan(settings)
+        return
+    display = Display() if launcher.rank() == 0 else Display.quiet()
+    with graceful_shutdown(this_command(), say=display.say):
+        from visplay.loop.selfplay import selfplay
+
+        folder = selfplay(settings, display=display, api_key=os.environ.get(API_KEY), verify=verify)
+        if launcher.rank() != 0:
+            return
+        print_result(folder)
+        display.say(f"report: {write_report(folder)}")
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, finished or not.")],
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch", help="Serve the page to this machine while the run goes on, instead of writing it."
+        ),
+    ] = False,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port that --watch serves on; 0: any free one.")
+    ] = 0,
+) -> None:
+    """Write RUN/report.html, one page that opens from disk without a network, or serve it with --watch."""
+    if watch:
+        from visplay.report.watch import LiveServer
+
+        with LiveServer(run, port=port) as server, suppress(KeyboardInterrupt):
+            typer.echo(f"{server.url} (Ctrl-C ends it)")
+            server.serve_forever()
+        return
+    from visplay.cli.printing import print_result
+    from visplay.report import write_report
+
+    print_result(run)
+    typer.echo(write_report(run))
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Folder that holds the runs.")] = Path("runs"),
+) -> None:
+    """List runs: how far each has come, whether a process works on it, its last accuracy."""
+    from visplay.cli.listing import print_runs
+
+    print_runs(folder)
+
+
+def verify(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
+    """Hash every file of a run's finished steps and say which are not what was written."""
+    from visplay.cli.listing import print_damage
+
+    raise typer.Exit(code=int(print_damage(run)))
+
+
+def ask(
+    picture: Annotated[Path, typer.Argument(help="Picture file to ask about.")],
+    run: Annotated[
+        Path, typer.Option(help="Folder of the run whose Questioner asks and whose Reasoner answers.")
+    ],
+    iteration: Annotated[
+        int | None,
+        typer.Option(min=0, help="Iteration after which the weights are taken; default: the last."),
+    ] = None,
+    questions: Annotated[int, typer.Option(min=1, help="Number of questions.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sampling.")] = 0,
+    trust_remote_code: Trust = False,
+) -> None:
+    """What the Questioner asks about a picture, and how the Reasoner votes."""
+    from visplay.cli.printing import print_asked
+    from visplay.loop.ask import ask as let_them
+    from visplay.progress import Display
+
+    rows = let_them(
+        run, picture, iteration=iteration, questions=questions, seed=seed, display=Display(),
+        trust_remote_code=trust_remote_code,
+    )  # fmt: skip
+    print_asked(rows)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of the run.")],
+    out: Annotated[Path, typer.Argument(help="New folder to write the checkpoint to.")],
+    role: Annotated[str, typer.Option(help="Role whose weights are written.")] = "reasoner",
+    iteration: Annotated[
+        int | None,
+        typer.Option(min=0, help="Iteration after which the weights are taken; default: the last."),
+    ] = None,
+    form: Annotated[
+        Literal["adapter", "merged"],
+        typer.Option(help="Write a PEFT adapter, or the whole model with the adapter merged in."),
+    ] = "adapter",
+    trust_remote_code: Trust = False,
+) -> None:
+    """Write a trained role as a checkpoint with a model card; transformers and vLLM load it as it is."""
+    from visplay.evaluation.export import export as write
+
+    typer.echo(
+        write(run, out, role=role, iteration=iteration, form=form, trust_remote_code=trust_remote_code)
+    )
