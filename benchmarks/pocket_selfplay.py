@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from visplay.evaluation.comparison import compare_samples
 from visplay.evaluation.records import read_records
 from visplay.evaluation.wording import blind, difference, estimate, majority
-from visplay.loop.health import is_right
+from visplay.loop.rows import same_answer
 from visplay.pocket.recipe.lessons import is_glance
 from visplay.runs.results import read_summaries
 from visplay.storage import read_jsonl
@@ -87,10 +87,15 @@ def label_rows(runs: list[tuple[str, Path]]) -> Iterator[list[str]]:
             if row["phase"] == "curation":
                 folder = run / f"iteration-{row['iteration']}" / "curation"
                 rows = pq.read_table(folder / "candidates.parquet").to_pylist()
-                kept = [is_right(r) for r in rows if r["kept"] and r["truth"] is not None]
+                kept = [
+                    same_answer(r["silver_answer"], r["truth"], options=r["options"])
+                    for r in rows
+                    if r["kept"] and r["truth"] is not None
+                ]
                 silver = row["silver_accuracy"]
                 yield [
-                    name, str(row["iteration"]), f"{100 * row['valid'] / row['questions']:.1f}",
+                    name, str(row["iteration"]), str(row["questions"]),
+                    f"{100 * row['valid'] / row['questions']:.1f}",
                     f"{100 * row['answerable'] / row['valid']:.1f}", str(row["distinct"]), str(row["kept"]),
                     estimate(silver["kept"]), share(kept), estimate(silver["rejected"]),
                 ]  # fmt: skip
@@ -135,7 +140,16 @@ def main() -> None:
             rows = control_rows(others, options.seeds, options.output, benchmark)
             show(["arm", "seed", "difference"], rows)
     print("\nSilver labels")
-    columns = ["run", "iteration", "valid %", "answerable %", "distinct", "kept", "right % of kept"]
+    columns = [
+        "run",
+        "iteration",
+        "questions",
+        "valid %",
+        "answerable %",
+        "distinct",
+        "kept",
+        "right % of kept",
+    ]
     show([*columns, "of kept and answerable", "right % of rejected"], label_rows(runs))
 
 
