@@ -1,0 +1,38 @@
+"""What mkdocs cannot do by itself: pages written from the code, and links to files that are no pages."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from typer.cli import get_docs_for_click
+from typer.main import get_command
+
+ROOT = Path(__file__).parents[2]
+_LINK = re.compile(r"\[([^\]]*)\]\((\.\./[^)\s]*)\)")
+
+
+def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
+    """Fill in the pages of commands and changes; a link to a file of the repository becomes its path."""
+    name = page.file.src_uri
+    if name == "commands.md":
+        markdown += commands()
+    elif name == "changes.md":
+        markdown = (ROOT / "CHANGELOG.md").read_text()
+    return _LINK.sub(lambda found: _path(found, name), markdown)
+
+
+def commands() -> str:
+    """The help of every command, as Markdown."""
+    from visplay.cli.main import app
+
+    command: Any = get_command(app)
+    context = command.make_context("visplay", [], resilient_parsing=True)
+    text = get_docs_for_click(obj=command, ctx=context, name="visplay")
+    # The examples keep their lines.
+    return re.sub(r"\x08?\n?Examples:\n((?:.+\n?)+)", r"**Examples**\n\n```\n\1\n```\n", text.split("\n", 2)[2])
+
+
+def _path(found: re.Match[str], page: str) -> str:
+    path = (ROOT / "docs" / page).parent / found[2].partition("#")[0]
+    assert path.exists(), f"{page}: {found[2]} is not there"
+    return f"{found[1]} (`{path.resolve().relative_to(ROOT)}`)" if "`" not in found[1] else found[1]
