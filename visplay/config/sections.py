@@ -158,8 +158,8 @@ class Images(Section):
         "webdataset; a saved dataset; or `hub:` and a dataset's id on the hub."
     )
     column: str = Field("image", description="The image column of a table or dataset.")
-    lists: Literal["first", "refuse"] = Field(
-        "first", description="Of a list in that column: take the first picture, or skip the row."
+    lists: Literal["all", "first", "refuse"] = Field(
+        "all", description="Of a list in that column: take each picture, the first, or skip the row."
     )
     split: str = Field("train", description="Of a dataset on the hub, the split.")
     subset: str | None = Field(None, description="Of a dataset on the hub, the configuration.")

@@ -83,7 +83,7 @@ def test_servers_have_cards_of_their_own(tmp_path: Path) -> None:
     assert "The engine (server) is on cards of its own." in said and "l4: fits." in said
     assert "asleep" not in said
     asked = printed(
-        released("qwen2.5-vl-3b", tmp_path / "ahead", ["engine.backend=server", "optimizer.ahead=1"]),
+        released("qwen2.5-vl-3b", tmp_path / "ahead", ["engine.backend=server", "engine.replicas=1", "optimizer.ahead=1"]),
         cards=[find_card("h100")], pictures=1000, ranks=2, kept=0.1,
     )  # fmt: skip
     said = " ".join(asked.split())
