@@ -77,13 +77,14 @@ def test_a_plan_for_cards_says_which_work_and_what_to_lower(tmp_path: Path) -> N
 @needs_processors
 @pytest.mark.slow
 def test_servers_have_cards_of_their_own(tmp_path: Path) -> None:
-    config = released("qwen2.5-vl-3b", tmp_path / "3b", ["engine.backend=server", "engine.replicas=1"])
+    server = ["engine.backend=server", "engine.replicas=1"]
+    config = released("qwen2.5-vl-3b", tmp_path / "3b", server)
     text = printed(config, cards=[find_card("l4")], pictures=1000)
     said = " ".join(text.split())
     assert "The engine (server) is on cards of its own." in said and "l4: fits." in said
     assert "asleep" not in said
     asked = printed(
-        released("qwen2.5-vl-3b", tmp_path / "ahead", ["engine.backend=server", "engine.replicas=1", "optimizer.ahead=1"]),
+        released("qwen2.5-vl-3b", tmp_path / "ahead", [*server, "optimizer.ahead=1"]),
         cards=[find_card("h100")], pictures=1000, ranks=2, kept=0.1,
     )  # fmt: skip
     said = " ".join(asked.split())
