@@ -156,7 +156,6 @@ def hub_table(
 def _streamed(name: str, subset: str | None, split: str, revision: str | None, count: int) -> Path:
     """The file that keeps a split's first rows; it is whole or not there, and never written twice."""
     import datasets
-    from datasets.table import embed_table_storage
 
     asked = json.dumps([name, subset, split, revision, count])
     kept = Path(datasets.config.HF_DATASETS_CACHE, "visplay", hashlib.sha256(asked.encode()).hexdigest())
@@ -169,7 +168,9 @@ def _streamed(name: str, subset: str | None, split: str, revision: str | None, c
         writer, part = None, Path(scratch, "rows.parquet")
         for table in rows.with_format("arrow").iter(batch_size=_STREAMED_GROUP):
             whole = table.take(pa.array(range(len(table))))  # what follows cannot do slices
-            table = embed_table_storage(whole)  # pictures that are files of their own on the hub
+            table = datasets.table.embed_table_storage(
+                whole
+            )  # pictures that are files of their own on the hub
             writer = writer or stack.enter_context(pq.ParquetWriter(part, table.schema))
             writer.write_table(table.cast(writer.schema))
         if writer is None:
