@@ -1,5 +1,6 @@
 """What a person sees while a run goes on, and how long each kind of work took."""
 
+import logging
 import threading
 import time
 from collections import defaultdict
@@ -88,6 +89,22 @@ class Display:
     def say(self, text: str) -> None:
         """Print a line."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    @contextmanager
+    def telling(self, logger: str) -> Iterator[None]:
+        """Say what is logged under this name by code that knows of no display; from any thread."""
+        display = self
+
+        class Said(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                display.say(record.getMessage())
+
+        handler = Said(logging.WARNING)
+        logging.getLogger(logger).addHandler(handler)
+        try:
+            yield
+        finally:
+            logging.getLogger(logger).removeHandler(handler)
 
     @contextmanager
     def bar(self, title: str, *, total: int) -> Iterator[Advance]:

@@ -29,7 +29,9 @@ def commands() -> str:
     context = command.make_context("visplay", [], resilient_parsing=True)
     text = get_docs_for_click(obj=command, ctx=context, name="visplay")
     # The examples keep their lines.
-    return re.sub(r"\x08?\n?Examples:\n((?:.+\n?)+)", r"**Examples**\n\n```\n\1\n```\n", text.split("\n", 2)[2])
+    return re.sub(
+        r"\x08?\n?Examples:\n((?:.+\n?)+)", r"**Examples**\n\n```\n\1\n```\n", text.split("\n", 2)[2]
+    )
 
 
 def _path(found: re.Match[str], page: str) -> str:

@@ -9,23 +9,21 @@ from visplay.config.loading import Config, enough_kept
 from visplay.data.images import count_entries
 from visplay.errors import ImageSourceError
 from visplay.loop.planning import USABLE, Plan, make_plan
+from visplay.loop.timing import TRAINED, Hardware, Seconds, Step, hardware, optimizer_steps, seconds
 from visplay.loop.workload import (
     ANSWER_TOKENS,
     KEPT,
     QUESTION_TOKENS,
-    TRAINED,
     WITHOUT_CURATION,
-    Work,
-    decode_rate,
     disk,
     evaluation_work,
     evaluations,
     iteration_work,
     pictures_asked,
-    training_seconds,
 )
 from visplay.models.cards import CARDS, GIB, Card
 from visplay.models.memory import ASLEEP, LEAST_LENGTH, STEP_LENGTH
+from visplay.runs.results import kept_share
 
 ASSUMED_PICTURES = 1000  # where the source is not there yet
 TRAINER_LINES = {
@@ -39,7 +37,7 @@ TRAINER_LINES = {
 
 def print_plan(
     config: Config, *, cards: Sequence[Card] = (), prompt_tokens: int | None = None,
-    pictures: int | None = None, console: Console | None = None,
+    pictures: int | None = None, kept: float | None = None, ranks: int = 1, console: Console | None = None,
 ) -> None:  # fmt: skip
     """Print memory, cards, work, time and disk of a run.
 
@@ -48,6 +46,9 @@ def print_plan(
         cards: to plan for; the first is the one whose time is told. All known ones if there are none.
         prompt_tokens: of a prompt with its picture; None measures one.
         pictures: how many there will be; None counts those in `images.source`.
+        kept: share of curation's questions that is kept, in (0, 1]; None takes what the run has measured so
+            far, or a quarter.
+        ranks: of the trainer, each on a card of its own, for the times.
         console: where to print; None: standard output, 80 columns wide.
 
     Raises:
@@ -66,7 +67,8 @@ def print_plan(
         micro = plan.trainer_micro
         fits = [card for card in cards or CARDS if plan.largest_micro(card, "asleep") >= micro]
         fitting = cards[0] if cards else next(iter(fits), None)
-    _print_work(plan, console, card=fitting, pictures=pictures)
+    on = hardware(config, fitting, ranks=ranks) if fitting else None
+    _print_work(plan, console, on=on, pictures=pictures, kept=kept)
     console.print(
         "Counted and added up, not measured: one run on one card has confirmed its memory, none its times. "
         "docs/planning.md says what they were checked against.",
@@ -118,7 +120,7 @@ def _print_memory(plan: Plan, console: Console) -> None:
             f"Both on one device, at work in turn: {_gb(plan.together('asleep'))} GB", highlight=False
         )
         return
-    if plan.backend != "vllm":
+    if not plan.shares:
         console.print(f"The engine ({plan.backend}) is on cards of its own.", highlight=False)
         return
     console.print(
@@ -131,7 +133,7 @@ def _print_memory(plan: Plan, console: Console) -> None:
 
 
 def _print_cards(plan: Plan, cards: Sequence[Card], console: Console) -> None:
-    shared = plan.backend == "vllm"
+    shared = plan.shares
     columns = ("asleep", "awake") if shared else ("1 x",)
     table = plain_table(
         "Largest micro-batch by card; - where none fits", "card", "GiB", *columns, "2 x", "4 x", "8 x"
@@ -151,7 +153,7 @@ def _print_cards(plan: Plan, cards: Sequence[Card], console: Console) -> None:
 
 def _advice(plan: Plan, cards: Sequence[Card]) -> Iterator[str]:
     """What to lower for the cards that were named."""
-    asked, shared = plan.trainer_micro, plan.backend == "vllm"
+    asked, shared = plan.trainer_micro, plan.shares
     for card in cards:
         asleep, awake = plan.largest_micro(card, "asleep"), plan.largest_micro(card, "awake")
         if shared and awake >= asked:
@@ -181,53 +183,83 @@ def _no_micro(plan: Plan, card: Card) -> str:
     )
 
 
-def _print_work(plan: Plan, console: Console, *, card: Card | None, pictures: int | None) -> None:
+def _print_work(
+    plan: Plan, console: Console, *, on: Hardware | None, pictures: int | None, kept: float | None
+) -> None:
     config, prompt = plan.config, plan.batch.prompt
     count, how = _pictures(config, pictures)
-    works = iteration_work(config, pictures=count, prompt=prompt)
-    columns = ["prompts", "completions", "tokens", "at most"] + (["minutes"] if card else [])
-    table = plain_table(f"One iteration of {config.iterations}, {count:,} pictures {how}", "phase", *columns)
-    times = [_seconds(plan, work, card) for work in works]
-    for work, seconds in zip(works, times, strict=True):
+    share, known = _kept(config, kept)
+    works = iteration_work(config, pictures=count, prompt=prompt, kept=share)
+    columns = ["prompts", "completions", "tokens", "at most"] + (["generated", "learnt"] if on else [])
+    title = f"One iteration of {config.iterations}, {count:,} pictures {how}" + (", seconds" if on else "")
+    table = plain_table(title, "phase", *columns)
+    times = [seconds(plan, work, on) for work in works] if on else []
+    for place, work in enumerate(works):
         own = [f"{work.prompts:,}", f"{work.completions:,}", _short(work.tokens), _short(work.bound)]
-        table.add_row(work.phase, *own, *([f"{seconds / 60:,.0f}"] if card else []))
+        if on:
+            learning = f"{times[place].learning:,.0f}" if work.learnt else ""
+            own += [f"{times[place].generating:,.0f}", learning]
+        table.add_row(work.phase, *own)
     console.print(table)
     if (enough := enough_kept(config)) is not None and config.loop not in WITHOUT_CURATION:
-        asked, most = pictures_asked(config, pictures=count)
+        asked, most = pictures_asked(config, pictures=count, kept=share)
         console.print(
             f"Curation stops once {enough:,} examples are kept: after about {asked:,} pictures where "
-            f"{KEPT:.0%} of the questions are, which is assumed; after {most:,} at most. "
+            f"{share:.0%} of the questions are, which is {known}; after {most:,} at most. "
             "curation.margin=all asks about every one.",
             highlight=False,
         )
+    steps = optimizer_steps(works, times) if on else []
+    for step in steps:
+        console.print(_of_step(step, ahead=config.optimizer.ahead > 0), highlight=False)
     once, often = evaluation_work(config), evaluations(config)
     repeated = [work for work in works if work.phase != "evaluation"]
     total = config.iterations * sum(w.completions for w in repeated) + often * once.completions
     tokens = config.iterations * sum(w.tokens for w in repeated) + often * once.tokens
     text = f"The whole run: {total:,} completions, {_short(tokens)} tokens"
-    if card:
-        rest = sum(s for work, s in zip(works, times, strict=True) if work.phase != "evaluation")
-        hours = (config.iterations * rest + often * _seconds(plan, once, card)) / 3600
-        text += f", about {hours:,.1f} hours on one {card.name}, within a factor of two at best"
-    found = disk(config, plan.size, pictures=count, prompt=prompt)
+    if on:
+        rest = sum(time.total for work, time in zip(works, times, strict=True) if work.phase != "evaluation")
+        rest -= sum(step.spared for step in steps) if config.optimizer.ahead else 0
+        hours = (config.iterations * rest + often * seconds(plan, once, on).total) / 3600
+        text += f", about {hours:,.1f} hours on {_cards_of(plan, on)}, within a factor of two at best"
+    found = disk(config, plan.size, pictures=count, prompt=prompt, kept=share)
     console.print(
         f"{text}. Questions of {QUESTION_TOKENS} and answers of {ANSWER_TOKENS} tokens are assumed; all "
         "questions count as valid. "
-        + (f"Training is taken at {TRAINED:.0%} of the card's bf16 peak. " if card else "")
+        + (f"Training is taken at {TRAINED:.0%} of the card's bf16 peak. " if on else "")
         + f"Disk: {_gb(found.adapters)} GB of adapters, {_gb(found.rollouts)} GB of rollouts, "
         f"{_gb(found.samples)} GB of samples, and {_gb(found.working)} GB while a phase goes on.",
         highlight=False,
     )  # fmt: skip
 
 
-def _seconds(plan: Plan, work: Work, card: Card | None) -> float:
-    if card is None:
-        return 0.0
-    engine, trainer = plan.engine(), plan.trainer()
-    room = int(USABLE * card.memory - trainer.weights - trainer.standing - engine.fixed)
-    context = plan.batch.prompt + ANSWER_TOKENS
-    rate = decode_rate(plan.size, card, kv_room=max(0, room), context=context)
-    return work.tokens / rate + training_seconds(plan.size, card, tokens=work.learnt)
+def _of_step(step: Step, *, ahead: bool) -> str:
+    """What one optimizer step takes, in words."""
+    own: Seconds = step.seconds
+    text = (
+        f"A step of the {step.role}: {own.generating:,.1f} s of rollouts, {own.learning:,.1f} s of learning"
+    )
+    if not ahead:
+        return f"{text}, one after the other: {own.total:,.1f} s."
+    return (
+        f"{text}; with optimizer.ahead=1 both at once, with weights one step old: {step.ahead:,.1f} s, the "
+        f"longer of the two, instead of {own.total:,.1f} s. A phase's first step is rolled out before."
+    )
+
+
+def _cards_of(plan: Plan, on: Hardware) -> str:
+    if plan.backend != "server":
+        return f"one {on.card.name}" if on.ranks == 1 else f"{on.ranks} x {on.card.name}, one with the engine"
+    return f"{on.engines} x {on.card.name} for rollouts and {on.ranks} for the trainer"
+
+
+def _kept(config: Config, given: float | None) -> tuple[float, str]:
+    """The share of curation's questions that is kept, and how it is known."""
+    if given is not None:
+        return given, "as given"
+    if measured := kept_share(config.folder):
+        return measured, "what the run's last curation kept"
+    return KEPT, "assumed"
 
 
 def _pictures(config: Config, given: int | None) -> tuple[int, str]:

@@ -49,6 +49,18 @@ def plan(
     pictures: Annotated[
         int | None, typer.Option(min=1, help="Number of pictures; default: those in images.source.")
     ] = None,
+    ranks: Annotated[
+        int, typer.Option(min=1, help="Ranks of the trainer, each on a card of its own, for the times.")
+    ] = 1,
+    kept: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            max=1,
+            help="Share of questions that curation keeps; default: what the run has kept so far, "
+            "or a quarter.",
+        ),
+    ] = None,
 ) -> None:
     """Say what memory, work, time and disk a run will take; no weights are read."""
     from visplay.cli.planning import print_plan
@@ -57,7 +69,7 @@ def plan(
 
     cards = [find_card(name) for name in card or ()]
     settings = load_config(config, overrides or [])
-    print_plan(settings, cards=cards, prompt_tokens=prompt_tokens, pictures=pictures)
+    print_plan(settings, cards=cards, prompt_tokens=prompt_tokens, pictures=pictures, kept=kept, ranks=ranks)
 
 
 def config_init(

@@ -158,12 +158,17 @@ class Images(Section):
         "webdataset; a saved dataset; or `hub:` and a dataset's id on the hub."
     )
     column: str = Field("image", description="The image column of a table or dataset.")
-    lists: Literal["first", "refuse"] = Field(
-        "first", description="Of a list in that column: take the first picture, or skip the row."
+    lists: Literal["all", "first", "refuse"] = Field(
+        "all", description="Of a list in that column: take each picture, the first, or skip the row."
     )
     split: str = Field("train", description="Of a dataset on the hub, the split.")
     subset: str | None = Field(None, description="Of a dataset on the hub, the configuration.")
     revision: str | None = Field(None, description="Of a dataset on the hub, the branch, tag or commit.")
+    stream: int | None = Field(
+        None,
+        ge=1,
+        description="Of a dataset on the hub, fetch the first so many rows only; absent: all of it.",
+    )
     limit: int | None = Field(None, ge=1, description="Use the first so many pictures only.")
     oracle: str | None = Field(
         None,
@@ -173,7 +178,7 @@ class Images(Section):
     @property
     def reading(self) -> dict[str, Any]:
         """How the source is read; see `visplay.data.images.Reading`."""
-        return self.model_dump(include={"column", "lists", "split", "subset", "revision"})
+        return self.model_dump(include={"column", "lists", "split", "subset", "revision", "stream"})
 
     def open_oracle(self) -> Any:
         """The oracle, or None where none is named or it knows nothing of this source."""

@@ -65,7 +65,7 @@ def cell_bytes(cell: object, *, base: Path) -> bytes:
         )
         return _decoded(text) if comma or _BASE64.match(text) else file_bytes(base / cell)
     if isinstance(cell, list):
-        raise ValueError("a list, not a picture; images.lists=first takes the first of a list")
+        raise ValueError("a list, not a picture; images.lists=all takes each of a list")
     raise ValueError("no picture in this row" if cell is None else f"a {type(cell).__name__}, not a picture")
 
 

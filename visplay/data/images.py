@@ -25,6 +25,7 @@ from visplay.storage import write_bytes, write_parquet
 
 MID_GREY = (128, 128, 128)  # an all-black picture counts as padding in some architectures
 
+_LISTS = ("list", "large_list", "fixed_size_list", "mixed")  # types of columns that may hold lists
 HUB = "hub:"  # begins a source that is a dataset's id on the hub
 
 
@@ -34,17 +35,19 @@ class Reading(TypedDict, total=False):
     Keys:
         column: where the pictures are, `image` by default: encoded bytes, `{bytes, path}` structs, base64
             text, paths relative to the source, or lists of these.
-        lists: of a list in the column take the first picture, or skip the row.
+        lists: of a list in the column take each picture (`all`, the default), the first, or skip the row.
         split: of a dataset on the hub, `train` by default.
         subset: of a dataset on the hub, its configuration.
         revision: of a dataset on the hub, its branch, tag or commit.
+        stream: of a dataset on the hub read its first so many rows only; None downloads it as a whole.
     """
 
     column: str
-    lists: Literal["first", "refuse"]
+    lists: Literal["all", "first", "refuse"]
     split: str
     subset: str | None
     revision: str | None
+    stream: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +129,7 @@ def read_images(
 
 
 def count_entries(source: str | Path, **reading: Unpack[Reading]) -> int:
-    """How many pictures a source may hold; none is opened, so some of them may turn out unusable.
+    """How many pictures a source may hold; none is decoded, so some of them may turn out unusable.
 
     Raises:
         ImageSourceError: there is no such source or column, or it is on the hub: nothing is downloaded.
@@ -135,7 +138,7 @@ def count_entries(source: str | Path, **reading: Unpack[Reading]) -> int:
         raise ImageSourceError(f"images.source {str(source)!r} is not counted before it is downloaded")
     entries = _entries(source, reading)
     if isinstance(entries, _Rows):
-        return entries.table.count
+        return sum(1 for _ in entries.names())
     known = Image.registered_extensions()  # of a folder's files not all are pictures
     return sum(Path(name).suffix.lower() in known for name in entries.names())
 
@@ -184,7 +187,10 @@ class _Files:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rows:
-    """The rows of a table as entries: one column, and what the paths in it are relative to."""
+    """The rows of a table as entries: one column, and what the paths in it are relative to.
+
+    A row's name is its number; a picture of a list is named `ROW:PLACE`, both from 0.
+    """
 
     table: Table
     column: str
@@ -196,7 +202,10 @@ class _Rows:
         return f"{self.table.version} {self.column} {self.lists}"
 
     def names(self) -> Iterable[str]:
-        return map(str, range(self.table.count))
+        may_be_lists = self.table.columns[self.column].startswith(_LISTS)
+        if self.lists != "all" or not may_be_lists:
+            return map(str, range(self.table.count))
+        return (name for row in range(self.table.count) for name in self._names_in(row))
 
     def file(self, name: str) -> str:
         return cell_file(self._cell(name))
@@ -207,11 +216,26 @@ class _Rows:
     def read(self, name: str) -> bytes:
         return cell_bytes(self._cell(name), base=self.base)
 
+    def _names_in(self, row: int) -> list[str]:
+        cell = self.table.read(row)[self.column]
+        pictures = _flat(cell) if isinstance(cell, list) else []
+        return [f"{row}:{place}" for place in range(len(pictures))] or [str(row)]  # an empty row is told
+
     def _cell(self, name: str) -> object:
-        cell = self.table.read(int(name))[self.column]
+        row, _, place = name.partition(":")
+        cell = self.table.read(int(row))[self.column]
+        if place:
+            return _flat(cell)[int(place)]
+        if self.lists == "all" and cell == []:
+            return None
         while isinstance(cell, list) and self.lists == "first":
             cell = cell[0] if cell else None
         return cell
+
+
+def _flat(cell: object) -> list[object]:
+    """The pictures of a cell, whatever lists they are in."""
+    return [picture for one in cell for picture in _flat(one)] if isinstance(cell, list) else [cell]
 
 
 def _entries(source: str | Path, reading: Reading) -> _Files | _Rows:
@@ -220,7 +244,7 @@ def _entries(source: str | Path, reading: Reading) -> _Files | _Rows:
         try:
             table = hub_table(
                 str(source).removeprefix(HUB), only=column, split=reading.get("split", "train"),
-                subset=reading.get("subset"), revision=reading.get("revision"),
+                subset=reading.get("subset"), revision=reading.get("revision"), stream=reading.get("stream"),
             )  # fmt: skip
         except ValueError as error:
             raise ImageSourceError(
@@ -250,7 +274,7 @@ def _entries(source: str | Path, reading: Reading) -> _Files | _Rows:
 def _of_column(table: Table, reading: Reading, *, shown: str, base: Path) -> _Rows:
     column = reading.get("column", "image")
     _require_column(column, list(table.columns), shown=shown)
-    return _Rows(table=table, column=column, lists=reading.get("lists", "first"), base=base)
+    return _Rows(table=table, column=column, lists=reading.get("lists", "all"), base=base)
 
 
 def _nothing_usable(shown: str, skipped: Sequence[Skipped]) -> str:

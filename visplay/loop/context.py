@@ -203,6 +203,7 @@ def open_context(
             display.say(f"engine.backend: auto takes {backend}")
         shared = shares_gpu(config.model, config.engine)
         servers = config.folder / "servers"
+        stack.enter_context(display.telling("rollouts"))  # servers that are lost and come back
         engine = start_engine(
             config.model, config.engine, lora_rank=config.lora.rank, logs=servers,
             api_key=api_key, policy=policy,

@@ -161,8 +161,8 @@ def check_contamination(ctx: RunContext) -> None:
         write_text(folder / "contamination.json", json.dumps(suspects, indent=2))
         if suspects:
             ctx.display.say(
-                f"{len(suspects)} benchmark pictures look like training pictures; contamination.json names "
-                "them"
+                f"benchmark pictures that look like training pictures: {len(suspects)}, named in "
+                "contamination.json"
             )
         return []
 

@@ -83,6 +83,11 @@ class Plan:
         )
 
     @property
+    def shares(self) -> bool:
+        """Whether vLLM is on the trainer's card: in its process, or as servers that sleep while it works."""
+        return self.backend == "vllm" or (self.backend == "server" and self.config.engine.sleep is True)
+
+    @property
     def trainer_micro(self) -> int:
         """Completions in a micro-batch, as configured."""
         return min(self.config.optimizer.micro_batch_size, self.batch.rows)
@@ -108,7 +113,7 @@ class Plan:
     def together(self, how: Together, *, micro: int | None = None) -> int:
         """Bytes at the peak of trainer and engine on one card; servers have cards of their own."""
         trainer, engine = self.trainer(micro=micro), self.engine()
-        if self.backend not in ("transformers", "vllm"):  # on cards of its own
+        if self.backend != "transformers" and not self.shares:  # on cards of its own
             return trainer.total
         if self.backend == "transformers":  # one base; never at work at the same time
             rests = trainer.total - trainer.kept - trainer.working

@@ -1,4 +1,4 @@
-"""How much a run asks and learns: prompts, completions and tokens by phase, the time and the disk they take.
+"""How much a run asks and learns: prompts, completions and tokens by phase, and the disk they take.
 
 Counts follow from the configuration; where a number is not known before the run, such as how many questions
 are well-formed, the largest is taken; only how many pictures curation asks about goes by a share that is
@@ -13,19 +13,10 @@ from visplay.config.loading import Config, enough_kept, phase_of
 from visplay.config.sections import Phase
 from visplay.evaluation.spec import expand
 from visplay.loop.curation import CHUNK
-from visplay.models.cards import Card
 from visplay.models.counting import Size
 
 QUESTION_TOKENS, ANSWER_TOKENS = 80, 300  # mean lengths of completions, assumed
 KEPT = 0.25  # of curation's questions, assumed, where it stops when enough is kept
-KV_OVERHEAD, SERVED, DECODED = (
-    1.35,
-    0.6,
-    0.6,
-)  # LoRA's, of the bandwidth, of that after prefill and stragglers
-TRAINED = 0.12  # of a card's bf16 operations; published runs have 6 to 19 %
-FLOP_PER_TOKEN = 10  # times parameters: forward twice, backward of the inputs, two more log-probs
-UNDER_WAY = 256  # sequences that vLLM decodes side by side, at most
 ROW_BYTES, SAMPLE_BYTES = 1_000, 3_000  # of a row of parquet, of a stored sample with its scores
 WITHOUT_CURATION = ("visplay.loop.rise:rise",)  # learns from what the Questioner has just been trained on
 
@@ -42,6 +33,7 @@ class Work:
         bound: of completions, where each takes its `max_tokens` and curation asks about all pictures.
         learnt: tokens that the trainer goes through, prompts included, at the mean lengths.
         rows: stored, in parquet; of an evaluation, samples.
+        steps: in which it is done, one after the other; what is generated of one goes on side by side.
     """
 
     phase: str
@@ -51,6 +43,7 @@ class Work:
     bound: int
     learnt: int = 0
     rows: int = 0
+    steps: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +56,14 @@ class Disk:
     working: int
 
 
-def iteration_work(config: Config, *, pictures: int, prompt: int) -> list[Work]:
+def iteration_work(config: Config, *, pictures: int, prompt: int, kept: float = KEPT) -> list[Work]:
     """The phases of one iteration in their order, measuring included.
 
     Args:
         config: of the run.
         pictures: in `images.source`.
         prompt: tokens of a prompt with its picture.
+        kept: share of curation's questions that is kept, in (0, 1].
     """
     preset = config.rewards.resolve()
     found = [
@@ -77,7 +71,7 @@ def iteration_work(config: Config, *, pictures: int, prompt: int) -> list[Work]:
         _questioner_votes(config, preset),
     ]
     if config.loop not in WITHOUT_CURATION:
-        found += _curation(config, preset, pictures=pictures)
+        found += _curation(config, preset, pictures=pictures, kept=kept)
     for role in ("reasoner", *config.roles):
         found.append(_rollouts(role, phase_of(config, role), length=ANSWER_TOKENS, prompt=prompt))
     return [work for work in [*found, evaluation_work(config)] if work.completions]
@@ -100,44 +94,23 @@ def evaluations(config: Config) -> int:
     return len({0, config.iterations, *range(0, config.iterations, config.evaluation.every)})
 
 
-def decode_rate(size: Size, card: Card, *, kv_room: int, context: int) -> float:
-    """Tokens per second of one vLLM engine on a card.
-
-    Each step reads the weights and the cache of the n sequences under way once, at 0.6 of the bandwidth; LoRA
-    takes 1.35 of the time, and prefill and stragglers leave 0.6 of it.
-
-    Args:
-        size: of the VLM.
-        card: that it runs on.
-        kv_room: bytes of its KV cache.
-        context: tokens of a sequence, on average.
-    """
-    count = max(1, min(UNDER_WAY, kv_room // max(1, context * size.kv_bytes)))
-    read = size.weight_bytes + count * context * size.kv_bytes
-    return DECODED * count / (KV_OVERHEAD * read / (SERVED * card.bandwidth))
-
-
-def training_seconds(size: Size, card: Card, *, tokens: int) -> float:
-    """Of the trainer, for so many tokens: `10 P` operations for each."""
-    return FLOP_PER_TOKEN * size.parameters * tokens / (TRAINED * card.flops)
-
-
-def disk(config: Config, size: Size, *, pictures: int, prompt: int) -> Disk:
+def disk(config: Config, size: Size, *, pictures: int, prompt: int, kept: float = KEPT) -> Disk:
     """What a whole run leaves on disk, and what it takes besides while a phase goes on.
 
     An adapter is fp32. Inside a phase lie the published versions and two of the trainer's checkpoints
     (adapter, its reference, AdamW's two moments), of which the older goes when the newer is whole.
     """
     adapter = 4 * size.adapter
-    kept = min(config.iterations, config.checkpoints.keep_last + 1) if config.checkpoints.keep_last else None
+    last = config.checkpoints.keep_last
+    of = min(config.iterations, last + 1) if last else config.iterations
     trained = sum(1 for role in config.role_names if phase_of(config, role).steps)
     first = 1 if config.adapters == "shared" else len(config.role_names)
-    works = iteration_work(config, pictures=pictures, prompt=prompt)
+    works = iteration_work(config, pictures=pictures, prompt=prompt, kept=kept)
     rows = sum(work.rows for work in works if work.phase != "evaluation")
     samples = evaluation_work(config).rows * evaluations(config)
     reference = 1 if config.optimizer.kl > 0 else 0
     return Disk(
-        adapters=adapter * (first + trained * (kept or config.iterations)),
+        adapters=adapter * (first + trained * of),
         rollouts=ROW_BYTES * rows * config.iterations,
         samples=SAMPLE_BYTES * samples,
         working=adapter * (3 + 2 * (3 + reference)),
@@ -150,6 +123,7 @@ def _rollouts(name: str, phase: Phase, *, length: int, prompt: int) -> Work:
     return Work(
         phase=name, prompts=prompts, completions=completions, tokens=completions * mean,
         bound=completions * phase.max_tokens, learnt=completions * (prompt + mean), rows=completions,
+        steps=phase.steps,
     )  # fmt: skip
 
 
@@ -159,24 +133,26 @@ def _questioner_votes(config: Config, preset: Preset) -> Work:
     questions = groups * phase.group_size
     if preset.groundedness_weight:
         questions += round(groups * preset.groundedness_fraction) * phase.group_size
-    return _answers("its votes", prompts=questions, completions=questions * preset.samples, config=config)
+    votes = _answers("its votes", prompts=questions, completions=questions * preset.samples, config=config)
+    return replace(votes, steps=phase.steps)
 
 
-def pictures_asked(config: Config, *, pictures: int) -> tuple[int, int]:
-    """How many pictures one curation asks about where `KEPT` of the questions are kept, and at most."""
+def pictures_asked(config: Config, *, pictures: int, kept: float = KEPT) -> tuple[int, int]:
+    """How many pictures one curation asks about where the share `kept` of questions is, and at most."""
     most, enough = min(pictures, config.curation.images or pictures), enough_kept(config)
     if enough is None:
         return most, most
-    chunks = math.ceil(enough / (KEPT * config.curation.questions_per_image * CHUNK))
+    chunks = math.ceil(enough / (kept * config.curation.questions_per_image * CHUNK))
     return min(most, max(1, chunks) * CHUNK), most
 
 
-def _curation(config: Config, preset: Preset, *, pictures: int) -> list[Work]:
-    asked, most = pictures_asked(config, pictures=pictures)
+def _curation(config: Config, preset: Preset, *, pictures: int, kept: float) -> list[Work]:
+    asked, most = pictures_asked(config, pictures=pictures, kept=kept)
     each, length = config.curation.questions_per_image, config.questioner.max_tokens
     asking = Work(
         phase="curation", prompts=asked, completions=asked * each,
         tokens=asked * each * min(QUESTION_TOKENS, length), bound=most * each * length, rows=asked * each,
+        steps=math.ceil(asked / CHUNK),
     )  # fmt: skip
     voted = each * (1 if preset.groundedness_limit is None else 2)  # of each picture
     votes, bound = (
@@ -186,7 +162,7 @@ def _curation(config: Config, preset: Preset, *, pictures: int) -> list[Work]:
         )
         for count in (asked, most)
     )  # fmt: skip
-    return [asking, replace(votes, bound=bound.bound)]
+    return [asking, replace(votes, bound=bound.bound, steps=asking.steps)]
 
 
 def _answers(name: str, *, prompts: int, completions: int, config: Config, stored: bool = False) -> Work:

@@ -37,6 +37,7 @@ WORDS = {
     ("answered", "none"): "none rewarded",
 }
 COMPARISON = "comparison.html"
+RATIO = "sampling/importance_sampling_ratio"  # TRL's: probability at the trainer by that at the engine
 
 
 def write_report(run_folder: Path, *, load_image: LoadImage | None = None) -> Path:
@@ -103,6 +104,7 @@ def render_run(
         compared=compared,
         run_data=run_data,
         facts=_facts(run_data),
+        ahead=_ahead(run_data),
         headlines=wording.headlines(run_data.evaluations),
         figures=figures,
         specs={f"{part}-{i}": f.spec for part, some in figures.items() for i, f in enumerate(some)},
@@ -164,6 +166,28 @@ def _facts(run_data: RunData) -> dict[str, str]:
         "seed": run_data.config.get("seed"),
     }
     return {name: str(value) for name, value in known.items() if value is not None}
+
+
+def _ahead(run_data: RunData) -> str | None:
+    """What is to be known of steps whose rollouts are of older weights (`optimizer.ahead`); None without."""
+    steps = [row for row in run_data.metrics if "staleness" in row]
+    old = [row for row in steps if row["staleness"]]
+    if not old:
+        return None
+    quantity = wording.quantity
+    text = (
+        f"Rollouts were a step ahead (optimizer.ahead): in {quantity(len(old))} of {quantity(len(steps))} "
+        "steps the weights that were sampled from were one step older than those that learnt."
+    )
+    ratios = {part: [x for row in old if (x := wording.finite(row.get(f"{RATIO}/{part}"))) is not None]
+              for part in ("mean", "min", "max")}  # fmt: skip
+    if not ratios["mean"]:
+        return text
+    mean = sum(ratios["mean"]) / len(ratios["mean"])
+    text += f" Mean importance ratio in these: {quantity(mean)}"
+    if ratios["min"] and ratios["max"]:
+        text += f"; single tokens {quantity(min(ratios['min']))} to {quantity(max(ratios['max']))}"
+    return f"{text}."
 
 
 def _model_path(run_data: RunData) -> Any:

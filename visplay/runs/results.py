@@ -34,3 +34,15 @@ def read_summaries(run: Path) -> dict[int, dict[str, Any]]:
         iteration = int(path.parts[-3].removeprefix("iteration-"))
         found[iteration] = json.loads(path.read_text())["benchmarks"]
     return dict(sorted(found.items()))
+
+
+def kept_share(run: Path) -> float | None:
+    """Share of its questions that the run's last curation kept, before its budget; None before the first."""
+    found = {
+        int(path.parts[-3].removeprefix("iteration-")): json.loads(path.read_text())
+        for path in run.glob("iteration-*/curation/summary.json")
+    }
+    if not found or not (last := found[max(found)]).get("questions"):
+        return None
+    within = last["kept"] + (last.get("rejects") or {}).get("over budget", 0)
+    return float(within / last["questions"])

@@ -77,11 +77,25 @@ def test_a_plan_for_cards_says_which_work_and_what_to_lower(tmp_path: Path) -> N
 @needs_processors
 @pytest.mark.slow
 def test_servers_have_cards_of_their_own(tmp_path: Path) -> None:
-    config = released("qwen2.5-vl-3b", tmp_path / "3b", ["engine.backend=server", "engine.replicas=1"])
+    server = ["engine.backend=server", "engine.replicas=1"]
+    config = released("qwen2.5-vl-3b", tmp_path / "3b", server)
     text = printed(config, cards=[find_card("l4")], pictures=1000)
     said = " ".join(text.split())
     assert "The engine (server) is on cards of its own." in said and "l4: fits." in said
     assert "asleep" not in said
+    asked = printed(
+        released("qwen2.5-vl-3b", tmp_path / "ahead", [*server, "optimizer.ahead=1"]),
+        cards=[find_card("h100")], pictures=1000, ranks=2, kept=0.1,
+    )  # fmt: skip
+    said = " ".join(asked.split())
+    step = re.search(
+        r"A step of the reasoner: ([\d.]+) s of rollouts, ([\d.]+) s of learning; with optimizer.ahead=1 "
+        r"both at once, with weights one step old: ([\d.]+) s, the longer",
+        said,
+    )
+    assert step is not None and float(step[3]) == max(float(step[1]), float(step[2]))
+    assert "1 x h100 for rollouts and 2 for the trainer" in said
+    assert "where 10% of the questions are, which is as given" in said
     assert make_plan(config).together("awake") == make_plan(config).trainer().total
 
 

@@ -46,7 +46,9 @@ def test_lists_of_paths(tmp_path: Path) -> None:
         source = tmp_path / f"a.{kind}"
         images = read_images(source)
         assert [images.load(r.key).getpixel((0, 0))[0] for r in images.records] == [1, 2], kind
-        assert [entry.source for entry in images.skipped] == ["2", "3"] and count_entries(source) == 4
+        place = ":0" if kind == "json" else ""
+        assert [entry.source for entry in images.skipped] == [f"2{place}", f"3{place}"]
+        assert count_entries(source) == 4
         rows = open_rows(Source(path=source), shown="mine")
         assert [len(rows), rows.pictures(rows[1]["image"])[0].getpixel((0, 0))] == [4, (2, 0, 0)]
     with pytest.raises(ImageSourceError, match=r"images\.column 'photo' is not in .* 'n', 'image'"):

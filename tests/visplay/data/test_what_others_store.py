@@ -19,7 +19,7 @@ from transformers import AutoProcessor
 from tests.architectures.tiny import ALL
 from visplay.config.sections import Model
 from visplay.data.decoding import decode
-from visplay.data.images import read_images
+from visplay.data.images import count_entries, read_images, reopen_images
 from visplay.errors import BenchmarkError, ImageSourceError
 from visplay.evaluation.sources import open_rows
 from visplay.evaluation.spec import Source
@@ -49,10 +49,21 @@ def cell(level: int) -> dict[str, Any]:
 def test_lists_of_pictures(tmp_path: Path) -> None:
     table = pa.table({"images": [[cell(1), cell(9)], [cell(2)], []]})
     pq.write_table(table, tmp_path / "lists.parquet")
-    found = read_images(tmp_path / "lists.parquet", column="images")
-    assert [found.load(r.key).getpixel((0, 0)) for r in found.records] == [(1, 0, 0), (2, 0, 0)]
-    assert [entry.source for entry in found.skipped] == ["2"]
-    with pytest.raises(ImageSourceError, match=r"images\.lists=first"):
+    source, manifest = tmp_path / "lists.parquet", tmp_path / "run"
+    found = read_images(source, column="images")
+    reds = {record.source: found.load(record.key).getpixel((0, 0))[0] for record in found.records}
+    assert reds == {"0:0": 1, "0:1": 9, "1:0": 2}
+    assert [(entry.source, entry.reason) for entry in found.skipped] == [
+        ("2", "cannot be read: no picture in this row")
+    ]
+    assert count_entries(source, column="images") == 4  # the empty row may be one
+    found.write_manifest(manifest)
+    again = reopen_images(source, manifest=manifest / "manifest.parquet", column="images")
+    assert again.load(found.records[1].key).getpixel((0, 0)) == (9, 0, 0)
+    assert read_images(source, column="images", cache=tmp_path / "seen").records == found.records
+    first = read_images(source, column="images", lists="first", cache=tmp_path / "seen")
+    assert [first.load(r.key).getpixel((0, 0))[0] for r in first.records] == [1, 2]
+    with pytest.raises(ImageSourceError, match=r"images\.lists=all"):
         read_images(tmp_path / "lists.parquet", column="images", lists="refuse")
     features = datasets.Features({"images": datasets.List(datasets.Image())})
     saved = datasets.Dataset.from_dict({"images": [[cell(1)], [cell(2)]]}, features=features)

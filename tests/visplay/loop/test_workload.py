@@ -11,15 +11,12 @@ import torch
 from visplay.config.loading import Config, check_config
 from visplay.loop.workload import (
     Work,
-    decode_rate,
     disk,
     evaluation_work,
     evaluations,
     iteration_work,
     pictures_asked,
-    training_seconds,
 )
-from visplay.models.cards import find_card
 from visplay.models.counting import Size
 from visplay.runs.results import run_config
 
@@ -34,13 +31,15 @@ def test_an_iteration_by_hand() -> None:
     asked = 20 * 8 * 8  # steps, prompts, G
     assert works == [
         Work(phase="questioner", prompts=160, completions=asked, tokens=asked * 80, bound=asked * 1024,
-             learnt=asked * 580, rows=asked),
+             learnt=asked * 580, rows=asked, steps=20),
         Work(phase="its votes", prompts=asked, completions=10 * asked, tokens=3000 * asked,
-             bound=10 * asked * 4096),
-        Work(phase="curation", prompts=1000, completions=8000, tokens=640_000, bound=8000 * 1024, rows=8000),
-        Work(phase="its votes", prompts=8000, completions=72_064, tokens=72_064 * 300, bound=72_064 * 4096),
+             bound=10 * asked * 4096, steps=20),
+        Work(phase="curation", prompts=1000, completions=8000, tokens=640_000, bound=8000 * 1024, rows=8000,
+             steps=16),
+        Work(phase="its votes", prompts=8000, completions=72_064, tokens=72_064 * 300, bound=72_064 * 4096,
+             steps=16),
         Work(phase="reasoner", prompts=160, completions=asked, tokens=asked * 300, bound=asked * 4096,
-             learnt=asked * 800, rows=asked),
+             learnt=asked * 800, rows=asked, steps=20),
     ]  # fmt: skip
 
 
@@ -65,6 +64,8 @@ def test_where_curation_stops_when_enough_is_kept() -> None:
     assert pictures_asked(config(curation={"images": 500}), pictures=1000) == (192, 500)
     assert pictures_asked(config(curation={"margin": "all"}), pictures=1000) == (1000, 1000)
     assert pictures_asked(config(reasoner={"steps": 0}), pictures=1000) == (64, 1000)
+    # 320 / (0.05 x 8) are 800 pictures, 12.5 chunks.
+    assert pictures_asked(config(), pictures=1000, kept=0.05) == (832, 1000)
     asking, votes = iteration_work(config(), pictures=1000, prompt=1)[2:4]
     assert (asking.prompts, asking.completions, asking.rows) == (192, 1536, 1536)
     assert (votes.prompts, votes.completions) == (1536, 15_360 + 64)
@@ -106,17 +107,6 @@ SIZE = Size(
     parameters=7 * 10**9, adapter=10**7, dtype=torch.bfloat16, layers=28, width=3584, feed_forward=18944,
     vocabulary=152064, layer_parameters=233_057_792, kv_bytes=57_344, context=32768,
 )  # fmt: skip
-
-
-def test_time_by_hand() -> None:
-    h100 = find_card("H100")
-    # 256 sequences of 1,000 tokens: 14 GB of weights and 14.68 GB of cache are read for 256 tokens.
-    rate = 0.6 * 256 / (1.35 * (14e9 + 256 * 1000 * 57_344) / (0.6 * 3.35e12))
-    assert decode_rate(SIZE, h100, kv_room=50 * 10**9, context=1000) == pytest.approx(rate)
-    assert rate == pytest.approx(7974, abs=1)
-    few = 0.6 * 10 / (1.35 * (14e9 + 10 * 1000 * 57_344) / (0.6 * 3.35e12))
-    assert decode_rate(SIZE, h100, kv_room=10 * 1000 * 57_344, context=1000) == pytest.approx(few)
-    assert training_seconds(SIZE, h100, tokens=10**6) == pytest.approx(7e16 / (0.12 * 989e12))
 
 
 def test_disk_by_hand() -> None:
