@@ -14,7 +14,6 @@ from transformers import PretrainedConfig
 from transformers.utils import ModelOutput
 
 _LOOKED_AT = ("pooler_output", "deepstack_features")  # by the language model
-_PER_LAYER = ("hidden_states", "attentions")  # of the tower's insides; nobody asks
 _APART = {torch.float32: 1e-3}  # of their norm, at most, where features were computed in other company
 _APART_HALF = 5e-2
 
@@ -122,16 +121,16 @@ def _together(outputs: Sequence[Any]) -> Any:
     first = outputs[0]
     if isinstance(first, torch.Tensor):
         return torch.cat(list(outputs)) if len({output.shape[1:] for output in outputs}) == 1 else None
+    if isinstance(first, list | tuple):  # one for each picture
+        return type(first)(one for output in outputs for one in output)
     if not isinstance(first, ModelOutput):
         return None
     fields: dict[str, Any] = {}
     for name in first:
         values = [output[name] for output in outputs]
-        if isinstance(values[0], torch.Tensor):
+        if isinstance(values[0], torch.Tensor) or name == "pooler_output":
             fields[name] = _together(values)
-        elif name == "pooler_output":  # one for each picture
-            fields[name] = type(values[0])(one for value in values for one in value)
-        elif name not in _PER_LAYER and isinstance(values[0], list | tuple):  # one for each layer
+        elif name == "deepstack_features":  # of each layer
             fields[name] = type(values[0])(_together(layer) for layer in zip(*values, strict=True))
     return type(first)(**fields)
 
