@@ -10,6 +10,7 @@ The learning rate is so small that lengths stay what they are. `--profile` shows
 
 import argparse
 import cProfile
+import itertools
 import os
 import pstats
 import statistics
@@ -90,7 +91,7 @@ def ours(folder: Path, *, steps: int, prompts: int, optimizer: Optimizer) -> tup
 
 
 def _between(times: list[float]) -> list[float]:
-    return [after - before for before, after in zip(times, times[1:], strict=False)]
+    return [after - before for before, after in itertools.pairwise(times)]
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """What a frozen vision tower makes of a step's pictures, computed once each.
 
-A picture stands in G completions, and TRL shows each to the reference and to the policy: 2 G times the tower's
-work for one picture. Every VLM of transformers asks its own `get_image_features`; while a trainer is at work
-another stands before it, which gives the features of known pictures again.
+A picture stands in G completions, and TRL shows each to the reference and to the policy: 2 G times the
+tower's work for one picture. Every VLM of transformers asks its own `get_image_features`; while a trainer
+is at work another stands before it, which gives the features of known pictures again.
 """
 
 import inspect
@@ -10,19 +10,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from transformers import PretrainedConfig
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 _LOOKED_AT = ("pooler_output", "deepstack_features")  # by the language model
 _APART = {torch.float32: 1e-3}  # of their norm, at most, where features were computed in other company
-_APART_HALF = 5e-2
+_APART_HALF = 2e-2
 
 
 class Pictures:
-    """Stands before a model's `get_image_features`, from `with` to its end, where the tower is frozen.
+    """Stands before a model's `get_image_features`, from `with` to its end.
 
-    The first features that are put together are compared with what the model gives for the same batch; where
-    they are others, or another shape, the model is asked each time as if this were not here.
+    The first features that are put together are compared with what the model gives for the same batch. Where
+    that is something else, as with dropout, or another shape, or something that gradients go through, as
+    with an adapter on the tower, the model is asked each time from then on as if this were not here.
 
     Args:
         model: the bare base with an adapter in it.
@@ -30,7 +30,7 @@ class Pictures:
     """
 
     def __init__(self, model: Any, *, whole: bool = True) -> None:
-        self._owner = _owner(model) if whole and _frozen(model) else None
+        self._owner = _owner(model) if whole else None
         self._known: dict[int, Any] = {}
         self._keys: Sequence[int] = ()  # of the rows that the model is about to see
         self._inputs: Callable[[int], dict[str, torch.Tensor]] = lambda _: {}
@@ -75,7 +75,9 @@ class Pictures:
                 self.computed += 1
         together = _together([self._known[key] for key in keys])
         if not self._compared:
-            self._compared, asked_anew = True, self._ask(*args, **kwargs)
+            self._compared = True
+            with torch.enable_grad():
+                asked_anew = self._ask(*args, **kwargs)
             if not _alike(together, asked_anew):
                 self.__exit__()
                 self._owner = None
@@ -87,24 +89,6 @@ def _owner(model: Any) -> Any:
     """The innermost module that has `get_image_features`: what others of that name hand on to."""
     found = [module for module in model.modules() if hasattr(type(module), "get_image_features")]
     return found[-1] if found else None
-
-
-def _frozen(model: Any) -> bool:
-    """Whether nothing beside the language model learns, or drops anything out while it does."""
-    decoder = model.get_decoder()
-    language = {id(parameter) for parameter in decoder.parameters()}
-    if any(p.requires_grad and id(p) not in language for p in model.parameters()):
-        return False
-    towers = [
-        value
-        for name, value in vars(model.config).items()
-        if isinstance(value, PretrainedConfig) and name != "text_config"
-    ]
-    return not any(
-        "drop" in name and isinstance(value, float) and value > 0
-        for tower in towers
-        for name, value in vars(tower).items()
-    )
 
 
 def _by_name(ask: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -136,8 +120,11 @@ def _together(outputs: Sequence[Any]) -> Any:
 
 
 def _alike(ours: Any, theirs: Any) -> bool:
+    """Whether the language model may be shown one for the other."""
     mine, other = _seen(ours), _seen(theirs)
-    if not other or [one.shape for one in mine] != [one.shape for one in other]:
+    if not other or any(tensor.requires_grad for tensor in other):
+        return False
+    if [one.shape for one in mine] != [one.shape for one in other]:
         return False
     return all(
         float((a.float() - b.float()).norm()) <= _APART.get(b.dtype, _APART_HALF) * float(b.float().norm())

@@ -72,7 +72,9 @@ class EngineGRPOTrainer(GRPOTrainer):
         super().__init__(reward_funcs=_reward, rollout_func=self._rolled_out, **arguments)
         self._ranks, self._player = ranks, player
         self._rolled: list[Rolled] = []
-        self._pictures = Pictures(self.accelerator.unwrap_model(self.model).get_base_model(), whole=not ranks.sharded)
+        self._pictures = Pictures(
+            self.accelerator.unwrap_model(self.model).get_base_model(), whole=not ranks.sharded
+        )
         self._keys: list[int] = []  # [rows] whose pictures those have that a loss is about to be computed of
         self.use_vllm = True  # whose log-probs TRL then takes for the engine's
 
@@ -102,13 +104,16 @@ class EngineGRPOTrainer(GRPOTrainer):
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         """As TRL's, but completions of like length share a micro-batch where TRL shuffles them."""
-        each = self.args.steps_per_generation
-        if not indifferent(self.args) or self.aux_loss_enabled:
+        arguments: Any = self.args
+        each = arguments.steps_per_generation
+        if not indifferent(arguments) or self.aux_loss_enabled:
             return super()._prepare_inputs(generation_batch)
         if self._step % each == 0 or self._buffered_inputs is None:
             batch = self._generate_and_score_completions(generation_batch)
-            batch = split_pixel_values_by_grid(reordered(batch, longest_first(batch["completion_mask"])))
-            self._buffered_inputs = [unsplit_pixel_values_by_grid(b) for b in split_tensor_dict(batch, each)]
+            order = longest_first(batch["completion_mask"])
+            split: Any = split_pixel_values_by_grid(reordered(batch, order))
+            micro: list[Any] = split_tensor_dict(split, each)
+            self._buffered_inputs: Any = [unsplit_pixel_values_by_grid(batch) for batch in micro]
         return self._buffered_inputs[self._step % each]
 
     def _compute_loss(self, model: Any, inputs: Any) -> Any:
