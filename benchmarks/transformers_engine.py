@@ -28,6 +28,7 @@ from safetensors.torch import load_file
 
 from benchmarks.larger import write_larger
 from rewards import Reward
+from rollouts.engine import Prompt
 from rollouts.transformers_engine import TransformersEngine
 from visplay.config.prompts import Prompts
 from visplay.config.sections import Lora, Model, Optimizer, Phase
@@ -57,11 +58,7 @@ class Phase3:
         start = numbered(folder, "shared", 0)
         policy.create_adapter(start, seed=0)
         engine = TransformersEngine(policy.shared_base(), policy.processor)
-        scenes = sample_scenes(steps * prompts, split="development", seed=0)
-        words = Prompts(answer_forms=False)
-        asked = [
-            reasoner_prompt(render(scene), "How many shapes are there?", words=words) for scene in scenes
-        ]
+        asked = questions(steps * prompts)
 
         def sample(*arguments: Any, **options: Any) -> Any:
             began = time.perf_counter()
@@ -90,6 +87,13 @@ class Phase3:
         """Of each step but the first: in all, and without generation."""
         pairs = list(zip(self.marks, self.marks[1:], strict=False))
         return [b[0] - a[0] for a, b in pairs], [b[0] - a[0] - (b[1] - a[1]) for a, b in pairs]
+
+
+def questions(count: int) -> list[Prompt]:
+    """So many prompts, each with a picture of its own."""
+    scenes = sample_scenes(count, split="development", seed=0)
+    words = Prompts(answer_forms=False)
+    return [reasoner_prompt(render(scene), "How many shapes are there?", words=words) for scene in scenes]
 
 
 def step(rounds: int) -> None:

@@ -1,12 +1,12 @@
 """Rollouts with transformers' own `generate`: no extra install, on a CPU or a GPU."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from operator import itemgetter
 from typing import Any
 
 import torch
-from peft import PeftModel
+from peft import PeftModel, load_peft_weights, set_peft_model_state_dict
 from transformers import LogitsProcessor, LogitsProcessorList, TopKLogitsWarper, TopPLogitsWarper
 
 from rollouts.chat import Chat
@@ -37,23 +37,38 @@ class TransformersEngine:
         self._chat = Chat(processor, config=model.config, generation=model.generation_config)
         self._batch_size = batch_size
         self._max_adapters = max_adapters
-        self._loaded: dict[str, AdapterVersion] = {}
+        self._loaded: dict[str, AdapterVersion] = {}  # by slot, the least recently used first
+        self._configs: dict[str, str] = {}
 
     def publish(self, adapter: AdapterVersion) -> None:
-        """Load a version under a name of its own; weights are read from safetensors."""
-        name = _peft_name(adapter)
-        if adapter.path is None or same_version(self._loaded.get(name), adapter):
+        """Load a version, from safetensors, into the place of one that is dropped where both are alike."""
+        slot = self._slot(adapter)
+        if adapter.path is None or same_version(self._loaded.get(slot), adapter):
             return
-        if self._loaded:
-            self._model.load_adapter(str(adapter.path), adapter_name=name)
+        config = (adapter.path / "adapter_config.json").read_text()
+        oldest = next(iter(self._loaded), "")
+        if len(self._loaded) == self._max_adapters and self._configs[oldest] == config:
+            weights = load_peft_weights(str(adapter.path), device=str(self._model.device))
+            slot = oldest
+            del self._loaded[oldest]
+            found: Any = set_peft_model_state_dict(self._model, weights, adapter_name=oldest)
+            assert not found.unexpected_keys, found.unexpected_keys
+        elif self._loaded:
+            self._model.load_adapter(str(adapter.path), adapter_name=slot)
         else:
-            self._model = PeftModel.from_pretrained(self._model, str(adapter.path), adapter_name=name)
+            self._model = PeftModel.from_pretrained(self._model, str(adapter.path), adapter_name=slot)
         self._model.eval()
-        self._loaded[name] = adapter
-        self._model.set_adapter(name)  # so that none that is dropped is the active one
+        self._loaded[slot], self._configs[slot] = adapter, config
+        self._model.set_adapter(slot)  # so that none that is dropped is the active one
         for old in list(self._loaded)[: -self._max_adapters]:
             self._model.delete_adapter(old)
-            del self._loaded[old]
+            del self._loaded[old], self._configs[old]
+
+    def _slot(self, adapter: AdapterVersion) -> str:
+        """PEFT's name of a version: its place among those that are loaded, or a free one."""
+        held = (slot for slot, one in self._loaded.items() if str(one) == str(adapter))
+        free = (name for i in itertools.count() if (name := f"slot-{i}") not in self._loaded)
+        return next(itertools.chain(held, free))
 
     def sleep(self) -> None:
         """The model stays where it is: there is nothing beside its weights to give back."""
@@ -90,12 +105,13 @@ class TransformersEngine:
             if self._loaded:
                 self._model.base_model.disable_adapter_layers()
             return adapter
-        name = _peft_name(adapter)
-        if name not in self._loaded:
-            raise KeyError(f"adapter {adapter} is not loaded; publish it first. Loaded: {list(self._loaded)}")
+        slot = self._slot(adapter)
+        if slot not in self._loaded:
+            held = [str(one) for one in self._loaded.values()]
+            raise KeyError(f"adapter {adapter} is not loaded; publish it first. Loaded: {held}")
         self._model.base_model.enable_adapter_layers()
-        self._model.set_adapter(name)
-        self._loaded[name] = self._loaded.pop(name)  # now the most recently used
+        self._model.set_adapter(slot)
+        self._loaded[slot] = self._loaded.pop(slot)  # now the most recently used
         return self._loaded[self._model.active_adapter]
 
     def _generate_batch(
@@ -226,15 +242,11 @@ def _narrow(stage: Any, inputs: dict[str, Any], keep: torch.Tensor) -> dict[str,
     return narrowed
 
 
-def _peft_name(adapter: AdapterVersion) -> str:
-    return f"{adapter.name}-{adapter.version}"  # PEFT allows no dots in adapter names
-
-
 def _text_length(prompt: Prompt) -> int:
     return sum(len(str(message["content"])) for message in prompt.messages)
 
 
 def _batches(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
     iterator = iter(items)
-    while batch := list(islice(iterator, size)):
+    while batch := list(itertools.islice(iterator, size)):
         yield batch

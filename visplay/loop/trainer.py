@@ -14,8 +14,11 @@ from PIL import Image
 from transformers import TrainerCallback
 from transformers.trainer import SCHEDULER_NAME
 from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.utils import split_pixel_values_by_grid, split_tensor_dict, unsplit_pixel_values_by_grid
 
 from visplay.errors import PreflightError, TrainingDiverged
+from visplay.loop.lengths import CHUNK, Shown, indifferent, longest_first, reordered
+from visplay.loop.pictures import Pictures
 from visplay.models.policy import adapter_state, write_adapter
 from visplay.ranks import Ranks
 from visplay.storage import read_part, write_part
@@ -69,6 +72,10 @@ class EngineGRPOTrainer(GRPOTrainer):
         super().__init__(reward_funcs=_reward, rollout_func=self._rolled_out, **arguments)
         self._ranks, self._player = ranks, player
         self._rolled: list[Rolled] = []
+        self._pictures = Pictures(
+            self.accelerator.unwrap_model(self.model).get_base_model(), whole=not ranks.sharded
+        )
+        self._keys: list[int] = []  # [rows] whose pictures those have that a loss is about to be computed of
         self.use_vllm = True  # whose log-probs TRL then takes for the engine's
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> Any:
@@ -83,12 +90,35 @@ class EngineGRPOTrainer(GRPOTrainer):
         self._rolled = self._ranks.deal(parts)
         self._last_loaded_step = self.state.global_step  # else TRL would publish, too
         here = {id(picture): _here(picture) for one in self._rolled for picture in one.images}
-        return super()._generate_and_score_completions(
+        numbers: dict[tuple[int, ...], int] = {}
+        keys = [numbers.setdefault(tuple(map(id, one.images)), len(numbers)) for one in self._rolled]
+        self._pictures.forget()
+        self._keys = keys if () not in numbers else []
+        batch = super()._generate_and_score_completions(
             [
                 {"prompt": one.messages, "images": [here[id(picture)] for picture in one.images]}
                 for one in self._rolled
             ]
         )
+        return batch | {"pictures": self._keys} if self._keys else batch
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        """As TRL's, but completions of like length share a micro-batch where TRL shuffles them."""
+        arguments: Any = self.args
+        each = arguments.steps_per_generation
+        if not indifferent(arguments) or self.aux_loss_enabled:
+            return super()._prepare_inputs(generation_batch)
+        if self._step % each == 0 or self._buffered_inputs is None:
+            batch = self._generate_and_score_completions(generation_batch)
+            order = longest_first(batch["completion_mask"])
+            split: Any = split_pixel_values_by_grid(reordered(batch, order))
+            micro: list[Any] = split_tensor_dict(split, each)
+            self._buffered_inputs: Any = [unsplit_pixel_values_by_grid(batch) for batch in micro]
+        return self._buffered_inputs[self._step % each]
+
+    def _compute_loss(self, model: Any, inputs: Any) -> Any:
+        self._keys = inputs.get("pictures", [])
+        return super()._compute_loss(model, inputs)
 
     def rows_from(self, step: int) -> Iterator[list[int]]:
         """Rows [P * G] of this step and those after it, as TRL draws them where a process begins with it."""
@@ -109,10 +139,21 @@ class EngineGRPOTrainer(GRPOTrainer):
         names = ("prompt_ids", "completion_ids", "logprobs", "reward")
         return {name: [getattr(one, name) for one in self._rolled] for name in names}
 
-    def _get_per_token_logps_and_entropies(self, *args: Any, **inputs: Any) -> Any:
-        """As TRL's, which does not know `batch_num_images`, by which LLaVA-OneVision counts pictures.
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        compute_aux_loss: bool = False,
+        **inputs: Any,
+    ) -> Any:
+        """As TRL's, but by length in chunks that leave out padding, and each picture seen once a step.
 
-        Where every prompt has one picture the model does without it.
+        TRL does not know `batch_num_images`, by which LLaVA-OneVision counts pictures. Where every prompt has
+        one picture the model does without it.
         """
         counts = inputs.pop("batch_num_images", None)
         if counts is not None and (counts > 1).any():
@@ -120,7 +161,26 @@ class EngineGRPOTrainer(GRPOTrainer):
                 "TRL cannot train this VLM on prompts with several pictures; take guards.anchors whose "
                 "items have one"
             )
-        return super()._get_per_token_logps_and_entropies(*args, **inputs)
+        order = longest_first(attention_mask[:, -logits_to_keep:])
+        batch = {"input_ids": input_ids, "attention_mask": attention_mask, **inputs}
+        batch = {name: value for name, value in batch.items() if value is not None}
+        keys = [self._keys[row] for row in order] if self._keys else []
+        batch = reordered(batch, order)
+        # Ranks that learn together must call the model equally often, and a router's loss is of a batch.
+        chunk = len(order) if self._ranks.size > 1 or compute_aux_loss else CHUNK
+        results = super()._get_per_token_logps_and_entropies(
+            Shown(model, pictures=self._pictures, keys=keys, batch=batch), logits_to_keep=logits_to_keep,
+            batch_size=min(batch_size or len(order), chunk), compute_entropy=compute_entropy,
+            compute_aux_loss=compute_aux_loss, **batch,
+        )  # fmt: skip
+        back = torch.tensor(order, device=input_ids.device).argsort()
+        logps, entropies, aux_loss = results
+        return logps[back], None if entropies is None else entropies[back], aux_loss
+
+    def train(self, *args: Any, **options: Any) -> Any:
+        """As TRL's."""
+        with self._pictures:
+            return super().train(*args, **options)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """The adapter alone, whole: transformers would put the base together again, and keep no adapter."""

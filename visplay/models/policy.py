@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.tensor import DTensor
 from transformers import AutoModelForImageTextToText
 
 from rollouts.chat import Chat
@@ -130,6 +131,9 @@ def with_new_adapter(model: Any, lora: Lora) -> Any:
 
 def adapter_state(peft_model: Any) -> dict[str, torch.Tensor]:
     """The trained weights, whole, on the CPU; of a model in pieces all ranks call, the first gets."""
+    trained = [(name, p) for name, p in peft_model.named_parameters() if p.requires_grad]
+    if isinstance(peft_model, PeftModel) and not any(isinstance(p, DTensor) for _, p in trained):
+        return {name: parameter.detach().cpu() for name, parameter in trained}
     options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
     state: dict[str, Any] = get_model_state_dict(peft_model, options=options)
     return state
