@@ -2,7 +2,7 @@
 
     import visplay
 
-    config = visplay.load_config("configs/pocket.yaml", ["iterations=1"])
+    config = visplay.load_config("configs/demo.yaml")
     run = visplay.train(config, display=visplay.Display())
     run.candidates(iteration=1).to_pandas()
     run.reasoner().answer("photo.jpg", "How many people are there?")

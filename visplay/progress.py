@@ -4,25 +4,19 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TextColumn
 
 
 class Advance(Protocol):
-    """Told of finished work: what it was, and how many units of it."""
+    """Told of finished work: what it was, how many units of it, and tokens generated that nobody told of."""
 
-    def __call__(self, note: str, count: int = 1, /) -> None:
+    def __call__(self, note: str, count: int = 1, tokens: int = 0, /) -> None:
         """Count `count` more units as finished."""
 
 
@@ -75,11 +69,18 @@ class Stopwatch:
 
 
 class Display:
-    """A live bar on a terminal; one plain line now and then where there is none."""
+    """A live bar on a terminal; one plain line now and then where there is none.
+
+    A bar tells how much is done, tokens generated per second, the time left for it and, inside a step of
+    a run (`step`), which one it is and the time left for the run.
+    """
 
     def __init__(self, console: Console | None = None, *, every_seconds: float = 15.0) -> None:
         self.console = console or Console(stderr=True)
         self._every = every_seconds
+        self._tokens = 0
+        self._place = ""
+        self._run_left: Callable[[float], float | None] = _unknown
 
     @classmethod
     def quiet(cls) -> "Display":
@@ -89,6 +90,25 @@ class Display:
     def say(self, text: str) -> None:
         """Print a line."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def generated(self, tokens: int) -> None:
+        """So many more tokens were generated."""
+        self._tokens += tokens
+
+    @contextmanager
+    def step(self, place: str, *, run_left: Callable[[float], float | None]) -> Iterator[None]:
+        """Bars inside belong to a step of a run.
+
+        Args:
+            place: which, e.g. `iteration 1 of 3`.
+            run_left: seconds left for the run, given those left for the bar; None while it can't be told.
+        """
+        before = self._place, self._run_left
+        self._place, self._run_left = place, run_left
+        try:
+            yield
+        finally:
+            self._place, self._run_left = before
 
     @contextmanager
     def telling(self, logger: str) -> Iterator[None]:
@@ -108,33 +128,75 @@ class Display:
 
     @contextmanager
     def bar(self, title: str, *, total: int) -> Iterator[Advance]:
-        """Yields `advance(note, count=1)`, to be told of finished units of work, `total` in all."""
+        """Yields `advance(note, count=1, tokens=0)`, to be told of finished units of work, `total` in all."""
+        title = f"{self._place}, {title}" if self._place else title
+        meter = _Meter(total, tokens=lambda: self._tokens, run_left=self._run_left)
         if not self.console.is_terminal:
-            yield self._plain(title, total)
+            yield self._plain(title, meter)
             return
-        columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
-        )  # fmt: skip
+        columns = (TextColumn("{task.description}"), BarColumn(16), TextColumn("{task.fields[said]}"))
         with Progress(*columns, console=self.console, transient=True) as progress:
-            task = progress.add_task(title, total=total, note="")
+            task = progress.add_task(title, total=total, said=f"0/{total}")
 
-            def advance(note: str, count: int = 1, /) -> None:
-                progress.update(task, advance=count, note=note)
+            def advance(note: str, count: int = 1, tokens: int = 0, /) -> None:
+                self.generated(tokens)
+                meter.done += count
+                progress.update(task, completed=meter.done, said=meter.said(note))
 
             yield advance
 
-    def _plain(self, title: str, total: int) -> Advance:
-        start = last = time.monotonic()
-        done = 0
+    def _plain(self, title: str, meter: "_Meter") -> Advance:
+        last = time.monotonic()
 
-        def advance(note: str, count: int = 1, /) -> None:
-            nonlocal done, last
-            done += count
+        def advance(note: str, count: int = 1, tokens: int = 0, /) -> None:
+            nonlocal last
+            self.generated(tokens)
+            meter.done += count
             now = time.monotonic()
-            if done == total or now - last >= self._every:
-                rate = done / max(now - start, 1e-9)
-                self.say(f"{title} {done}/{total} {note} {rate:.2f}/s {(total - done) / rate:.0f} s left")
+            if meter.done == meter.total or now - last >= self._every:
+                self.say(f"{title} {meter.said(note)}")
                 last = now
 
         return advance
+
+
+@dataclass
+class _Meter:
+    """Of one bar: `done` of `total` units since `since`, and what follows from it."""
+
+    total: int
+    tokens: Callable[[], int]
+    run_left: Callable[[float], float | None]
+    done: int = 0
+    since: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self._before = self.tokens()
+
+    def said(self, note: str) -> str:
+        """How far it is, its rate in tokens, the time left for it and for the run."""
+        taken = max(time.monotonic() - self.since, 1e-9)
+        left = taken * max(self.total - self.done, 0) / max(self.done, 1e-9)
+        parts = [f"{self.done}/{self.total}", note]
+        if made := self.tokens() - self._before:
+            parts.append(f"{made / taken:,.0f} tok/s")
+        run = self.run_left(left)
+        # Of a run, as a rule, somebody wants to know when it ends.
+        parts.append(f"{span(left)} left" + (f", run {span(run)}" if run is not None else ""))
+        return " ".join(part for part in parts if part)
+
+
+def _unknown(left: float) -> float | None:
+    return None
+
+
+def span(seconds: float) -> str:
+    """A time in one or two units: `40 s`, `12 min`, `3 h 20 min`, `2 d 4 h`."""
+    whole = round(seconds)
+    if whole < 100:
+        return f"{whole} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"

@@ -2,11 +2,13 @@
 
 import io
 import threading
+from itertools import count
 
+import pytest
 from rich.console import Console
 
 from rollouts.servers import fleet
-from visplay.progress import Display
+from visplay.progress import Display, span
 
 
 def test_what_servers_log_is_said_while_a_run_goes_on() -> None:
@@ -20,3 +22,71 @@ def test_what_servers_log_is_said_while_a_run_goes_on() -> None:
         fleet._log.info("details")
     fleet._log.warning("after")
     assert out.getvalue() == "http://a does not answer\n"
+
+
+def plain(width: int = 200) -> tuple[Display, io.StringIO]:
+    out = io.StringIO()
+    return Display(Console(file=out, width=width), every_seconds=0), out
+
+
+@pytest.fixture
+def seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that goes on by a second whenever it is asked."""
+    clock = count()
+    monkeypatch.setattr("visplay.progress.time.monotonic", lambda: float(next(clock)))
+
+
+@pytest.mark.usefixtures("seconds")
+def test_a_bar_says_how_far_it_is_its_rate_and_the_time_left_for_it_and_the_run() -> None:
+    display, out = plain()
+    asked: list[float] = []
+    with (
+        display.step("iteration 1", run_left=lambda own: asked.append(own) or 600.0),
+        display.bar("questioner", total=4) as advance,
+    ):
+        display.generated(300)
+        advance("reward 0.500")
+    line = out.getvalue().strip()
+    assert line.startswith("iteration 1, questioner 1/4 reward 0.500 ")
+    assert "tok/s" in line and line.endswith("left, run 10 min")
+    assert len(asked) == 1 and asked[0] > 0
+
+
+@pytest.mark.usefixtures("seconds")
+def test_outside_a_run_nothing_is_said_of_one() -> None:
+    display, out = plain()
+    with display.bar("pocket-dusk, greedy", total=2) as advance:
+        advance("questions", 1, 50)
+        advance("questions", 1, 50)
+    first, last = out.getvalue().splitlines()
+    assert first.startswith("pocket-dusk, greedy 1/2 questions ") and "run" not in first
+    assert "tok/s" in last and last.endswith(" 0 s left")
+
+
+def test_a_bar_in_a_terminal_fits_80_columns() -> None:
+    out = io.StringIO()
+    display = Display(Console(file=out, width=80, force_terminal=True))
+    with (
+        display.step("iteration 12", run_left=lambda own: 100_000.0),
+        display.bar("questioner", total=20) as advance,
+    ):
+        display.generated(10)
+        advance("reward 0.416")
+        advance("reward 0.416")
+    assert "iteration 12, questioner" in out.getvalue() and "reward 0.416" in out.getvalue()
+    assert "…" not in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("time", "words"),
+    [
+        (0.4, "0 s"),
+        (99, "99 s"),
+        (100, "2 min"),
+        (5_000, "83 min"),
+        (7_200, "2 h 0 min"),
+        (200_000, "2 d 7 h"),
+    ],
+)
+def test_spans(time: float, words: str) -> None:
+    assert span(time) == words

@@ -61,7 +61,7 @@ class Grouped(TyperGroup):
 app = typer.Typer(
     cls=Grouped,
     help="A vision-language model improves itself from unlabelled images.\n\n"
-    "Start with:  visplay pocket images runs/demo-images  and then  visplay train configs/pocket.yaml",
+    "Start with:  visplay pocket images runs/demo-images  and then  visplay train configs/demo.yaml",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

@@ -67,7 +67,7 @@ def evaluate_items(
     sampling: Sampling,
     path: Path,
     pictures: Path | None = None,
-    advance: Advance = lambda note, count=1: None,
+    advance: Advance = lambda note, count=1, tokens=0: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Record]:
     """Ask every item `sampling.n` times and write `path`, one line a sample, in the order of the items.
@@ -107,13 +107,15 @@ def evaluate_items(
         if all(record["generation"] in stored for record in blank):
             # Gold, groups and words are the benchmark's as it is now; only the completion is taken over.
             done = [scored(_answered_as(record, stored[record["generation"]])) for record in blank]
+            tokens = 0
         else:
             own = replace(sampling, seed=mix_seed(sampling.seed, benchmark, start))
             answers = _ask(reasoner, prompts, own)
             done = [scored(_answered(r, a)) for r, a in zip(blank, answers, strict=True)]
             append_jsonl(unfinished, *done)
+            tokens = sum(record["tokens"] for record in done)
         records += done
-        advance(benchmark, len(chunk))
+        advance("questions", len(chunk), tokens)
     write_records(path, records)
     unfinished.unlink(missing_ok=True)
     return records

@@ -109,7 +109,7 @@ def run_evaluation(
             )
             for name, asked, sampling in _rounds(items, plan):
                 path = folder / spec.id / f"{name}.jsonl"
-                with display.bar(f"evaluation: {spec.id}, {name}", total=len(asked)) as advance:
+                with display.bar(f"{spec.id}, {name}", total=len(asked)) as advance:
                     records = evaluate_items(
                         reasoner, asked, benchmark=spec.id, sampling=sampling, path=path,
                         pictures=pictures, advance=advance, say=display.say,

@@ -1,6 +1,7 @@
 """What stays the same through a run, and the few things that every phase does with it."""
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from visplay.config.sections import Phase
 from visplay.data.images import ImageSet, read_images
 from visplay.errors import RunMismatch
 from visplay.loop.alarms import best_iteration, out_of_patience
+from visplay.loop.outlook import Outlook, outlook
 from visplay.loop.planning import beside_trainer
 from visplay.models.engines import backend_of, shares_gpu, start_engine
 from visplay.models.generation import generate
@@ -68,6 +70,7 @@ class RunContext:
         display: what a person sees.
         tracker: the trackers of `report_to`.
         ranks: that learn beside this one.
+        outlook: how long the run will still take.
     """
 
     config: Config
@@ -83,6 +86,7 @@ class RunContext:
     display: Display
     tracker: Tracker
     ranks: Ranks = ALONE
+    outlook: Outlook = field(default_factory=lambda: Outlook((), {}))
     _waiting: list[AdapterVersion] = field(default_factory=list)  # to be published
 
     def phase(self, role: str) -> Phase:
@@ -115,7 +119,9 @@ class RunContext:
         """Completions [prompts][n] of one adapter version; see `visplay.models.generation.generate`."""
         self._publish_waiting()
         with self.watch("generation"):
-            return generate(self.engine, prompts, adapter=adapter, sampling=sampling)
+            groups = generate(self.engine, prompts, adapter=adapter, sampling=sampling)
+        self.display.generated(sum(len(completion.token_ids) for group in groups for completion in group))
+        return groups
 
     def step(self, name: str, work: Callable[[Path], list[dict[str, Any]]]) -> Path:
         """Do a step of the run unless it is done; returns its folder.
@@ -129,7 +135,12 @@ class RunContext:
         if run.has(name):
             return run.folder / name
         if not run.adopt(name):
-            with run.step(name) as scratch:
+            began = time.monotonic()
+
+            def run_left(own: float) -> float | None:
+                return self.outlook.left(name, since=began, own=own)
+
+            with run.step(name) as scratch, self.display.step(_place(name), run_left=run_left):
                 for part in damaged_parts(scratch / UNFINISHED):
                     self.display.say(f"{part} is damaged or covers a damaged file; it is done again")
                     part.unlink()
@@ -138,7 +149,9 @@ class RunContext:
                 write_text(scratch / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
                 with self.watch("telemetry"):  # those of a trained phase were sent step by step
                     self.tracker.log_rows([row for row in rows if "step" not in row])
-            append_jsonl(run.folder / "timings.jsonl", {"step": name, "seconds": self.watch.take()})
+            taken = self.watch.take()
+            append_jsonl(run.folder / "timings.jsonl", {"step": name, "seconds": taken})
+            self.outlook.finished(name, sum(taken.values()))
         run.collect_metrics()
         return run.folder / name
 
@@ -221,10 +234,16 @@ def open_context(
             config=config, preset=config.rewards.resolve(), run=run, policy=policy, engine=engine,
             images=images, picture=lru_cache(kept)(images.load), oracle=config.images.open_oracle(),
             control_tokens=policy.chat.control_tokens, watch=Stopwatch(), display=display, tracker=tracker,
-            ranks=ranks,
+            ranks=ranks, outlook=outlook(config, pictures=len(images), folder=run.folder),
         )  # fmt: skip
         _same_pictures(ctx)
         yield ctx
+
+
+def _place(step: str) -> str:
+    """Where a step stands in the run, for people."""
+    iteration = step.partition("/")[0].removeprefix("iteration-")
+    return "base" if iteration == "0" else f"iteration {iteration}"
 
 
 def _dated(config: Config) -> Config:

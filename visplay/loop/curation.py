@@ -15,13 +15,12 @@ from visplay.loop.context import RunContext, asked_before
 from visplay.loop.examples import SilverExample, asked_by_base, read_examples
 from visplay.loop.health import blind_answer_rate, question_health
 from visplay.loop.rows import Asked
+from visplay.loop.workload import CHUNK
 from visplay.runs.checkpoints import Roles
 from visplay.runs.run import UNFINISHED
 from visplay.schema import CANDIDATES
 from visplay.seeds import draw, mix_seed
 from visplay.storage import read_part, write_parquet, write_part, write_text
-
-CHUNK = 64  # pictures asked about at a time
 
 
 def curate(
@@ -96,7 +95,8 @@ def _ask_about(
     found: list[Asked] = []
     unfinished = folder / UNFINISHED
     unfinished.mkdir(exist_ok=True)
-    with ctx.display.bar("curation", total=-(-len(keys) // chunk)) as advance:
+    each = ctx.config.curation.questions_per_image
+    with ctx.display.bar("curation", total=enough or len(keys) * each) as advance:
         for start in range(0, len(keys), chunk):
             part = unfinished / f"pictures-{start}.json"
             rows = read_part(part)
@@ -109,9 +109,13 @@ def _ask_about(
                         groups = ask(ctx, of, round, stages=stages, questioner=asker, asked_by=name)
                         rows += [row.record() for group in groups for row in group]
                 write_part(part, rows)
+            before = sum(not row.reject for row in found)
             found += map(Asked.from_record, rows)
             kept = sum(not row.reject for row in found)
-            advance(f"kept {kept} of {len(found)}")
+            if enough is None:
+                advance(f"questions, {kept} kept", len(rows))
+            else:
+                advance(f"kept of {len(found)} questions", min(kept, enough) - min(before, enough))
             if enough is not None and kept >= enough:
                 break
     return found

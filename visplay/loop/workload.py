@@ -12,9 +12,9 @@ from rewards import Preset
 from visplay.config.loading import Config, enough_kept, phase_of
 from visplay.config.sections import Phase
 from visplay.evaluation.spec import expand
-from visplay.loop.curation import CHUNK
 from visplay.models.counting import Size
 
+CHUNK = 64  # pictures asked about at a time
 QUESTION_TOKENS, ANSWER_TOKENS = 80, 300  # mean lengths of completions, assumed
 KEPT = 0.25  # of curation's questions, assumed, where it stops when enough is kept
 ROW_BYTES, SAMPLE_BYTES = 1_000, 3_000  # of a row of parquet, of a stored sample with its scores
