@@ -19,6 +19,7 @@ _RANGES = {
     "floor": _ANY,
     "accuracy_weight": _ANY,
     "format_weight": _ANY,
+    "target_confidence": (0.01, 0.99),
     "entropy_width": (_TINY, math.inf),
     "redundancy_weight": (0.0, math.inf),
     "redundancy_threshold": (_TINY, math.inf),
@@ -45,8 +46,9 @@ class Preset:
 
     Attributes:
         name: where the values come from.
-        difficulty: `uncertainty` is `1 - |2c - 1|`, `minority` is `min(c, 1 - c)`, `entropy` a Gaussian of
-            the answer entropy.
+        difficulty: `uncertainty` is `1 - |2c - 1|` where the target confidence is 0.5, `minority` is
+            `min(c, 1 - c)`, `entropy` a Gaussian of the answer entropy.
+        target_confidence: the confidence c that `uncertainty` pays most, in [0.01, 0.99]; 0.5 is Eq. 5.
         entropy_target: the answer entropy that pays most, in nats; used by `entropy`.
         entropy_width: standard deviation of that Gaussian, in nats, > 0.
         redundancy_weight: lambda, >= 0.
@@ -75,6 +77,7 @@ class Preset:
 
     name: str
     difficulty: Literal["uncertainty", "minority", "entropy"] = "uncertainty"
+    target_confidence: float = 0.5
     entropy_target: float = 0.9
     entropy_width: float = 0.35
     redundancy_weight: float = 1.0

@@ -23,6 +23,7 @@ def questioner_rewards(
     votes: Sequence[Sequence[Vote | None]] | None = None,
     blind: Sequence[Sequence[Vote | None]] | None = None,
     memory: Sequence[str] = (),
+    validity: Sequence[Sequence[float | None]] | None = None,
     terms: Sequence[Term] = (),
     rows: Sequence[Sequence[Any]] | None = None,
 ) -> list[list[Reward]]:
@@ -38,18 +39,20 @@ def questioner_rewards(
         votes: the votes themselves, same shape; needed by the difficulty `entropy` and by groundedness.
         blind: votes with the image greyed out, same shape; None where a question was not probed.
         memory: earlier questions, for `memory_weight`; see `rewards.remember`.
+        validity: a judge's, in [0, 1], same shape: it multiplies the difficulty; None where none judged.
         terms: rewards of one's own, added where the question is valid.
         rows: what the terms see, same shape; None shows them the groups.
 
     Returns:
-        Rewards in the shape of `groups`. The parts: `validity` (0 or 1), `uncertainty` (the difficulty),
+        Rewards in the shape of `groups`. The parts: `validity` (0, or the judge's, or 1), `uncertainty` (the
+        difficulty, before it is multiplied with the validity),
         `redundancy` (the penalty, lambda included), those of `memory`, `quota` and `groundedness` that are
         switched on (penalties, weights included), and each term by its name (weight included).
 
     Raises:
         ValueError: shapes differ, or votes are needed and absent.
     """
-    _check_shapes(groups, confidences=confidences, votes=votes, blind=blind, rows=rows)
+    _check_shapes(groups, confidences=confidences, votes=votes, blind=blind, validity=validity, rows=rows)
     if votes is None and (
         preset.difficulty == "entropy" or (preset.groundedness_weight and blind is not None)
     ):
@@ -62,14 +65,16 @@ def questioner_rewards(
         rewarded = []
         for column, item in enumerate(group):
             valid = isinstance(item, Question)
+            judged = validity[row][column] if validity is not None else None
+            share = 0.0 if not valid else 1.0 if judged is None else judged
             difficulty = _difficulty(confidence[column], ballots[column], preset) if valid else 0.0
             charged = {name: values[row][column] for name, values in penalties.items()}
             added = {name: values[column] if valid else 0.0 for name, values in extra.items()}
-            gain = difficulty + sum(added.values()) if valid else preset.invalid_reward
+            gain = share * difficulty + sum(added.values()) if valid else preset.invalid_reward
             total = gain - sum(charged.values())
             if preset.floor is not None:
                 total = max(preset.floor, total)
-            parts = {"validity": float(valid), "uncertainty": difficulty, **charged, **added}
+            parts = {"validity": share, "uncertainty": difficulty, **charged, **added}
             rewarded.append(Reward(total=total, parts=parts))
         rewards.append(rewarded)
     return rewards
@@ -114,7 +119,7 @@ def _difficulty(confidence: float, ballot: Vote | None, preset: Preset) -> float
     if preset.difficulty == "minority":
         return minority_share(confidence)
     if preset.difficulty == "uncertainty":
-        return uncertainty(confidence)
+        return uncertainty(confidence, target=preset.target_confidence)
     if ballot is None or ballot.answer is None:
         return 0.0
     entropy = answer_entropy([share for _, share in ballot.shares])

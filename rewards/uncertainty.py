@@ -4,13 +4,19 @@ import math
 from collections.abc import Sequence
 
 
-def uncertainty(confidence: float) -> float:
-    """Returns `1 - |2c - 1|`: 1 where the votes split evenly, 0 where they agree (Eq. 5, arXiv 2511.15661).
+def uncertainty(confidence: float, *, target: float = 0.5) -> float:
+    """How near the votes are to the confidence that pays most: 1 there, falling in a straight line to 0.
+
+    With the target 0.5 this is `1 - |2c - 1|`: 1 where the votes split evenly, 0 where they agree (Eq. 5,
+    arXiv 2511.15661). Above it `c / target` and `(1 - c) / (1 - target)` pay for questions on which the
+    Reasoner is surer, whose silver answers are more often right.
 
     Args:
         confidence: c, the vote share of the silver answer, in [0, 1]; 0 where nothing was parsed.
+        target: the confidence that pays most, in (0, 1).
     """
-    return 1.0 - abs(2.0 * _checked(confidence) - 1.0)
+    c = _checked(confidence)
+    return c / target if c <= target else (1.0 - c) / (1.0 - target)
 
 
 def minority_share(confidence: float) -> float:

@@ -107,6 +107,13 @@ def test_uncertainty_is_a_tent(confidence, expected):
     assert minority_share(confidence) == pytest.approx(expected / 2, abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("confidence", "expected"), [(0.0, 0.0), (0.4, 0.5), (0.8, 1.0), (0.9, 0.5), (1.0, 0.0)]
+)
+def test_a_target_confidence_moves_the_top_of_the_tent(confidence, expected):
+    assert uncertainty(confidence, target=0.8) == pytest.approx(expected, abs=1e-12)
+
+
 def test_the_band_includes_its_bounds():
     assert [in_informative_band(c, 0.25, 0.75) for c in (0.24, 0.25, 0.5, 0.75, 0.76)] == [
         False,

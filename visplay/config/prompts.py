@@ -17,6 +17,7 @@ QUESTIONER = (
     "<type>the type</type><question>the question</question><answer>the answer</answer>"
 )
 REASONER = "{question}\nLook at the image, think step by step, then put your final answer{form} in \\boxed{}."
+JUDGE = "Can the question {question!r} be answered with certainty from the image alone, yes or no?"
 # By question type, what form its answer takes; what type a benchmark's rule is of is in `evaluation.prompts`.
 FORMS = {
     "multiple choice": "the letter of one option",
@@ -38,6 +39,11 @@ class Prompts(Section):
         description="Words of the Reasoner; `{question}` stands for the question, `{form}` for the form of "
         "its answer.",
     )
+    judge: str = Field(
+        JUDGE,
+        description="What the shipped judges ask, in the Reasoner's words; `{question!r}` stands for the "
+        "question in quotes.",
+    )
     forms: dict[str, str] = Field(FORMS, description="By question type, what form an answer takes.")
     answer_forms: bool = Field(True, description="Say by question type what form an answer takes.")
 
@@ -58,6 +64,17 @@ class Prompts(Section):
         if missing or "{types}" not in text:
             what = [f"<{tag}>...</{tag}>" for tag in missing] + ["{types}"] * ("{types}" not in text)
             raise ValueError(f"must hold {', '.join(what)}: that is what is read, or filled in")
+        return text
+
+    @field_validator("judge")
+    @classmethod
+    def _asks_about_the_question(cls, text: str) -> str:
+        try:
+            shown = text.format(question="What is it?")
+        except (LookupError, ValueError, AttributeError) as error:
+            raise ValueError(f"only {{question}} can be filled in ({error})") from error
+        if "What is it?" not in shown:
+            raise ValueError("must hold {question}, where the question stands")
         return text
 
     @model_validator(mode="after")

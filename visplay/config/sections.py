@@ -191,6 +191,11 @@ class Votes(Section):
     temperature: float = Field(1.0, gt=0, description="Sampling temperature of a vote.")
     top_k: int = Field(40, ge=0, description="Truncation of a vote; 0 is off.")
     top_p: float = Field(1.0, gt=0, le=1, description="Nucleus truncation of a vote; 1 is off.")
+    views: list[str] = Field(
+        [],
+        description="The m votes are shared out over views of the picture: names of `visplay.data.views`, "
+        "`mild` for all of those, or `module:function`; empty: the picture as it is.",
+    )
     judge: str | None = Field(
         None,
         description="`module:function` asked whether answers that the rules call different are one, e.g. "
@@ -261,9 +266,17 @@ class Judge(Section):
     """Which questions are valid, before they are voted on; docs/extending.md has one of one's own."""
 
     function: str | None = Field(
-        None, description="`module:function`, e.g. `visplay.loop.judging:ask_base`; absent: none is judged."
+        None,
+        description="`module:function`, e.g. `visplay.loop.judging:ask_base` or `:ask_reasoner`; absent: "
+        "none is judged.",
     )
     least: float = Field(0.5, ge=0, le=1, description="A question of a lower validity is rejected.")
+    samples: int = Field(
+        1,
+        ge=1,
+        description="Verdicts of the shipped judges on a question; 1 is greedy. Validity is the share "
+        "that says yes.",
+    )
 
 
 class Curation(Section):

@@ -5,7 +5,7 @@ their order, `[parse, judge, vote, blind]`. A row with a reject reason gets no v
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -13,11 +13,12 @@ from PIL import Image
 
 import rewards
 from rewards import ParseFailure, Question, Vote
-from rollouts.engine import AdapterVersion, Sampling
+from rollouts.engine import AdapterVersion, Completion, Sampling
 from visplay.config.names import named
 from visplay.data.images import greyed_out
+from visplay.data.views import shared_out, views_of
 from visplay.loop.context import RunContext
-from visplay.loop.rows import Asked, Groups
+from visplay.loop.rows import JUDGED_INVALID, Asked, Groups
 from visplay.prompts import questioner_prompt, reasoner_prompt
 from visplay.runs.checkpoints import Roles
 from visplay.seeds import mix_seed
@@ -103,7 +104,7 @@ def judge(ctx: RunContext, groups: Groups, round: Round) -> Groups:
     for row, validity in zip(rows, grade(ctx, rows, round), strict=True):
         row.validity = float(validity)
         if row.validity < ctx.config.judge.least:
-            row.reject = "judged invalid"
+            row.reject = JUDGED_INVALID
     return groups
 
 
@@ -189,16 +190,24 @@ def take_votes(
         temperature=votes.temperature, top_k=votes.top_k, top_p=votes.top_p,
         max_tokens=ctx.config.reasoner.max_tokens, seed=seed,
     )  # fmt: skip
-
-    def seen(key: str) -> Image.Image:
-        return greyed_out(ctx.picture(key)) if grey else ctx.picture(key)
-
-    with ctx.watch("pictures"):
-        prompts = [
-            reasoner_prompt(seen(key), text, words=words, kind=asked.type, key=key)
-            for (key, text), asked in questions.items()
-        ]
-    answers = ctx.sample(prompts, adapter=round.roles["reasoner"], sampling=sampling)
+    views = {"grey": greyed_out} if grey else views_of(votes.views) or {"": _as_it_is}
+    answers: list[list[Completion]] = [[] for _ in questions]
+    for place, ((name, view), share) in enumerate(
+        zip(views.items(), shared_out(sampling.n, len(views)), strict=True)
+    ):
+        if not share:
+            continue
+        with ctx.watch("pictures"):
+            prompts = [
+                reasoner_prompt(
+                    view(ctx.picture(key)), text, words=words, kind=asked.type,
+                    key=key if name in ("", "grey") else f"{key} {name}",
+                )
+                for (key, text), asked in questions.items()
+            ]  # fmt: skip
+        own = replace(sampling, n=share, seed=mix_seed(seed, "view", place) if place else seed)
+        groups = ctx.sample(prompts, adapter=round.roles["reasoner"], sampling=own)
+        answers = [[*before, *group] for before, group in zip(answers, groups, strict=True)]
     with ctx.watch("rewards"):
         counted = {
             place: rewards.vote(
@@ -219,6 +228,10 @@ def answer_judge(ctx: RunContext, question: str) -> Callable[[str, str], bool | 
     """Who decides about answers to a question that the rules call different; None where nobody is named."""
     name = ctx.config.votes.judge
     return partial(named(name, key="votes.judge"), ctx, question) if name else None
+
+
+def _as_it_is(picture: Image.Image) -> Image.Image:
+    return picture
 
 
 def _options(row: Asked) -> tuple[str, ...]:

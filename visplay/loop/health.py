@@ -8,7 +8,7 @@ from typing import Any
 import rewards
 from rewards import Question
 from visplay.evaluation.statistics import accuracy_interval
-from visplay.loop.rows import Asked, same_answer
+from visplay.loop.rows import JUDGED_INVALID, Asked, same_answer
 
 BINS = 10  # of confidence
 MOST = (
@@ -33,7 +33,9 @@ def question_health(
         and kept; `redundancy` of the questions about one picture, in [0, 1], mean over pictures: 0
         where each is a cluster of its own, 1 where all are one; reject reasons; the histogram of
         confidence; the *true* accuracy of silver answers, kept and rejected apart; calibration:
-        accuracy by bin of confidence. An unanswerable question's silver answer is wrong.
+        accuracy by bin of confidence. An unanswerable question's silver answer is wrong. `judge`, where
+        one was asked and truth is known: which share of what it let pass is answerable (precision), which
+        share of what is answerable it let pass (recall).
     """
     valid = [(row, row.question) for row in candidates if isinstance(row.question, Question)]
     voted = [(row, row.vote) for row, _ in valid if row.vote is not None and row.vote.answer is not None]
@@ -57,6 +59,20 @@ def question_health(
         "confidence_histogram": [[i / BINS, histogram[i]] for i in range(BINS)],
         "silver_accuracy": _silver_accuracy([row for row, _ in once]) if has_truth else None,
         "calibration": _calibration(once) if has_truth else None,
+        "judge": _judge([row for row, _ in valid if row.validity is not None]) if has_truth else None,
+    }
+
+
+def _judge(judged: Sequence[Asked]) -> dict[str, Any] | None:
+    passed = [row.reject != JUDGED_INVALID for row in judged]
+    settled = [row.truth is not None for row in judged]
+    precision = [yes for yes, through in zip(settled, passed, strict=True) if through]
+    recall = [through for yes, through in zip(settled, passed, strict=True) if yes]
+    if not judged:
+        return None
+    return {
+        name: asdict(accuracy_interval(flags)) if flags else None
+        for name, flags in (("precision", precision), ("recall", recall))
     }
 
 

@@ -10,6 +10,8 @@ from rollouts.engine import Completion
 
 NOT_PARSED = ParseFailure(reason="not parsed")
 
+JUDGED_INVALID = "judged invalid"  # the reject reason of what a judge did not let pass
+
 
 @dataclass(slots=True, kw_only=True)
 class Asked:

@@ -1,0 +1,93 @@
+"""Views of a picture: mild changes of light and frame that keep the answer to nearly every question.
+
+Nothing is mirrored and nothing turned far, for questions ask where things are; colours keep their hue. With
+`votes.views` the m votes on a question are shared out over them; training stays on the picture as it is.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+
+from PIL import Image, ImageEnhance, ImageFilter, ImageStat
+
+from visplay.config.names import named
+
+View = Callable[[Image.Image], Image.Image]
+MILD = "mild"  # the name of all of VIEWS together
+
+
+def _lit(factor: float) -> View:
+    return lambda picture: ImageEnhance.Brightness(picture).enhance(factor)
+
+
+def _contrasted(factor: float) -> View:
+    return lambda picture: ImageEnhance.Contrast(picture).enhance(factor)
+
+
+def _ground(picture: Image.Image) -> tuple[int, ...]:
+    """The mean colour, to fill what a change leaves open."""
+    return tuple(round(value) for value in ImageStat.Stat(picture).mean)
+
+
+def _turned(degrees: float) -> View:
+    return lambda picture: picture.rotate(
+        degrees, resample=Image.Resampling.BICUBIC, fillcolor=_ground(picture)
+    )
+
+
+def _farther(picture: Image.Image) -> Image.Image:
+    """Seen from 6 % farther away, in the same frame."""
+    inner = (max(1, round(picture.width * 0.94)), max(1, round(picture.height * 0.94)))
+    frame = Image.new(picture.mode, picture.size, _ground(picture))
+    place = ((picture.width - inner[0]) // 2, (picture.height - inner[1]) // 2)
+    frame.paste(picture.resize(inner, Image.Resampling.LANCZOS), place)
+    return frame
+
+
+def _compressed(picture: Image.Image) -> Image.Image:
+    """As a JPEG of quality 60."""
+    buffer = io.BytesIO()
+    picture.convert("RGB").save(buffer, "JPEG", quality=60)
+    return Image.open(buffer).convert("RGB")
+
+
+VIEWS: dict[str, View] = {
+    "as it is": lambda picture: picture,
+    "brighter": _lit(1.2),
+    "darker": _lit(0.8),
+    "more contrast": _contrasted(1.25),
+    "less contrast": _contrasted(0.75),
+    "softer": lambda picture: picture.filter(ImageFilter.GaussianBlur(0.004 * max(picture.size))),
+    "sharper": lambda picture: picture.filter(ImageFilter.UnsharpMask(radius=2, percent=80)),
+    "turned left": _turned(3.0),
+    "farther": _farther,
+    "compressed": _compressed,
+}
+
+
+def views_of(names: Sequence[str]) -> dict[str, View]:
+    """The views that are named, in their order; none for no name.
+
+    Args:
+        names: of VIEWS, `mild` for all of them, or `module:function` of one's own, which takes a picture
+            (RGB) and returns one.
+
+    Raises:
+        ConfigError: a name that is neither.
+    """
+    found: dict[str, View] = {}
+    for name in names:
+        if name == MILD:
+            found |= VIEWS
+        else:
+            found[name] = VIEWS[name] if name in VIEWS else named(name, key="votes.views")
+    return found
+
+
+def shared_out(samples: int, views: int) -> list[int]:
+    """How many of the samples each view gets; the first ones get those that are left over.
+
+    Args:
+        samples: m, >= 1.
+        views: k, >= 1.
+    """
+    return [samples // views + (place < samples % views) for place in range(views)]
