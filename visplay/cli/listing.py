@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from visplay.cli.printing import plain_table
 from visplay.config.loading import read_config
 from visplay.errors import RunError, VisplayError
 from visplay.evaluation.wording import share
@@ -26,12 +26,21 @@ def print_runs(folder: Path, console: Console | None = None) -> None:
     found = {path.parent for name in ("journal.jsonl", "config.yaml") for path in folder.glob(f"*/{name}")}
     if not found:
         raise RunError(f"there is no run in {folder}; name the folder that `output` named")
-    table = Table(title=f"runs in {folder}", title_justify="left")
-    for column in ("run", "state", "iterations", "last finished step", "greedy, base -> last", "changed"):
-        table.add_column(column)
+    columns = ("state", "done", "base to last", "on", "changed")
+    table = plain_table(f"runs in {folder}", "run", *columns, left=("state", "on"))
+    table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
+    console, unreadable = console or Console(), []
     for path in sorted(found, key=_changed, reverse=True):
-        table.add_row(*_line(path))
-    (console or Console()).print(table)
+        changed = datetime.fromtimestamp(_changed(path)).strftime("%m-%d %H:%M")
+        try:
+            table.add_row(escape(path.name), *map(escape, _state(Run(path))), changed)
+        except (VisplayError, OSError, ValueError, KeyError, TypeError) as error:
+            # One damaged run must not hide the others; what its files hold may be of any shape.
+            table.add_row(escape(path.name), "unreadable", "", "", "", changed)
+            unreadable.append(f"{path.name}: {error}")
+    console.print(table)
+    for line in unreadable:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_damage(folder: Path, console: Console | None = None) -> bool:
@@ -64,17 +73,8 @@ def print_damage(folder: Path, console: Console | None = None) -> bool:
     return bad > 0
 
 
-def _line(folder: Path) -> tuple[str, ...]:
-    run = Run(folder)
-    changed = datetime.fromtimestamp(_changed(folder)).strftime("%Y-%m-%d %H:%M")
-    try:
-        return folder.name, *_state(run), changed
-    except (VisplayError, OSError, ValueError, KeyError, TypeError) as error:
-        # One damaged run must not hide the others; what its files hold may be of any shape.
-        return folder.name, escape(f"unreadable: {error}"), "", "", "", changed
-
-
 def _state(run: Run) -> tuple[str, str, str, str]:
+    """State with the step that it has come to, iterations done, accuracy before and after, and on what."""
     folder = run.folder
     require_format(folder)
     steps = [entry["step"] for entry in run.journal()]
@@ -82,7 +82,9 @@ def _state(run: Run) -> tuple[str, str, str, str]:
     planned = int(config["iterations"])
     done = sum(1 for step in steps if step.endswith("/evaluation") and step != "iteration-0/evaluation")
     state = "running" if run.is_open() else "finished" if _is_finished(folder, config, steps) else "stopped"
-    return state, f"{done} of {planned}", steps[-1] if steps else "", _accuracy(folder)
+    if state != "finished" and steps:
+        state += f", {steps[-1].rpartition('/')[2]}"
+    return state, f"{done}/{planned}", *_accuracy(folder)
 
 
 def _is_finished(folder: Path, config: dict[str, Any], steps: Sequence[str]) -> bool:
@@ -104,13 +106,14 @@ def _last_iteration(folder: Path, config: dict[str, Any], steps: Sequence[str]) 
     return planned
 
 
-def _accuracy(folder: Path) -> str:
+def _accuracy(folder: Path) -> tuple[str, str]:
+    """Greedy accuracy of the base and of the last iteration on the first benchmark, and which it is."""
     summaries = read_summaries(folder)
     if not summaries:
-        return ""
+        return "", ""
     first, last = (next(iter(summaries[i].items())) for i in (min(summaries), max(summaries)))
     before, after = ((figures.get("accuracy") or {}).get("value") for _, figures in (first, last))
-    return f"{first[0]} {share(before)} -> {share(after)}"
+    return f"{share(before)} to {share(after)}", first[0]
 
 
 def _changed(folder: Path) -> float:

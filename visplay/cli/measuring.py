@@ -294,15 +294,16 @@ def lmms_eval(
 def benchmarks() -> None:
     """List the benchmarks: rows, source, how they are scored."""
     from rich.console import Console
-    from rich.table import Table
 
+    from visplay.cli.printing import plain_table
     from visplay.evaluation.spec import shipped_specs
 
-    table = Table("id", "rows", "source", "rule", "what it is")
+    table = plain_table("", "id", "rows", "rule", "what it is, and where from", left=("rule",))
+    table.columns[3].no_wrap, table.columns[3].justify = False, "left"
     for spec in shipped_specs().values():
-        source = spec.source.hub or spec.source.function or ""
-        shown = f"mean of {', '.join(spec.parts)}" if spec.parts else source
-        table.add_row(spec.id, str(spec.rows or ""), shown, "" if spec.parts else spec.rule, spec.title)
+        source = f"mean of {', '.join(spec.parts)}" if spec.parts else spec.source.hub or spec.source.function
+        rule = "" if spec.parts else spec.rule
+        table.add_row(spec.id, f"{spec.rows:,}" if spec.rows else "", rule, f"{spec.title}\n{source}")
     Console().print(table)
 
 

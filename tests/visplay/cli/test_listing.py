@@ -17,10 +17,13 @@ def run_with(folder: Path, name: str, *, steps: list[str]) -> Path:
     return settings.folder
 
 
-def listed(folder: Path) -> dict[str, str]:
-    console = Console(width=400, record=True)
+def listed(folder: Path) -> tuple[dict[str, list[str]], str]:
+    """The words of each run's line, and all that was printed."""
+    console = Console(width=80, record=True)
     print_runs(folder, console)
-    return {line.split()[1]: line for line in console.export_text().splitlines() if line.startswith("│")}
+    text = console.export_text()
+    assert max(len(line) for line in text.split(" ─")[0].splitlines()) <= 80
+    return {line.split()[0]: line.split() for line in text.splitlines() if line.strip()}, text
 
 
 def test_states_and_a_damaged_run_that_hides_no_other(tmp_path: Path) -> None:
@@ -34,9 +37,16 @@ def test_states_and_a_damaged_run_that_hides_no_other(tmp_path: Path) -> None:
     config.write_bytes(config.read_bytes()[:300])
     held = check_config({"images": {"source": "x"}, "output": str(tmp_path), "name": "running"})
     with Run(held.folder).opened(held):
-        lines = listed(tmp_path)
-    for name, state in (("finished", "finished"), ("stopped", "stopped"), ("begun", "stopped"),
-                        ("running", "running")):  # fmt: skip
-        assert lines[name].split()[3] == state, lines[name]
-    assert f"unreadable: {journal}, line 2 is not as it was written" in lines["journal"]
-    assert f"unreadable: {config} is not as the run wrote it" in lines["config"]
+        lines, text = listed(tmp_path)
+    states = {
+        "finished": "finished",
+        "stopped": "stopped, evaluation",
+        "begun": "stopped",
+        "running": "running",
+    }
+    for name, state in states.items():
+        assert " ".join(lines[name][1:]).startswith(state), lines[name]
+    assert lines["finished"][2] == "1/1"
+    assert lines["journal"][1:2] == lines["config"][1:2] == ["unreadable"]
+    assert f"journal: {journal}, line 2 is not as it was written" in text
+    assert f"config: {config} is not as the run wrote it" in text
