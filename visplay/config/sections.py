@@ -291,6 +291,13 @@ class Curation(Section):
         description="Stop once so many times what the Reasoner's phase uses are kept, >= 1; pictures come in "
         "random order. `all` asks about every one of them.",
     )
+    min_silver: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Keep the widest band of confidences, up to `rewards.high`, in which this share of the "
+        "probe's silver answers is right (`health.probe`); absent: `rewards.low` to `rewards.high`.",
+    )
     budget: int = Field(2048, ge=1, description="Keep at most so many silver examples (drawn by seed).")
 
     @field_validator("margin", mode="before")

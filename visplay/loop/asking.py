@@ -33,12 +33,14 @@ class Round:
         roles: who votes: the versions as they stood when the phase began.
         seed: of the phase.
         at: where in the phase: the step, or the first picture of a chunk.
+        band: confidences that are informative, inclusive; None takes the preset's.
     """
 
     phase: Literal["questioner", "curation"]
     roles: Roles
     seed: int
     at: tuple[str | int, ...] = ()
+    band: tuple[float, float] | None = None
 
     def seed_of(self, purpose: str) -> int:
         """A seed for each purpose of each round."""
@@ -132,8 +134,9 @@ def blind(ctx: RunContext, groups: Groups, round: Round) -> Groups:
 def band(ctx: RunContext, groups: Groups, round: Round) -> Groups:
     """Reject what is not informative: no question, no answer, too low or too high a confidence (Eq. 9)."""
     seen = set()
+    low, high = round.band or (ctx.preset.low, ctx.preset.high)
     for row in _rows(groups):
-        row.reject = row.reject or _uninformative(row, ctx.preset)
+        row.reject = row.reject or _uninformative(row, low=low, high=high)
         if isinstance(row.question, Question):
             asked = (row.picture, row.question.question)
             row.reject = "asked before" if asked in seen else row.reject
@@ -242,11 +245,11 @@ def _rows(groups: Groups) -> list[Asked]:
     return [row for group in groups for row in group]
 
 
-def _uninformative(row: Asked, preset: rewards.Preset) -> str:
+def _uninformative(row: Asked, *, low: float, high: float) -> str:
     if isinstance(row.question, ParseFailure) or row.vote is None:
         return "not a well-formed question"
     if row.vote.answer is None:
         return "no answer could be parsed"
-    if rewards.in_informative_band(row.vote.confidence, preset.low, preset.high):
+    if rewards.in_informative_band(row.vote.confidence, low, high):
         return ""
-    return "confidence too low" if row.vote.confidence < preset.low else "confidence too high"
+    return "confidence too low" if row.vote.confidence < low else "confidence too high"
