@@ -44,7 +44,8 @@ def measured(run: Path, votes: list[tuple[list[str], str]]) -> None:
     rows: list[dict[str, Any]] = [
         {
             "item": str(item), "benchmark": "probe", "sample": sample, "status": "ok", "answer": answer,
-            "correct": answer == gold, "gold": {"answers": [gold]}, "output": answer, "finish": "stop", "tokens": 1,
+            "correct": answer == gold, "gold": {"answers": [gold]}, "output": answer, "finish": "stop",
+            "tokens": 1,
         }
         for item, (answers, gold) in enumerate(votes)
         for sample, answer in enumerate(answers)
