@@ -113,9 +113,10 @@ def ask_held_out(run: Path, *, output: Path) -> None:
     accuracy = {i: s["pocket-dusk"]["accuracy"]["value"] for i, s in read_summaries(run).items()}
     best = max(accuracy, key=lambda i: (accuracy[i], -i))
     for iteration in sorted({0, best, max(accuracy)}):
+        out = output / "held-out" / f"{run.name}-{iteration}"
         subprocess.run(
             [sys.executable, "-m", "visplay.cli", "evaluate", f"{run}@{iteration}",
-             "-b", "pocket-dusk,easy-vqa", "--limit", "1000", "--out", str(output / "held-out" / f"{run.name}-{iteration}")],
+             "-b", "pocket-dusk,easy-vqa", "--limit", "1000", "--out", str(out)],
             check=True,
         )  # fmt: skip
 
