@@ -8,6 +8,7 @@ from typer.cli import get_docs_for_click
 from typer.main import get_command
 
 ROOT = Path(__file__).parents[2]
+_EXAMPLES = re.compile(r"\x08?\n?Examples:\n((?:.+\n?)+)")
 _LINK = re.compile(r"\[([^\]]*)\]\((\.\./[^)\s]*)\)")
 
 
@@ -22,16 +23,21 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
 
 
 def commands() -> str:
-    """The help of every command, as Markdown."""
-    from visplay.cli.main import app
+    """The help of every command, by group, as Markdown."""
+    from visplay.cli.main import GROUPS, app
 
-    command: Any = get_command(app)
-    context = command.make_context("visplay", [], resilient_parsing=True)
-    text = get_docs_for_click(obj=command, ctx=context, name="visplay")
+    root: Any = get_command(app)
+    parts = []
+    for title, names in GROUPS.items():
+        parts.append(f"## {title}\n")
+        for name in names:
+            command = root
+            for word in name.split():
+                command = command.commands[word]
+            context = command.make_context(f"visplay {name}", [], resilient_parsing=True)
+            parts.append(get_docs_for_click(obj=command, ctx=context, indent=2, name=f"visplay {name}"))
     # The examples keep their lines.
-    return re.sub(
-        r"\x08?\n?Examples:\n((?:.+\n?)+)", r"**Examples**\n\n```\n\1\n```\n", text.split("\n", 2)[2]
-    )
+    return _EXAMPLES.sub(r"**Examples**\n\n```\n\1\n```\n", "\n".join(parts))
 
 
 def _path(found: re.Match[str], page: str) -> str:
