@@ -61,7 +61,7 @@ def label_figures(run_data: RunData) -> list[Figure]:
 
 def health_figures(run_data: RunData) -> list[Figure]:
     """One small chart for each figure of `health/metrics.jsonl`, whatever there are, with its limits."""
-    rows = {row["iteration"]: row for row in run_data.metrics if row.get("phase") == "health"}
+    rows = run_data.health
     limits = (run_data.config.get("health") or {}).get("limits") or {}
     names = dict.fromkeys(key for row in rows.values() for key in row if key not in ("iteration", "phase"))
     made = [
