@@ -75,7 +75,7 @@ def _helped(evaluations: Evaluations, config: Mapping[str, Any]) -> list[str]:
 
 
 def _clear(name: str, evaluations: Evaluations, verdicts: Mapping[int, str], *, last: int) -> str:
-    """`helped on NAME: ...`, by the best of the better iterations and what came of it; or `hurt on NAME: ...`."""
+    """`helped on NAME: ...`, by the best of the better iterations and what came of it; or `hurt on ...`."""
     gains = {
         i: _paired(evaluations, i, name)["difference"] for i, word in verdicts.items() if word == "better"
     }
@@ -141,8 +141,9 @@ def _labels(
     last = max(probed)
     word = "right more often than not" if probed[last] > 0.5 else "wrong at least as often as right"
     return [
-        f"{unknown}. On labelled questions of {probe}, {share(probed[last])} of the votes of moderate "
-        f"confidence were right after iteration {last}: {word} there; whether its own labels are, nothing tells."
+        f"{unknown}. On labelled questions of {probe}, {share(probed[last])} of the votes of "
+        f"moderate confidence were right after iteration {last}: {word} there; whether its own labels are, "
+        "nothing tells."
     ]
 
 

@@ -38,7 +38,8 @@ def test_a_gain_is_told_with_its_figures_and_what_is_open_beside_it() -> None:
     base = {"dusk": benchmark(0.613), "easy": benchmark(0.7)}
     after = {"dusk": benchmark(0.831, paired=BETTER), "easy": benchmark(0.704, paired=OPEN)}
     assert said({0: base, 1: after})[0] == (
-        "Self-play helped on dusk: 61.3 to 83.1 %, +21.8 points [+18.7, +25.0] after iteration 1 (n = 1 000). "
+        "Self-play helped on dusk: 61.3 to 83.1 %, +21.8 points [+18.7, +25.0] after iteration 1 "
+        "(n = 1 000). "
         "Whether it helped can't be told on easy (+0.4 points [-1.0, +1.8] after iteration 1, n = 1 000)."
     )
 
@@ -85,8 +86,8 @@ def test_no_gain_that_many_comparisons_take_back_or_the_interval_does_not_carry(
     text = said({0: {}, 1: {"dusk": benchmark(0.6, paired=close), "easy": benchmark(0.6, paired=OPEN)}})[0]
     assert "helped on" not in text
     assert (
-        "can't be told on dusk (+2.0 points [+0.1, +4.0] after iteration 1, n = 1 000; better by itself, but not among 2 comparisons) and easy"
-        in text
+        "can't be told on dusk (+2.0 points [+0.1, +4.0] after iteration 1, n = 1 000; better by itself, "
+        "but not among 2 comparisons) and easy" in text
     )
     claimed = change(0.01, -0.01, 0.03, verdict="better", p_value=1e-9)
     assert "can't be told on dusk" in said({0: {}, 1: {"dusk": benchmark(0.6, paired=claimed)}})[0]
@@ -143,9 +144,10 @@ def test_labels_whose_truth_is_not_known() -> None:
     )
     health = {1: {"probe_silver": 0.9}, 2: {"probe_silver": 0.5}, 3: {"probe_silver": None}}
     assert said({0: {"dusk": benchmark(0.6)}}, curations=blank, health=health)[1] == (
-        "The true answers of its questions are not known. On labelled questions of dusk, 50.0 % of the votes of "
-        "moderate confidence were right after iteration 2: wrong at least as often as right there; whether its "
-        "own labels are, nothing tells."
+        "The true answers of its questions are not known. On labelled questions of dusk, 50.0 % of the votes "
+        "of moderate confidence were right after iteration 2: "
+        "wrong at least as often as right there; whether "
+        "its own labels are, nothing tells."
     )
     named = said(
         {}, curations=blank, health={1: {"probe_silver": 0.7}}, config={"health": {"probe": "mmstar"}}
