@@ -17,6 +17,7 @@ from visplay.report.template import page
 from visplay.storage import write_text
 
 DASHES = ("solid", "dot", "dash", "dashdot")  # of further runs when the colours are used up
+APART = 0.04  # iterations that neighbouring runs are drawn apart, so that one interval doesn't hide another
 NOT_COMPARED = {"name", "output"}  # say where a run lies, not what it is
 ABSENT = "not set"
 
@@ -113,7 +114,7 @@ def _last_samples(
         try:
             found = find_side(str(folders[name] / f"iteration-{run.last}" / "evaluation"))
         except EvaluationError:
-            missing[name] = f"no samples of {iteration_name(run.last)} are stored"
+            missing[name] = f"no samples of {_at(run.last)} are stored"
             continue
         sides.append(Side(name=f"{name}@{iteration_name(run.last)}", reads=found.reads))
     return sides, missing
@@ -199,10 +200,15 @@ def _curves(title: str, note: str, y_title: str, series: Mapping[str, Mapping[in
         if not points:
             continue
         line = with_interval(dict(points), name, color=COLORS[number % len(COLORS)])
+        apart = APART * (number - (len(series) - 1) / 2)
+        line["x"] = [i + apart for i in points]
         line["line"]["dash"] = DASHES[number // len(COLORS) % len(DASHES)]
         data.append(line)
     layout = by_iteration(y_title)
-    layout["xaxis"] |= {"categoryorder": "array", "categoryarray": [iteration_name(i) for i in iterations]}
+    layout["xaxis"] |= {
+        "type": "linear", "tickvals": iterations, "ticktext": [iteration_name(i) for i in iterations],
+        "range": [min(iterations, default=0) - 0.3, max(iterations, default=0) + 0.3], "zeroline": False,
+    }  # fmt: skip
     bare = all(p["low"] == p["high"] for points in series.values() for p in points.values())
 
     def worded(point: Mapping[str, float]) -> str:
