@@ -180,8 +180,8 @@ def _labels(read: Mapping[str, RunData]) -> list[Figure | None]:
         _curves(title, note, y_title, series) if any(series.values()) else None
         for title, note, y_title, series in (
             ("Silver answers that are true, kept for training", "Bars are 95 % intervals.", "true, %", true),
-            ("Answerable", count, "of the well-formed questions, %", shares("answerable", "valid")),
-            ("Distinct", count, "of the well-formed questions, %", shares("distinct", "valid")),
+            ("Answerable", count, "of the well-formed, %", shares("answerable", "valid")),
+            ("Distinct", count, "of the well-formed, %", shares("distinct", "valid")),
             ("Kept", count, "of the questions, %", shares("kept", "questions")),
         )
     ]  # fmt: skip
