@@ -4,9 +4,10 @@
 # make newest  tests of what we use of TRL, PEFT and transformers, in their newest allowed versions
 # make test-all  all tests, with every architecture on vLLM and kills at random instants
 # make docs    the documentation site, in build/site
+# make axe     fetch axe-core, with which tests of the report in a browser look for barriers; needs npm
 # make gpu-check   what works on this machine's GPU, and how fast: docs/gpu.md
 # make gpu-wheels  collect in .wheels what a GPU machine without network lacks for that
-# Each target but gpu-wheels first sets up all it needs in ./.venv.
+# Each target but axe and gpu-wheels first sets up all it needs in ./.venv.
 
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3))
 VENV := .venv
@@ -17,7 +18,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO_IMAGES := runs/demo-images
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo check style fast test test-extra test-all docs newest clean
+.PHONY: help setup axe demo check style fast test test-extra test-all docs newest clean
 
 help:
 	@sed -n '/^$$/q; s/^# //p' Makefile
@@ -72,6 +73,13 @@ test-all: test test-extra
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+AXE := $(VENV)/axe-core/axe.min.js
+axe: $(AXE)
+
+$(AXE):
+	mkdir -p $(@D)
+	cd $(@D) && npm pack --silent axe-core@4.14.1 > /dev/null && tar -xzf axe-core-4.14.1.tgz --strip-components=1 \
+		--no-same-owner package/axe.min.js package/LICENSE && rm axe-core-4.14.1.tgz && touch axe.min.js
 
 # What is deprecated there is called by TRL and PEFT, not by us.
 NEWEST := tests/visplay/loop/test_trl.py tests/visplay/loop/test_grpo.py tests/visplay/loop/test_arguments.py \

@@ -9,8 +9,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
         ),
     ),
     "report": (
-        ("Write the page of a run", "visplay report runs/mine"),
-        ("Watch it while the run goes on", "visplay report runs/mine --watch --port 8080"),
+        (
+            "Watch a run while it goes on; without --watch, write its page",
+            "visplay report runs/mine --watch --port 8080",
+        ),
+        ("Compare several runs on one page", "visplay report runs/seed-0 runs/seed-1 --out seeds.html"),
     ),
     "runs": (
         ("The runs in runs/", "visplay runs"),

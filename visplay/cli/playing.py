@@ -10,6 +10,7 @@ import typer
 from visplay import launcher
 from visplay.cli.again import this_command
 from visplay.cli.measuring import Trust
+from visplay.errors import RunError
 from visplay.runs.shutdown import graceful_shutdown
 
 API_KEY = "VLLM_API_KEY"  # vLLM's own name: servers that we start read it too
@@ -57,7 +58,13 @@ def train(
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Folder of a run, finished or not.")],
+    run: Annotated[
+        list[Path], typer.Argument(help="Folder of a run, finished or not; several are compared on one page.")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="HTML file to write several runs to; default: runs-compared.html in this folder."),
+    ] = None,
     watch: Annotated[
         bool,
         typer.Option(
@@ -68,19 +75,32 @@ def report(
         int, typer.Option(min=0, max=65535, help="Port that --watch serves on; 0: any free one.")
     ] = 0,
 ) -> None:
-    """Write RUN/report.html, one page that opens from disk without a network, or serve it with --watch."""
+    """Write RUN/report.html, one page that opens from disk without a network, or serve it with --watch.
+
+    Of several runs, write one page that compares them.
+    """
+    if len(run) > 1 and watch:
+        raise RunError(f"--watch serves one run, got {len(run)}; give one, or leave --watch out")
+    if len(run) == 1 and out is not None:
+        raise RunError(f"--out is for several runs; the page of one is {run[0] / 'report.html'}")
+    if len(run) > 1:
+        from visplay.report.runs import write_runs
+
+        typer.echo(write_runs(out or Path("runs-compared.html"), run))
+        return
+    [folder] = run
     if watch:
         from visplay.report.watch import LiveServer
 
-        with LiveServer(run, port=port) as server, suppress(KeyboardInterrupt):
+        with LiveServer(folder, port=port) as server, suppress(KeyboardInterrupt):
             typer.echo(f"{server.url} (Ctrl-C ends it)")
             server.serve_forever()
         return
     from visplay.cli.printing import print_result
     from visplay.report import write_report
 
-    print_result(run)
-    typer.echo(write_report(run))
+    print_result(folder)
+    typer.echo(write_report(folder))
 
 
 def runs(

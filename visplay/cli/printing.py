@@ -1,6 +1,5 @@
 """Figures in the terminal: of an evaluation, a comparison, a run; tables fit into 80 columns."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from rewards import Question
+from visplay.config.loading import read_config
 from visplay.evaluation.comparison import Compared
 from visplay.evaluation.metrics import Figures
 from visplay.evaluation.spec import shipped_specs
+from visplay.evaluation.summing_up import sum_up
 from visplay.evaluation.wording import (
     blind,
     difference,
@@ -26,7 +27,8 @@ from visplay.evaluation.wording import (
     share,
 )
 from visplay.loop.rows import Asked
-from visplay.runs.results import read_summaries
+from visplay.runs.results import health_rows, read_curations, read_summaries
+from visplay.storage import read_jsonl
 
 
 def print_figures(name: str, summary: Mapping[str, Figures], console: Console | None = None) -> None:
@@ -38,11 +40,13 @@ def print_figures(name: str, summary: Mapping[str, Figures], console: Console | 
 
 
 def print_result(run: Path, console: Console | None = None) -> None:
-    """Print figures by benchmark and iteration with the verdicts, and label quality where it is known."""
+    """Print figures by benchmark and iteration, label quality where it is known, and the run in a few words.
+
+    Raises:
+        CorruptArtifact: its configuration cannot be read.
+    """
     console = console or Console()
-    summaries = read_summaries(run)
-    if not summaries:
-        console.print("no evaluation is finished yet")
+    summaries, curations = read_summaries(run), read_curations(run)
     for name in summaries[min(summaries)] if summaries else ():
         measured = {
             "base" if i == 0 else str(i): summary[name] for i, summary in summaries.items() if name in summary
@@ -50,9 +54,13 @@ def print_result(run: Path, console: Console | None = None) -> None:
         title = name + (" (synthetic)" if is_synthetic(name) else "")
         console.print(_figures_table(title, "iteration", measured))
         _print_lines((f"{i}: {line}" for i, own in measured.items() for line in _against_base(own)), console)
-    labels = _label_table(run)
-    if labels.row_count:
-        console.print(labels)
+    if curations:
+        console.print(_label_table(curations))
+    config = read_config(run / "config.yaml") if (run / "config.yaml").is_file() else {}
+    health = health_rows(read_jsonl(run / "metrics.jsonl"))
+    console.print(
+        *sum_up(summaries, curations=curations, health=health, config=config), markup=False, highlight=False
+    )
 
 
 def _figures_table(title: str, first: str, rows: Mapping[str, Figures]) -> Table:
@@ -159,14 +167,13 @@ def agreement_text(judged: dict[str, Any]) -> str:
     return f"n = {judged['n']}: they agree on {share(judged['agreement'])}, kappa {kappa}"
 
 
-def _label_table(run: Path) -> Table:
+def _label_table(curations: Mapping[int, Mapping[str, Any]]) -> Table:
     columns = ("iteration", "valid", "answerable", "distinct", "kept", "kept, true", "rejected,\ntrue")
     table = plain_table("silver labels", *columns)
-    for path in sorted(run.glob("iteration-*/curation/summary.json")):
-        health = json.loads(path.read_text())
+    for iteration, health in curations.items():
         silver, answerable = health["silver_accuracy"] or {}, health["answerable"]
         table.add_row(
-            path.parts[-3].removeprefix("iteration-"),
+            str(iteration),
             share(health["valid"] / max(1, health["questions"])),
             share(None if answerable is None else answerable / max(1, health["valid"])),
             quantity(health["distinct"]), quantity(health["kept"]),

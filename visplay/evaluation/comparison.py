@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
@@ -82,14 +83,22 @@ def compare(first: Side, second: Side) -> list[Compared]:
             f"{first.name} has {', '.join(first.reads)} and {second.name} has {', '.join(second.reads)}: no "
             "benchmark in common; evaluate both on the same ones"
         )
-    found = [compare_samples(name, first.reads[name](), second.reads[name]()) for name in common]
-    tested = [one for one in found if one.paired is not None]
-    adjusted = holm([one.paired.p_value for one in tested if one.paired])
-    corrected = {
-        one.benchmark: replace(one, p_adjusted=p, verdict=_verdict(one.paired, p))
-        for one, p in zip(tested, adjusted, strict=True)
-    }
-    return [corrected.get(one.benchmark, one) for one in found]
+    return _corrected([compare_samples(name, first.reads[name](), second.reads[name]()) for name in common])
+
+
+def compare_all(sides: Sequence[Side]) -> list[tuple[str, str, Compared]]:
+    """Compare each two of several sides on every benchmark that both have: (first, second, what of it).
+
+    Holm's correction is for all of these comparisons together.
+    """
+    pairs = [
+        (first, second, name)
+        for first, second in combinations(sides, 2)
+        for name in first.reads
+        if name in second.reads
+    ]
+    found = _corrected([compare_samples(name, a.reads[name](), b.reads[name]()) for a, b, name in pairs])
+    return [(a.name, b.name, one) for (a, b, _), one in zip(pairs, found, strict=True)]
 
 
 def read_columns(records: Iterable[Record]) -> Columns:
@@ -178,6 +187,15 @@ def _pairs(first: Columns, second: Columns) -> tuple[list[tuple[int, int]], dict
         "on the second side only": len(second.items) - len(met),
     }
     return found, {reason: count for reason, count in counts.items() if count}
+
+
+def _corrected(found: Sequence[Compared]) -> list[Compared]:
+    """The same with p-values after Holm's correction, and the verdicts that they carry."""
+    adjusted = iter(holm([one.paired.p_value for one in found if one.paired]))
+    return [
+        replace(one, p_adjusted=(p := next(adjusted)), verdict=_verdict(one.paired, p)) if one.paired else one
+        for one in found
+    ]
 
 
 def _share(rows: Sequence[tuple[str, bool]], status: str) -> float:

@@ -1,5 +1,6 @@
 """Figures in words: no sentence claims more than the interval beside it carries."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any
@@ -128,7 +129,7 @@ def _headline(
 ) -> Headline:  # fmt: skip
     paired = (last or {}).get("paired")
     figures = last or base or {}
-    verdict = _verdict(paired) if paired else ""
+    verdict = verdict_of(paired) if paired else ""
     if paired:
         sentence = _sentence(paired, verdict, iteration=iteration, p_adjusted=p_adjusted)
     elif last:
@@ -142,7 +143,7 @@ def _headline(
     )  # fmt: skip
 
 
-def _verdict(paired: dict[str, Any]) -> str:
+def verdict_of(paired: Mapping[str, Any]) -> str:
     """The stored verdict, unless the stored interval does not carry it."""
     if paired["verdict"] == "better" and paired["low"] > 0:
         return "better"

@@ -61,7 +61,7 @@ def label_figures(run_data: RunData) -> list[Figure]:
 
 def health_figures(run_data: RunData) -> list[Figure]:
     """One small chart for each figure of `health/metrics.jsonl`, whatever there are, with its limits."""
-    rows = {row["iteration"]: row for row in run_data.metrics if row.get("phase") == "health"}
+    rows = run_data.health
     limits = (run_data.config.get("health") or {}).get("limits") or {}
     names = dict.fromkeys(key for row in rows.values() for key in row if key not in ("iteration", "phase"))
     made = [
@@ -89,16 +89,16 @@ def _accuracy(run_data: RunData, name: str) -> Figure:
         "blind (picture greyed out)": {i: blind(figures) for i, figures in measured.items()},
     }
     data = [
-        _with_interval(points, label, color=color, dashed=label.startswith("blind"))
+        with_interval(points, label, color=color, dashed=label.startswith("blind"))
         for color, (label, found) in zip(COLORS, series.items(), strict=False)
         if (points := {i: point for i, point in found.items() if point})
     ]
     return Figure(
         title=name + (" (synthetic)" if is_synthetic(name) else ""),
         note="Bars are 95 % intervals. The blind answers show how much can be guessed without looking.",
-        spec={"data": data, "layout": _layout("iteration", "accuracy, %", by_iteration=True)},
+        spec={"data": data, "layout": by_iteration("accuracy, %")},
         columns=("iteration", *series),
-        rows=[(_iteration(i), *(estimate(found[i]) for found in series.values())) for i in measured],
+        rows=[(iteration_name(i), *(estimate(found[i]) for found in series.values())) for i in measured],
     )
 
 
@@ -108,16 +108,16 @@ def _silver(run_data: RunData) -> Figure | None:
         return None
     labels = {"kept": "kept for training", "rejected": "rejected"}
     data = [
-        _with_interval(points, label, color=color)
+        with_interval(points, label, color=color)
         for color, (key, label) in zip(COLORS, labels.items(), strict=False)
         if (points := {i: groups[key] for i, groups in known.items() if groups.get(key)})
     ]
     return Figure(
         title="Silver answers that are true",
         note="The majority answer against the oracle's; an unanswerable question counts as wrong.",
-        spec={"data": data, "layout": _layout("iteration", "true, %", by_iteration=True)},
+        spec={"data": data, "layout": by_iteration("true, %")},
         columns=("iteration", *labels.values()),
-        rows=[(_iteration(i), *(estimate(g.get(key)) for key in labels)) for i, g in known.items()],
+        rows=[(iteration_name(i), *(estimate(g.get(key)) for key in labels)) for i, g in known.items()],
     )
 
 
@@ -127,14 +127,14 @@ def _difficulty(run_data: RunData) -> Figure | None:
     if not known:
         return None
     points = {i: {"low": low, "value": middle, "high": high} for i, (low, middle, high) in known.items()}
-    layout = _layout("iteration", "confidence, %", by_iteration=True)
+    layout = by_iteration("confidence, %")
     layout["yaxis"]["range"] = [-3, 103]
     return Figure(
         title="How difficult the questions are",
         note="The median confidence of the votes, with the middle half of the questions; lower is harder.",
-        spec={"data": [_with_interval(points, "median, middle half", color=COLORS[0])], "layout": layout},
+        spec={"data": [with_interval(points, "median, middle half", color=COLORS[0])], "layout": layout},
         columns=("iteration", "lower quarter", "median", "upper quarter"),
-        rows=[(_iteration(i), *map(share, quartiles)) for i, quartiles in known.items()],
+        rows=[(iteration_name(i), *map(share, quartiles)) for i, quartiles in known.items()],
     )
 
 
@@ -148,17 +148,17 @@ def _diversity(run_data: RunData) -> Figure | None:
         return None
     data = {
         "type": "scatter", "mode": "lines+markers", "name": "different questions", "marker": {"size": 8},
-        "x": [_iteration(i) for i in known], "y": [100 * some / whole for some, whole in known.values()],
+        "x": [iteration_name(i) for i in known], "y": [100 * some / whole for some, whole in known.values()],
         "line": {"color": COLORS[0], "width": 2}, "hovertemplate": "%{y:.1f} %",
     }  # fmt: skip
-    layout = _layout("iteration", "of the well-formed questions, %", by_iteration=True)
+    layout = by_iteration("of the well-formed questions, %")
     layout["yaxis"]["range"] = [-3, 103]
     return Figure(
         title="How diverse the questions are",
         note="How many of the well-formed questions differ in their words; a count, so without interval.",
         spec={"data": [data], "layout": layout},
         columns=("iteration", "different", "well-formed", "share"),
-        rows=[(_iteration(i), quantity(a), quantity(b), share(a / b)) for i, (a, b) in known.items()],
+        rows=[(iteration_name(i), quantity(a), quantity(b), share(a / b)) for i, (a, b) in known.items()],
     )
 
 
@@ -166,7 +166,7 @@ def _health(name: str, points: dict[int, dict[str, float]], limits: dict[str, An
     """A figure by iteration; `min_NAME` and `max_NAME` of the limits are its dotted lines."""
     if not points:
         return None
-    data = [_with_interval(points, name, color=COLORS[0], scale=1)]
+    data = [with_interval(points, name, color=COLORS[0], scale=1)]
     said = []
     for side, words in (("min", "at least"), ("max", "at most")):
         limit = finite(limits.get(f"{side}_{name}"))
@@ -174,7 +174,7 @@ def _health(name: str, points: dict[int, dict[str, float]], limits: dict[str, An
             said.append(f"{words} {quantity(limit)}")
             data.append(
                 {"type": "scatter", "mode": "lines", "name": "limit", "hoverinfo": "skip",
-                 "x": [_iteration(i) for i in points], "y": [limit] * len(points),
+                 "x": [iteration_name(i) for i in points], "y": [limit] * len(points),
                  "line": {"color": "bad", "dash": "dot", "width": 2}}
             )  # fmt: skip
             if len(points) == 1:  # a line needs two points
@@ -182,14 +182,14 @@ def _health(name: str, points: dict[int, dict[str, float]], limits: dict[str, An
                     "mode": "markers",
                     "marker": {"color": "bad", "symbol": "line-ew-open", "size": 28},
                 }
-    layout = _layout("iteration", "", by_iteration=True) | {"showlegend": False}
+    layout = by_iteration("") | {"showlegend": False}
     layout["yaxis"]["rangemode"] = "tozero"
     return Figure(
         title=name.replace("_", " "),
         note=f"Limit: {', '.join(said)}." if said else "No limit.",
         spec={"data": data, "layout": layout},
         columns=("iteration", name.replace("_", " ")),
-        rows=[(_iteration(i), quantity(point["value"])) for i, point in points.items()],
+        rows=[(iteration_name(i), quantity(point["value"])) for i, point in points.items()],
     )
 
 
@@ -227,7 +227,7 @@ def _calibration(run_data: RunData) -> Figure | None:
         spec={"data": data, "layout": layout},
         columns=("iteration", "confidence", "true", "questions"),
         rows=[
-            (_iteration(i), share(cell["confidence"]), share(cell["accuracy"]), quantity(cell["n"]))
+            (iteration_name(i), share(cell["confidence"]), share(cell["accuracy"]), quantity(cell["n"]))
             for i, cells in known.items()
             for cell in cells
         ],
@@ -255,7 +255,9 @@ def _confidence(run_data: RunData) -> Figure | None:
         note="The method needs a middle: what is always or never agreed on teaches nothing.",
         spec={"data": data, "layout": layout},
         columns=("iteration", "confidence from", "questions"),
-        rows=[(_iteration(i), share(start), quantity(n)) for i, cells in known.items() for start, n in cells],
+        rows=[
+            (iteration_name(i), share(start), quantity(n)) for i, cells in known.items() for start, n in cells
+        ],
     )
 
 
@@ -289,14 +291,14 @@ def _trained(run_data: RunData) -> list[dict[str, Any]]:
     return [row for row in run_data.metrics if "reward" in row and "step" in row]
 
 
-def _with_interval(
+def with_interval(
     points: dict[int, Any], label: str, *, color: str, dashed: bool = False, scale: int = 100
 ) -> dict[str, Any]:
     """Values by iteration with their intervals; shares become percent."""
     values = list(points.values())
     return {
         "type": "scatter", "mode": "lines+markers", "name": label,
-        "x": [_iteration(i) for i in points], "y": [scale * p["value"] for p in values],
+        "x": [iteration_name(i) for i in points], "y": [scale * p["value"] for p in values],
         "line": {"color": color, "width": 2} | ({"dash": "dash"} if dashed else {}),
         "marker": {"size": 8, "color": color},
         "error_y": {
@@ -308,15 +310,22 @@ def _with_interval(
     }  # fmt: skip
 
 
-def _layout(x_title: str, y_title: str, *, by_iteration: bool = False) -> dict[str, Any]:
-    x_axis: dict[str, Any] = {"title": {"text": x_title}, "fixedrange": True}
-    if by_iteration:
-        x_axis["type"] = "category"
-    y_axis = {"title": {"text": y_title}, "fixedrange": True}
-    return {"xaxis": x_axis, "yaxis": y_axis}
+def _layout(x_title: str, y_title: str) -> dict[str, Any]:
+    return {
+        "xaxis": {"title": {"text": x_title}, "fixedrange": True},
+        "yaxis": {"title": {"text": y_title}, "fixedrange": True},
+    }
 
 
-def _iteration(number: int) -> str:
+def by_iteration(y_title: str) -> dict[str, Any]:
+    """The layout of a chart whose places are iterations."""
+    layout = _layout("iteration", y_title)
+    layout["xaxis"]["type"] = "category"
+    return layout
+
+
+def iteration_name(number: int) -> str:
+    """As a chart and its table call it."""
     return "base" if number == 0 else str(number)
 
 

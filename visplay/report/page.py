@@ -9,6 +9,7 @@ from visplay.errors import ImageSourceError
 from visplay.evaluation import wording
 from visplay.evaluation.comparison import compare
 from visplay.evaluation.sample_logs import find_side
+from visplay.evaluation.summing_up import sum_up
 from visplay.report.comparison import write_comparison
 from visplay.report.figures import accuracy_figures, health_figures, label_figures, training_figures
 from visplay.report.pictures import SIDE, LoadImage, thumbnails
@@ -103,6 +104,7 @@ def render_run(
         version=version,
         compared=compared,
         run_data=run_data,
+        summed_up=summed_up(run_data),
         facts=_facts(run_data),
         ahead=_ahead(run_data),
         headlines=wording.headlines(run_data.evaluations),
@@ -128,6 +130,13 @@ def render_run(
         ),
         reasons=sorted({r for c in run_data.curations.values() for r in c.get("rejects") or {}}),
     )  # fmt: skip
+
+
+def summed_up(run_data: RunData) -> list[str]:
+    """Whether self-play helped and whether the labels can be trusted, in sentences."""
+    return sum_up(
+        run_data.evaluations, curations=run_data.curations, health=run_data.health, config=run_data.config
+    )
 
 
 def _measured_in_full(run_folder: Path) -> Path | None:

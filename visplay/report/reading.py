@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from visplay.errors import CorruptArtifact, RunError
-from visplay.runs.results import read_summaries
+from visplay.runs.results import health_rows, read_curations, read_summaries
 from visplay.runs.run import UNFINISHED, require_format
 from visplay.storage import PARTIAL, read_jsonl, read_part
 
@@ -88,6 +88,11 @@ class RunData:
         return max(self.evaluations, default=0)
 
     @property
+    def health(self) -> dict[int, dict[str, Any]]:
+        """Iteration -> what was watched of it."""
+        return health_rows(self.metrics)
+
+    @property
     def has_truth(self) -> bool:
         """Whether the pictures are synthetic ones whose true answers are known."""
         return any(figures.get("answerable") is not None for figures in self.curations.values())
@@ -118,9 +123,7 @@ def read_run_data(folder: Path) -> RunData:
             config_text=text,
             metrics=read_jsonl(folder / "metrics.jsonl") + [row for step in underway for row in step.metrics],
             evaluations=read_summaries(folder),
-            curations={
-                iteration: _json(path) for iteration, path in _by_iteration(folder, "curation/summary.json")
-            },
+            curations=read_curations(folder),
             asked=asked,
             candidates=candidates,
             confidences={

@@ -1,6 +1,7 @@
 """What a run has left, read without its images, its model or anything that its configuration names."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,23 @@ def read_summaries(run: Path) -> dict[int, dict[str, Any]]:
     return dict(sorted(found.items()))
 
 
-def kept_share(run: Path) -> float | None:
-    """Share of its questions that the run's last curation kept, before its budget; None before the first."""
+def read_curations(run: Path) -> dict[int, dict[str, Any]]:
+    """The finished curations of a run: iteration -> figures of the labels."""
     found = {
         int(path.parts[-3].removeprefix("iteration-")): json.loads(path.read_text())
         for path in run.glob("iteration-*/curation/summary.json")
     }
+    return dict(sorted(found.items()))
+
+
+def health_rows(metrics: Iterable[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """Of the rows of `metrics.jsonl`: iteration -> what was watched of it."""
+    return {row["iteration"]: row for row in metrics if row.get("phase") == "health"}
+
+
+def kept_share(run: Path) -> float | None:
+    """Share of its questions that the run's last curation kept, before its budget; None before the first."""
+    found = read_curations(run)
     if not found or not (last := found[max(found)]).get("questions"):
         return None
     within = last["kept"] + (last.get("rejects") or {}).get("over budget", 0)

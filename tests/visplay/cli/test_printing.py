@@ -23,7 +23,8 @@ def test_a_figure_of_fewer_questions_says_how_many(tmp_path: Path) -> None:
         "sampled": {"n": 300, "samples": 8, "maj@8": estimate(0.7, 300)},
         "controls": {"blind": {"n": 1000, "accuracy": estimate(0.25, 1000)}},
     }  # fmt: skip
-    paired = {"difference": 0.012, "low": -0.01, "high": 0.034, "verdict": "can't tell"}
+    paired = {"difference": 0.012, "low": -0.01, "high": 0.034, "verdict": "can't tell",
+              "p_value": 0.3, "n": 1000}  # fmt: skip
     for iteration, own in ((0, figures), (1, {**figures, "paired": paired})):
         folder = tmp_path / f"iteration-{iteration}" / "evaluation"
         folder.mkdir(parents=True)
@@ -36,8 +37,9 @@ def test_a_figure_of_fewer_questions_says_how_many(tmp_path: Path) -> None:
         ["of", "300"],
     ]
     assert "60.0\u00a0% (55.0\u201365.0)" in text and "25.0\u00a0%" in text
+    assert "Whether self-play helped can't be told on pocket-dusk (+1.2 points" in " ".join(text.split())
     assert "1: can't tell, +1.2 (\u22121.0 to +3.4) points to the base" in text
 
 
 def test_nothing_measured_yet(tmp_path: Path) -> None:
-    assert "no evaluation is finished yet" in printed(tmp_path)
+    assert printed(tmp_path).startswith("Nothing is measured yet, so nothing tells whether self-play helps.")
