@@ -148,9 +148,9 @@ must have the right to.
 
 def _trained_by(config: Config, versions: dict[str, Any]) -> str:
     return (
-        f"trained by self-play without labels (VisPlay, arXiv 2511.15661) with visplay {versions['visplay']}: "
-        f"preset\n`{config.rewards.preset}`, control `{config.control}`, adapters `{config.adapters}`, seed "
-        f"{config.seed}."
+        f"trained by self-play without labels (VisPlay, arXiv 2511.15661) with visplay "
+        f"{versions['visplay']}: preset\n`{config.rewards.preset}`, control `{config.control}`, adapters "
+        f"`{config.adapters}`, seed {config.seed}."
     )
 
 
