@@ -22,6 +22,8 @@ from tests.visplay.evaluation.silver_run import asked, silver_run
 from tests.visplay.test_extending import SMALL, scripted
 from visplay.config.loading import check_config
 from visplay.data.images import read_images
+from visplay.errors import HubError
+from visplay.evaluation.hub import push
 from visplay.loop.selfplay import play
 
 TOKEN = "hf_not_to_be_told"
@@ -128,10 +130,6 @@ def test_a_refusal_names_its_mend_and_the_same_command_goes_on(silver_from: Path
         foreign = run([*command, "them/silver"], endpoint, home)
         assert foreign.returncode == 1
         assert "no right to write to them/silver (status 403)" in foreign.stderr
-        unnamed = run([*command, "me/a/b"], endpoint, home)
-        assert unnamed.returncode == 1 and "no name of a repository. Give --push ORG/NAME" in unnamed.stderr
-        offline = run([*command, "me/silver"], endpoint, home, HF_HUB_OFFLINE="1")
-        assert offline.returncode == 1 and "Unset it" in offline.stderr
         broken = run([*command, "me/silver"], endpoint, home)
         assert broken.returncode == 1 and "answered with status 500" in broken.stderr
         assert files(out) == before
@@ -142,6 +140,13 @@ def test_a_refusal_names_its_mend_and_the_same_command_goes_on(silver_from: Path
     gone = run([*command, "me/silver"], endpoint, home)
     assert gone.returncode == 1 and "the hub cannot be reached. See to the network" in gone.stderr
     assert files(out) == before
+
+
+def test_what_is_known_before_the_network_is_asked(tmp_path: Path) -> None:
+    with pytest.raises(HubError, match=r"no name of a repository\. Give --push ORG/NAME"):
+        push(tmp_path, "me/a/b", kind="dataset")
+    with pytest.raises(HubError, match=r"HF_HUB_OFFLINE keeps the network closed\. Unset it"):
+        push(tmp_path, "me/mine", kind="model")  # tests run with it
 
 
 @pytest.mark.slow
