@@ -163,6 +163,10 @@ def export(
     """
     if public and not push:
         raise typer.BadParameter("--public is about what --push REPO makes; give it, too")
+    if silver and (role, form) != ("reasoner", "adapter"):
+        raise typer.BadParameter(
+            "--silver writes no weights, so --role and --form say nothing; leave them out"
+        )
     again = push is not None
     if silver:
         from visplay.evaluation.silver import export_silver

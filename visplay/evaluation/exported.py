@@ -36,8 +36,12 @@ def write_export(
     scratch = out.with_name(out.name + PARTIAL)
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    write(scratch)
-    write_text(scratch / NOTE, json.dumps(made_of, indent=2))
+    try:
+        write(scratch)
+        write_text(scratch / NOTE, json.dumps(made_of, indent=2))
+    except BaseException:  # Ctrl-C, too: what is half written is of no use to the next export
+        shutil.rmtree(scratch)
+        raise
     if out.exists():
         out.rmdir()
     scratch.rename(out)

@@ -17,7 +17,7 @@ from trl import SFTConfig, SFTTrainer
 from tests.visplay.evaluation.silver_run import asked, silver_run
 from visplay.config.sections import Model
 from visplay.data.images import read_images
-from visplay.errors import RunError
+from visplay.errors import ImageSourceError, RunError
 from visplay.evaluation import silver
 from visplay.evaluation.silver import export_silver
 from visplay.models.policy import load_base
@@ -118,6 +118,17 @@ def test_a_folder_is_taken_as_it_is_where_it_holds_the_same(pictures: Path, tmp_
     with pytest.raises(RunError, match="has kept no silver example yet"):
         export_silver(run, tmp_path / "none", iteration=2)
     assert not (tmp_path / "none").exists()
+
+
+def test_an_export_that_fails_leaves_nothing(pictures: Path, tmp_path: Path) -> None:
+    a, b, _ = keys(pictures)
+    run = silver_run(
+        tmp_path, pictures, {1: [asked(a, "How many?", "2"), asked(b, "How many?", "2")]}, truth=False
+    )
+    (pictures / "1.png").write_bytes(b"another")
+    with pytest.raises(ImageSourceError, match=r"picture 1\.png has changed since the run read it"):
+        export_silver(run, tmp_path / "out")
+    assert list(tmp_path.glob("out*")) == []
 
 
 def test_what_a_picture_says_beside_its_pixels_stays_here(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def served(
     """Greedy answers of a vLLM server that was given the folder, or the adapter, and nothing else of ours."""
     options = {"dtype": "float32", **CPU_DEFAULTS}
     options |= {"lora_modules": f"trained={adapter}"} if adapter else {}
-    server = Server(str(checkpoint), lora_rank=8, max_adapters=1, log=log, options=options)
+    server = Server(str(checkpoint), lora_rank=16, max_adapters=1, log=log, options=options)
     server.start()
     try:
         deadline = time.monotonic() + 400
