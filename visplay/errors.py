@@ -10,6 +10,7 @@ VisplayError
 │   ├── RunLocked            another process is writing to it
 │   ├── RunMismatch          it was begun with another configuration
 │   └── CorruptArtifact      a stored artifact is not what was written
+├── HubError                 an export could not be uploaded
 ├── EngineError              the rollout engine failed
 │   └── AdapterMismatch      it answered with another adapter version than the one asked for
 ├── RankLost                 another process of a run on many ranks is gone
@@ -58,6 +59,10 @@ class RunMismatch(RunError):
 
 class CorruptArtifact(RunError):
     """A stored artifact is incomplete, or is not what was written."""
+
+
+class HubError(VisplayError):
+    """An export is written, but the hub could not be reached or did not take it."""
 
 
 class EngineError(VisplayError):

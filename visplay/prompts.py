@@ -23,7 +23,7 @@ def reasoner_prompt(
     image: Image.Image, question: str, *, words: Prompts, kind: str = "", key: str = ""
 ) -> Prompt:
     """Ask the Reasoner to answer `question` about `image`, in the form that its type takes."""
-    return _image_then_text(image, _reasoner_text(question, kind, words), words=words, key=key)
+    return _image_then_text(image, reasoner_text(question, kind, words), words=words, key=key)
 
 
 def canary_prompt(image: Image.Image, words: Prompts) -> Prompt:
@@ -51,7 +51,7 @@ def benchmark_prompt(
         kind: the question's type, which says what form the answer takes; empty for any.
         key: see `Prompt`.
     """
-    text = _reasoner_text(with_options(question, options), kind, words)
+    text = reasoner_text(with_options(question, options), kind, words)
     if len(images) == 1:
         return _image_then_text(images[0], _MARKER.sub("", text).strip(), words=words, key=key)
     named = list(dict.fromkeys(int(number) for number in _MARKER.findall(text)))
@@ -75,7 +75,8 @@ def with_options(question: str, options: Sequence[str]) -> str:
     return "\n".join([question, *(f"{chr(65 + i)}. {option}" for i, option in enumerate(options))])
 
 
-def _reasoner_text(question: str, kind: str, words: Prompts) -> str:
+def reasoner_text(question: str, kind: str, words: Prompts) -> str:
+    """What the Reasoner reads beside the picture: a question of a type, in these words."""
     form = words.form_of(kind)
     return _filled(words.reasoner, question=question, form=f", {form}," if form else "")
 

@@ -27,8 +27,14 @@ EXAMPLES: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
         ),
     ),
     "export": (
-        ("The Reasoner's adapter, for PEFT and vLLM", "visplay export runs/mine out/reasoner"),
-        ("The whole model, merged", "visplay export runs/mine out/merged --form merged"),
+        (
+            "The Reasoner's adapter, for PEFT and vLLM; also on the hub, private",
+            "visplay export runs/mine out/reasoner --push me/mine-reasoner",
+        ),
+        (
+            "What it was trained on, as a dataset with the pictures",
+            "visplay export runs/mine out/silver --silver",
+        ),
     ),
     "verify": (
         ("Is every file of a run what was written?", "visplay verify runs/mine"),

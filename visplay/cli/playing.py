@@ -146,21 +146,61 @@ def ask(
 
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of the run.")],
-    out: Annotated[Path, typer.Argument(help="New folder to write the checkpoint to.")],
+    out: Annotated[Path, typer.Argument(help="New folder to write to.")],
     role: Annotated[str, typer.Option(help="Role whose weights are written.")] = "reasoner",
     iteration: Annotated[
         int | None,
-        typer.Option(min=0, help="Iteration after which the weights are taken; default: the last."),
+        typer.Option(
+            min=0,
+            help="Iteration after which the weights are taken, default: the last; with --silver whose "
+            "examples, default: those of all.",
+        ),
     ] = None,
     form: Annotated[
         Literal["adapter", "merged"],
         typer.Option(help="Write a PEFT adapter, or the whole model with the adapter merged in."),
     ] = "adapter",
+    silver: Annotated[
+        bool,
+        typer.Option(
+            "--silver",
+            help="Write no weights but the silver set: what curation kept, as a dataset with its pictures.",
+        ),
+    ] = False,
+    push: Annotated[
+        str | None,
+        typer.Option(metavar="REPO", help="Then upload it to the hub as ORG/NAME, by the token in HF_TOKEN."),
+    ] = None,
+    public: Annotated[
+        bool,
+        typer.Option("--public", help="Of a repository that --push makes: let everyone see it."),
+    ] = False,
     trust_remote_code: Trust = False,
 ) -> None:
-    """Write a trained role as a checkpoint with a model card; transformers and vLLM load it as it is."""
-    from visplay.evaluation.export import export as write
+    """Write a trained role as a checkpoint that transformers and vLLM load as it is, or the silver set.
 
-    typer.echo(
-        write(run, out, role=role, iteration=iteration, form=form, trust_remote_code=trust_remote_code)
-    )
+    Beside it lies a card of the run's own figures. After a failed upload the same command uploads again.
+    """
+    if public and not push:
+        raise typer.BadParameter("--public is about what --push REPO makes; give it, too")
+    if silver and (role, form) != ("reasoner", "adapter"):
+        raise typer.BadParameter(
+            "--silver writes no weights, so --role and --form say nothing; leave them out"
+        )
+    again = push is not None
+    if silver:
+        from visplay.evaluation.silver import export_silver
+
+        written = export_silver(run, out, iteration=iteration, again=again)
+    else:
+        from visplay.evaluation.export import export as write
+
+        written = write(
+            run, out, role=role, iteration=iteration, form=form, trust_remote_code=trust_remote_code,
+            again=again,
+        )  # fmt: skip
+    typer.echo(written)
+    if push:
+        from visplay.evaluation.hub import push as upload
+
+        typer.echo(upload(written, push, kind="dataset" if silver else "model", public=public))

@@ -25,6 +25,10 @@ _TURNS = {
 _NO_DATA_TAG = 42113  # of a TIFF: the level that means "nothing measured here"
 _NO_DATA = 1e20  # levels beyond mean the same, and so do these
 _MARKS = (-9999.0, -99999.0, -32768.0, -(2.0**31), 2.0**31 - 1)
+_PIXELS_ALONE = {
+    "jfif", "jfif_version", "jfif_unit", "jfif_density", "adobe", "adobe_transform", "progressive",
+    "progression", "dpi", "icc_profile", "gamma", "srgb", "chromaticity", "interlace", "aspect",
+}  # fmt: skip
 _BASE64 = re.compile(r"iVBORw0KGgo|/9j/|R0lGOD|UklGR|Qk0|SUkq|TU0A|[\w+/-]{256,}={0,2}$", re.ASCII)
 
 
@@ -109,6 +113,26 @@ def decode(data: bytes, *, at_least: int | None = None) -> Image.Image:
         layer = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     return picture.convert("RGB")
+
+
+def to_hand_on(data: bytes) -> tuple[bytes, str]:
+    """An encoded picture as it may leave the machine, `jpg` or `png`: what is seen of it and nothing else.
+
+    A JPEG or PNG of eight bits a channel that says nothing beside its pixels stays as it is. Any other is
+    decoded as for a role and encoded anew, without EXIF, place or comments: what was a JPEG as one of
+    quality 95, the rest as PNG.
+    """
+    with Image.open(io.BytesIO(data)) as opened:
+        opened.load()
+        kind, plain = opened.format, opened.mode in {"RGB", "L"} and opened.info.keys() <= _PIXELS_ALONE
+        plain = plain and not getattr(opened, "is_animated", False)
+    if plain and kind in {"JPEG", "PNG"}:
+        return data, "jpg" if kind == "JPEG" else "png"
+    written, lossy = io.BytesIO(), kind in {"JPEG", "MPO"}
+    # Made of the levels alone: Pillow would write what it still knows of the file.
+    picture = Image.fromarray(np.asarray(decode(data)))
+    picture.save(written, "JPEG" if lossy else "PNG", **({"quality": 95} if lossy else {}))
+    return written.getvalue(), "jpg" if lossy else "png"
 
 
 def _upright(picture: Image.Image) -> Image.Image:

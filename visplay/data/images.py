@@ -79,6 +79,10 @@ class ImageSet:
             KeyError: no picture of this set has the key.
             ImageSourceError: the source was changed or taken away since it was read.
         """
+        return decode(self.encoded(key), at_least=at_least)
+
+    def encoded(self, key: str) -> bytes:
+        """The bytes of the picture with this key, as the source has them; raises what `load` does."""
         source = self._source_of[key]
         mend = "restore it, or start a new run on the changed pictures"
         try:
@@ -87,7 +91,7 @@ class ImageSet:
             raise ImageSourceError(f"picture {source} can no longer be read ({error}); {mend}") from error
         if hashlib.sha256(data).hexdigest() != key:
             raise ImageSourceError(f"picture {source} has changed since the run read it; {mend}")
-        return decode(data, at_least=at_least)
+        return data
 
     def write_manifest(self, folder: Path) -> None:
         """Write `manifest.parquet` and `skipped.jsonl` into `folder`, each whole or not at all."""

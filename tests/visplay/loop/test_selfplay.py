@@ -17,6 +17,7 @@ from typing import Any
 import httpx2
 import pyarrow.parquet as pq
 import pytest
+from peft import PeftModel
 from PIL import Image
 from rich.console import Console
 from safetensors.torch import load_file
@@ -123,17 +124,20 @@ def test_evaluation_figures_follow_from_the_stored_samples(finished: Path) -> No
     }
 
 
-def served(checkpoint: Path, prompts: list[Prompt], *, log: Path) -> list[str]:
-    """Greedy answers of a vLLM server that was given the folder and nothing else of ours."""
+def served(
+    checkpoint: Path | str, prompts: list[Prompt], *, log: Path, adapter: Path | None = None
+) -> list[str]:
+    """Greedy answers of a vLLM server that was given the folder, or the adapter, and nothing else of ours."""
     options = {"dtype": "float32", **CPU_DEFAULTS}
-    server = Server(str(checkpoint), lora_rank=8, max_adapters=1, log=log, options=options)
+    options |= {"lora_modules": f"trained={adapter}"} if adapter else {}
+    server = Server(str(checkpoint), lora_rank=16, max_adapters=1, log=log, options=options)
     server.start()
     try:
         deadline = time.monotonic() + 400
         while not answers(f"{server.url}/health"):
             assert server.running() and time.monotonic() < deadline, server.log_tail()
             time.sleep(1)
-        return [chat(server.url, prompt) for prompt in prompts]
+        return [chat(server.url, prompt, name="trained" if adapter else "base") for prompt in prompts]
     finally:
         server.stop()
 
@@ -145,14 +149,14 @@ def answers(url: str) -> bool:
         return False
 
 
-def chat(url: str, prompt: Prompt) -> str:
+def chat(url: str, prompt: Prompt, *, name: str) -> str:
     picture = io.BytesIO()
     prompt.images[0].save(picture, "PNG")
     uri = f"data:image/png;base64,{base64.b64encode(picture.getvalue()).decode()}"
     text = prompt.messages[0]["content"][1]
     content = [{"type": "image_url", "image_url": {"url": uri}}, text]
     request = {
-        "model": "base", "messages": [{"role": "user", "content": content}], "temperature": 0,
+        "model": name, "messages": [{"role": "user", "content": content}], "temperature": 0,
         "max_tokens": 96,
     }  # fmt: skip
     answer = httpx2.post(f"{url}/v1/chat/completions", json=request, timeout=120, trust_env=False)
@@ -192,6 +196,24 @@ def test_an_export_loads_as_it_is_and_answers_like_the_adapter_on_its_base(
         export(finished, tmp_path / "first", role="questioner", iteration=0, form="adapter")
     with pytest.raises(RunError, match=r"iteration 2 .* is not finished; finished are \[0, 1\]"):
         export(finished, tmp_path / "none", role="reasoner", iteration=2, form="adapter")
+
+
+@pytest.mark.extra
+def test_an_exported_adapter_is_served_under_its_name(finished: Path, tmp_path: Path) -> None:
+    """As `vllm serve BASE --enable-lora --lora-modules NAME=FOLDER` does."""
+    out = export(finished, tmp_path / "out")
+    model, processor = load_base(Model(path="pocket", dtype="float32"))
+    adapted = PeftModel.from_pretrained(model, str(out)).merge_and_unload()
+    prompts = [
+        reasoner_prompt(render(scene), "How many shapes are there?", words=Prompts())
+        for scene in sample_scenes(8, split="development", seed=2)
+    ]
+    engine = TransformersEngine(adapted, processor)
+    greedy = Sampling(temperature=0, max_tokens=96)
+    want = engine.generate(prompts, adapter=AdapterVersion(name="base", version=0), sampling=greedy)
+    base = Model(path="pocket").source
+    got = served(base, prompts, log=tmp_path / "server.log", adapter=out)
+    assert got == [w[0].text for w in want]
 
 
 def test_ask_shows_questions_and_votes_and_lets_no_text_steer_the_terminal(

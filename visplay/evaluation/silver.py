@@ -1,0 +1,219 @@
+"""A run's silver set as a dataset that TRL, ms-swift and LLaMA-Factory read: parquet with its pictures.
+
+TRL puts the picture before the user's text by itself, and ms-swift does where no `<image>` stands in it; TRL
+would read the tag as another picture, and LLaMA-Factory refuses a row without it. Hence two columns of turns.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import rewards
+from visplay.config.prompts import Prompts
+from visplay.data.decoding import to_hand_on
+from visplay.data.images import reopen_images
+from visplay.errors import RunError
+from visplay.evaluation.cards import SilverFigures, silver_card
+from visplay.evaluation.exported import digest, write_export
+from visplay.evaluation.statistics import accuracy_interval
+from visplay.prompts import reasoner_text
+from visplay.runs.results import run_config, run_steps
+from visplay.storage import write_text
+
+GROUP_BYTES = 16 * 2**20  # of pictures in a row group: what is held at a time
+GROUP_ROWS = 256
+SHARD_BYTES = 400 * 2**20  # of pictures in a file
+_TAG = re.compile(r"<(?:image|video|audio)>")
+_READ = (
+    "image_key", "question", "options", "type", "silver_answer", "confidence", "validity", "blind_agreement",
+    "asked_by", "truth", "kept",
+)  # fmt: skip
+_COLUMNS = ("question", "options", "type", "silver_answer", "confidence", "validity", "blind_agreement",
+            "asked_by", "image_key")  # fmt: skip
+_TOLD = ("iteration", "type", "confidence", "validity", "right", "image_key")  # by the card
+_FOR_LLAMA_FACTORY = {
+    "silver": {
+        "file_name": "data",
+        "formatting": "sharegpt",
+        "columns": {"messages": "tagged_messages", "images": "images"},
+        "tags": {
+            "role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant",
+            "system_tag": "system",
+        },
+    }
+}  # fmt: skip
+
+
+def export_silver(
+    run: str | Path, out: str | Path, *, iteration: int | None = None, again: bool = False
+) -> Path:
+    """Write the examples that curation kept to the new folder `out`, with their pictures and a card.
+
+    Of a picture and question that were kept more than once, word for word, the last is written. Pictures are
+    written as `visplay.data.decoding.to_hand_on` says. At no time are more of them held than a row group's.
+
+    Args:
+        run: a run's folder.
+        out: where the dataset goes; must not exist, or be empty.
+        iteration: whose; None takes those of all finished curations.
+        again: leave `out` as it is where it holds this very export.
+
+    Raises:
+        RunError: not a run, no such curation, nothing was kept, or `out` holds something else.
+        ImageSourceError: the run's pictures are no longer where its configuration says, or others.
+    """
+    run, out = Path(run), Path(out)
+    config = run_config(run)
+    curations = [step.split("/")[0] for step in run_steps(run) if step.endswith("/curation")]
+    done = sorted(int(step.removeprefix("iteration-")) for step in curations)
+    if iteration is not None and iteration not in done:
+        raise RunError(f"{run} has no finished curation of iteration {iteration}; it has those of {done}")
+    tables = {
+        i: run / f"iteration-{i}" / "curation" / "candidates.parquet"
+        for i in (done if iteration is None else [iteration])
+    }
+    last = {(row["image_key"], row["question"]): place for place, row in _kept(tables)}
+    if not last:
+        raise RunError(f"{run} has kept no silver example yet; let it go on, or give another iteration")
+
+    known = {i: _has_truth(path.with_name("summary.json")) for i, path in tables.items()}
+
+    def write(scratch: Path) -> None:
+        images = reopen_images(
+            config.images.source, manifest=run / "manifest.parquet", **config.images.reading
+        )
+        picture = lru_cache(4)(lambda key: to_hand_on(images.encoded(key)))
+        counts: Counter[str] = Counter()
+        written: list[dict[str, Any]] = []  # without pictures and turns
+
+        def rows() -> Iterator[dict[str, Any]]:
+            for place, row in _kept(tables):
+                turns = _turns(row, config.prompts)
+                if last[row["image_key"], row["question"]] != place:
+                    counts["doubles"] += 1
+                elif any(_TAG.search(turn["content"]) for turn in turns):
+                    counts["tagged"] += 1
+                else:
+                    right = _is_right(row) if known[place[0]] else None
+                    kept = {name: row[name] for name in _COLUMNS} | {"iteration": place[0], "right": right}
+                    written.append({name: kept[name] for name in _TOLD})
+                    data, ending = picture(row["image_key"])
+                    named = {"bytes": data, "path": f"{row['image_key']}.{ending}"}
+                    yield kept | {"images": [named], "messages": turns, "tagged_messages": _tagged(turns)}
+
+        _write_shards(scratch / "data", rows())
+        if not written:
+            raise RunError(f"each silver example of {run} holds <image>, <video> or <audio> in its text")
+        write_text(scratch / "dataset_info.json", json.dumps(_FOR_LLAMA_FACTORY, indent=2))
+        write_text(scratch / "README.md", silver_card(run, config, _figures(written, counts)))
+
+    made_of = {"export": "silver", "iterations": list(tables), "sha256": digest(list(tables.values()))}
+    return write_export(out, made_of, write, again=again)
+
+
+def _kept(tables: dict[int, Path]) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
+    """The kept rows of curations in order, each with its iteration and its number there."""
+    for iteration, path in tables.items():
+        number = 0
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(columns=list(_READ)):
+                for row in batch.to_pylist():
+                    if row["kept"] and row["silver_answer"] is not None:
+                        yield (iteration, number), row
+                    number += 1
+
+
+def _has_truth(summary: Path) -> bool:
+    """Whether curation could look up the truth; an oracle may be named and know nothing of the pictures."""
+    return json.loads(summary.read_text())["silver_accuracy"] is not None
+
+
+def _turns(row: dict[str, Any], words: Prompts) -> list[dict[str, str]]:
+    """What the Reasoner was told and the silver answer in the form it was asked for."""
+    system = [{"role": "system", "content": words.system}] if words.system else []
+    answer = row["silver_answer"]
+    said = f"\\boxed{{{answer}}}" if words.answer_form == "boxed" else f"<answer>{answer}</answer>"
+    return [
+        *system,
+        {"role": "user", "content": reasoner_text(row["question"], row["type"], words)},
+        {"role": "assistant", "content": said},
+    ]
+
+
+def _tagged(turns: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    return [
+        turn | {"content": f"<image>{turn['content']}"} if turn["role"] == "user" else turn for turn in turns
+    ]
+
+
+def _is_right(row: dict[str, Any]) -> bool:
+    """Whether a silver answer is the true one; an unanswerable question's is wrong."""
+    if row["truth"] is None:
+        return False
+    return rewards.equivalent(row["silver_answer"], row["truth"], options=tuple(row["options"])).equal
+
+
+def _write_shards(folder: Path, rows: Iterator[dict[str, Any]]) -> None:
+    """Write rows as `train-00000.parquet` and so on, a row group at a time."""
+    folder.mkdir()
+    schema, held, shard, number = _schema(), 0, 0, 0
+    group: list[dict[str, Any]] = []
+    writer: pq.ParquetWriter | None = None
+
+    def flush() -> None:
+        nonlocal writer, group, held, shard, number
+        if writer is None:
+            writer = pq.ParquetWriter(folder / f"train-{number:05d}.parquet", schema)
+        writer.write_table(pa.Table.from_pylist(group, schema=schema))
+        shard, group, held = shard + held, [], 0
+        if shard >= SHARD_BYTES:
+            writer.close()
+            writer, shard, number = None, 0, number + 1
+
+    for row in rows:
+        group.append(row)
+        held += len(row["images"][0]["bytes"])
+        if held >= GROUP_BYTES or len(group) == GROUP_ROWS:
+            flush()
+    if group:
+        flush()
+    if writer is not None:
+        writer.close()
+
+
+def _schema() -> pa.Schema:
+    """The columns, with the note by which `datasets` decodes the pictures."""
+    from datasets import Features, Image, List, Value
+
+    text, turns = Value("string"), List({"role": Value("string"), "content": Value("string")})
+    number = Value("float64")
+    features = Features(
+        {
+            "images": List(Image()), "messages": turns, "tagged_messages": turns, "question": text,
+            "options": List(text), "type": text, "silver_answer": text, "confidence": number,
+            "validity": number, "blind_agreement": number, "right": Value("bool"), "image_key": text,
+            "iteration": Value("int32"), "asked_by": text,
+        }
+    )  # fmt: skip
+    return features.arrow_schema
+
+
+def _figures(written: Sequence[dict[str, Any]], counts: Counter[str]) -> SilverFigures:
+    right = [bool(row["right"]) for row in written if row["right"] is not None]
+    confidences = [row["confidence"] for row in written]
+    return SilverFigures(
+        rows=dict(sorted(Counter(row["iteration"] for row in written).items())),
+        types=dict(Counter(row["type"] for row in written)),
+        confidence=(min(confidences), max(confidences)),
+        doubles=counts["doubles"],
+        tagged=counts["tagged"],
+        right=accuracy_interval(right, clusters=[row["image_key"] for row in written]) if right else None,
+        validity=any(row["validity"] is not None for row in written),
+    )
