@@ -99,8 +99,9 @@ def report(
     from visplay.cli.printing import print_result
     from visplay.report import write_report
 
+    page = write_report(folder)  # first: it says what is wrong with a folder
     print_result(folder)
-    typer.echo(write_report(folder))
+    typer.echo(page)
 
 
 def runs(

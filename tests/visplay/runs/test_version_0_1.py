@@ -62,8 +62,10 @@ def test_the_list_of_runs_shows_it_and_hides_no_other(old: Path) -> None:
         pass
     console = Console(width=600, record=True)
     print_runs(old.parent, console)
-    lines = {line.split()[1]: line for line in console.export_text().splitlines() if line.startswith("│")}
-    assert "was written by visplay 0.1.0" in lines["version-0.1"] and "stopped" in lines["new"]
+    text = console.export_text()
+    states = {words[0]: words[1] for line in text.splitlines() if len(words := line.split()) > 1}
+    assert states["version-0.1"] == "unreadable" and states["new"] == "stopped"
+    assert "version-0.1 was written by visplay 0.1.0" in text
 
 
 @pytest.mark.parametrize("command", ["report", "compare", "export"])
