@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from tests.visplay.data.hub import hub
 from tests.visplay.data.test_images import plain
@@ -34,6 +35,7 @@ def read(endpoint: str, home: Path, *, stream: int) -> subprocess.CompletedProce
     return subprocess.run(asked, env=os.environ | there, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_first_rows_are_fetched_once_and_no_more(tmp_path: Path) -> None:
     shards, home = tmp_path / "set", tmp_path / "home"
     shards.mkdir()

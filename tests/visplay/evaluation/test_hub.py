@@ -95,6 +95,7 @@ def test_an_adapter_is_pushed_as_it_was_written(tmp_path: Path) -> None:
     assert str(tmp_path) not in card
 
 
+@pytest.mark.slow
 def test_a_silver_set_is_pushed_and_loaded_from_there(silver_from: Path, tmp_path: Path) -> None:
     (tmp_path / "hub").mkdir()
     home, out = tmp_path / "home", tmp_path / "out"
@@ -116,6 +117,7 @@ def test_a_silver_set_is_pushed_and_loaded_from_there(silver_from: Path, tmp_pat
     assert json.loads(done.stdout) == [[96, 64], "\\boxed{3}", 2]
 
 
+@pytest.mark.slow
 def test_a_refusal_names_its_mend_and_the_same_command_goes_on(silver_from: Path, tmp_path: Path) -> None:
     (tmp_path / "hub").mkdir()
     home, out = tmp_path / "home", tmp_path / "out"
