@@ -69,6 +69,7 @@ def test_tiny_architectures(tiny: Tiny, tmp_path: Path) -> None:
     check(Chat.load(processor, str(tmp_path / "model")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", FOLDERS or [None], ids=lambda folder: folder.name if folder else "absent")
 def test_released_processors(folder: Path | None) -> None:
     if folder is None:

@@ -153,6 +153,7 @@ def scripted(config: Config, script: Script = script) -> Any:
     return context(config, engine, policy=Policy(model, processor, lora=config.lora))
 
 
+@pytest.mark.slow
 def test_a_loop_of_ones_own_is_resumed_where_it_was(examples: Path) -> None:
     ctx = scripted(settings(examples, "A loop", iterations=2))
     play(ctx)
@@ -166,6 +167,7 @@ def test_a_loop_of_ones_own_is_resumed_where_it_was(examples: Path) -> None:
     assert run_steps(ctx.run.folder) == steps and len(ctx.engine.calls) == calls
 
 
+@pytest.mark.slow
 def test_a_third_role_is_trained(examples: Path) -> None:
     ctx = scripted(settings(examples, "A third role", iterations=1))
     first = first_roles(ctx)
@@ -177,6 +179,7 @@ def test_a_third_role_is_trained(examples: Path) -> None:
     assert len(rows) == 2 * 2 * 4 and {row["reward"] for row in rows} == {0.0, 1.0}
 
 
+@pytest.mark.slow
 def test_a_run_that_keeps_too_little_ends_with_its_best_iteration_named(examples: Path) -> None:
     """The Reasoner's votes agree from the second iteration on, so nothing is informative any more."""
     config = settings(examples, "A loop", iterations=3, evaluation={**SMALL["evaluation"], "limit": 4})

@@ -87,6 +87,7 @@ def rows(run: Path, file: str, *columns: str) -> list[dict[str, Any]]:
     return table
 
 
+@pytest.mark.slow
 def test_confidence_and_rewards_are_the_same_by_letter_and_by_text(runs: dict[str, Path]) -> None:
     for run in runs.values():
         for row in rows(run, "questioner/rollouts.parquet", "confidence", "options", "reward_groundedness"):
@@ -102,6 +103,7 @@ def test_confidence_and_rewards_are_the_same_by_letter_and_by_text(runs: dict[st
     assert all(other == first for other in others)
 
 
+@pytest.mark.slow
 def test_figures_and_report_are_the_same_by_letter_and_by_text(runs: dict[str, Path]) -> None:
     curations = []
     for run in runs.values():
