@@ -15,6 +15,9 @@ from visplay.loop.planning import make_plan
 from visplay.models.cards import find_card
 from visplay.pocket.truth import write_pictures
 
+GUIDE = Path(__file__).parents[3] / "docs" / "one-gpu.md"
+ROWS = {"qwen2.5-vl-3b": "Qwen2.5-VL-3B", "qwen2.5-vl-7b": "Qwen2.5-VL-7B"}
+
 
 def run(*arguments: str) -> str:
     done = CliRunner().invoke(app, list(arguments))
@@ -64,7 +67,12 @@ def test_each_shipped_family_gets_what_fits(name: str, tmp_path: Path) -> None:
     plan, text = make_plan(config, on_gpu=True), file.read_text()
     most = plan.largest_micro(find_card(card), "asleep")
     assert LEAST_MICRO <= config.optimizer.micro_batch_size == min(most, MOST_MICRO)
-    assert f"{plan.together('asleep') / 1e9:.1f} GB" in text
+    planned = f"{plan.together('asleep') / 1e9:.1f} GB"
+    assert planned in text
+    if row := ROWS.get(name):  # of docs/one-gpu.md
+        (line,) = [line for line in GUIDE.read_text().splitlines() if line.startswith(f"| {row} |")]
+        lengths = f"{config.questioner.max_tokens:,}, {config.reasoner.max_tokens:,} tokens"
+        assert f"| {lengths} | {config.optimizer.micro_batch_size} | {planned} |" in line
 
 
 @needs_processors
