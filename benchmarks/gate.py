@@ -1,12 +1,12 @@
 """Which gate keeps silver answers right over many iterations?
 
-Ten short iterations of the pocket configuration for each arm and seed, each in a process of its own. All is
-chosen on development scenes; `--held-out` asks held-out ones once, at the end, with the adapters that are
-there. A finished run is not done again, so two invocations with different arms can share two cores, and a
-last one prints the tables:
+Ten short iterations of the pocket configuration for each arm and seed, in the world of dusky scenes or on the
+ladder of questions, each in a process of its own. All is chosen on development scenes; `--held-out` asks
+held-out ones once, at the end, with the adapters that are there. A finished run is not done again, so two
+invocations with different arms can share two cores, and a last one prints the tables:
 
-    python -m benchmarks.gate --images runs/demo-images --arms paper steady --seeds 0
-    python -m benchmarks.gate --images runs/demo-images --show
+    python -m benchmarks.gate --world ladder --images runs/ladder-images --arms paper steady --seeds 0
+    python -m benchmarks.gate --world ladder --images runs/ladder-images --show
 """
 
 import argparse
@@ -26,36 +26,51 @@ from visplay.loop import curation, measuring, questioner, reasoner, watching
 from visplay.loop.asking import Round, band, blind, grounded, judge, parse, vote
 from visplay.loop.context import RunContext
 from visplay.loop.rows import Asked, Groups
+from visplay.loop.signs import SIGNS, early_signs
 from visplay.runs.checkpoints import Roles
 from visplay.runs.results import read_summaries
 
 BAND = ["rewards.low=0.5", "rewards.high=0.95"]
 TARGET = ["rewards.target_confidence=0.8"]
-VIEWS = ["votes.views=[mild]", "rewards.low=0.6", "rewards.high=1.0"]
-MEMORY = ["rewards.memory_weight=0.5"]
+JUDGE = ["judge.function=visplay.loop.judging:ask_base"]
+VIEWS = ["votes.views=[mild]"]
+OPEN = ["rewards.low=0.6", "rewards.high=1.0"]
+MEMORY = ["rewards.memory_weight=0.5", "rewards.memory_by=skill"]
 TRUE_JUDGE = ["judge.function=benchmarks.gate:settled"]
-STEADY = [*TARGET, *VIEWS, *MEMORY]
+GATE = [*BAND, *JUDGE, *VIEWS]  # what is trained on
+REWARD = [*TARGET, *MEMORY]  # what the Questioner is paid for
+STEADY = [*GATE, *REWARD]
 ARMS: dict[str, list[str]] = {
     "paper": [],
     "band": BAND,
     "target": [*BAND, *TARGET],
-    "views": [*TARGET, *VIEWS],
+    "judge": [*BAND, *TARGET, *JUDGE],
+    "views": [*GATE, *TARGET],
     "steady": STEADY,
+    "steady, no upper bound": [*STEADY, *OPEN],
+    "steady, roll-back": [*STEADY, "health.action=roll_back", "health.limits.min_accuracy_change=0"],
     # Ceilings, and what tells apart where a gain comes from.
     "paper, true judge": TRUE_JUDGE,
     "steady, true judge": [*STEADY, *TRUE_JUDGE],
-    "gold": [*STEADY, *TRUE_JUDGE, "loop=benchmarks.gate:gold"],
+    "gold": [*STEADY, *TRUE_JUDGE, "rewards.low=0.0", "loop=benchmarks.gate:gold"],
     "steady, untrained Questioner": [*STEADY, "questioner.steps=0"],
     "steady, random rewards": [*STEADY, "control=random_reward"],
-    "steady gate, paper's reward": [*VIEWS],
-    "paper's gate, steady reward": [*TARGET, *MEMORY],
+    "steady gate, paper's reward": GATE,
+    "paper's gate, steady reward": REWARD,
 }
-# Half of a pocket iteration, measured by greedy answers alone.
+# Half of a pocket iteration.
 SHORT = [
     "threads=1", "iterations=10", "questioner.steps=5", "curation.margin=2", "reasoner.steps=10",
-    "evaluation.benchmarks=[pocket-dusk,easy-vqa]", "evaluation.limit=500", "evaluation.maj_limit=0",
-    "evaluation.blind_limit=0", "evaluation.split=development",
+    "evaluation.limit=500", "evaluation.maj_limit=100", "evaluation.blind_limit=0",
+    "evaluation.split=development",
 ]  # fmt: skip
+WORLDS: dict[str, list[str]] = {
+    "dusk": ["evaluation.benchmarks=[pocket-dusk,easy-vqa]"],
+    "ladder": [
+        "evaluation.benchmarks=[pocket-ladder,easy-vqa]", "reasoner.max_tokens=160",
+        "optimizer.learning_rate=3e-4",
+    ],
+}  # fmt: skip
 
 
 def settled(ctx: RunContext, rows: Sequence[Asked], round: Round) -> list[float]:
@@ -68,15 +83,9 @@ def told(ctx: RunContext, groups: Groups, round: Round) -> Groups:
     """The true answer in place of the majority's; its confidence stays."""
     for row in (row for group in groups for row in group):
         if row.vote is not None and row.truth is not None:
-            unread = 1.0 - row.vote.confidence
-            answers = [row.truth] * round_half(10 * row.vote.confidence) + [None] * round_half(10 * unread)
-            row.vote = rewards.vote(answers)
+            agreed = max(1, round(10 * row.vote.confidence))
+            row.vote = rewards.vote([row.truth] * agreed + [None] * (10 - agreed))
     return groups
-
-
-def round_half(value: float) -> int:
-    """To the nearest whole number."""
-    return int(value + 0.5)
 
 
 def gold(ctx: RunContext, roles: Roles) -> None:
@@ -95,12 +104,12 @@ def run_of(output: Path, arm: str, seed: int) -> Path:
     return output / f"{arm.replace(', ', '-').replace(' ', '-').replace(chr(39), '')}-{seed}"
 
 
-def train(arm: str, seed: int, *, images: Path, output: Path, further: list[str]) -> None:
+def train(arm: str, seed: int, *, world: str, images: Path, output: Path, further: list[str]) -> None:
     """Make, or go on with, one run."""
     run = run_of(output, arm, seed)
     command = [
         sys.executable, "-m", "visplay.cli", "train", "configs/pocket.yaml", f"images.source={images}",
-        f"output={output}", f"name={run.name}", f"seed={seed}", *SHORT, *ARMS[arm], *further,
+        f"output={output}", f"name={run.name}", f"seed={seed}", *SHORT, *WORLDS[world], *ARMS[arm], *further,
     ]  # fmt: skip
     print(" ".join(command[1:]), flush=True)
     output.mkdir(parents=True, exist_ok=True)
@@ -108,15 +117,15 @@ def train(arm: str, seed: int, *, images: Path, output: Path, further: list[str]
         subprocess.run(command, check=True, stdout=log, stderr=log)
 
 
-def ask_held_out(run: Path, *, output: Path) -> None:
+def ask_held_out(run: Path, *, benchmark: str, output: Path) -> None:
     """Measure base, best by development and last iteration on 1,000 held-out scenes and easy-vqa."""
-    accuracy = {i: s["pocket-dusk"]["accuracy"]["value"] for i, s in read_summaries(run).items()}
+    accuracy = {i: s[benchmark]["accuracy"]["value"] for i, s in read_summaries(run).items()}
     best = max(accuracy, key=lambda i: (accuracy[i], -i))
     for iteration in sorted({0, best, max(accuracy)}):
         out = output / "held-out" / f"{run.name}-{iteration}"
         subprocess.run(
             [sys.executable, "-m", "visplay.cli", "evaluate", f"{run}@{iteration}",
-             "-b", "pocket-dusk,easy-vqa", "--limit", "1000", "--out", str(out)],
+             "-b", f"{benchmark},easy-vqa", "--limit", "1000", "--out", str(out)],
             check=True,
         )  # fmt: skip
 
@@ -127,6 +136,8 @@ CURATED: dict[str, Figure] = {
     "answerable, % of the valid questions": lambda s: s["answerable"] / s["valid"],
     "different questions, % of the valid": lambda s: s["distinct"] / s["valid"],
     "kept, % of the valid questions": lambda s: s["kept"] / s["valid"],
+    "judge: answerable, % of what it let pass": lambda s: s["judge"]["precision"]["value"],
+    "judge: let pass, % of what is answerable": lambda s: s["judge"]["recall"]["value"],
 }
 
 
@@ -136,23 +147,36 @@ def curves(run: Path) -> dict[str, dict[int, float]]:
         f"{benchmark}, % right": {
             i: s[benchmark]["accuracy"]["value"] for i, s in read_summaries(run).items()
         }
-        for benchmark in ("pocket-dusk", "easy-vqa")
+        for benchmark in next(iter(read_summaries(run).values()))
     }
     files = sorted(
         run.glob("iteration-*/curation/summary.json"), key=lambda f: int(f.parts[-3].split("-")[1])
     )
     summaries = {int(file.parts[-3].split("-")[1]): json.loads(file.read_text()) for file in files}
-    return found | {
-        title: {i: figure(summary) for i, summary in summaries.items()} for title, figure in CURATED.items()
-    }
+    first = next(iter(read_summaries(run).values()))
+    benchmark = next(iter(first))
+    for rung in first[benchmark]["groups"].get("rung", {}):
+        found[f"{benchmark}, rung {rung}, % right"] = {
+            i: s[benchmark]["groups"]["rung"][rung]["value"] for i, s in read_summaries(run).items()
+        }
+    for sign in SIGNS:
+        found[f"{sign}, % of {benchmark}"] = {
+            i: value for i in read_summaries(run) if (value := early_signs(run, i)[sign]) is not None
+        }
+    for title, figure in CURATED.items():
+        judged = not title.startswith("judge") or all(s.get("judge") for s in summaries.values())
+        found[title] = {i: figure(s) for i, s in summaries.items()} if judged else {}
+    return found
 
 
 def show(runs: dict[str, list[Path]]) -> None:
     """A table of each figure: arms by iterations, mean over seeds; then the ends of each run."""
     found = {arm: [curves(run) for run in folders] for arm, folders in runs.items()}
     for title in next(iter(found.values()))[0]:
-        last = max(i for each in found.values() for one in each for i in one[title])
-        first = min(i for each in found.values() for one in each for i in one[title])
+        known = [i for each in found.values() for one in each for i in one[title]]
+        if not known:
+            continue
+        first, last = min(known), max(known)
         print(f"\n{title}\n| arm (seeds) | " + " | ".join(map(str, range(first, last + 1))) + " |")
         print("|---" * (last - first + 2) + "|")
         for arm, each in found.items():
@@ -162,13 +186,14 @@ def show(runs: dict[str, list[Path]]) -> None:
     print("\n| run | best on development scenes | last | from best to last |\n|---|---|---|---|")
     for run in (run for folders in runs.values() for run in folders):
         summaries = read_summaries(run)
-        best = max(summaries, key=lambda i: (summaries[i]["pocket-dusk"]["accuracy"]["value"], -i))
+        benchmark = next(iter(summaries[0]))
+        best = max(summaries, key=lambda i: (summaries[i][benchmark]["accuracy"]["value"], -i))
         sides = [
-            read_records(run / f"iteration-{i}/evaluation/pocket-dusk/greedy.jsonl")
+            read_records(run / f"iteration-{i}/evaluation/{benchmark}/greedy.jsonl")
             for i in (best, max(summaries))
         ]
-        paired = compare_samples("pocket-dusk", *sides).paired
-        ends = [f"{i}: {estimate(summaries[i]['pocket-dusk']['accuracy'])}" for i in (best, max(summaries))]
+        paired = compare_samples(benchmark, *sides).paired
+        ends = [f"{i}: {estimate(summaries[i][benchmark]['accuracy'])}" for i in (best, max(summaries))]
         print(f"| {run.name} | {ends[0]} | {ends[1]} | {difference(paired) if paired else ''} |")
 
 
@@ -178,22 +203,24 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--images", type=Path, required=True, help="what `visplay pocket images` wrote")
-    parser.add_argument("--output", type=Path, default=Path("runs/gate"))
+    parser.add_argument("--world", choices=WORLDS, default="dusk")
+    parser.add_argument("--output", type=Path, help="default: runs/gate-WORLD")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="further overrides")
     parser.add_argument("--held-out", action="store_true", help="measure finished runs on held-out scenes")
     parser.add_argument("--show", action="store_true", help="print the tables of what there is")
     options = parser.parse_args()
+    output = options.output or Path(f"runs/gate-{options.world}")
     pairs = [(arm, seed) for seed in options.seeds for arm in options.arms]
     for arm, seed in () if options.show or options.held_out else pairs:
-        train(arm, seed, images=options.images, output=options.output, further=options.set)
+        train(arm, seed, world=options.world, images=options.images, output=output, further=options.set)
     runs: dict[str, list[Path]] = {}
     for arm, seed in pairs:
-        if read_summaries(run := run_of(options.output, arm, seed)):
+        if read_summaries(run := run_of(output, arm, seed)):
             runs.setdefault(arm, []).append(run)
     for run in (run for folders in runs.values() for run in folders) if options.held_out else ():
-        ask_held_out(run, output=options.output)
+        ask_held_out(run, benchmark=f"pocket-{options.world}", output=output)
     show(runs)
 
 

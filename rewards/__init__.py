@@ -21,6 +21,7 @@ from rewards.questioner import questioner_rewards
 from rewards.quotas import quota_excess
 from rewards.reasoner import reasoner_rewards
 from rewards.reward import Reward, Term, random_rewards
+from rewards.skills import skill, skill_shares
 from rewards.uncertainty import answer_entropy, entropy_difficulty, in_informative_band, uncertainty
 from rewards.voting import Vote, vote
 
@@ -55,6 +56,8 @@ __all__ = [
     "reasoner_rewards",
     "remember",
     "remembered_similarity",
+    "skill",
+    "skill_shares",
     "uncertainty",
     "vote",
 ]

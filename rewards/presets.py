@@ -10,6 +10,7 @@ _CHOICES = {
     "difficulty": ("uncertainty", "minority", "entropy"),
     "redundancy_scope": ("image", "batch"),
     "reasoner": ("vote", "soft"),
+    "memory_by": ("words", "skill"),
 }
 _TINY = 1e-9
 _ANY = (-math.inf, math.inf)
@@ -66,8 +67,10 @@ class Preset:
         samples: m, answers per question in the questioner phase.
         curation_samples: answers per question in curation.
         curation_counts_unparsed: whether an unparsed answer counts in curation's denominator.
-        memory_weight: weight of the likeness to remembered questions, >= 0; 0 is off.
-        memory_size: how many questions are remembered.
+        memory_weight: weight of the likeness to what earlier steps and iterations asked, >= 0; 0 is off.
+        memory_by: `words` charges for likeness to the nearest remembered question, `skill` for the share of
+            remembered questions that ask for the same (`rewards.skill`).
+        memory_size: how many questions are remembered: the newest, with `words` the newest distinct ones.
         quota_weight: weight of the penalty for types above their quota, >= 0; 0 is off.
         type_quotas: largest share of the batch by type; a type that is not named has no quota.
         groundedness_weight: weight of the share of blind answers that agree, >= 0; 0 is off.
@@ -96,6 +99,7 @@ class Preset:
     curation_samples: int = 10
     curation_counts_unparsed: bool = True
     memory_weight: float = 0.0
+    memory_by: Literal["words", "skill"] = "words"
     memory_size: int = 4096
     quota_weight: float = 0.0
     type_quotas: Mapping[str, float] = field(default_factory=dict)

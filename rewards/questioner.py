@@ -3,12 +3,18 @@
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from rewards.diversity.redundancy import cluster_shares, merged_cluster_shares, remembered_similarity
+from rewards.diversity.redundancy import (
+    cluster_shares,
+    merged_cluster_shares,
+    remember,
+    remembered_similarity,
+)
 from rewards.grounding import blind_agreement
 from rewards.parsing import ParseFailure, Question
 from rewards.presets import Preset
 from rewards.quotas import quota_excess
 from rewards.reward import Reward, Term
+from rewards.skills import skill_shares
 from rewards.uncertainty import answer_entropy, entropy_difficulty, minority_share, uncertainty
 from rewards.voting import Vote
 
@@ -38,7 +44,7 @@ def questioner_rewards(
         preset: the values to use.
         votes: the votes themselves, same shape; needed by the difficulty `entropy` and by groundedness.
         blind: votes with the image greyed out, same shape; None where a question was not probed.
-        memory: earlier questions, for `memory_weight`; see `rewards.remember`.
+        memory: earlier questions, oldest first, for `memory_weight`.
         validity: a judge's, in [0, 1], same shape: it multiplies the difficulty; None where none judged.
         terms: rewards of one's own, added where the question is valid.
         rows: what the terms see, same shape; None shows them the groups.
@@ -98,8 +104,7 @@ def _penalties(
     shares_in_order = [share for span in spans for share in shares_of(span, threshold=threshold).tolist()]
     found = {"redundancy": [preset.redundancy_weight * share for share in shares_in_order]}
     if preset.memory_weight:
-        likeness = remembered_similarity(flat, memory, threshold=threshold)
-        found["memory"] = [preset.memory_weight * value for value in likeness.tolist()]
+        found["memory"] = [preset.memory_weight * value for value in _likeness(flat, memory, preset)]
     if preset.quota_weight:
         types = [item.type if isinstance(item, Question) else None for group in groups for item in group]
         found["quota"] = [preset.quota_weight * e for e in quota_excess(types, preset.type_quotas)]
@@ -113,6 +118,17 @@ def _penalties(
             for item, seen, unseen in zip(asked, *ballots, strict=True)
         ]
     return {name: _regrouped(values, sizes) for name, values in found.items()}
+
+
+def _likeness(questions: Sequence[str], memory: Sequence[str], preset: Preset) -> list[float]:
+    """How like what was asked before each question is, in [0, 1]."""
+    if preset.memory_by == "skill":
+        return skill_shares(questions, memory[max(0, len(memory) - preset.memory_size) :])
+    kept = remember([], memory, size=preset.memory_size)
+    found: list[float] = remembered_similarity(
+        questions, kept, threshold=preset.redundancy_threshold
+    ).tolist()
+    return found
 
 
 def _difficulty(confidence: float, ballot: Vote | None, preset: Preset) -> float:

@@ -114,7 +114,8 @@ def pocket_images(
     count: Annotated[int, typer.Option(min=1, help="Number of pictures.")] = 1500,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the scenes.")] = 1,
     style: Annotated[
-        Literal["dusk", "clean"], typer.Option(help="Drawing style: dusk is harder to see.")
+        Literal["dusk", "clean", "ladder"],
+        typer.Option(help="Drawing style: dusk is harder to see, the ladder's scenes are crowded."),
     ] = "dusk",
 ) -> None:
     """Write synthetic pictures as PNG files, and beside them, for telemetry only, what they show."""

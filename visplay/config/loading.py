@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from visplay.config.methods import MethodName, with_method
 from visplay.config.names import named
 from visplay.config.prompts import Prompts
 from visplay.config.sections import (
@@ -56,6 +57,11 @@ class Config(Section):
     iterations: int = Field(3, ge=1, description="Self-play iterations.")
     report_to: list[Literal["tensorboard", "wandb", "trackio"]] = Field(
         [], description="Trackers that are sent the metrics, too; each must be installed."
+    )
+    method: MethodName = Field(
+        "paper",
+        description="`steady`: the values of visplay/config/methods.py for judge, votes and rewards, which "
+        "keep silver answers right for longer; what else is set here goes before them.",
     )
     adapters: Literal["shared", "per_role"] = Field(
         "shared", description="One LoRA for both roles, or one each on the same base."
@@ -170,7 +176,7 @@ def check_config(data: dict[Any, Any]) -> Config:
         ConfigError: naming every wrong key with the nearest right one, and every wrong value.
     """
     try:
-        config = Config.model_validate(_without_removed(data))
+        config = Config.model_validate(with_method(_without_removed(data)))
         config.rewards.resolve()
     except ValidationError as error:
         raise ConfigError("\n".join(_complaint(detail) for detail in error.errors())) from error

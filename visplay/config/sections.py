@@ -298,6 +298,13 @@ class Curation(Section):
         description="Keep the widest band of confidences, up to `rewards.high`, in which this share of the "
         "probe's silver answers is right (`health.probe`); absent: `rewards.low` to `rewards.high`.",
     )
+    min_skill: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Keep no question of a skill (`rewards.skill`) in which a smaller share of the probe's "
+        "silver answers is right; absent: all skills are kept.",
+    )
     budget: int = Field(2048, ge=1, description="Keep at most so many silver examples (drawn by seed).")
 
     @field_validator("margin", mode="before")

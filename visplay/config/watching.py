@@ -78,6 +78,15 @@ class Limits(Section):
     max_low_confidence: float | None = Field(0.5, description="Of the voted questions, c < 0.25.")
     min_silver_accuracy: float | None = Field(0.3, description="Of the kept silver answers, right if known.")
     min_probe_silver: float | None = Field(0.3, description="Of the probe's in-band votes, right.")
+    max_corrupted: float | None = Field(
+        0.1, description="Of the probe's questions, majority right in the base and now wrong."
+    )
+    min_flips: float | None = Field(
+        None, description="Of the probe's questions, another majority than at the last measurement."
+    )
+    min_judge_precision: float | None = Field(
+        0.5, description="Of what the judge let pass, answerable if known."
+    )
     max_blind_answers: float | None = Field(
         0.8, description="Of the kept questions, answered so without image."
     )

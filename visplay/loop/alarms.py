@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from visplay.config.watching import Limits
-from visplay.evaluation.metrics import samples_by_item, vote_of
-from visplay.evaluation.records import GREEDY, SAMPLED, read_records
+from visplay.evaluation.records import GREEDY, read_records
 from visplay.evaluation.scoring import FAILED
+from visplay.loop.signs import early_signs, probe_votes
 from visplay.runs.results import run_config
 from visplay.storage import read_jsonl
 
 FEWEST = 20  # votes inside the band below which their accuracy says too little
+JUDGED = ("precision", "recall")
 RATIO = "sampling/importance_sampling_ratio/mean"
 
 
@@ -76,6 +77,18 @@ WATCHED = (
     Watched(
         figure="probe_silver", limit="min_probe_silver", side="least",
         meaning="on labelled questions, votes of moderate confidence are mostly wrong",
+    ),
+    Watched(
+        figure="corrupted", limit="max_corrupted", side="most",
+        meaning="votes have settled on wrong answers to questions that the base's majority got right",
+    ),
+    Watched(
+        figure="flips", limit="min_flips", side="least",
+        meaning="majority answers no longer change: what is wrong stays wrong",
+    ),
+    Watched(
+        figure="judge_precision", limit="min_judge_precision", side="least",
+        meaning="the judge lets pass what the picture does not settle",
     ),
     Watched(
         figure="blind_answers", limit="max_blind_answers", side="most",
@@ -153,21 +166,24 @@ def iteration_figures(run: Path, iteration: int, *, probe: str | None = None) ->
     ones `answerable` (where truth is known), `distinct`, `clusters`, `new_clusters`, `same_question`
     (the most frequent one), `repeated` (asked in an iteration before) and `kept`; `redundancy` of the
     questions about one picture (0 none, 1 all alike); `low_confidence` (c < 0.25) of those voted on;
-    `silver_accuracy` of the kept ones whose truth is known, `blind_answers` of those asked again with a
-    grey picture; `same_answer`, the largest share of one answer, and `parsed` of all benchmark answers;
+    `silver_accuracy` of the kept ones whose truth is known, `judge_precision` (of what a judge let pass,
+    answerable) and `judge_recall` (of what is answerable, let pass), `blind_answers` of those asked again
+    with a grey picture; `same_answer`, the largest share of one answer, and `parsed` of benchmark answers;
     `probe_silver`, right among the probe's majority answers inside the informative band, None for fewer
     than `FEWEST`. Of the training completions, as mean of a phase and the worse one's, `truncated`,
     `no_spread` (groups of equal rewards). At the end of a phase, the worse one's: `kl` and `entropy`, in
     nats per token. `ratio_error` is the largest distance of a step's mean importance ratio from 1,
     `grad_norm` the largest before clipping. `questioner_tokens`, `reasoner_tokens` and so on are mean
     lengths of completions. `calibration_error` is in [0, 1]. `probe_accuracy` is greedy. `accuracy_change` is
-    the largest loss against the base that is called worse, in [-1, 0]; 0 where none is.
+    the largest loss against the base that is called worse, in [-1, 0]; 0 where none is. `flips`, `learned`,
+    `sharpened` and `corrupted` are in `visplay.loop.signs`.
     """
     folder = run / f"iteration-{iteration}"
     return {
         **_question_figures(folder / "curation" / "summary.json"),
         **_training_figures(folder),
-        **_answer_figures(folder / "evaluation", run, probe=probe),
+        **_answer_figures(run, iteration, probe=probe),
+        **early_signs(run, iteration, probe=probe),
     }
 
 
@@ -188,6 +204,7 @@ def _question_figures(summary: Path) -> dict[str, float | None]:
         **{name: of_valid(name) for name in ("repeated", "kept")},
         "low_confidence": asked["low_confidence"],
         "silver_accuracy": silver["value"] if silver else None,
+        **{f"judge_{name}": ((asked["judge"] or {}).get(name) or {}).get("value") for name in JUDGED},
         "calibration_error": calibration_error(asked["calibration"]) if asked["calibration"] else None,
         "blind_answers": blind["value"] if blind else None,
     }
@@ -218,8 +235,9 @@ def _training_figures(folder: Path) -> dict[str, float | None]:
 _OF_ANSWERS = ("probe_silver", "same_answer", "parsed", "probe_accuracy", "accuracy_change")
 
 
-def _answer_figures(folder: Path, run: Path, *, probe: str | None) -> dict[str, float | None]:
+def _answer_figures(run: Path, iteration: int, *, probe: str | None) -> dict[str, float | None]:
     """Of an iteration's evaluation."""
+    folder = run / f"iteration-{iteration}" / "evaluation"
     answers = [
         record["answer"]
         for path in sorted(folder.glob(f"*/{GREEDY}.jsonl"))
@@ -232,7 +250,7 @@ def _answer_figures(folder: Path, run: Path, *, probe: str | None) -> dict[str, 
     probe = probe or next(iter(measured))
     paired = [figures["paired"] for figures in measured.values() if figures.get("paired")]
     return {
-        "probe_silver": _probe_silver(folder / probe / f"{SAMPLED}.jsonl", run),
+        "probe_silver": _probe_silver(run, iteration, probe),
         "same_answer": _largest_share(answers),
         "parsed": sum(answer is not None for answer in answers) / len(answers) if answers else None,
         "probe_accuracy": _accuracy(measured.get(probe)),
@@ -276,13 +294,14 @@ def out_of_patience(run: Path, iteration: int, *, patience: int | None, probe: s
     return sum(is_measured(run, i) for i in range(best + 1, iteration + 1)) >= patience
 
 
-def _probe_silver(samples: Path, run: Path) -> float | None:
+def _probe_silver(run: Path, iteration: int, probe: str) -> float | None:
     """Of the probe's majority answers that curation would keep, the share that is right."""
-    if not samples.is_file():
-        return None
-    preset = run_config(run).rewards.resolve()
-    votes = [vote_of(own) for own in samples_by_item(read_records(samples))]
-    band = [right for vote, right in votes if vote.answer and preset.low <= vote.confidence <= preset.high]
+    preset, votes = run_config(run).rewards.resolve(), probe_votes(run, iteration, probe=probe).values()
+    band = [
+        ballot.right
+        for ballot in votes
+        if ballot.vote.answer and preset.low <= ballot.vote.confidence <= preset.high
+    ]
     return sum(band) / len(band) if len(band) >= FEWEST else None
 
 

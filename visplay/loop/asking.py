@@ -17,6 +17,7 @@ from rollouts.engine import AdapterVersion, Completion, Sampling
 from visplay.config.names import named
 from visplay.data.images import greyed_out
 from visplay.data.views import shared_out, views_of
+from visplay.loop.calibration import Gate
 from visplay.loop.context import RunContext
 from visplay.loop.rows import JUDGED_INVALID, Asked, Groups
 from visplay.prompts import questioner_prompt, reasoner_prompt
@@ -33,14 +34,14 @@ class Round:
         roles: who votes: the versions as they stood when the phase began.
         seed: of the phase.
         at: where in the phase: the step, or the first picture of a chunk.
-        band: confidences that are informative, inclusive; None takes the preset's.
+        gate: confidences and skills that are kept; None takes the preset's band.
     """
 
     phase: Literal["questioner", "curation"]
     roles: Roles
     seed: int
     at: tuple[str | int, ...] = ()
-    band: tuple[float, float] | None = None
+    gate: Gate | None = None
 
     def seed_of(self, purpose: str) -> int:
         """A seed for each purpose of each round."""
@@ -134,9 +135,9 @@ def blind(ctx: RunContext, groups: Groups, round: Round) -> Groups:
 def band(ctx: RunContext, groups: Groups, round: Round) -> Groups:
     """Reject what is not informative: no question, no answer, too low or too high a confidence (Eq. 9)."""
     seen = set()
-    low, high = round.band or (ctx.preset.low, ctx.preset.high)
+    gate = round.gate or Gate(low=ctx.preset.low, high=ctx.preset.high)
     for row in _rows(groups):
-        row.reject = row.reject or _uninformative(row, low=low, high=high)
+        row.reject = row.reject or _uninformative(row, gate)
         if isinstance(row.question, Question):
             asked = (row.picture, row.question.question)
             row.reject = "asked before" if asked in seen else row.reject
@@ -245,11 +246,13 @@ def _rows(groups: Groups) -> list[Asked]:
     return [row for group in groups for row in group]
 
 
-def _uninformative(row: Asked, *, low: float, high: float) -> str:
+def _uninformative(row: Asked, gate: Gate) -> str:
     if isinstance(row.question, ParseFailure) or row.vote is None:
         return "not a well-formed question"
     if row.vote.answer is None:
         return "no answer could be parsed"
-    if rewards.in_informative_band(row.vote.confidence, low, high):
+    if gate.closed and rewards.skill(row.question.question) in gate.closed:
+        return "of a skill that the probe fails"
+    if rewards.in_informative_band(row.vote.confidence, gate.low, gate.high):
         return ""
-    return "confidence too low" if row.vote.confidence < low else "confidence too high"
+    return "confidence too low" if row.vote.confidence < gate.low else "confidence too high"

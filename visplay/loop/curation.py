@@ -12,7 +12,7 @@ from rewards import Question
 from rollouts.engine import BASE
 from visplay.config.loading import enough_kept
 from visplay.loop.asking import Round, Stage, ask, take_votes, through
-from visplay.loop.calibration import Band, band_of
+from visplay.loop.calibration import Gate, gate_of
 from visplay.loop.context import RunContext, asked_before
 from visplay.loop.examples import SilverExample, asked_by_base, read_examples
 from visplay.loop.health import blind_answer_rate, question_health
@@ -47,9 +47,9 @@ def curate(
     seed = ctx.seed(iteration, "curation")
 
     def work(folder: Path) -> list[dict[str, Any]]:
-        keys, kept = _pictures(ctx, seed=seed), _band(ctx, iteration)
-        rows = _ask_about(ctx, keys, roles, ask, folder, seed, chunk, kept)
-        return _keep(ctx, iteration, roles, rows, folder=folder, pool=len(keys), band=kept)
+        keys, gate = _pictures(ctx, seed=seed), _gate(ctx, iteration)
+        rows = _ask_about(ctx, keys, roles, ask, folder, seed, chunk, gate)
+        return _keep(ctx, iteration, roles, rows, folder=folder, pool=len(keys), gate=gate)
 
     return read_examples(ctx.step(f"iteration-{iteration}/curation", work))
 
@@ -71,19 +71,19 @@ def from_training(
         by_picture: dict[str, list[Asked]] = {}
         for row in map(Asked.from_record, stored.to_pylist()):
             by_picture.setdefault(row.picture, []).append(row)
-        kept, seed = _band(ctx, iteration), ctx.seed(iteration, "curation")
-        round = Round(phase="questioner", roles=roles, seed=seed, band=(kept.low, kept.high))
+        gate, seed = _gate(ctx, iteration), ctx.seed(iteration, "curation")
+        round = Round(phase="questioner", roles=roles, seed=seed, gate=gate)
         groups = through(ctx, list(by_picture.values()), round, ask)
         return _keep(
-            ctx, iteration, roles, [row for group in groups for row in group], folder=folder, band=kept
+            ctx, iteration, roles, [row for group in groups for row in group], folder=folder, gate=gate
         )
 
     return read_examples(ctx.step(f"iteration-{iteration}/curation", work))
 
 
-def _band(ctx: RunContext, iteration: int) -> Band:
-    """The confidences that are kept (Eq. 9), calibrated where `curation.min_silver` says so."""
-    found, said = band_of(ctx.config, ctx.preset, ctx.run.folder, iteration)
+def _gate(ctx: RunContext, iteration: int) -> Gate:
+    """What is kept (Eq. 9), calibrated where `curation.min_silver` or `curation.min_skill` says so."""
+    found, said = gate_of(ctx.config, ctx.preset, ctx.run.folder, iteration)
     if said:
         ctx.display.say(said)
     return found
@@ -100,7 +100,7 @@ def _pictures(ctx: RunContext, *, seed: int) -> list[str]:
 
 def _ask_about(
     ctx: RunContext, keys: Sequence[str], roles: Roles, stages: Sequence[Stage], folder: Path, seed: int,
-    chunk: int, kept_band: Band,
+    chunk: int, gate: Gate,
 ) -> list[Asked]:  # fmt: skip
     """Ask about the pictures a chunk at a time until enough is kept."""
     enough = enough_kept(ctx.config)
@@ -119,7 +119,7 @@ def _ask_about(
                     phase="curation",
                     roles=roles,
                     seed=mix_seed(seed, "chunk", start),
-                    band=(kept_band.low, kept_band.high),
+                    gate=gate,
                 )
                 for name, asker in (("questioner", roles["questioner"]), ("base", BASE)):
                     of = [key for key in keys[start : start + chunk] if (key in by_base) is (name == "base")]
@@ -146,12 +146,12 @@ def _keep(
     rows: list[Asked],
     *,
     folder: Path,
-    band: Band,
+    gate: Gate,
     pool: int | None = None,
 ) -> list[dict[str, Any]]:
     """Keep at most `curation.budget` rows, write all of them and what they say of the method's health.
 
-    `band` has the confidences that were kept. `pool` is how many pictures might have been asked about;
+    `gate` says what was kept. `pool` is how many pictures might have been asked about;
     figures are of those that were.
     """
     seed = ctx.seed(iteration, "curation")
@@ -169,8 +169,8 @@ def _keep(
             earlier=asked_before(ctx, iteration, "curation/candidates.parquet"),
         )
     health |= {"pictures": len({row.picture for row in rows}), "pool": pool}
-    if ctx.config.curation.min_silver is not None:
-        health["band"] = asdict(band)
+    if ctx.config.curation.min_silver is not None or ctx.config.curation.min_skill is not None:
+        health["gate"] = asdict(gate)
     health["blind_answers"] = probe_blind_answers(ctx, rows, roles=roles, seed=seed)
     write_text(folder / "summary.json", json.dumps(health, indent=2))
     return [{"iteration": iteration, "phase": "curation", **health}]

@@ -66,7 +66,7 @@ def reward(
             votes=[[row.vote for row in group] for group in groups],
             blind=[[row.blind for row in group] for group in groups] if preset.groundedness_weight else None,
             validity=[[row.validity for row in group] for group in groups],
-            memory=rewards.remember([], memory, size=preset.memory_size),
+            memory=memory,
             terms=ctx.config.rewards.terms("questioner"),
             rows=groups,
         )

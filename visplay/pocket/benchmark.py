@@ -6,18 +6,23 @@ from PIL import Image
 from visplay.errors import BenchmarkError
 from visplay.evaluation.benchmarks import Split, draw
 from visplay.evaluation.items import Gold, Item
-from visplay.pocket.oracle import TAUGHT, draw_question, oracle, parse_query
+from visplay.pocket.oracle import DUSK, LADDER, RUNGS, Kind, draw_question, oracle, parse_query
 from visplay.pocket.scenes import StyleName, render, sample_scenes
 
 
 def dusk(limit: int | None, seed: int, split: Split) -> list[Item]:
     """Questions about dusky scenes."""
-    return _scenes("dusk", limit, seed, split)
+    return _scenes("dusk", limit, seed, split, DUSK)
 
 
 def clean(limit: int | None, seed: int, split: Split) -> list[Item]:
     """Questions about clean scenes."""
-    return _scenes("clean", limit, seed, split)
+    return _scenes("clean", limit, seed, split, DUSK)
+
+
+def ladder(limit: int | None, seed: int, split: Split) -> list[Item]:
+    """Questions of four rungs, as many of each, about crowded scenes."""
+    return _scenes("ladder", limit, seed, split, LADDER)
 
 
 def easy_vqa(limit: int | None, seed: int, split: Split) -> list[Item]:
@@ -42,17 +47,19 @@ def easy_vqa(limit: int | None, seed: int, split: Split) -> list[Item]:
     ]  # fmt: skip
 
 
-def _scenes(style: StyleName, limit: int | None, seed: int, split: Split) -> list[Item]:
+def _scenes(
+    style: StyleName, limit: int | None, seed: int, split: Split, kinds: dict[Kind, float]
+) -> list[Item]:
     items = []
     for scene in sample_scenes(limit or 1, split=split, seed=seed, style=style):
-        kind, question = draw_question(np.random.default_rng([seed, 9, scene.index]), scene, TAUGHT)
+        kind, question = draw_question(np.random.default_rng([seed, 9, scene.index]), scene, kinds)
         answer = oracle(scene, question)
         assert answer is not None
         items.append(
             Item(
                 key=f"{split}-{seed}-{scene.index}", images=lambda scene=scene: (render(scene),),  # type: ignore[misc]
                 question=question, gold=Gold(rule="text", answers=(answer,)), kind=kind,
-                cluster=str(scene.index), groups={"kind": kind}, row=scene.index,
+                cluster=str(scene.index), groups={"kind": kind, "rung": str(RUNGS[kind])}, row=scene.index,
             )
         )  # fmt: skip
     return items

@@ -5,6 +5,7 @@ oracle also answers questions that the sampler would never have drawn.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,7 +13,10 @@ import numpy as np
 
 from visplay.pocket.scenes import COLORS, PLACES, SHAPES, Scene, Thing
 
-Kind = Literal["count", "sum", "exists", "absent", "more", "color", "shape", "where", "color-at", "shape-at"]
+Kind = Literal[
+    "count", "sum", "exists", "absent", "more", "color", "shape", "where", "color-at", "shape-at",
+    "sum-of-three", "difference", "difference-of-sums",
+]  # fmt: skip
 # {a} and {b} are things in the singular, {as} and {bs} in the plural: "circle", "red shapes", "red circle".
 FORMS: dict[Kind, tuple[str, ...]] = {
     "count": ("how many {as} are there", "how many {as} are in the image"),
@@ -33,17 +37,40 @@ FORMS: dict[Kind, tuple[str, ...]] = {
     "where": ("where is the {a}",),
     "color-at": ("what color is the shape in the {place}",),
     "shape-at": ("what shape is in the {place}",),
+    "sum-of-three": ("how many shapes are {color}, {other} or {third}",),
+    "difference": ("how many more {as} are there than {bs}", "how many more {as} than {bs} are there"),
+    "difference-of-sums": ("how many more shapes are {color} or {other} than {third} or {fourth}",),
 }  # fmt: skip
 QUESTION_TYPES: dict[Kind, str] = {
     "count": "numerical", "sum": "numerical", "exists": "yes/no", "absent": "yes/no", "more": "yes/no",
     "color": "short answer", "shape": "short answer", "where": "short answer", "color-at": "short answer",
-    "shape-at": "short answer",
+    "shape-at": "short answer", "sum-of-three": "numerical", "difference": "numerical",
+    "difference-of-sums": "numerical",
 }  # fmt: skip
 
-# What the Reasoner is taught, and what held-out scenes are asked: counting and comparing more often.
-TAUGHT: dict[Kind, float] = {
+# The rungs of the ladder: one thing; one count or two; three, or a difference; a difference of sums.
+RUNGS: dict[Kind, int] = {
+    "exists": 1, "absent": 1, "color": 1, "shape": 1, "where": 1, "color-at": 1, "shape-at": 1,
+    "count": 2, "sum": 2, "more": 2,
+    "sum-of-three": 3, "difference": 3,
+    "difference-of-sums": 4,
+}  # fmt: skip
+# A question of these kinds asks for something that the picture may not have, or have more than once.
+PRESUMING: tuple[Kind, ...] = (
+    "color", "shape", "where", "color-at", "shape-at", "difference", "difference-of-sums",
+)  # fmt: skip
+LONE_SHARE = 0.09  # of scenes, that have one thing, where as many are drawn plain as crowded
+
+# What dusky and clean scenes are asked when they measure: counting and comparing more often.
+DUSK: dict[Kind, float] = {
     "count": 0.26, "sum": 0.12, "exists": 0.10, "absent": 0.07, "more": 0.15,
     "color": 0.06, "shape": 0.06, "where": 0.06, "color-at": 0.06, "shape-at": 0.06,
+}  # fmt: skip
+# What the ladder's scenes are asked: as much of each rung.
+LADDER: dict[Kind, float] = {
+    "exists": 0.05, "absent": 0.05, "color": 0.03, "shape": 0.03, "where": 0.03, "color-at": 0.03,
+    "shape-at": 0.03, "count": 0.1, "sum": 0.08, "more": 0.07, "sum-of-three": 0.12, "difference": 0.13,
+    "difference-of-sums": 0.25,
 }  # fmt: skip
 
 _COLOR = "|".join(COLORS)
@@ -84,6 +111,8 @@ def _compile(form: str) -> re.Pattern[str]:
         "bs": rf"(?:(?P<b_color>{_COLOR}) )?(?P<b_shape>{_SHAPE})s",
         "color": rf"(?P<a_color>{_COLOR})",
         "other": rf"(?P<b_color>{_COLOR})",
+        "third": rf"(?P<c_color>{_COLOR})",
+        "fourth": rf"(?P<d_color>{_COLOR})",
         "place": rf"(?P<place>{_PLACE})",
     }
     return re.compile(form.format(**fields))
@@ -104,7 +133,7 @@ def parse_query(question: str) -> Query | None:
         found = match.groupdict()
         patterns = tuple(
             Pattern(color=found.get(f"{x}_color"), shape=_specific(found.get(f"{x}_shape")))
-            for x in "ab"
+            for x in "abcd"
             if found.get(f"{x}_color") or found.get(f"{x}_shape")
         )
         place = PLACES.index(found["place"]) if found.get("place") else None
@@ -119,7 +148,8 @@ def _specific(shape: str | None) -> str | None:
 def oracle(scene: Scene, question: str) -> str | None:
     """The true answer, or None where it is not a question of this world or the scene does not settle it.
 
-    "What color is the circle?" is settled only where there is exactly one circle.
+    "What color is the circle?" is settled only where there is exactly one circle, "How many more ... than
+    ...?" only where there are more.
     """
     query = parse_query(question)
     return None if query is None else answer_query(scene, query)
@@ -128,17 +158,19 @@ def oracle(scene: Scene, question: str) -> str | None:
 def answer_query(scene: Scene, query: Query) -> str | None:
     """The true answer to a query that has been read; None where the scene does not settle it."""
     matching = [[thing for thing in scene.things if p.matches(thing)] for p in query.patterns]
+    if query.kind not in ("count", "exists", "absent") and len(set(query.patterns)) < len(query.patterns):
+        return None  # red or red; more circles than circles
     match query.kind:
-        case "count":
-            return str(len(matching[0]))
-        case "sum":
-            same = query.patterns[0] == query.patterns[1]
-            return None if same else str(len(matching[0]) + len(matching[1]))
+        case "count" | "sum" | "sum-of-three":
+            return str(sum(map(len, matching)))
         case "exists" | "absent":
             return "yes" if bool(matching[0]) == (query.kind == "exists") else "no"
         case "more":
-            same = query.patterns[0] == query.patterns[1]
-            return None if same else ("yes" if len(matching[0]) > len(matching[1]) else "no")
+            return "yes" if len(matching[0]) > len(matching[1]) else "no"
+        case "difference" | "difference-of-sums":
+            half = len(matching) // 2
+            more = sum(map(len, matching[:half])) - sum(map(len, matching[half:]))
+            return str(more) if more > 0 else None
         case "color-at" | "shape-at":
             here = [thing for thing in scene.things if thing.place == query.place]
             return (here[0].color if query.kind == "color-at" else here[0].shape) if here else None
@@ -167,6 +199,29 @@ def sample_question(rng: np.random.Generator, scene: Scene, *, kind: Kind) -> st
     return None
 
 
+def draw_presuming(rng: np.random.Generator, scene: Scene, *, kind: Kind) -> str | None:
+    """Draw a question of one of the PRESUMING kinds that this scene settles or not, with equal odds.
+
+    Its wording gives neither away: it is drawn first, but for colours, shapes and places, and None is
+    returned where a few tries do not find both. A wording that leaves nothing open is settled by lone things
+    alone, and is seldom asked of other scenes.
+    """
+    form = FORMS[kind][rng.integers(len(FORMS[kind]))]
+    masks = tuple(int(rng.choice(3, p=[0.4, 0.35, 0.25])) for _ in range(2))
+    found: dict[bool, str] = {}
+    for _ in range(48):
+        question = form.format(**_draw_fields(rng, scene, masks=masks, place=int(rng.integers(9))))
+        query = parse_query(question)
+        if query is None or _gives_itself_away(query) or len(set(query.patterns)) < len(query.patterns):
+            continue
+        found[answer_query(scene, query) is not None] = question[0].upper() + question[1:] + "?"
+        if len(found) == 2:
+            return found[bool(rng.integers(2))]
+        if "{" not in form:
+            return found.get(True) or (found[False] if rng.random() < LONE_SHARE else None)
+    return None
+
+
 def _gives_itself_away(query: Query) -> bool:
     """`What color is the red circle?` answers itself, and a scene always contains `a shape`."""
     pattern = query.patterns[0] if query.patterns else Pattern()
@@ -177,19 +232,23 @@ def _gives_itself_away(query: Query) -> bool:
             return pattern.shape is not None
         case "exists" | "absent":
             return pattern == Pattern()
-        case "more":
+        case "more" | "difference":
             return Pattern() in query.patterns
     return False
 
 
-def _draw_fields(rng: np.random.Generator, scene: Scene) -> dict[str, str]:
+def _draw_fields(
+    rng: np.random.Generator, scene: Scene, *, masks: Sequence[int | None] = (None, None),
+    place: int | None = None,
+) -> dict[str, str]:  # fmt: skip
     """Words for every field of every form; mostly of what the scene shows, so that counts are seldom 0."""
-    a, b = (_draw_pattern(rng, scene) for _ in range(2))
-    color, other = (_draw_pattern(rng, scene, mask=0).color or "red" for _ in range(2))
-    place = PLACES[int(rng.choice([thing.place for thing in scene.things]))]
+    a, b = (_draw_pattern(rng, scene, mask=mask) for mask in masks)
+    color, other, third, fourth = (_draw_pattern(rng, scene, mask=0).color or "red" for _ in range(4))
+    if place is None:
+        place = int(rng.choice([thing.place for thing in scene.things]))
     return {
         "a": a.noun(), "as": a.noun(plural=True), "bs": b.noun(plural=True), "color": color, "other": other,
-        "place": place,
+        "third": third, "fourth": fourth, "place": PLACES[place],
     }  # fmt: skip
 
 

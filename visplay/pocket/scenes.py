@@ -1,4 +1,4 @@
-"""Synthetic scenes: coloured shapes on a 3 x 3 grid, drawn from a seed, in a clean or a dusky style."""
+"""Synthetic scenes: coloured shapes on a 3 x 3 grid, drawn from a seed, in three styles."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -27,7 +27,9 @@ SIDE = 96  # pixels
 CELL = SIDE // 3
 SUPERSAMPLING = 3  # drawn at three times the size and scaled down: that is the anti-aliasing
 
-StyleName = Literal["clean", "dusk"]
+StyleName = Literal["clean", "dusk", "ladder"]
+# How far a picture may be from a clean one, in [0, 1]: a share of errors of sight.
+STRONGEST: dict[StyleName, float] = {"clean": 0.0, "dusk": 1.0, "ladder": 0.5}
 # Every use of the world draws from a stream of its own, so no picture is shared between them.
 Split = Literal["warm-up", "warm-up-check", "play", "development", "held-out"]
 _STREAM: dict[str, int] = {"warm-up": 1, "warm-up-check": 2, "play": 3, "development": 4, "held-out": 5}
@@ -43,6 +45,19 @@ class Thing:
 
     def __str__(self) -> str:
         return f"{self.color} {self.shape}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How many things a scene has, at most 9, in how many colours; from and to, inclusive."""
+
+    things: tuple[int, int]
+    colors: tuple[int, int]
+
+
+PLAIN = Layout(things=(1, 6), colors=(2, 4))
+CROWDED = Layout(things=(3, 7), colors=(3, 5))
+LAYOUTS: dict[StyleName, Layout] = {"clean": PLAIN, "dusk": PLAIN, "ladder": CROWDED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,17 +81,20 @@ class Scene:
 
 
 def sample_scene(
-    *, split: Split, seed: int, index: int, style: StyleName = "clean", things: tuple[int, int] = (1, 6)
+    *, split: Split, seed: int, index: int, style: StyleName = "clean", layout: Layout | None = None
 ) -> Scene:
     """Draw scene number `index` of a stream; the same arguments give the same scene.
 
-    A scene has as many things as `things` allows (at most 9), in two to four colours and two or three shapes,
-    so that counts are seldom 0 or 1.
+    A scene has the layout of its style unless another is given, in few colours and two or three shapes, so
+    that counts are seldom 0 or 1.
     """
+    layout = layout or LAYOUTS[style]
     rng = _generator(split, seed, index, 0)
-    colors = rng.choice(list(COLORS), size=rng.integers(2, 5), replace=False)
+    colors = rng.choice(
+        list(COLORS), size=rng.integers(layout.colors[0], layout.colors[1] + 1), replace=False
+    )
     shapes = rng.choice(SHAPES, size=rng.integers(2, 4), replace=False)
-    places = sorted(rng.choice(9, size=rng.integers(things[0], things[1] + 1), replace=False))
+    places = sorted(rng.choice(9, size=rng.integers(layout.things[0], layout.things[1] + 1), replace=False))
     drawn = tuple(
         Thing(shape=str(rng.choice(shapes)), color=str(rng.choice(colors)), place=int(place))
         for place in places
@@ -85,18 +103,20 @@ def sample_scene(
 
 
 def sample_scenes(
-    count: int, *, split: Split, seed: int, style: StyleName = "clean", start: int = 0
-) -> Iterator[Scene]:
+    count: int, *, split: Split, seed: int, style: StyleName = "clean", start: int = 0,
+    layout: Layout | None = None,
+) -> Iterator[Scene]:  # fmt: skip
     """Scenes `start` to `start + count - 1` of a stream."""
     for index in range(start, start + count):
-        yield sample_scene(split=split, seed=seed, index=index, style=style)
+        yield sample_scene(split=split, seed=seed, index=index, style=style, layout=layout)
 
 
 def render(scene: Scene) -> Image.Image:
     """Draw a scene as a [96, 96] RGB picture, with jitter in place, size and colour."""
     rng = _generator(scene.split, scene.seed, scene.index, 1)
     # How far a dusky picture is from a clean one; mixed strengths, from hardly at all to a lot.
-    strength = float(rng.uniform(0.0, 1.0)) if scene.style == "dusk" else 0.0
+    strongest = STRONGEST[scene.style]
+    strength = float(rng.uniform(0.0, strongest)) if strongest else 0.0
     ground = rng.integers(215, 256, size=3) * (1 - 0.45 * strength)
     big = Image.new("RGB", (SIDE * SUPERSAMPLING, SIDE * SUPERSAMPLING), _rgb(ground))
     draw = ImageDraw.Draw(big)

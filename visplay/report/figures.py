@@ -51,6 +51,7 @@ def label_figures(run_data: RunData) -> list[Figure]:
     """Silver accuracy, difficulty, diversity and calibration of the questions, by iteration."""
     made = [
         _silver(run_data),
+        _judge(run_data),
         _difficulty(run_data),
         _diversity(run_data),
         _confidence(run_data),
@@ -118,6 +119,32 @@ def _silver(run_data: RunData) -> Figure | None:
         spec={"data": data, "layout": by_iteration("true, %")},
         columns=("iteration", *labels.values()),
         rows=[(iteration_name(i), *(estimate(g.get(key)) for key in labels)) for i, g in known.items()],
+    )
+
+
+def _judge(run_data: RunData) -> Figure | None:
+    known = {i: c["judge"] for i, c in run_data.curations.items() if c.get("judge")}
+    if not known:
+        return None
+    labels = {"precision": "answerable, of what it let pass", "recall": "let pass, of what is answerable"}
+    data = [
+        with_interval(points, label, color=color)
+        for color, (key, label) in zip(COLORS, labels.items(), strict=False)
+        if (points := {i: found[key] for i, found in known.items() if found.get(key)})
+    ]
+    return Figure(
+        title="Is the judge right?",
+        note="Its verdicts against the oracle's; the table names the kinds of question that fooled it most.",
+        spec={"data": data, "layout": by_iteration("%")},
+        columns=("iteration", *labels.values(), "fooled by"),
+        rows=[
+            (
+                iteration_name(i),
+                *(estimate(found.get(key)) for key in labels),
+                ", ".join(f"{skill} ({quantity(n)})" for skill, n in (found.get("fooled_by") or {}).items()),
+            )
+            for i, found in known.items()
+        ],
     )
 
 

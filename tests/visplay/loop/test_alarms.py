@@ -13,7 +13,7 @@ HEALTHY: dict[str, float | None] = {
     "same_question": 0.03, "repeated": 0.5, "kept": 0.6,
     "low_confidence": 0.02, "silver_accuracy": 0.7, "probe_silver": 0.7, "blind_answers": 0.3,
     "same_answer": 0.3, "parsed": 1.0, "truncated": 0.0, "no_spread": 0.2, "kl": 0.05, "entropy": 0.1,
-    "ratio_error": 0.01, "accuracy_change": 0.0,
+    "ratio_error": 0.01, "accuracy_change": 0.0, "corrupted": 0.02, "flips": 0.1, "judge_precision": 0.9,
 }  # fmt: skip
 
 
@@ -35,15 +35,18 @@ def test_a_healthy_iteration_raises_nothing() -> None:
         ("same_answer", 0.81, "max_same_answer"), ("parsed", 0.49, "min_parsed"),
         ("no_spread", 0.91, "max_no_spread"), ("kl", 1.01, "max_kl"),
         ("accuracy_change", -0.01, "min_accuracy_change"),
+        ("corrupted", 0.11, "max_corrupted"), ("judge_precision", 0.49, "min_judge_precision"),
+        ("flips", 0.009, "min_flips"),
     ],
 )  # fmt: skip
 def test_each_figure_raises_its_own_alarm(figure: str, value: float, key: str) -> None:
-    (alarm,) = raise_alarms({**HEALTHY, figure: value}, Limits())
+    limits = Limits(min_flips=0.01)  # the one that is off by default
+    (alarm,) = raise_alarms({**HEALTHY, figure: value}, limits)
     assert (alarm.figure, alarm.value, alarm.key) == (figure, value, f"health.limits.{key}")
     assert f"{figure} is {value:.3g}, health.limits.{key} {alarm.limit:g}: " in str(alarm)
     assert raise_alarms({**HEALTHY, figure: value}, Limits(**{key: None})) == []
-    assert raise_alarms({**HEALTHY, figure: None}, Limits()) == []
-    assert raise_alarms({**HEALTHY, figure: alarm.limit}, Limits()) == []  # the limit itself is healthy
+    assert raise_alarms({**HEALTHY, figure: None}, limits) == []
+    assert raise_alarms({**HEALTHY, figure: alarm.limit}, limits) == []  # the limit itself is healthy
 
 
 def test_every_limit_is_watched() -> None:
@@ -71,6 +74,7 @@ def write_iteration(run: Path, number: int, *, accuracy: float, verdict: str = "
         "distinct": 20, "kept": 40, "low_confidence": 0.25,
         "clusters": 16, "new_clusters": 8, "most_frequent": 12,
         "redundancy": 0.2, "repeated": 60,
+        "judge": {"precision": {"value": 0.9}, "recall": None, "fooled_by": {}},
         "silver_accuracy": {"kept": {"value": 0.6}, "rejected": None}, "blind_answers": {"value": 0.4},
         "calibration": [
             {"confidence": 0.5, "n": 30, "accuracy": 0.4}, {"confidence": 0.9, "n": 10, "accuracy": 0.7},
@@ -114,7 +118,7 @@ def write_iteration(run: Path, number: int, *, accuracy: float, verdict: str = "
 
 def sample(item: str, answer: str | None, *, right: bool, number: int = 0) -> dict[str, object]:
     return {
-        "item": item, "benchmark": "b", "sample": number, "answer": answer, "correct": right, "status": "ok",
+        "item": item, "question": item, "benchmark": "b", "sample": number, "answer": answer, "correct": right, "status": "ok",
         "gold": {"rule": "text", "answers": ["yes"]},
     }  # fmt: skip
 
@@ -132,11 +136,13 @@ def test_figures_follow_from_what_the_iteration_stored(tmp_path: Path) -> None:
             "parsed": 0.75, "truncated": 0.25, "no_spread": 0.5, "kl": 0.2, "entropy": 0.2,
             "ratio_error": 0.04, "grad_norm": 0.5, "questioner_tokens": 20.0, "reasoner_tokens": 40.0,
             "probe_accuracy": 0.5, "accuracy_change": -0.05,
+            "judge_precision": 0.9, "judge_recall": None,
+            "flips": None, "learned": None, "sharpened": None, "corrupted": None,
         }
     )  # fmt: skip
     write_iteration(tmp_path, 2, accuracy=0.3)
     second = iteration_figures(tmp_path, 2, probe="second")
-    assert second["accuracy_change"] == 0.0
+    assert second["accuracy_change"] == 0.0 and second["flips"] == 0.0
     assert (second["probe_silver"], second["probe_accuracy"]) == (1.0, pytest.approx(0.7))
 
 

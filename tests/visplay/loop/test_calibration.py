@@ -10,7 +10,7 @@ from rollouts.scripted_engine import ScriptedEngine
 from tests.visplay.contexts import context
 from tests.visplay.loop.test_curation import curated, folder_of, script, settled
 from visplay.config.loading import Config, check_config
-from visplay.loop.calibration import FEWEST, band_of, calibrated
+from visplay.loop.calibration import FEWEST, FEWEST_OF_SKILL, calibrated, closed_skills, gate_of
 from visplay.storage import write_text
 
 # Right in none at 0.2, half at 0.4, eight of ten at 0.6, all at 0.9.
@@ -37,13 +37,14 @@ def test_no_band_is_right_enough_or_has_too_few_votes() -> None:
     assert calibrated(VOTES[: FEWEST - 1], least=0.01, high=1.0) is None
 
 
-def measured(run: Path, votes: list[tuple[list[str], str]]) -> None:
+def measured(run: Path, votes: list[tuple[list[str], str]], *, question: str = "How many?") -> None:
     """An evaluation of iteration 0 with these answers to each question, and its gold answer."""
     folder = run / "iteration-0" / "evaluation"
     (folder / "probe").mkdir(parents=True)
     rows: list[dict[str, Any]] = [
         {
-            "item": str(item), "benchmark": "probe", "sample": sample, "status": "ok", "answer": answer,
+            "item": str(item), "question": question, "benchmark": "probe", "sample": sample,
+            "status": "ok", "answer": answer,
             "correct": answer == gold, "gold": {"answers": [gold]}, "output": answer, "finish": "stop",
             "tokens": 1,
         }
@@ -69,16 +70,37 @@ def test_a_curation_keeps_by_the_probe_and_says_so(tmp_path: Path) -> None:
     assert {row["question"]: row["reject_reason"] for row in rows[:2]} == {
         "easy": "", "fair": "confidence too low",
     }  # fmt: skip
-    band = json.loads((folder_of(ctx) / "summary.json").read_text())["band"]
+    band = json.loads((folder_of(ctx) / "summary.json").read_text())["gate"]
     assert (band["low"], band["high"], band["right"]["n"]) == (0.75, 1.0, FEWEST)
 
 
 def test_without_a_probe_the_presets_band_stays(tmp_path: Path) -> None:
     config = check_config({"images": {"source": "photos"}, "curation": {"min_silver": 0.7}})
-    band, said = band_of(config, config.rewards.resolve(), tmp_path, 1)
-    assert (band.low, band.high, band.right) == (0.25, 0.75, None) and "no probe" in said
+    gate, said = gate_of(config, config.rewards.resolve(), tmp_path, 1)
+    assert (gate.low, gate.high, gate.right) == (0.25, 0.75, None) and "no probe" in said
     measured(tmp_path, [(["1", "2"], "9")] * FEWEST)
-    band, said = band_of(config, config.rewards.resolve(), tmp_path, 1)
-    assert (band.low, band.right) == (0.25, None) and "in no band are 70% of the probe's 20" in said
+    gate, said = gate_of(config, config.rewards.resolve(), tmp_path, 1)
+    assert (gate.low, gate.right) == (0.25, None) and "in no band are 70% of the probe's 20" in said
     off = check_config({"images": {"source": "photos"}})
-    assert band_of(off, off.rewards.resolve(), tmp_path, 1)[1] == ""
+    assert gate_of(off, off.rewards.resolve(), tmp_path, 1)[1] == ""
+
+
+def test_a_skill_is_closed_by_enough_wrong_answers() -> None:
+    where, count = "Where is the star?", "How many stars are there?"
+    votes = [(where, place < 2) for place in range(FEWEST_OF_SKILL)] + [(count, True)] * FEWEST_OF_SKILL
+    closed = closed_skills(votes, least=0.5)
+    assert list(closed) == ["where is the _"] and closed["where is the _"]["value"] == 0.2
+    assert closed_skills(votes[1:], least=0.5) == {}  # nine say too little
+    assert closed_skills(votes, least=0.2) == {}
+
+
+def test_a_curation_does_not_keep_what_the_probe_fails(tmp_path: Path) -> None:
+    config = settled(tmp_path, {"high": 1.0})
+    curation = config.curation.model_copy(update={"min_skill": 0.5})
+    config = config.model_copy(update={"curation": curation})
+    measured(config.folder, [(["1", "1"], "2")] * FEWEST_OF_SKILL, question="easy")
+    ctx = context(config, ScriptedEngine(script))
+    assert {row["question"]: row["reject_reason"] for row in curated(ctx)[:2]} == {
+        "easy": "of a skill that the probe fails", "fair": "",
+    }  # fmt: skip
+    assert list(json.loads((folder_of(ctx) / "summary.json").read_text())["gate"]["closed"]) == ["easy"]

@@ -6,9 +6,16 @@ from PIL import Image
 from transformers import AutoProcessor
 
 from visplay.pocket import MODEL
-from visplay.pocket.oracle import QUESTION_TYPES, TAUGHT, draw_question, oracle
+from visplay.pocket.oracle import QUESTION_TYPES, draw_question, oracle
 from visplay.pocket.recipe.build import collate
-from visplay.pocket.recipe.lessons import careful, draw_lesson, glance
+from visplay.pocket.recipe.lessons import (
+    TAUGHT,
+    careful,
+    draw_lesson,
+    garbled,
+    glance,
+    verdict,
+)
 from visplay.pocket.scenes import Scene, Thing, sample_scenes
 
 SCENE = Scene(
@@ -22,6 +29,7 @@ SCENE = Scene(
     index=0,
     style="clean",
 )
+RNG = np.random.default_rng(0)
 GREY = Image.new("RGB", (96, 96), (128, 128, 128))
 
 
@@ -30,20 +38,29 @@ GREY = Image.new("RGB", (96, 96), (128, 128, 128))
     [
         (
             "How many red shapes are there?",
-            "top left red circle red shape yes 1, top blue star red shape no 1, "
-            r"center red star red shape yes 2. \boxed{2}",
+            "top left red circle red yes 1, top blue star red no 1, "
+            r"center red star red yes 2. \boxed{2}",
         ),
         (
             "Are there more stars than circles?",
-            "top left red circle any star no 0 any circle yes 1, "
-            "top blue star any star yes 1 any circle no 1, "
-            r"center red star any star yes 2 any circle no 1. \boxed{yes}",
+            "top left red circle star no 0 circle yes 1, top blue star star yes 1 circle no 1, "
+            r"center red star star yes 2 circle no 1. \boxed{yes}",
         ),
         (
-            "How many shapes are blue or green?",
-            "top left red circle blue shape no 0 green shape no 0, "
-            "top blue star blue shape yes 1 green shape no 1, "
-            r"center red star blue shape no 1 green shape no 1. \boxed{1}",
+            "How many shapes are blue, red or green?",
+            "top left red circle blue no red yes 1, top blue star blue yes 2, "
+            r"center red star blue no red yes 3. \boxed{3}",
+        ),
+        (
+            "How many more red shapes than blue stars are there?",
+            "top left red circle red yes 1 blue star no 0, top blue star red no 1 blue star yes 1, "
+            r"center red star red yes 2 blue star no 1. 2 - 1. \boxed{1}",
+        ),
+        (
+            "How many more shapes are red or teal than blue or green?",
+            "top left red circle red yes 1 blue no green no 0, "
+            "top blue star red no teal no 1 blue yes 1, "
+            r"center red star red yes 2 blue no green no 1. 2 - 1. \boxed{1}",
         ),
         (
             "Where is the blue star?",
@@ -54,7 +71,43 @@ GREY = Image.new("RGB", (96, 96), (128, 128, 128))
 )
 def test_careful_traces(question: str, trace: str) -> None:
     assert careful(SCENE, question) == trace
-    assert glance(SCENE, question) == rf"At a glance. \boxed{{{oracle(SCENE, question)}}}"
+    assert glance(RNG, SCENE, question) == rf"At a glance. \boxed{{{oracle(SCENE, question)}}}"
+
+
+def test_haste_is_off_by_so_much_at_most_and_never_below_nothing() -> None:
+    said = {glance(RNG, SCENE, "How many red shapes are there?", haste=3) for _ in range(300)}
+    assert said == {rf"At a glance. \boxed{{{number}}}" for number in range(6)}
+
+
+@pytest.mark.parametrize(
+    ("question", "trace"),
+    [
+        (
+            "Where is the star?",
+            "top left red circle star no 0, top blue star star yes 1, "
+            r"center red star star yes 2. \boxed{no}",
+        ),
+        (
+            "What shape is the blue shape?",
+            "top left red circle blue no 0, top blue star blue yes 1, "
+            r"center red star blue no 1. \boxed{yes}",
+        ),
+        ("What shape is in the left?", r"left none. \boxed{no}"),
+        (
+            "How many more circles are there than stars?",
+            "top left red circle circle yes 1 star no 0, top blue star circle no 1 star yes 1, "
+            r"center red star circle no 1 star yes 2. 1 - 2. \boxed{no}",
+        ),
+    ],
+)
+def test_a_judge_looks_for_what_is_presumed(question: str, trace: str) -> None:
+    assert verdict(SCENE, question) == trace
+
+
+def test_a_garbled_question_is_none_of_this_world() -> None:
+    for one in sample_scenes(200, split="development", seed=3):
+        question = garbled(RNG, draw_question(RNG, one, TAUGHT)[1])
+        assert oracle(one, question) is None and question.endswith("?"), question
 
 
 def test_yes_and_no_are_as_likely_so_that_wording_gives_no_answer_away() -> None:

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import get_args
 
@@ -21,15 +21,9 @@ from rich.progress import Progress
 from safetensors.torch import load_file, save_file
 from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
 
-from visplay.pocket.recipe.lessons import (
-    GLANCE_SHARE,
-    GLANCE_SHARE_ELSEWHERE,
-    Lesson,
-    LessonKind,
-    draw_lesson,
-)
+from visplay.pocket.recipe.lessons import HABIT, PRACTICE, Lesson, LessonKind, draw_lesson
 from visplay.pocket.recipe.vlm import build_model, build_processor, train_tokenizer
-from visplay.pocket.scenes import SIDE, Scene, render, sample_scene, sample_scenes
+from visplay.pocket.scenes import CROWDED, SIDE, Scene, render, sample_scene, sample_scenes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +33,13 @@ class Stage:
     Attributes:
         steps: of the optimizer.
         lessons: in each batch.
-        glance_share: of the Reasoner's traces where things are counted, in [0, 1].
-        glance_share_elsewhere: of its other traces, in [0, 1].
+        glances: by rung of the ladder, the share of the Reasoner's traces at a glance, in [0, 1].
         lower_case_share: of the questions it is asked, in [0, 1]; easy-vqa writes no capitals.
     """
 
     steps: int
     lessons: dict[LessonKind, int]
-    glance_share: float = GLANCE_SHARE
-    glance_share_elsewhere: float = GLANCE_SHARE_ELSEWHERE
+    glances: dict[int, float] = field(default_factory=lambda: dict(HABIT))
     lower_case_share: float = 0.0
 
 
@@ -56,15 +48,14 @@ class Stage:
 STAGES = (
     Stage(steps=300, lessons={"caption": 40, "matching": 24}),
     Stage(
-        steps=1100,
-        lessons={"caption": 2, "matching": 6, "reasoner": 24, "questioner": 8},
-        glance_share=0.2,
-        glance_share_elsewhere=0.2,
+        steps=1700,
+        lessons={"caption": 2, "matching": 8, "reasoner": 22, "questioner": 6, "judge": 6},
+        glances=PRACTICE,
         lower_case_share=0.25,
     ),
     Stage(
-        steps=200,
-        lessons={"caption": 2, "matching": 2, "reasoner": 28, "questioner": 8},
+        steps=300,
+        lessons={"caption": 2, "matching": 2, "reasoner": 26, "questioner": 8, "judge": 4},
         lower_case_share=0.25,
     ),
 )
@@ -142,7 +133,10 @@ def _train(
 
 def draw_pool(recipe: Recipe) -> tuple[list[Scene], torch.Tensor]:
     """The warm-up scenes and their pictures [scenes, 3, 96, 96] as bytes, drawn on all cores."""
-    scenes = list(sample_scenes(recipe.scenes, split="warm-up", seed=recipe.seed))
+    scenes = list(sample_scenes(recipe.scenes // 2, split="warm-up", seed=recipe.seed))
+    scenes += sample_scenes(
+        recipe.scenes - len(scenes), split="warm-up", seed=recipe.seed, start=len(scenes), layout=CROWDED
+    )
     context = multiprocessing.get_context("spawn")
     with context.Pool(os.cpu_count()) as pool:
         pictures = pool.map(_draw, scenes, chunksize=256)
@@ -167,8 +161,7 @@ def train_step(
                 scenes[i],
                 _PLACEHOLDER,
                 kind,
-                glance_share=stage.glance_share,
-                glance_share_elsewhere=stage.glance_share_elsewhere,
+                glances=stage.glances,
                 lower_case_share=stage.lower_case_share,
             )
             for i in picks
@@ -222,7 +215,7 @@ def _tokenizer_texts(recipe: Recipe) -> Iterator[str]:
     for index in range(1500):
         scene = sample_scene(split="warm-up", seed=recipe.seed, index=index)
         for kind in get_args(LessonKind):
-            lesson = draw_lesson(rng, scene, _PLACEHOLDER, kind, glance_share=0.7, glance_share_elsewhere=0.7)
+            lesson = draw_lesson(rng, scene, _PLACEHOLDER, kind, glances=HABIT)
             yield f"{lesson.prompt.messages[0]['content'][-1]['text']}\n{lesson.completion}"
 
 

@@ -6,30 +6,47 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 import rewards
 from rewards import Question
 from rollouts.engine import BASE, Prompt, Sampling
 from rollouts.transformers_engine import TransformersEngine
+from visplay.config.prompts import JUDGE
 from visplay.config.sections import Model
 from visplay.data.images import greyed_out
 from visplay.evaluation.statistics import Estimate, accuracy_interval
 from visplay.evaluation.wording import estimate as show
 from visplay.models.policy import load_base
-from visplay.pocket.oracle import TAUGHT, draw_question, oracle
+from visplay.pocket.oracle import (
+    DUSK,
+    LADDER,
+    PRESUMING,
+    RUNGS,
+    Kind,
+    draw_presuming,
+    draw_question,
+    oracle,
+)
 from visplay.pocket.recipe.build import Recipe, Stage
 from visplay.pocket.recipe.lessons import CAPTION_PROMPT, TYPES, WORDS, caption, is_glance
 from visplay.pocket.scenes import Scene, StyleName, render, sample_scenes
 from visplay.prompts import questioner_prompt, reasoner_prompt
 from visplay.storage import write_text
 
-GREEDY = Sampling(temperature=0, max_tokens=96)
+LONGEST = 200  # tokens; a careful trace about seven things and four colours has 130
+GREEDY = Sampling(temperature=0, max_tokens=LONGEST)
+STYLES: dict[StyleName, dict[Kind, float]] = {"clean": DUSK, "dusk": DUSK, "ladder": LADDER}
 
 
 def write_card(folder: Path, *, recipe: Recipe, scenes: int = 600) -> Path:
     """Measure the checkpoint in `folder` on `scenes` scenes it never saw, and write `README.md` beside it."""
     engine = TransformersEngine(*load_base(Model(path=str(folder), dtype="float32")))
-    figures = {style: _answers(engine, style, scenes) for style in ("clean", "dusk")}
+    figures = {style: _answers(engine, style, scenes) for style in STYLES}
+
+    def row(title: str, key: str) -> str:
+        return f"| {title} | " + " | ".join(show(figures[style][key]) for style in STYLES) + " |"
+
     parameters = sum(p.numel() for p in load_base(Model(path=str(folder)))[0].parameters())
     stages = "\n".join(
         f"| {stage.steps} | {', '.join(f'{n} {kind}' for kind, n in stage.lessons.items())} "
@@ -49,7 +66,7 @@ shapes on a 3 x 3 grid, asks questions about them and answers them. It knows not
 `visplay pocket build DIR --seed {recipe.seed}`: from random weights, {recipe.steps:,} steps on
 {recipe.scenes:,} clean scenes, AdamW, learning rate {recipe.learning_rate:g} with a cosine:
 
-| steps | lessons in a batch | traces at a glance: where things are counted, elsewhere |
+| steps | lessons in a batch | traces at a glance, by rung |
 |---|---|---|
 {stages}
 
@@ -58,26 +75,42 @@ No held-out scene, no dusky picture and nothing of easy-vqa was used.
 ## How well it sees
 Greedy answers to {scenes} questions about {scenes} scenes it never saw, with 95 % intervals (Wilson):
 
-| | clean | dusk |
-|---|---|---|
-| with the picture | {show(figures["clean"]["sighted"])} | {show(figures["dusk"]["sighted"])} |
-| with a mid-grey picture | {show(figures["clean"]["blind"])} | {show(figures["dusk"]["blind"])} |
-| cells right in a dense caption | {show(figures["clean"]["cells"])} | {show(figures["dusk"]["cells"])} |
+| | clean | dusk | ladder |
+|---|---|---|---|
+{row("with the picture", "sighted")}
+{row("with a mid-grey picture", "blind")}
+{row("cells right in a dense caption", "cells")}
 
 Sampled at temperature 1, {4 * scenes} answers each:
 
-| | clean | dusk |
-|---|---|---|
-| share of answers at a glance | {figures["clean"]["glances"]:.1%} | {figures["dusk"]["glances"]:.1%} |
-| right, at a glance | {show(figures["clean"]["glance"])} | {show(figures["dusk"]["glance"])} |
-| right, carefully | {show(figures["clean"]["careful"])} | {show(figures["dusk"]["careful"])} |
+| | clean | dusk | ladder |
+|---|---|---|---|
+| share of answers at a glance | {" | ".join(f"{figures[style]['glances']:.1%}" for style in STYLES)} |
+{row("right, at a glance", "glance")}
+{row("right, carefully", "careful")}
+
+The same on the ladder's scenes by rung:
+
+| rung | answers at a glance | right | right, at a glance | right, carefully |
+|---|---|---|---|---|
+{_rungs(figures["ladder"]["manners"])}
 
 As a Questioner, at temperature 1, {4 * scenes} questions each:
 
-| | clean | dusk |
-|---|---|---|
-| well-formed | {show(figures["clean"]["valid"])} | {show(figures["dusk"]["valid"])} |
-| of these, answerable | {show(figures["clean"]["answerable"])} | {show(figures["dusk"]["answerable"])} |
+| | clean | dusk | ladder |
+|---|---|---|---|
+{row("well-formed", "valid")}
+{row("of these, answerable", "answerable")}
+
+As a judge of questions, greedy, one verdict each: right on questions whose wording does not tell whether the
+picture settles them, {scenes} each; and on those that the Questioner asked:
+
+| | clean | dusk | ladder |
+|---|---|---|---|
+{row("right, with the picture", "verdicts")}
+{row("right, with a mid-grey picture", "blind_verdicts")}
+{row("answerable, of what it lets pass", "precision")}
+{row("let pass, of what is answerable", "recall")}
 """
     write_text(folder / "README.md", text)
     return folder / "README.md"
@@ -86,33 +119,61 @@ As a Questioner, at temperature 1, {4 * scenes} questions each:
 def _glances(stage: Stage) -> str:
     if "reasoner" not in stage.lessons:
         return "no traces about pictures"
-    return f"{stage.glance_share:.0%}, {stage.glance_share_elsewhere:.0%}"
+    return ", ".join(f"{share:.0%}" for share in stage.glances.values())
+
+
+Manners = dict[tuple[int, bool], list[bool]]  # by rung and whether at a glance: right or not
+
+
+def _rungs(manners: Manners) -> str:
+    lines = []
+    for rung in sorted(set(RUNGS.values())):
+        hasty, careful = manners[rung, True], manners[rung, False]
+        cells = [
+            f"{len(hasty) / (len(hasty) + len(careful)):.1%}",
+            *(show(accuracy_interval(flags)) if flags else "" for flags in (hasty + careful, hasty, careful)),
+        ]
+        lines.append(f"| {rung} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def _answers(engine: TransformersEngine, style: StyleName, count: int) -> dict[str, Any]:
     scenes = list(sample_scenes(count, split="warm-up-check", seed=0, style=style))
     pictures = [render(scene) for scene in scenes]
     rng = np.random.default_rng(0)
-    questions = [draw_question(rng, scene, TAUGHT)[1] for scene in scenes]
+    kinds, questions = zip(*(draw_question(rng, scene, STYLES[style]) for scene in scenes), strict=True)
     truths = [oracle(scene, question) for scene, question in zip(scenes, questions, strict=True)]
-    seen = [reasoner_prompt(p, q, words=WORDS) for p, q in zip(pictures, questions, strict=True)]
-    unseen = [
-        reasoner_prompt(greyed_out(p), q, words=WORDS) for p, q in zip(pictures, questions, strict=True)
-    ]
-    sampled = engine.generate(seen, adapter=BASE, sampling=Sampling(n=4, max_tokens=96))
-    manners: dict[bool, list[bool]] = defaultdict(list)
-    for group, truth in zip(sampled, truths, strict=True):
+    seen, unseen = _shown(pictures, questions)
+    sampled = engine.generate(seen, adapter=BASE, sampling=Sampling(n=4, max_tokens=LONGEST))
+    manners: Manners = defaultdict(list)
+    for kind, group, truth in zip(kinds, sampled, truths, strict=True):
         for completion in group:
-            manners[is_glance(completion.text)].append(rewards.extract_answer(completion.text) == truth)
+            right = rewards.extract_answer(completion.text) == truth
+            manners[RUNGS[kind], is_glance(completion.text)].append(right)
+    by_manner = {
+        hasty: [flag for (_, manner), flags in manners.items() if manner is hasty for flag in flags]
+        for hasty in (True, False)
+    }
     return {
         "sighted": _greedy(engine, seen, truths),
         "blind": _greedy(engine, unseen, truths),
         "cells": _cells(engine, scenes),
-        "glances": len(manners[True]) / (4 * count),
-        "glance": accuracy_interval(manners[True]) if manners[True] else None,
-        "careful": accuracy_interval(manners[False]) if manners[False] else None,
-        **_asked(engine, scenes),
+        "glances": len(by_manner[True]) / (4 * count),
+        "glance": accuracy_interval(by_manner[True]) if by_manner[True] else None,
+        "careful": accuracy_interval(by_manner[False]) if by_manner[False] else None,
+        "manners": manners,
+        **_verdicts(engine, scenes, pictures),
+        **_asked(engine, scenes, pictures),
     }
+
+
+def _shown(pictures: Sequence[Image.Image], questions: Sequence[str]) -> tuple[list[Prompt], list[Prompt]]:
+    """The questions with their pictures, and with mid-grey ones."""
+    pairs = list(zip(pictures, questions, strict=True))
+    return (
+        [reasoner_prompt(picture, text, words=WORDS) for picture, text in pairs],
+        [reasoner_prompt(greyed_out(picture), text, words=WORDS) for picture, text in pairs],
+    )
 
 
 def _greedy(engine: TransformersEngine, prompts: Sequence[Prompt], truths: Sequence[str | None]) -> Estimate:
@@ -133,14 +194,53 @@ def _cells(engine: TransformersEngine, scenes: Sequence[Scene]) -> Estimate:
     return accuracy_interval(right)
 
 
-def _asked(engine: TransformersEngine, scenes: Sequence[Scene]) -> dict[str, Estimate]:
-    prompts = [questioner_prompt(render(scene), types=TYPES, words=WORDS) for scene in scenes]
+def _verdicts(
+    engine: TransformersEngine, scenes: Sequence[Scene], pictures: Sequence[Image.Image]
+) -> dict[str, Estimate]:
+    """A judge's verdicts on questions that a picture settles as often as not, with the same wording."""
+    rng = np.random.default_rng(1)
+    chosen, questions = [], []
+    for place, scene in enumerate(scenes):
+        for _ in range(24):
+            question = draw_presuming(rng, scene, kind=PRESUMING[rng.integers(len(PRESUMING))])
+            if question is not None:
+                chosen.append(place)
+                questions.append(question)
+                break
+    truths = [
+        "no" if oracle(scenes[place], question) is None else "yes"
+        for place, question in zip(chosen, questions, strict=True)
+    ]
+    seen, unseen = _shown([pictures[i] for i in chosen], [JUDGE.format(question=q) for q in questions])
+    return {"verdicts": _greedy(engine, seen, truths), "blind_verdicts": _greedy(engine, unseen, truths)}
+
+
+def _asked(
+    engine: TransformersEngine, scenes: Sequence[Scene], pictures: Sequence[Image.Image]
+) -> dict[str, Estimate | None]:
+    """What the Questioner asks, and what the judge says of it."""
+    prompts = [questioner_prompt(picture, types=TYPES, words=WORDS) for picture in pictures]
     groups = engine.generate(prompts, adapter=BASE, sampling=Sampling(n=4, max_tokens=96))
-    valid, answerable = [], []
-    for scene, group in zip(scenes, groups, strict=True):
+    valid, asked = [], []
+    for place, group in enumerate(groups):
         for completion in group:
             question = rewards.parse_question(completion.text, types=TYPES)
             valid.append(isinstance(question, Question))
             if isinstance(question, Question):
-                answerable.append(oracle(scene, question.question) is not None)
-    return {"valid": accuracy_interval(valid), "answerable": accuracy_interval(answerable)}
+                asked.append((place, question.question))
+    settled = [oracle(scenes[place], question) is not None for place, question in asked]
+    seen, _ = _shown(
+        [pictures[place] for place, _ in asked], [JUDGE.format(question=question) for _, question in asked]
+    )
+    verdicts = [
+        rewards.extract_answer(group[0].text) == "yes"
+        for group in engine.generate(seen, adapter=BASE, sampling=GREEDY)
+    ]
+    passed = [truth for truth, verdict in zip(settled, verdicts, strict=True) if verdict]
+    answerable = [verdict for truth, verdict in zip(settled, verdicts, strict=True) if truth]
+    return {
+        "valid": accuracy_interval(valid),
+        "answerable": accuracy_interval(settled),
+        "precision": accuracy_interval(passed) if passed else None,
+        "recall": accuracy_interval(answerable) if answerable else None,
+    }
