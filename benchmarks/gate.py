@@ -83,7 +83,7 @@ def told(ctx: RunContext, groups: Groups, round: Round) -> Groups:
     """The true answer in place of the majority's; its confidence stays."""
     for row in (row for group in groups for row in group):
         if row.vote is not None and row.truth is not None:
-            agreed = max(1, round(10 * row.vote.confidence))
+            agreed = max(1, int(10 * row.vote.confidence + 0.5))
             row.vote = rewards.vote([row.truth] * agreed + [None] * (10 - agreed))
     return groups
 

@@ -195,23 +195,23 @@ def take_votes(
         max_tokens=ctx.config.reasoner.max_tokens, seed=seed,
     )  # fmt: skip
     views = {"grey": greyed_out} if grey else views_of(votes.views) or {"": _as_it_is}
+    shares = dict(zip(views, shared_out(sampling.n, len(views)), strict=True))
     answers: list[list[Completion]] = [[] for _ in questions]
-    for place, ((name, view), share) in enumerate(
-        zip(views.items(), shared_out(sampling.n, len(views)), strict=True)
-    ):
-        if not share:
-            continue
+    for share in sorted(set(shares.values()) - {0}, reverse=True):
+        shown = {name: view for name, view in views.items() if shares[name] == share}
         with ctx.watch("pictures"):
             prompts = [
                 reasoner_prompt(
                     view(ctx.picture(key)), text, words=words, kind=asked.type,
                     key=key if name in ("", "grey") else f"{key} {name}",
                 )
+                for name, view in shown.items()
                 for (key, text), asked in questions.items()
             ]  # fmt: skip
-        own = replace(sampling, n=share, seed=mix_seed(seed, "view", place) if place else seed)
+        own = sampling if len(views) == 1 else replace(sampling, n=share, seed=mix_seed(seed, "views", share))
         groups = ctx.sample(prompts, adapter=round.roles["reasoner"], sampling=own)
-        answers = [[*before, *group] for before, group in zip(answers, groups, strict=True)]
+        for place, group in enumerate(groups):
+            answers[place % len(questions)] += group
     with ctx.watch("rewards"):
         counted = {
             place: rewards.vote(
