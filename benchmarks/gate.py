@@ -33,7 +33,7 @@ from visplay.runs.results import read_summaries
 BAND = ["rewards.low=0.5", "rewards.high=0.95"]
 TARGET = ["rewards.target_confidence=0.8"]
 JUDGE = ["judge.function=visplay.loop.judging:ask_base"]
-VIEWS = ["votes.views=[mild]"]
+VIEWS = ["votes.views=[as it is,brighter,less contrast,softer,farther]"]
 OPEN = ["rewards.low=0.6", "rewards.high=1.0"]
 MEMORY = ["rewards.memory_weight=0.5", "rewards.memory_by=skill"]
 TRUE_JUDGE = ["judge.function=benchmarks.gate:settled"]
@@ -58,18 +58,16 @@ ARMS: dict[str, list[str]] = {
     "steady gate, paper's reward": GATE,
     "paper's gate, steady reward": REWARD,
 }
-# Half of a pocket iteration.
+# A quarter of a pocket iteration for the Questioner, half of one for the Reasoner.
 SHORT = [
-    "threads=1", "iterations=10", "questioner.steps=5", "curation.margin=2", "reasoner.steps=10",
+    "threads=1", "iterations=10", "questioner.steps=5", "questioner.prompts_per_step=4", "rewards.samples=5",
+    "curation.margin=1", "reasoner.steps=10", "reasoner.max_tokens=160",
     "evaluation.limit=500", "evaluation.maj_limit=100", "evaluation.blind_limit=0",
     "evaluation.split=development",
 ]  # fmt: skip
 WORLDS: dict[str, list[str]] = {
     "dusk": ["evaluation.benchmarks=[pocket-dusk,easy-vqa]"],
-    "ladder": [
-        "evaluation.benchmarks=[pocket-ladder,easy-vqa]", "reasoner.max_tokens=160",
-        "optimizer.learning_rate=3e-4",
-    ],
+    "ladder": ["evaluation.benchmarks=[pocket-ladder,easy-vqa]", "optimizer.learning_rate=3e-4"],
 }  # fmt: skip
 
 

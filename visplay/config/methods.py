@@ -14,7 +14,7 @@ METHODS: dict[MethodName, dict[str, Any]] = {
     "paper": {},
     "steady": {
         "judge": {"function": "visplay.loop.judging:ask_base"},
-        "votes": {"views": ["mild"]},
+        "votes": {"views": ["as it is", "brighter", "less contrast", "softer", "farther"]},
         "rewards": {
             "low": 0.5,
             "high": 0.95,

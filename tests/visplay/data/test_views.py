@@ -86,18 +86,19 @@ def voting(tmp_path: Path, views: list[str], samples: int) -> tuple[RunContext, 
     return context(config, engine), engine
 
 
-def test_each_view_is_asked_for_its_share_with_seeds_and_a_name_of_its_own(tmp_path: Path) -> None:
+def test_each_view_is_asked_for_its_share_under_a_name_of_its_own(tmp_path: Path) -> None:
     ctx, engine = voting(tmp_path, ["as it is", "brighter", "darker"], 5)
     key = ctx.images.records[0].key
     row = Asked(picture=key, question=Question(type="numerical", question="How bright?", answer="1"))
     round = Round(phase="questioner", roles={"reasoner": ADAPTER}, seed=0)
     (vote,) = take_votes(ctx, [row], round, seed=7)
     assert vote is not None and dict(vote.shares) == {"100": 0.4, "120": 0.4, "80": 0.2}
-    asked = [(sampling.n, sampling.seed, prompts[0].key) for prompts, _, sampling in engine.calls]
-    assert [n for n, _, _ in asked] == [2, 2, 1] and len({seed for _, seed, _ in asked}) == 3
-    assert [k for _, _, k in asked] == [f"{key} as it is", f"{key} brighter", f"{key} darker"]
+    # Views with the same share are asked for together.
+    asked = [(sampling.n, [prompt.key for prompt in prompts]) for prompts, _, sampling in engine.calls]
+    assert asked == [(2, [f"{key} as it is", f"{key} brighter"]), (1, [f"{key} darker"])]
+    assert len({sampling.seed for _, _, sampling in engine.calls}) == 2
     (unseeing,) = take_votes(ctx, [row], round, seed=7, grey=True)
-    assert unseeing is not None and len(engine.calls) == 4  # a grey picture has no views
+    assert unseeing is not None and len(engine.calls) == 3  # a grey picture has no views
 
 
 def test_without_views_it_is_asked_as_ever(tmp_path: Path) -> None:
