@@ -20,7 +20,7 @@ from visplay.evaluation.spec import Spec
 
 MAKE = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 ENDINGS = ("py", "yaml", "json", "jsonl", "parquet", "pt")
-FUNCTIONS = ("engine.generate", "rewards.vote")
+FUNCTIONS = ("engine.generate", "rewards.vote", "rewards.skill")
 KEY = re.compile(r"`((?:[a-z_]+\.)+[a-z_]+)(?::[^`]*|=[^`]*)?`")
 
 
