@@ -67,7 +67,7 @@ SHORT = [
 ]  # fmt: skip
 WORLDS: dict[str, list[str]] = {
     "dusk": ["evaluation.benchmarks=[pocket-dusk,easy-vqa]"],
-    "ladder": ["evaluation.benchmarks=[pocket-ladder,easy-vqa]", "optimizer.learning_rate=3e-4"],
+    "ladder": ["evaluation.benchmarks=[pocket-ladder,easy-vqa]", "optimizer.learning_rate=1.5e-4"],
 }  # fmt: skip
 
 
