@@ -13,13 +13,13 @@ from rollouts.engine import BASE, AdapterVersion, Prompt, Sampling
 from visplay.loop.asking import Round
 from visplay.loop.context import RunContext
 from visplay.loop.rows import Asked
+from visplay.loop.workload import VERDICT_LIMIT
 from visplay.prompts import reasoner_prompt
 
 SAME = (
     "Question: {question!r}. Are {one!r} and {other!r} the same answer to it, in other words or form? "
     "Reply with \\boxed{{yes}} or \\boxed{{no}}."
 )
-TOKENS = 256  # of a verdict
 
 
 def ask_base(ctx: RunContext, rows: Sequence[Asked], round: Round) -> list[float]:
@@ -36,7 +36,10 @@ def _verdicts(ctx: RunContext, rows: Sequence[Asked], round: Round, *, judge: Ad
     """The share of `judge.samples` verdicts that say yes, in [0, 1], [rows] (RISE, arXiv 2605.20914)."""
     words, samples = ctx.config.prompts, ctx.config.judge.samples
     sampling = Sampling(
-        n=samples, temperature=1.0 if samples > 1 else 0.0, max_tokens=TOKENS, seed=round.seed_of("judge")
+        n=samples,
+        temperature=1.0 if samples > 1 else 0.0,
+        max_tokens=VERDICT_LIMIT,
+        seed=round.seed_of("judge"),
     )
     prompts = [
         reasoner_prompt(
@@ -63,7 +66,9 @@ def same_to_base(ctx: RunContext, question: str, one: str, other: str) -> bool |
     text = SAME.format(question=question, one=one, other=other)
     content = [{"type": "text", "text": text}]
     prompt = Prompt(messages=({"role": "user", "content": content},))
-    ((verdict,),) = ctx.sample([prompt], adapter=BASE, sampling=Sampling(temperature=0, max_tokens=TOKENS))
+    ((verdict,),) = ctx.sample(
+        [prompt], adapter=BASE, sampling=Sampling(temperature=0, max_tokens=VERDICT_LIMIT)
+    )
     answer = rewards.extract_answer(verdict.text)
     known = {said: rewards.equivalent(answer, said).equal for said in ("yes", "no")} if answer else {}
     return True if known.get("yes") else False if known.get("no") else None

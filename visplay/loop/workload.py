@@ -11,11 +11,13 @@ from dataclasses import dataclass, replace
 from rewards import Preset
 from visplay.config.loading import Config, enough_kept, phase_of
 from visplay.config.sections import Phase
+from visplay.data.views import MILD, VIEWS
 from visplay.evaluation.spec import expand
 from visplay.models.counting import Size
 
 CHUNK = 64  # pictures asked about at a time
-QUESTION_TOKENS, ANSWER_TOKENS = 80, 300  # mean lengths of completions, assumed
+VERDICT_LIMIT = 256  # tokens of a shipped judge's verdict, at most
+QUESTION_TOKENS, ANSWER_TOKENS, VERDICT_TOKENS = 80, 300, 100  # mean lengths of completions, assumed
 KEPT = 0.25  # of curation's questions, assumed, where it stops when enough is kept
 ROW_BYTES, SAMPLE_BYTES = 1_000, 3_000  # of a row of parquet, of a stored sample with its scores
 WITHOUT_CURATION = ("visplay.loop.rise:rise",)  # learns from what the Questioner has just been trained on
@@ -68,7 +70,7 @@ def iteration_work(config: Config, *, pictures: int, prompt: int, kept: float = 
     preset = config.rewards.resolve()
     found = [
         _rollouts("questioner", config.questioner, length=QUESTION_TOKENS, prompt=prompt),
-        _questioner_votes(config, preset),
+        *_questioner_votes(config, preset),
     ]
     if config.loop not in WITHOUT_CURATION:
         found += _curation(config, preset, pictures=pictures, kept=kept)
@@ -127,14 +129,37 @@ def _rollouts(name: str, phase: Phase, *, length: int, prompt: int) -> Work:
     )  # fmt: skip
 
 
-def _questioner_votes(config: Config, preset: Preset) -> Work:
+def _questioner_votes(config: Config, preset: Preset) -> list[Work]:
     phase = config.questioner
     groups = phase.steps * phase.prompts_per_step
     questions = groups * phase.group_size
+    judged = _verdicts(config, questions)
     if preset.groundedness_weight:
         questions += round(groups * preset.groundedness_fraction) * phase.group_size
-    votes = _answers("its votes", prompts=questions, completions=questions * preset.samples, config=config)
-    return replace(votes, steps=phase.steps)
+    votes = _answers(
+        "its votes", prompts=questions * _views(config, preset.samples),
+        completions=questions * preset.samples, config=config,
+    )  # fmt: skip
+    return [replace(work, steps=phase.steps) for work in (*judged, votes)]
+
+
+def _views(config: Config, samples: int) -> int:
+    """Pictures that are shown for the votes on one question."""
+    named = sum(len(VIEWS) if name == MILD else 1 for name in config.votes.views)
+    return min(max(1, named), samples)
+
+
+def _verdicts(config: Config, questions: int) -> list[Work]:
+    """What a shipped judge says of that many questions; one of the user's own is not known."""
+    function, samples = config.judge.function or "", config.judge.samples
+    if not function.startswith("visplay.loop.judging:"):
+        return []
+    verdicts = questions * samples
+    work = Work(
+        phase="its verdicts", prompts=questions, completions=verdicts, tokens=verdicts * VERDICT_TOKENS,
+        bound=verdicts * VERDICT_LIMIT,
+    )  # fmt: skip
+    return [work]
 
 
 def pictures_asked(config: Config, *, pictures: int, kept: float = KEPT) -> tuple[int, int]:
@@ -157,12 +182,19 @@ def _curation(config: Config, preset: Preset, *, pictures: int, kept: float) -> 
     voted = each * (1 if preset.groundedness_limit is None else 2)  # of each picture
     votes, bound = (
         _answers(
-            "its votes", prompts=count * voted, config=config,
+            "its votes", prompts=count * voted * _views(config, preset.curation_samples), config=config,
             completions=count * voted * preset.curation_samples + config.health.blind_questions,
         )
         for count in (asked, most)
     )  # fmt: skip
-    return [asking, replace(votes, bound=bound.bound, steps=asking.steps)]
+    judged, judged_bound = (_verdicts(config, count * each) for count in (asked, most))
+    return [
+        asking,
+        *(
+            replace(work, bound=longest.bound, steps=asking.steps)
+            for work, longest in zip([*judged, votes], [*judged_bound, bound], strict=True)
+        ),
+    ]
 
 
 def _answers(name: str, *, prompts: int, completions: int, config: Config, stored: bool = False) -> Work:

@@ -16,6 +16,7 @@ from visplay.cli.planning import print_plan
 from visplay.config.loading import Config, check_config, load_config
 from visplay.errors import ConfigError
 from visplay.loop.planning import ASSUMED_PROMPT, make_plan
+from visplay.loop.workload import iteration_work
 from visplay.models.cards import find_card
 
 CONFIGS = Path("configs")
@@ -41,6 +42,19 @@ def released(name: str, folder: Path, overrides: list[str] | None = None) -> Con
             (folder / file.name).symlink_to(file)
     architecture().save_pretrained(folder)
     return load_config(CONFIGS / f"{name}.yaml", [f"model.path={folder}", *(overrides or [])])
+
+
+def test_a_judge_and_views_are_planned() -> None:
+    config = load_config(CONFIGS / "ladder.yaml", ["judge.samples=2"])
+    works = iteration_work(config, pictures=1500, prompt=70)
+    assert [(work.phase, work.prompts, work.completions) for work in works[:3]] == [
+        ("questioner", 20, 160), ("its verdicts", 160, 320), ("its votes", 800, 800),
+    ]  # fmt: skip
+    assert [(work.phase, work.prompts, work.completions) for work in works[3:6]] == [
+        ("curation", 128, 384), ("its verdicts", 384, 768), ("its votes", 1920, 3904),
+    ]  # fmt: skip
+    own = load_config(CONFIGS / "ladder.yaml", ["judge.function=mine:judge"])
+    assert "its verdicts" not in [work.phase for work in iteration_work(own, pictures=1500, prompt=70)]
 
 
 def test_the_pocket_world_is_planned_for_the_cpu() -> None:

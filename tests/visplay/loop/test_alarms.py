@@ -118,7 +118,8 @@ def write_iteration(run: Path, number: int, *, accuracy: float, verdict: str = "
 
 def sample(item: str, answer: str | None, *, right: bool, number: int = 0) -> dict[str, object]:
     return {
-        "item": item, "question": item, "benchmark": "b", "sample": number, "answer": answer, "correct": right, "status": "ok",
+        "item": item, "question": item, "benchmark": "b", "sample": number, "answer": answer,
+        "correct": right, "status": "ok",
         "gold": {"rule": "text", "answers": ["yes"]},
     }  # fmt: skip
 
