@@ -24,10 +24,15 @@ def sum_up(
     Args:
         evaluations: iteration -> benchmark -> figures; iteration 0 is the base.
         curations: iteration -> figures of the labels.
-        health: iteration -> what is watched, of which `probe_silver` is used, a share in [0, 1] or None.
+        health: iteration -> what is watched, of which `probe_silver`, `learned` and `corrupted` are used,
+            shares in [0, 1] or None.
         config: of the run, plain data; what it does not hold is taken as not known.
     """
-    return [*_helped(evaluations, config), *_labels(curations, health, evaluations, config)]
+    return [
+        *_helped(evaluations, config),
+        *_question_by_question(health, evaluations, config),
+        *_labels(curations, health, evaluations, config),
+    ]
 
 
 def _helped(evaluations: Evaluations, config: Mapping[str, Any]) -> list[str]:
@@ -119,6 +124,26 @@ def _withheld(evaluations: Evaluations, last: int, name: str) -> str:
     return f"; iteration {last} has no figure ({why})" if why else ""
 
 
+def _question_by_question(
+    health: Mapping[int, Mapping[str, Any]], evaluations: Evaluations, config: Mapping[str, Any]
+) -> list[str]:
+    """What became of the probe's questions by majority vote, where it was taken before and after."""
+    known = [i for i, row in health.items() if row.get("learned") is not None]
+    if not known:
+        return []
+    row, probe = health[max(known)], _probe(evaluations, config)
+    return [
+        f"By majority vote, {share(row['learned'])} of the sampled questions of {probe} were learned since "
+        f"the base, wrong then and right after iteration {max(known)}; {share(row['corrupted'])} went the "
+        "other way."
+    ]
+
+
+def _probe(evaluations: Evaluations, config: Mapping[str, Any]) -> str:
+    first = next(iter(next(iter(evaluations.values()), {})), None)
+    return (config.get("health") or {}).get("probe") or first or "the probe"
+
+
 def _labels(
     curations: Mapping[int, Mapping[str, Any]], health: Mapping[int, Mapping[str, Any]],
     evaluations: Evaluations, config: Mapping[str, Any],
@@ -136,9 +161,7 @@ def _labels(
     probed = {i: row["probe_silver"] for i, row in health.items() if row.get("probe_silver") is not None}
     if not probed:
         return [f"{unknown} and no probe was voted on, so nothing tells whether its labels are right."]
-    first = next(iter(next(iter(evaluations.values()), {})), None)
-    probe = (config.get("health") or {}).get("probe") or first or "the probe"
-    last = max(probed)
+    probe, last = _probe(evaluations, config), max(probed)
     word = "right more often than not" if probed[last] > 0.5 else "wrong at least as often as right"
     return [
         f"{unknown}. On labelled questions of {probe}, {share(probed[last])} of the votes of "

@@ -156,3 +156,13 @@ def test_labels_whose_truth_is_not_known() -> None:
     assert said({}, curations={1: {"silver_accuracy": {"kept": None, "rejected": None}}})[1].startswith(
         "No silver"
     )
+
+
+def test_what_became_of_the_probes_questions() -> None:
+    base, after = {"dusk": benchmark(0.613)}, {"dusk": benchmark(0.831, paired=BETTER)}
+    health = {1: {"learned": 0.2, "corrupted": 0.03}, 2: {"learned": None, "corrupted": None}}
+    helped, _ = said({0: base, 1: after}, health=health)
+    assert helped.endswith(
+        "By majority vote, 20.0 % of the sampled questions of dusk were learned since the base, wrong then "
+        "and right after iteration 1; 3.0 % went the other way."
+    )
