@@ -10,23 +10,17 @@ invocations with different arms can share two cores, and a last one prints the t
 """
 
 import argparse
-import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
-from typing import Any
 
 import rewards
-from visplay.evaluation.comparison import compare_samples
-from visplay.evaluation.records import read_records
-from visplay.evaluation.wording import difference, estimate
+from benchmarks.gate_tables import ask_held_out, draw, print_curves, print_ends, print_held_out
 from visplay.loop import curation, measuring, questioner, reasoner, watching
 from visplay.loop.asking import Round, band, blind, grounded, judge, parse, vote
 from visplay.loop.context import RunContext
 from visplay.loop.rows import Asked, Groups
-from visplay.loop.signs import SIGNS, early_signs
 from visplay.runs.checkpoints import Roles
 from visplay.runs.results import read_summaries
 
@@ -115,86 +109,6 @@ def train(arm: str, seed: int, *, world: str, images: Path, output: Path, furthe
         subprocess.run(command, check=True, stdout=log, stderr=log)
 
 
-def ask_held_out(run: Path, *, benchmark: str, output: Path) -> None:
-    """Measure base, best by development and last iteration on 1,000 held-out scenes and easy-vqa."""
-    accuracy = {i: s[benchmark]["accuracy"]["value"] for i, s in read_summaries(run).items()}
-    best = max(accuracy, key=lambda i: (accuracy[i], -i))
-    for iteration in sorted({0, best, max(accuracy)}):
-        out = output / "held-out" / f"{run.name}-{iteration}"
-        subprocess.run(
-            [sys.executable, "-m", "visplay.cli", "evaluate", f"{run}@{iteration}",
-             "-b", f"{benchmark},easy-vqa", "--limit", "1000", "--out", str(out)],
-            check=True,
-        )  # fmt: skip
-
-
-Figure = Callable[[dict[str, Any]], float]
-CURATED: dict[str, Figure] = {
-    "silver answers kept, % right": lambda s: s["silver_accuracy"]["kept"]["value"],
-    "answerable, % of the valid questions": lambda s: s["answerable"] / s["valid"],
-    "different questions, % of the valid": lambda s: s["distinct"] / s["valid"],
-    "kept, % of the valid questions": lambda s: s["kept"] / s["valid"],
-    "judge: answerable, % of what it let pass": lambda s: s["judge"]["precision"]["value"],
-    "judge: let pass, % of what is answerable": lambda s: s["judge"]["recall"]["value"],
-}
-
-
-def curves(run: Path) -> dict[str, dict[int, float]]:
-    """Each figure by iteration."""
-    found: dict[str, dict[int, float]] = {
-        f"{benchmark}, % right": {
-            i: s[benchmark]["accuracy"]["value"] for i, s in read_summaries(run).items()
-        }
-        for benchmark in next(iter(read_summaries(run).values()))
-    }
-    files = sorted(
-        run.glob("iteration-*/curation/summary.json"), key=lambda f: int(f.parts[-3].split("-")[1])
-    )
-    summaries = {int(file.parts[-3].split("-")[1]): json.loads(file.read_text()) for file in files}
-    first = next(iter(read_summaries(run).values()))
-    benchmark = next(iter(first))
-    for rung in first[benchmark]["groups"].get("rung", {}):
-        found[f"{benchmark}, rung {rung}, % right"] = {
-            i: s[benchmark]["groups"]["rung"][rung]["value"] for i, s in read_summaries(run).items()
-        }
-    for sign in SIGNS:
-        found[f"{sign}, % of {benchmark}"] = {
-            i: value for i in read_summaries(run) if (value := early_signs(run, i)[sign]) is not None
-        }
-    for title, figure in CURATED.items():
-        judged = not title.startswith("judge") or all(s.get("judge") for s in summaries.values())
-        found[title] = {i: figure(s) for i, s in summaries.items()} if judged else {}
-    return found
-
-
-def show(runs: dict[str, list[Path]]) -> None:
-    """A table of each figure: arms by iterations, mean over seeds; then the ends of each run."""
-    found = {arm: [curves(run) for run in folders] for arm, folders in runs.items()}
-    for title in next(iter(found.values()))[0]:
-        known = [i for each in found.values() for one in each for i in one[title]]
-        if not known:
-            continue
-        first, last = min(known), max(known)
-        print(f"\n{title}\n| arm (seeds) | " + " | ".join(map(str, range(first, last + 1))) + " |")
-        print("|---" * (last - first + 2) + "|")
-        for arm, each in found.items():
-            cells = [[one[title][i] for one in each if i in one[title]] for i in range(first, last + 1)]
-            shown = [f"{100 * mean(cell):.1f}" if cell else "" for cell in cells]
-            print(f"| {arm} ({len(each)}) | " + " | ".join(shown) + " |")
-    print("\n| run | best on development scenes | last | from best to last |\n|---|---|---|---|")
-    for run in (run for folders in runs.values() for run in folders):
-        summaries = read_summaries(run)
-        benchmark = next(iter(summaries[0]))
-        best = max(summaries, key=lambda i: (summaries[i][benchmark]["accuracy"]["value"], -i))
-        sides = [
-            read_records(run / f"iteration-{i}/evaluation/{benchmark}/greedy.jsonl")
-            for i in (best, max(summaries))
-        ]
-        paired = compare_samples(benchmark, *sides).paired
-        ends = [f"{i}: {estimate(summaries[i][benchmark]['accuracy'])}" for i in (best, max(summaries))]
-        print(f"| {run.name} | {ends[0]} | {ends[1]} | {difference(paired) if paired else ''} |")
-
-
 def main() -> None:
     """Train, or print what there is."""
     parser = argparse.ArgumentParser(
@@ -206,20 +120,29 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="further overrides")
-    parser.add_argument("--held-out", action="store_true", help="measure finished runs on held-out scenes")
     parser.add_argument("--show", action="store_true", help="print the tables of what there is")
+    parser.add_argument(
+        "--held-out", choices=("ends", "all"),
+        help="measure the runs there are on 1,000 held-out scenes: base, best and last iteration, or all",
+    )  # fmt: skip
+    parser.add_argument("--chart", type=Path, help="draw the curves to this file")
     options = parser.parse_args()
     output = options.output or Path(f"runs/gate-{options.world}")
     pairs = [(arm, seed) for seed in options.seeds for arm in options.arms]
-    for arm, seed in () if options.show or options.held_out else pairs:
+    for arm, seed in () if options.show or options.held_out or options.chart else pairs:
         train(arm, seed, world=options.world, images=options.images, output=output, further=options.set)
     runs: dict[str, list[Path]] = {}
     for arm, seed in pairs:
         if read_summaries(run := run_of(output, arm, seed)):
             runs.setdefault(arm, []).append(run)
-    for run in (run for folders in runs.values() for run in folders) if options.held_out else ():
-        ask_held_out(run, benchmark=f"pocket-{options.world}", output=output)
-    show(runs)
+    every = [run for folders in runs.values() for run in folders]
+    for run in every if options.held_out else ():
+        ask_held_out(run, every_iteration=options.held_out == "all", output=output)
+    print_curves(runs)
+    print_ends(runs)
+    print_held_out(every, output=output)
+    if options.chart:
+        draw(runs, options.chart)
 
 
 if __name__ == "__main__":

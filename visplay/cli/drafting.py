@@ -25,7 +25,7 @@ POCKET: dict[str, Any] = {
     "prompts": {"answer_forms": False},
     "questioner": {"types": ["numerical", "yes/no", "short answer"], "steps": 10, "max_tokens": 64},
     "curation": {"questions_per_image": 3, "images": 300},
-    "reasoner": {"steps": 20, "max_tokens": 96},
+    "reasoner": {"steps": 20, "max_tokens": 160},
     "optimizer": {"learning_rate": 1e-3, "micro_batch_size": 64},
     "evaluation": {
         "benchmarks": ["pocket-dusk", "easy-vqa"], "limit": 500, "maj_limit": 100, "blind_limit": 100,
@@ -33,6 +33,7 @@ POCKET: dict[str, Any] = {
 }  # fmt: skip
 ORACLE = {"oracle": "visplay.pocket.truth:read_truth"}
 MEANINGS = {  # of a section or key, said beside it
+    "method": "for labels that stay right; `paper` is VisPlay as published. docs/when-self-play-helps.md",
     "model": "the base VLM; both roles are LoRA adapters on it",
     "max_pixels": "larger pictures are scaled down",
     "processor": "so that a picture takes few tokens",
@@ -72,7 +73,7 @@ def draft(model: str, images: str, *, card: Card | None, file: Path | None) -> s
         ConfigError: no `config.json` or no processor of the base VLM can be had, or nothing fits the card.
     """
     name = (file.stem if file else model.rstrip("/").rpartition("/")[2]).lower()
-    data = {"name": name, "iterations": 3}
+    data = {"name": name, "method": "steady", "iterations": 3}
     if model == "pocket":
         data |= {"model": {"path": model, "dtype": "float32"}, "images": {"source": images, **ORACLE}}
         about = ["The pocket VLM: minutes on two CPU cores, everything synthetic.", _counted(images)]

@@ -1,0 +1,172 @@
+"""The tables and the chart of `benchmarks.gate`: what its runs have left, read again."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from visplay.evaluation.comparison import compare_samples
+from visplay.evaluation.records import Record, read_records
+from visplay.evaluation.wording import difference, estimate
+from visplay.loop.signs import SIGNS, early_signs
+from visplay.runs.results import read_curations, read_summaries
+
+Curve = dict[int, float]  # by iteration
+Figure = Callable[[dict[str, Any]], float]
+CURATED: dict[str, Figure] = {
+    "silver answers kept, % right": lambda s: s["silver_accuracy"]["kept"]["value"],
+    "answerable, % of the valid questions": lambda s: s["answerable"] / s["valid"],
+    "different questions, % of the valid": lambda s: s["distinct"] / s["valid"],
+    "kept, % of the valid questions": lambda s: s["kept"] / s["valid"],
+    "judge: answerable, % of what it let pass": lambda s: s["judge"]["precision"]["value"],
+    "judge: let pass, % of what is answerable": lambda s: s["judge"]["recall"]["value"],
+}
+DRAWN = 6  # charts
+COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
+
+
+def curves(run: Path) -> dict[str, Curve]:
+    """Each figure by iteration."""
+    summaries = read_summaries(run)
+    played = _played(run)
+    found: dict[str, Curve] = {
+        f"{name}, % right": {i: s[name]["accuracy"]["value"] for i, s in summaries.items()}
+        for name in summaries[0]
+    }
+    for title, figure in CURATED.items():
+        judged = not title.startswith("judge")
+        found[title] = {
+            i: figure(summary) for i, summary in read_curations(run).items() if judged or summary.get("judge")
+        }
+    for rung in summaries[0][played]["groups"].get("rung", {}):
+        found[f"{played}, rung {rung}, % right"] = {
+            i: s[played]["groups"]["rung"][rung]["value"] for i, s in summaries.items()
+        }
+    for sign in SIGNS:
+        found[f"{sign}, % of {played}"] = {
+            i: value for i in summaries if (value := early_signs(run, i)[sign]) is not None
+        }
+    return found
+
+
+def _played(run: Path) -> str:
+    """The benchmark of the scenes that were played on."""
+    return next(iter(read_summaries(run)[0]))
+
+
+def print_curves(runs: dict[str, list[Path]]) -> None:
+    """A table of each figure: arms by iterations, mean over seeds, each seed at 1, 5 and the end."""
+    found = {arm: [curves(run) for run in folders] for arm, folders in runs.items()}
+    for title in next(iter(found.values()))[0]:
+        known = [i for each in found.values() for one in each for i in one.get(title, ())]
+        if not known:
+            continue
+        first, last = min(known), max(known)
+        print(f"\n{title}\n| arm (seeds) | " + " | ".join(map(str, range(first, last + 1))) + " |")
+        print("|---" * (last - first + 2) + "|")
+        for arm, each in found.items():
+            cells = []
+            for i in range(first, last + 1):
+                values = [100 * one[title][i] for one in each if i in one.get(title, ())]
+                shown = f"{mean(values):.1f}" if values else ""
+                if i in (1, 5, last) and len(values) > 1:
+                    shown += f" ({', '.join(f'{value:.1f}' for value in values)})"
+                cells.append(shown)
+            print(f"| {arm} ({len(each)}) | " + " | ".join(cells) + " |")
+
+
+def print_ends(runs: dict[str, list[Path]]) -> None:
+    """Of each run the best iteration and the last, and the paired difference between them."""
+    print("\n| run | best on development scenes | last | from best to last |\n|---|---|---|---|")
+    for run in (run for folders in runs.values() for run in folders):
+        summaries, played = read_summaries(run), _played(run)
+        best, last = _best(run), max(summaries)
+        ends = [f"{i}: {estimate(summaries[i][played]['accuracy'])}" for i in (best, last)]
+        sides = [run / f"iteration-{i}/evaluation/{played}/greedy.jsonl" for i in (best, last)]
+        print(f"| {run.name} | {ends[0]} | {ends[1]} | {_between(*map(read_records, sides))} |")
+
+
+def _best(run: Path) -> int:
+    summaries, played = read_summaries(run), _played(run)
+    return max(summaries, key=lambda i: (summaries[i][played]["accuracy"]["value"], -i))
+
+
+def _between(before: list[Record], after: list[Record]) -> str:
+    paired = compare_samples("", before, after).paired
+    return difference(paired) if paired else ""
+
+
+def ask_held_out(run: Path, *, every_iteration: bool, output: Path) -> None:
+    """Ask base, best by development and last iteration, or all, about 1,000 held-out scenes and easy-vqa."""
+    last = max(read_summaries(run))
+    for iteration in range(last + 1) if every_iteration else sorted({0, _best(run), last}):
+        subprocess.run(
+            [sys.executable, "-m", "visplay.cli", "evaluate", f"{run}@{iteration}",
+             "-b", ",".join(read_summaries(run)[0]), "--limit", "1000",
+             "--out", str(output / "held-out" / f"{run.name}-{iteration}")],
+            check=True,
+        )  # fmt: skip
+
+
+def _held_out(run: Path, output: Path, benchmark: str) -> Iterator[tuple[int, dict[str, Any], list[Record]]]:
+    """What there is: iteration, figures, samples."""
+    for iteration in read_summaries(run):
+        folder = output / "held-out" / f"{run.name}-{iteration}"
+        if (folder / "summary.json").is_file():
+            figures = json.loads((folder / "summary.json").read_text())["benchmarks"][benchmark]
+            yield iteration, figures, read_records(folder / benchmark / "greedy.jsonl")
+
+
+def print_held_out(runs: list[Path], *, output: Path) -> None:
+    """Accuracy on held-out scenes, and paired differences to the iteration before and to the base."""
+    rows = []
+    for run in runs:
+        for benchmark in read_summaries(run)[0]:
+            measured = list(_held_out(run, output, benchmark))
+            for place, (iteration, figures, records) in enumerate(measured):
+                before = _between(measured[place - 1][2], records) if place else ""
+                base = _between(measured[0][2], records) if place else ""
+                rungs = " ".join(
+                    f"{100 * found['value']:.0f}" for found in figures["groups"].get("rung", {}).values()
+                )
+                rows.append(
+                    f"| {run.name} | {benchmark} | {iteration} | {estimate(figures['accuracy'])} | {before} "
+                    f"| {base} | {rungs} |"
+                )
+    if rows:
+        print("\n| run | held-out | iteration | right | to the one before | to the base | by rung |")
+        print("|---|---|---|---|---|---|---|", *rows, sep="\n")
+
+
+def draw(runs: dict[str, list[Path]], path: Path) -> None:
+    """The first six figures, a thin line for each seed and a thick one for their mean."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    found = {arm: [curves(run) for run in folders] for arm, folders in runs.items()}
+    figure, axes = pyplot.subplots(2, 3, figsize=(12, 6.2), layout="constrained")
+    titles = list(next(iter(found.values()))[0])[:DRAWN]
+    for axis, title in zip(axes.flat, titles, strict=True):
+        for color, (arm, each) in zip(COLORS, found.items(), strict=False):
+            for one in each:
+                axis.plot(
+                    list(one[title]),
+                    [100 * v for v in one[title].values()],
+                    color=color,
+                    alpha=0.3,
+                    linewidth=1,
+                )
+            shared = sorted(set.intersection(*(set(one[title]) for one in each)))
+            means = [100 * mean(one[title][i] for one in each) for i in shared]
+            axis.plot(shared, means, color=color, linewidth=2.2, label=f"{arm} (n = {len(each)} seeds)")
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("iteration")
+        axis.grid(alpha=0.25)
+    axes.flat[0].legend(fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
