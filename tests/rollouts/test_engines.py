@@ -14,6 +14,7 @@ from visplay.config.prompts import Prompts
 from visplay.config.sections import Engine, Lora, Model
 from visplay.models.engines import start_engine
 from visplay.models.policy import Policy, load_base
+from visplay.pocket.recipe.lessons import CAPTION_PROMPT
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.prompts import questioner_prompt, reasoner_prompt
 from visplay.runs.checkpoints import numbered
@@ -148,13 +149,16 @@ def test_greedy_does_not_depend_on_company(engine: RolloutEngine, prompts: list[
 
 @pytest.mark.parametrize("max_tokens", [1, STAGE, STAGE + 3])
 def test_a_cut_completion_says_so(engine: RolloutEngine, prompts: list[Prompt], max_tokens: int) -> None:
-    groups = engine.generate(prompts, adapter=BASE, sampling=Sampling(n=3, max_tokens=max_tokens))
+    content = [{"type": "image"}, {"type": "text", "text": CAPTION_PROMPT}]
+    caption = Prompt(messages=({"role": "user", "content": content},), images=prompts[0].images, key="d")
+    sampling = Sampling(n=3, max_tokens=max_tokens)
+    groups = engine.generate([*prompts, caption], adapter=BASE, sampling=sampling)
     end = load_base(POCKET)[0].generation_config.eos_token_id
     for completion in (c for group in groups for c in group):
         assert 1 <= len(completion.token_ids) <= max_tokens
         assert len(completion.logprobs) == len(completion.token_ids)
         assert (completion.token_ids[-1] == end) == (completion.finish_reason == "stop")
-    assert {c.finish_reason for c in groups[1]} == {"length"}
+    assert {c.finish_reason for c in groups[-1]} == {"length"}  # a caption of nine cells is longer
 
 
 def test_versions_change_the_distribution_and_the_oldest_is_dropped(

@@ -296,7 +296,10 @@ def out_of_patience(run: Path, iteration: int, *, patience: int | None, probe: s
 
 def _probe_silver(run: Path, iteration: int, probe: str) -> float | None:
     """Of the probe's majority answers that curation would keep, the share that is right."""
-    preset, votes = run_config(run).rewards.resolve(), probe_votes(run, iteration, probe=probe).values()
+    votes = probe_votes(run, iteration, probe=probe).values()
+    if not votes:
+        return None
+    preset = run_config(run).rewards.resolve()
     band = [
         ballot.right
         for ballot in votes

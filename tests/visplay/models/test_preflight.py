@@ -13,6 +13,7 @@ from rollouts.transformers_engine import TransformersEngine
 from visplay.config.prompts import Prompts
 from visplay.config.sections import Lora, Model
 from visplay.errors import PreflightError
+from visplay.models import preflight
 from visplay.models.policy import Policy, load_base
 from visplay.models.preflight import run_canaries
 from visplay.pocket.scenes import render, sample_scenes
@@ -62,7 +63,10 @@ def test_engine_and_trainer_of_one_base_agree(held: Policy) -> None:
     assert found.adapter_effect > 10 * found.disagreement and not said
 
 
-def test_rounding_of_16_bits_is_said_and_what_is_beyond_doubt_stops(held: Policy) -> None:
+def test_rounding_of_16_bits_is_said_and_what_is_beyond_doubt_stops(
+    held: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "PROBE_SHARE", 0.5)
     apart = 0.06  # less than half of what the probe adapter changes
     if held.model.dtype == torch.float32:
         with pytest.raises(PreflightError, match=r"0\.06 nats apart, .*canary_tolerance sets another limit"):
