@@ -107,7 +107,6 @@ EXAMPLES: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
     "pocket images": (
         ("1,500 dusky scenes", "visplay pocket images runs/demo-images"),
         ("1,500 crowded ones, for the ladder", "visplay pocket images runs/ladder-images --style ladder"),
-        ("100 clean ones, of another seed", "visplay pocket images clean --count 100 --seed 2 --style clean"),
     ),
     "pocket build": (
         ("As the shipped one was made", "visplay pocket build runs/pocket-vlm"),
