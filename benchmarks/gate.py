@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import rewards
-from benchmarks.gate_tables import ask_held_out, draw, print_curves, print_ends, print_held_out
+from benchmarks.gate_tables import ask_held_out, draw_curves, print_curves, print_ends, print_held_out
 from visplay.loop import curation, measuring, questioner, reasoner, watching
 from visplay.loop.asking import Round, band, blind, grounded, judge, parse, vote
 from visplay.loop.context import RunContext
@@ -42,7 +42,7 @@ ARMS: dict[str, list[str]] = {
     "views": [*GATE, *TARGET],
     "steady": STEADY,
     "steady, no upper bound": [*STEADY, *OPEN],
-    "steady, roll-back": [*STEADY, "health.action=roll_back", "health.limits.min_accuracy_change=0"],
+    "steady, roll-back": [*STEADY, "health.action=roll_back"],
     # Ceilings, and what tells apart where a gain comes from.
     "paper, true judge": TRUE_JUDGE,
     "steady, true judge": [*STEADY, *TRUE_JUDGE],
@@ -142,7 +142,7 @@ def main() -> None:
     print_ends(runs)
     print_held_out(every, output=output)
     if options.chart:
-        draw(runs, options.chart)
+        draw_curves(runs, options.chart)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from benchmarks.charts import Curve, draw
 from visplay.evaluation.comparison import compare_samples
 from visplay.evaluation.records import Record, read_records
 from visplay.evaluation.wording import difference, estimate
 from visplay.loop.signs import SIGNS, early_signs
 from visplay.runs.results import read_curations, read_summaries
 
-Curve = dict[int, float]  # by iteration
 Figure = Callable[[dict[str, Any]], float]
 CURATED: dict[str, Figure] = {
     "silver answers kept, % right": lambda s: s["silver_accuracy"]["kept"]["value"],
@@ -25,7 +25,6 @@ CURATED: dict[str, Figure] = {
     "judge: let pass, % of what is answerable": lambda s: s["judge"]["recall"]["value"],
 }
 DRAWN = 6  # charts
-COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
 
 
 def curves(run: Path) -> dict[str, Curve]:
@@ -141,32 +140,7 @@ def print_held_out(runs: list[Path], *, output: Path) -> None:
         print("|---|---|---|---|---|---|---|", *rows, sep="\n")
 
 
-def draw(runs: dict[str, list[Path]], path: Path) -> None:
-    """The first six figures, a thin line for each seed and a thick one for their mean."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot
-
+def draw_curves(runs: dict[str, list[Path]], path: Path) -> None:
+    """The first six figures."""
     found = {arm: [curves(run) for run in folders] for arm, folders in runs.items()}
-    figure, axes = pyplot.subplots(2, 3, figsize=(12, 6.2), layout="constrained")
-    titles = list(next(iter(found.values()))[0])[:DRAWN]
-    for axis, title in zip(axes.flat, titles, strict=True):
-        for color, (arm, each) in zip(COLORS, found.items(), strict=False):
-            for one in each:
-                axis.plot(
-                    list(one[title]),
-                    [100 * v for v in one[title].values()],
-                    color=color,
-                    alpha=0.3,
-                    linewidth=1,
-                )
-            shared = sorted(set.intersection(*(set(one[title]) for one in each)))
-            means = [100 * mean(one[title][i] for one in each) for i in shared]
-            axis.plot(shared, means, color=color, linewidth=2.2, label=f"{arm} (n = {len(each)} seeds)")
-        axis.set_title(title, fontsize=10)
-        axis.set_xlabel("iteration")
-        axis.grid(alpha=0.25)
-    axes.flat[0].legend(fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    draw(found, list(next(iter(found.values()))[0])[:DRAWN], path)

@@ -4,8 +4,8 @@ Runs the pocket configuration for ten short iterations for each arm and seed, ea
 own, and prints the curves. A finished run is not done again, so two invocations with different arms can
 share two cores, and a last one with all arms prints the tables and writes the chart:
 
-    python benchmarks/guards.py --images runs/demo-images --arms none
-    python benchmarks/guards.py --images runs/demo-images --show --chart docs/images/guards.svg
+    python -m benchmarks.guards --images runs/demo-images --arms none
+    python -m benchmarks.guards --images runs/demo-images --show --chart docs/images/guards.svg
 """
 
 import argparse
@@ -19,6 +19,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from benchmarks.charts import Curve, draw
 from visplay.evaluation import wording
 from visplay.evaluation.comparison import compare_samples
 from visplay.evaluation.records import read_records
@@ -26,7 +27,6 @@ from visplay.evaluation.statistics import PairedDifference
 from visplay.loop.alarms import best_iteration, out_of_patience
 from visplay.runs.results import read_summaries
 
-Curve = dict[int, float]  # by iteration
 ARMS = {
     "none": [],
     "mixed": ["guards.base_questions=0.5", "guards.replay=0.5"],
@@ -151,29 +151,6 @@ def difference(run: Path, other: Path, benchmark: str, *, iteration: int | None 
     return found
 
 
-def draw(runs: dict[str, list[Path]], path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(2, 3, figsize=(12, 6.2), layout="constrained")
-    for axis, (title, curve) in zip(axes.flat, CURVES.items(), strict=True):
-        for colour, (arm, folders) in zip(("#4477aa", "#ee6677", "#228833"), runs.items(), strict=False):
-            curves = [curve(run) for run in folders]
-            for one in curves:
-                axis.plot(list(one), [100 * v for v in one.values()], color=colour, alpha=0.3, linewidth=1)
-            shared = sorted(set.intersection(*(set(c) for c in curves)))
-            means = [100 * mean(c[i] for c in curves) for i in shared]
-            axis.plot(shared, means, color=colour, linewidth=2.2, label=f"{arm} (n = {len(curves)} seeds)")
-        axis.set_title(title, fontsize=10)
-        axis.set_xlabel("iteration")
-        axis.grid(alpha=0.25)
-    axes.flat[0].legend(fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -198,7 +175,11 @@ def main() -> None:
     print_labels(runs)
     print_stops(runs)
     if arguments.chart:
-        draw(runs, arguments.chart)
+        found = {
+            arm: [{title: curve(run) for title, curve in CURVES.items()} for run in folders]
+            for arm, folders in runs.items()
+        }
+        draw(found, list(CURVES), arguments.chart)
 
 
 if __name__ == "__main__":

@@ -88,6 +88,11 @@ def gate_of(config: Config, preset: Preset, run: Path, iteration: int) -> tuple[
     if not measured:
         return own, "curation.min_silver, min_skill: no probe was measured; the band is the preset's"
     votes = list(probe_votes(run, measured[-1], probe=config.health.probe).values())
+    if not votes:
+        return own, (
+            "curation.min_silver, min_skill: the probe left no votes (evaluation.maj_limit); the band is the "
+            "preset's and no skill is closed"
+        )
     answered = [ballot for ballot in votes if ballot.vote.answer is not None]
     closed = None
     if curation.min_skill is not None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gate import ARMS
+from benchmarks.gate import ARMS, SHORT, WORLDS
 from visplay.config.loading import check_config, dump_config, load_config
 from visplay.config.methods import METHODS
 from visplay.config.yaml_text import merged, read_overrides, read_yaml
@@ -41,3 +41,13 @@ def test_steady_is_what_the_sweep_tried() -> None:
     tried = check_config(merged(IMAGES, read_overrides(ARMS["steady"])))
     shipped = check_config({**IMAGES, "method": "steady"})
     assert shipped.model_copy(update={"method": "paper"}) == tried
+
+
+def test_the_ladders_configuration_is_the_sweeps_but_for_what_measures_it() -> None:
+    overrides = [*SHORT, *WORLDS["ladder"], *ARMS["steady"], "images.source=runs/ladder-images"]
+    tried = load_config(Path("configs/pocket.yaml"), overrides).model_dump()
+    shipped = load_config(Path("configs/ladder.yaml")).model_dump()
+    assert tried["evaluation"].pop("split") == "development"
+    assert shipped["evaluation"].pop("split") == "held-out"
+    apart = {key for key, value in tried.items() if value != shipped[key]}
+    assert apart == {"name", "method", "threads"}

@@ -1,6 +1,7 @@
 """The band of confidences by labelled questions: as wide as its silver answers are right enough."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,10 @@ def test_without_a_probe_the_presets_band_stays(tmp_path: Path) -> None:
     config = check_config({"images": {"source": "photos"}, "curation": {"min_silver": 0.7}})
     gate, said = gate_of(config, config.rewards.resolve(), tmp_path, 1)
     assert (gate.low, gate.high, gate.right) == (0.25, 0.75, None) and "no probe" in said
+    measured(tmp_path, [])
+    gate, said = gate_of(config, config.rewards.resolve(), tmp_path, 1)
+    assert (gate.low, gate.closed) == (0.25, None) and "left no votes (evaluation.maj_limit)" in said
+    shutil.rmtree(tmp_path / "iteration-0")
     measured(tmp_path, [(["1", "2"], "9")] * FEWEST)
     gate, said = gate_of(config, config.rewards.resolve(), tmp_path, 1)
     assert (gate.low, gate.right) == (0.25, None) and "in no band are 70% of the probe's 20" in said
