@@ -111,7 +111,7 @@ def test_a_verdict_in_time(text, other):
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_reading_is_linear(text):
-    start = time.monotonic()
+    start = time.process_time()  # of this process alone, so that others on the machine do not fail it
     extract_answer(text)
     extract_answer("\\boxed{" + text)
     parse_question(text, types=["t"])
@@ -119,7 +119,7 @@ def test_reading_is_linear(text):
         f"<type>t</type><question>{text}</question><answer>a</answer>", types=["t"], control_tokens=["<|x|>"]
     )
     equivalent(text, text, options=[text, "b", "c"])
-    assert time.monotonic() - start < SECONDS
+    assert time.process_time() - start < SECONDS
 
 
 def never(first, second):

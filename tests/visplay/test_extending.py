@@ -134,6 +134,7 @@ def test_a_benchmark_comes_from_a_function(examples: Path) -> None:
     assert items[0].images()[0].size == (64, 64)
 
 
+@pytest.mark.slow
 def test_an_engine_passes_the_canaries(examples: Path) -> None:
     config = settings(examples, "An engine")
     policy = Policy(*load_base(config.model), lora=config.lora)

@@ -61,6 +61,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return ctx.run.folder
 
 
+@pytest.mark.slow
 def test_a_run_is_opened_as_tables(finished: Path) -> None:
     run = visplay.open_run(finished)
     assert len(run.candidates()) == 2 * 4 and set(run.candidates(2)["iteration"].to_pylist()) == {2}
@@ -77,6 +78,7 @@ def test_a_run_is_opened_as_tables(finished: Path) -> None:
         visplay.open_run(finished.parent)
 
 
+@pytest.mark.slow
 def test_reading_a_run_imports_nothing_that_it_names(finished: Path, tmp_path: Path) -> None:
     write_report(finished)
     assert (export(finished, tmp_path / "out") / "adapter_model.safetensors").is_file()
@@ -84,6 +86,7 @@ def test_reading_a_run_imports_nothing_that_it_names(finished: Path, tmp_path: P
         export(finished, tmp_path / "none", role="critic")
 
 
+@pytest.mark.slow
 def test_code_of_a_foreign_runs_base_is_trusted_here_or_not_at_all(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"loads its base VLM 'pocket' with .*--trust-remote"):
         find_target(str(finished))

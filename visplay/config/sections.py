@@ -204,7 +204,7 @@ class Votes(Section):
 
 
 class Optimizer(Section):
-    """GRPO (arXiv 2402.03300) with AdamW; the same in both phases."""
+    """GRPO (arXiv 2402.03300) with AdamW; the same in both phases, but for a learning rate that one sets."""
 
     learning_rate: float = Field(
         1e-5, gt=0, description="Constant; 1e-6 is the paper's for full fine-tuning."
@@ -241,6 +241,9 @@ class Phase(Section):
     group_size: int = Field(8, ge=2, description="G: completions per prompt.")
     temperature: float = Field(1.0, gt=0, description="Sampling temperature of the rollouts.")
     max_tokens: int = Field(4096, ge=1, description="Length limit of a completion, in tokens.")
+    learning_rate: float | None = Field(
+        None, gt=0, description="This role's own; absent: `optimizer.learning_rate`."
+    )
 
 
 class QuestionerPhase(Phase):

@@ -13,6 +13,7 @@ from visplay.evaluation.wording import points, quantity, share, verdict_of
 
 Evaluations = Mapping[int, Mapping[str, Mapping[str, Any]]]
 TRUSTED, EVEN, DISTRUSTED = "mostly right", "no better than even", "mostly wrong"
+COLLAPSED = 0.01  # of the silver answers right
 
 
 def sum_up(
@@ -154,7 +155,8 @@ def _labels(
         i: own["kept"] for i, c in curations.items() if (own := c.get("silver_accuracy")) and own.get("kept")
     }
     if known:
-        return [f"{_right(known)}, so {_trust({i: _trusted(own) for i, own in known.items()})}."]
+        trust = _trust({i: _trusted(own) for i, own in known.items()})
+        return [f"{_right(known)}, so {trust}.", *_collapsed(known, config)]
     if any(c.get("silver_accuracy") is not None for c in curations.values()):
         return ["No silver answer was kept, so there are no labels to judge."]
     unknown = "The true answers of its questions are not known"
@@ -178,6 +180,18 @@ def _right(known: Mapping[int, Mapping[str, Any]]) -> str:
     if last > first:
         said += f", {share(known[last]['value'])} in iteration {last} (n = {quantity(known[last]['n'])})"
     return said
+
+
+def _collapsed(known: Mapping[int, Mapping[str, Any]], config: Mapping[str, Any]) -> list[str]:
+    """The model collapse step of arXiv 2603.08660: the first whose reward is right in under 1 %."""
+    gone, steps = [i for i in sorted(known) if known[i]["value"] < COLLAPSED], config.get("reasoner") or {}
+    if not gone or not steps.get("steps"):
+        return []
+    step = (gone[0] - 1) * steps["steps"] + 1
+    return [
+        f"They collapsed at Reasoner step {quantity(step)}, where iteration {gone[0]} began: fewer than "
+        f"{share(COLLAPSED)} were right (the model collapse step of arXiv 2603.08660)."
+    ]
 
 
 def _trusted(kept: Mapping[str, Any]) -> str:

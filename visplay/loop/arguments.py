@@ -97,7 +97,7 @@ def grpo_arguments(
     """TRL's arguments of one phase.
 
     Args:
-        phase: steps, prompts per step, G, temperature, length.
+        phase: steps, prompts per step, G, temperature, length, and its own learning rate where it has one.
         optimizer: learning rate, clipping, KL, and the fields that a user adds.
         corrected: see `visplay.loop.grpo.train`.
         folder: for checkpoints.
@@ -139,7 +139,7 @@ def grpo_arguments(
         max_completion_length=phase.max_tokens,
         temperature=phase.temperature,
         chat_template_kwargs=chat,
-        learning_rate=optimizer.learning_rate,
+        learning_rate=optimizer.learning_rate if phase.learning_rate is None else phase.learning_rate,
         weight_decay=optimizer.weight_decay,
         max_grad_norm=optimizer.max_grad_norm,
         beta=optimizer.kl,

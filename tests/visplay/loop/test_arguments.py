@@ -58,6 +58,19 @@ def test_every_field_that_we_set_is_either_refused_or_a_users(tmp_path: Path) ->
             check_fields(Optimizer(grpo={name: 1}))
 
 
+def test_a_phase_may_have_a_learning_rate_of_its_own(tmp_path: Path) -> None:
+    model = torch.nn.Linear(2, 2)
+    model.dtype = torch.float32  # type: ignore[assignment]
+    rates = [
+        grpo_arguments(
+            Phase(steps=3, prompts_per_step=2, group_size=4, learning_rate=own),
+            Optimizer(learning_rate=2e-4), corrected=False, folder=tmp_path, seed=5, model=model, chat={},
+        ).learning_rate
+        for own in (None, 1e-3)
+    ]  # fmt: skip
+    assert rates == [2e-4, 1e-3]
+
+
 def test_a_trainer_stays_where_the_base_is(tmp_path: Path) -> None:
     """`cpu:0` stands for `cuda:1` here: another device than the one transformers takes by itself."""
     arguments = GRPOConfig(output_dir=str(tmp_path), use_cpu=True)
