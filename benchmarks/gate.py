@@ -34,6 +34,8 @@ TRUE_JUDGE = ["judge.function=benchmarks.gate:settled"]
 GATE = [*BAND, *JUDGE, *VIEWS]  # what is trained on
 REWARD = [*TARGET, *MEMORY]  # what the Questioner is paid for
 STEADY = [*GATE, *REWARD]
+ANCHOR = ["optimizer.reference=base", "optimizer.kl=0.1"]
+EAGER = ["questioner.steps=20", "questioner.learning_rate=1e-3"]  # as trained as the Reasoner, or more
 ARMS: dict[str, list[str]] = {
     "paper": [],
     "band": BAND,
@@ -42,12 +44,15 @@ ARMS: dict[str, list[str]] = {
     "views": [*GATE, *TARGET],
     "steady": STEADY,
     "steady, no upper bound": [*STEADY, *OPEN],
+    "steady, anchored": [*STEADY, *ANCHOR],
     "steady, roll-back": [*STEADY, "health.action=roll_back"],
     # Ceilings, and what tells apart where a gain comes from.
     "paper, true judge": TRUE_JUDGE,
     "steady, true judge": [*STEADY, *TRUE_JUDGE],
     "gold": [*STEADY, *TRUE_JUDGE, "rewards.low=0.0", "loop=benchmarks.gate:gold"],
     "steady, untrained Questioner": [*STEADY, "questioner.steps=0"],
+    "steady, eager Questioner": [*STEADY, *EAGER],
+    "steady gate, paper's reward, eager Questioner": [*GATE, *EAGER],
     "steady, random rewards": [*STEADY, "control=random_reward"],
     "steady gate, paper's reward": GATE,
     "paper's gate, steady reward": REWARD,

@@ -212,9 +212,18 @@ class Optimizer(Section):
     weight_decay: float = Field(1e-2, ge=0, description="AdamW's.")
     clip_low: float = Field(0.2, ge=0, description="The ratio is clipped below at 1 - clip_low.")
     clip_high: float = Field(0.3, ge=0, description="The ratio is clipped above at 1 + clip_high.")
-    kl: float = Field(
-        1e-2, ge=0, description="Weight of the KL divergence to the policy at the phase's start."
+    kl: float = Field(1e-2, ge=0, description="Weight of the KL divergence to the reference.")
+    reference: Literal["start", "base"] = Field(
+        "start",
+        description="`start`: the policy at the phase's start, the paper's. `base`: the base VLM, whatever "
+        "was trained since, which bounds how far many iterations drift.",
     )
+
+    @property
+    def keeps_start(self) -> bool:
+        """Whether the adapter that a phase begins with is held, beside the one that learns."""
+        return self.kl > 0 and self.reference == "start"
+
     max_grad_norm: float = Field(1.0, gt=0, description="Gradient clipping.")
     micro_batch_size: int = Field(8, ge=1, description="Completions per forward and backward pass.")
     checkpoint_every: int = Field(

@@ -92,7 +92,7 @@ class Lesson:
     """What all ranks know of a phase; rank 0 decides it, files included.
 
     Attributes:
-        start: the adapter to begin with; also the reference of the KL term.
+        start: the adapter to begin with; the reference of the KL term, but for `optimizer.reference: base`.
         phase: steps, prompts per step, G, temperature, length.
         optimizer: learning rate, clipping, KL.
         corrected: see `train`.
@@ -133,7 +133,7 @@ def train(
 
     Args:
         policy: the base VLM.
-        start: the adapter to begin with; also the reference of the KL term.
+        start: the adapter to begin with; the reference of the KL term, but for `optimizer.reference: base`.
         engine: serves the policy; every new version is published to it.
         sample: draws completions from it; with `optimizer.ahead` in another thread, as are the next two.
         prompts: drawn from in random order; each is asked for when its step comes.
@@ -210,6 +210,8 @@ def _learn(
             model=peft_model, processing_class=policy.processor, args=arguments, callbacks=[steps],
             train_dataset=Dataset.from_dict({"row": list(range(lesson.prompts))}), ranks=ranks, player=player,
         )  # fmt: skip
+        if lesson.optimizer.kl > 0 and not lesson.optimizer.keeps_start:
+            peft_model.delete_adapter("ref")  # without it TRL switches LoRA off, which leaves the base
         if player is not None:
             player.model, player.order = peft_model, trainer.rows_from(len(steps.finished))
         trainer.remove_callback(PrinterCallback)  # our own display shows each step

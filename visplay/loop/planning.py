@@ -98,7 +98,7 @@ class Plan:
         """The trainer with a micro-batch of so many completions; None takes the configuration's."""
         return trainer_memory(
             self.size, self.held, self.batch, micro=micro or self.trainer_micro,
-            kl=self.config.optimizer.kl > 0, on_gpu=self.on_gpu, sharding=sharding, ranks=ranks,
+            kl=self.config.optimizer.keeps_start, on_gpu=self.on_gpu, sharding=sharding, ranks=ranks,
         )  # fmt: skip
 
     def engine(self) -> EngineMemory:

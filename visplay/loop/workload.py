@@ -110,12 +110,11 @@ def disk(config: Config, size: Size, *, pictures: int, prompt: int, kept: float 
     works = iteration_work(config, pictures=pictures, prompt=prompt, kept=kept)
     rows = sum(work.rows for work in works if work.phase != "evaluation")
     samples = evaluation_work(config).rows * evaluations(config)
-    reference = 1 if config.optimizer.kl > 0 else 0
     return Disk(
         adapters=adapter * (first + trained * of),
         rollouts=ROW_BYTES * rows * config.iterations,
         samples=SAMPLE_BYTES * samples,
-        working=adapter * (3 + 2 * (3 + reference)),
+        working=adapter * (3 + 2 * (3 + config.optimizer.keeps_start)),
     )
 
 

@@ -3,12 +3,14 @@
 import math
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Literal
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from rewards import Reward
 from rollouts.engine import BASE, AdapterVersion, Completion, Prompt, Sampling
@@ -65,12 +67,17 @@ def train_glances(
     seed: int = 0,
     killed_at: int | None = None,
     infinite_at: int | None = None,
+    reference: Literal["start", "base"] = "start",
+    moved: bool = False,
 ) -> tuple[Policy, AdapterVersion, grpo.Trained, list[AdapterVersion]]:
     """Reward answers that are given at a glance, which greedy decoding could do or not."""
     policy = Policy(*load_base(pocket), lora=Lora(rank=8, alpha=16))
     engine = TransformersEngine(*load_base(pocket))
     start = numbered(folder, "shared", 0)
     policy.create_adapter(start, seed=seed)
+    if moved:
+        moved_weights = {name: w + 0.02 for name, w in weights(start).items()}
+        save_file(moved_weights, folder_of(start) / "adapter_model.safetensors")
     engine.publish(start)
     phase = Phase(steps=steps, prompts_per_step=4, group_size=8, max_tokens=48)
     asked = prompts(steps * 4)
@@ -97,16 +104,21 @@ def train_glances(
     finished = len(grpo.finished_steps(folder / "unfinished"))
     trained = grpo.train(
         policy=policy, start=start, engine=engine, sample=sample, prompts=asked, score=score,
-        phase=phase, optimizer=Optimizer(learning_rate=2e-3, kl=kl, micro_batch_size=16),
+        phase=phase,
+        optimizer=Optimizer(learning_rate=2e-3, kl=kl, reference=reference, micro_batch_size=16),
         corrected=True, scratch=folder / "unfinished", seed=seed, on_step=rows.append,
     )  # fmt: skip
     assert rows == trained.history
     return policy, start, trained, versions
 
 
-def weights(version: AdapterVersion) -> dict[str, torch.Tensor]:
+def folder_of(version: AdapterVersion) -> Path:
     assert version.path is not None
-    return load_file(version.path / "adapter_model.safetensors")
+    return version.path
+
+
+def weights(version: AdapterVersion) -> dict[str, torch.Tensor]:
+    return load_file(folder_of(version) / "adapter_model.safetensors")
 
 
 @slow
@@ -141,10 +153,12 @@ def test_rewarded_behaviour_becomes_likelier_and_the_ratio_is_one(tmp_path: Path
 
 
 @slow
-def test_the_kl_term_is_to_the_start_of_the_phase(tmp_path: Path) -> None:
-    history = train_glances(tmp_path, steps=3, kl=0.1)[2].history
+def test_the_kl_term_is_to_the_start_of_the_phase_or_to_the_base(tmp_path: Path) -> None:
+    history = train_glances(tmp_path / "start", steps=3, kl=0.1, moved=True)[2].history
     assert history[0]["kl"] == pytest.approx(0, abs=1e-6)
     assert history[-1]["kl"] > 1e-5
+    history = train_glances(tmp_path / "base", steps=1, kl=0.1, moved=True, reference="base")[2].history
+    assert history[0]["kl"] > 1e-5
 
 
 @slow
@@ -155,15 +169,18 @@ def test_the_same_seed_trains_the_same_adapter(tmp_path: Path) -> None:
 
 
 @slow
-@pytest.mark.parametrize("killed_at", [0, 2, 3])
-def test_killed_in_a_phase_it_goes_on_after_the_last_finished_step(tmp_path: Path, killed_at: int) -> None:
-    undisturbed = train_glances(tmp_path / "whole", steps=3, kl=0.1)[2]
+@pytest.mark.parametrize(("killed_at", "reference"), [(0, "start"), (2, "start"), (3, "start"), (2, "base")])
+def test_killed_in_a_phase_it_goes_on_after_the_last_finished_step(
+    tmp_path: Path, killed_at: int, reference: Literal["start", "base"]
+) -> None:
+    train_three = partial(train_glances, steps=3, kl=0.1, reference=reference)
+    undisturbed = train_three(tmp_path / "whole")[2]
     if killed_at < 3:
         with pytest.raises(Killed):
-            train_glances(tmp_path / "cut", steps=3, kl=0.1, killed_at=killed_at)
+            train_three(tmp_path / "cut", killed_at=killed_at)
     else:  # after the last step, before the phase's result was kept
-        train_glances(tmp_path / "cut", steps=3, kl=0.1)
-    *_, trained, versions = train_glances(tmp_path / "cut", steps=3, kl=0.1)
+        train_three(tmp_path / "cut")
+    *_, trained, versions = train_three(tmp_path / "cut")
     assert [version.version for version in versions] == list(range(killed_at + 1, 4))  # no step twice
     assert trained.history == undisturbed.history and trained.records == undisturbed.records
     assert trained.adapter.version == undisturbed.adapter.version == 4
