@@ -94,7 +94,7 @@ class Limits(Section):
     min_parsed: float | None = Field(0.5, description="Of the benchmark answers, in a box.")
     max_truncated: float | None = Field(0.5, description="Of the training completions, cut off.")
     max_no_spread: float | None = Field(0.9, description="Of the training groups, with equal rewards.")
-    max_kl: float | None = Field(1.0, description="Nats from the phase's start.")
+    max_kl: float | None = Field(1.0, description="Nats from the reference (`optimizer.reference`).")
     min_entropy: float | None = Field(0.001, description="Nats per token, at a phase's end.")
     max_ratio_error: float | None = Field(
         0.5, description="Mean importance ratio from 1: engine against trainer."

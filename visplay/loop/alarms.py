@@ -111,7 +111,7 @@ WATCHED = (
         meaning="most groups have equal rewards and teach nothing",
     ),
     Watched(
-        figure="kl", limit="max_kl", side="most", meaning="the policy has run far from the phase's start",
+        figure="kl", limit="max_kl", side="most", meaning="the policy has run far from its reference",
     ),
     Watched(
         figure="entropy", limit="min_entropy", side="least",

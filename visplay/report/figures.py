@@ -16,7 +16,7 @@ TRAINING = {
     "reward_std": "Spread of reward over a step's completions",
     "completions/mean_length": "Completion length (tokens)",
     "entropy": "Entropy (nats per token)",
-    "kl": "KL divergence to the phase's start",
+    "kl": "KL divergence to the reference",
     "sampling/importance_sampling_ratio/mean": "Importance ratio, engine to trainer",
 }
 COLORS = ("series-1", "series-2", "series-3", "series-4", "series-5")
