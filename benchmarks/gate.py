@@ -28,7 +28,7 @@ BAND = ["rewards.low=0.5", "rewards.high=0.95"]
 TARGET = ["rewards.target_confidence=0.8"]
 JUDGE = ["judge.function=visplay.loop.judging:ask_base"]
 VIEWS = ["votes.views=[as it is,brighter,less contrast,softer,farther]"]
-OPEN = ["rewards.low=0.6", "rewards.high=1.0"]
+OPEN = ["rewards.low=0.7", "rewards.high=1.0"]
 MEMORY = ["rewards.memory_weight=0.5", "rewards.memory_by=skill"]
 TRUE_JUDGE = ["judge.function=benchmarks.gate:settled"]
 GATE = [*BAND, *JUDGE, *VIEWS]  # what is trained on
@@ -48,6 +48,7 @@ ARMS: dict[str, list[str]] = {
     "steady, roll-back": [*STEADY, "health.action=roll_back"],
     # Ceilings, and what tells apart where a gain comes from.
     "paper, true judge": TRUE_JUDGE,
+    "paper, untrained Questioner": ["questioner.steps=0"],
     "steady, true judge": [*STEADY, *TRUE_JUDGE],
     "gold": [*STEADY, *TRUE_JUDGE, "rewards.low=0.0", "loop=benchmarks.gate:gold"],
     "steady, untrained Questioner": [*STEADY, "questioner.steps=0"],
@@ -65,7 +66,7 @@ SHORT = [
     "evaluation.split=development",
 ]  # fmt: skip
 WORLDS: dict[str, list[str]] = {
-    "dusk": ["evaluation.benchmarks=[pocket-dusk,easy-vqa]"],
+    "dusk": ["evaluation.benchmarks=[pocket-dusk,easy-vqa]", "optimizer.learning_rate=3e-4"],
     "ladder": ["evaluation.benchmarks=[pocket-ladder,easy-vqa]", "optimizer.learning_rate=1.5e-4"],
 }  # fmt: skip
 
