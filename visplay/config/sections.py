@@ -218,12 +218,6 @@ class Optimizer(Section):
         description="`start`: the policy at the phase's start, the paper's. `base`: the base VLM, whatever "
         "was trained since, which bounds how far many iterations drift.",
     )
-
-    @property
-    def keeps_start(self) -> bool:
-        """Whether the adapter that a phase begins with is held, beside the one that learns."""
-        return self.kl > 0 and self.reference == "start"
-
     max_grad_norm: float = Field(1.0, gt=0, description="Gradient clipping.")
     micro_batch_size: int = Field(8, ge=1, description="Completions per forward and backward pass.")
     checkpoint_every: int = Field(
@@ -240,6 +234,11 @@ class Optimizer(Section):
         {},
         description="Further fields of TRL's GRPOConfig, e.g. `loss_type`; ours are refused.",
     )
+
+    @property
+    def keeps_start(self) -> bool:
+        """Whether the adapter that a phase begins with is held, beside the one that learns."""
+        return self.kl > 0 and self.reference == "start"
 
 
 class Phase(Section):
