@@ -184,10 +184,11 @@ def _right(known: Mapping[int, Mapping[str, Any]]) -> str:
 
 def _collapsed(known: Mapping[int, Mapping[str, Any]], config: Mapping[str, Any]) -> list[str]:
     """The model collapse step of arXiv 2603.08660: the first whose reward is right in under 1 %."""
-    gone, steps = [i for i in sorted(known) if known[i]["value"] < COLLAPSED], config.get("reasoner") or {}
-    if not gone or not steps.get("steps"):
+    gone = [i for i in sorted(known) if known[i]["value"] < COLLAPSED]
+    steps = (config.get("reasoner") or {}).get("steps")
+    if not gone or not steps:
         return []
-    step = (gone[0] - 1) * steps["steps"] + 1
+    step = (gone[0] - 1) * steps + 1
     return [
         f"They collapsed at Reasoner step {quantity(step)}, where iteration {gone[0]} began: fewer than "
         f"{share(COLLAPSED)} were right (the model collapse step of arXiv 2603.08660)."
