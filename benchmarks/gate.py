@@ -16,7 +16,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import rewards
-from benchmarks.gate_tables import ask_held_out, draw_curves, print_curves, print_ends, print_held_out
+from benchmarks.gate_tables import (
+    ask_held_out,
+    draw_curves,
+    print_against,
+    print_curves,
+    print_ends,
+    print_held_out,
+    print_steps,
+)
 from visplay.loop import curation, measuring, questioner, reasoner, watching
 from visplay.loop.asking import Round, band, blind, grounded, judge, parse, vote
 from visplay.loop.context import RunContext
@@ -131,6 +139,7 @@ def main() -> None:
         "--held-out", choices=("ends", "all"),
         help="measure the runs there are on 1,000 held-out scenes: base, best and last iteration, or all",
     )  # fmt: skip
+    parser.add_argument("--against", choices=ARMS, help="also print the paired differences to this arm")
     parser.add_argument("--chart", type=Path, help="draw the curves to this file")
     options = parser.parse_args()
     output = options.output or Path(f"runs/gate-{options.world}")
@@ -146,6 +155,9 @@ def main() -> None:
         ask_held_out(run, every_iteration=options.held_out == "all", output=output)
     print_curves(runs)
     print_ends(runs)
+    print_steps(runs)
+    if options.against in runs:
+        print_against(runs, options.against)
     print_held_out(every, output=output)
     if options.chart:
         draw_curves(runs, options.chart)

@@ -8,11 +8,14 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from benchmarks.charts import Curve, draw
 from visplay.evaluation.comparison import compare_samples
 from visplay.evaluation.records import Record, read_records
 from visplay.evaluation.wording import difference, estimate
 from visplay.loop.signs import SIGNS, early_signs
+from visplay.pocket.oracle import RUNGS, parse_query
 from visplay.runs.results import read_curations, read_summaries
 
 Figure = Callable[[dict[str, Any]], float]
@@ -40,6 +43,9 @@ def curves(run: Path) -> dict[str, Curve]:
         found[title] = {
             i: figure(summary) for i, summary in read_curations(run).items() if judged or summary.get("judge")
         }
+    for i in read_curations(run):
+        for title, value in _contents(run, i).items():
+            found.setdefault(title, {})[i] = value
     for rung in summaries[0][played]["groups"].get("rung", {}):
         found[f"{played}, rung {rung}, % right"] = {
             i: s[played]["groups"]["rung"][rung]["value"] for i, s in summaries.items()
@@ -48,6 +54,24 @@ def curves(run: Path) -> dict[str, Curve]:
         found[f"{sign}, % of {played}"] = {
             i: value for i in summaries if (value := early_signs(run, i)[sign]) is not None
         }
+    return found
+
+
+def _contents(run: Path, iteration: int) -> dict[str, float]:
+    """Of the valid questions of a curation and of those kept: confidence, and the share of each rung."""
+    path = run / f"iteration-{iteration}/curation/candidates.parquet"
+    rows = pq.read_table(path, columns=["question", "confidence", "valid", "kept"]).to_pylist()
+    found = {}
+    for name in ("valid", "kept"):
+        chosen = [row for row in rows if row[name]]
+        if voted := [row["confidence"] for row in chosen if row["confidence"] is not None]:
+            found[f"confidence of the {name} questions, mean, %"] = mean(voted)
+        queries = [parse_query(row["question"]) for row in chosen]
+        rungs = [RUNGS[query.kind] if query else None for query in queries]
+        for rung in sorted(set(RUNGS.values())) if rungs else ():
+            found[f"of rung {rung}, % of the {name} questions"] = rungs.count(rung) / len(rungs)
+        if rungs:
+            found[f"outside the grammar, % of the {name} questions"] = rungs.count(None) / len(rungs)
     return found
 
 
@@ -86,6 +110,55 @@ def print_ends(runs: dict[str, list[Path]]) -> None:
         ends = [f"{i}: {estimate(summaries[i][played]['accuracy'])}" for i in (best, last)]
         sides = [run / f"iteration-{i}/evaluation/{played}/greedy.jsonl" for i in (best, last)]
         print(f"| {run.name} | {ends[0]} | {ends[1]} | {_between(*map(read_records, sides))} |")
+
+
+def print_steps(runs: dict[str, list[Path]]) -> None:
+    """Of each run the paired difference of each iteration to the one before it."""
+    rows = []
+    for run in (run for folders in runs.values() for run in folders):
+        records = _greedy(run)
+        steps = [_between(records[i - 1], records[i]) for i in records if i - 1 in records]
+        rows.append(f"| {run.name} | " + " | ".join(steps) + " |")
+    print("\nto the iteration before, points\n", *rows, sep="\n")
+
+
+def print_against(runs: dict[str, list[Path]], other: str) -> None:
+    """Paired differences of each arm to another, by iteration: seed by seed, and over the seeds of both.
+
+    The interval over seeds takes the answers of all seeds to a question as one cluster, so it is about other
+    questions and not about other seeds.
+    """
+    theirs = {_seed(run): _greedy(run) for run in runs[other]}
+    print(f"\ndifference to {other}, points")
+    for arm, folders in runs.items():
+        ours = {_seed(run): _greedy(run) for run in folders if arm != other}
+        seeds = [seed for seed in ours if seed in theirs]
+        for chosen in [[seed] for seed in seeds] + ([seeds] if len(seeds) > 1 else []):
+            common = set.intersection(*({*ours[seed]} & {*theirs[seed]} for seed in chosen))
+            cells = [
+                f"{i}: {_between(_of_seeds(theirs, chosen, i), _of_seeds(ours, chosen, i))}"
+                for i in sorted(common - {0})
+            ]
+            print(f"| {arm}, seeds {', '.join(chosen)} | " + " | ".join(cells) + " |")
+
+
+def _seed(run: Path) -> str:
+    return run.name.rsplit("-", 1)[1]
+
+
+def _greedy(run: Path) -> dict[int, list[Record]]:
+    """Each iteration's answers to the scenes that were played on."""
+    played = _played(run)
+    path = "iteration-{}/evaluation/{}/greedy.jsonl"
+    return {i: list(read_records(run / path.format(i, played))) for i in read_summaries(run)}
+
+
+def _of_seeds(found: dict[str, dict[int, list[Record]]], seeds: list[str], iteration: int) -> list[Record]:
+    """The answers of several seeds; a question's are one cluster."""
+    return [
+        {**record, "item": f"{seed} {record['item']}"}
+        for seed in seeds for record in found[seed][iteration]
+    ]  # fmt: skip
 
 
 def _best(run: Path) -> int:
