@@ -1,7 +1,7 @@
 """The sections that say how a run is measured, watched and guarded."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -63,40 +63,38 @@ class Guards(Section):
         return self
 
 
+Share = Annotated[float | None, Field(ge=0, le=1)]
+AtLeastZero = Annotated[float | None, Field(ge=0)]
+
+
 class Limits(Section):
     """What is healthy; beyond a limit an alarm is raised, null is off. docs/health.md has what each means."""
 
-    min_valid: float | None = Field(0.5, description="Of the questions, well-formed.")
-    min_answerable: float | None = Field(0.5, description="Of the valid questions, answerable if known.")
-    min_distinct: float | None = Field(0.1, description="Of the valid questions, different ones.")
-    max_redundancy: float | None = Field(0.5, description="Of the questions about one picture, alike.")
-    max_same_question: float | None = Field(0.2, description="Of the valid questions, one and the same.")
-    max_repeated: float | None = Field(
-        0.95, description="Of the valid questions, asked in an iteration before."
-    )
-    min_kept: float | None = Field(0.02, description="Of the valid questions, informative.")
-    max_low_confidence: float | None = Field(0.5, description="Of the voted questions, c < 0.25.")
-    min_silver_accuracy: float | None = Field(0.3, description="Of the kept silver answers, right if known.")
-    min_probe_silver: float | None = Field(0.3, description="Of the probe's in-band votes, right.")
-    max_corrupted: float | None = Field(
+    min_valid: Share = Field(0.5, description="Of the questions, well-formed.")
+    min_answerable: Share = Field(0.5, description="Of the valid questions, answerable if known.")
+    min_distinct: Share = Field(0.1, description="Of the valid questions, different ones.")
+    max_redundancy: Share = Field(0.5, description="Of the questions about one picture, alike.")
+    max_same_question: Share = Field(0.2, description="Of the valid questions, one and the same.")
+    max_repeated: Share = Field(0.95, description="Of the valid questions, asked in an iteration before.")
+    min_kept: Share = Field(0.02, description="Of the valid questions, informative.")
+    max_low_confidence: Share = Field(0.5, description="Of the voted questions, c < 0.25.")
+    min_silver_accuracy: Share = Field(0.3, description="Of the kept silver answers, right if known.")
+    min_probe_silver: Share = Field(0.3, description="Of the probe's in-band votes, right.")
+    max_corrupted: Share = Field(
         0.1, description="Of the probe's questions, majority right in the base and now wrong."
     )
-    min_flips: float | None = Field(
+    min_flips: Share = Field(
         None, description="Of the probe's questions, another majority than at the last measurement."
     )
-    min_judge_precision: float | None = Field(
-        0.5, description="Of what the judge let pass, answerable if known."
-    )
-    max_blind_answers: float | None = Field(
-        0.8, description="Of the kept questions, answered so without image."
-    )
-    max_same_answer: float | None = Field(0.8, description="Of the benchmark answers, one and the same.")
-    min_parsed: float | None = Field(0.5, description="Of the benchmark answers, in a box.")
-    max_truncated: float | None = Field(0.5, description="Of the training completions, cut off.")
-    max_no_spread: float | None = Field(0.9, description="Of the training groups, with equal rewards.")
-    max_kl: float | None = Field(1.0, description="Nats from the reference (`optimizer.reference`).")
-    min_entropy: float | None = Field(0.001, description="Nats per token, at a phase's end.")
-    max_ratio_error: float | None = Field(
+    min_judge_precision: Share = Field(0.5, description="Of what the judge let pass, answerable if known.")
+    max_blind_answers: Share = Field(0.8, description="Of the kept questions, answered so without image.")
+    max_same_answer: Share = Field(0.8, description="Of the benchmark answers, one and the same.")
+    min_parsed: Share = Field(0.5, description="Of the benchmark answers, in a box.")
+    max_truncated: Share = Field(0.5, description="Of the training completions, cut off.")
+    max_no_spread: Share = Field(0.9, description="Of the training groups, with equal rewards.")
+    max_kl: AtLeastZero = Field(1.0, description="Nats from the reference (`optimizer.reference`).")
+    min_entropy: AtLeastZero = Field(0.001, description="Nats per token, at a phase's end.")
+    max_ratio_error: AtLeastZero = Field(
         0.5, description="Mean importance ratio from 1: engine against trainer."
     )
     min_accuracy_change: float | None = Field(0.0, description="Against the base, where called worse.")
