@@ -167,8 +167,9 @@ def _facts(run_data: RunData) -> dict[str, str]:
     rewards, images = run_data.config.get("rewards") or {}, run_data.config.get("images") or {}
     known = {
         "model": _model_path(run_data),
+        "method": run_data.config.get("method"),
+        "rewards": rewards.get("preset") if rewards.get("preset") != "paper" else None,
         "adapters": run_data.config.get("adapters"),
-        "rewards": rewards.get("preset"),
         "control": run_data.config.get("control") if run_data.config.get("control") != "none" else None,
         "pictures": images.get("source")
         and f"{wording.quantity(len(run_data.sources))} from {images['source']}",
