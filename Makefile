@@ -2,7 +2,7 @@
 # make check   style, types, import rules and the fast tests
 # make test    the tests of every commit: these and those that train
 # make newest  tests of what we use of TRL, PEFT and transformers, in their newest allowed versions
-# make test-all  all tests, with every architecture on vLLM and kills at random instants
+# make test-all  all tests, also of servers, ranks and every architecture on vLLM, and kills at random instants
 # make docs    the documentation site, in build/site
 # make axe     fetch axe-core, with which tests of the report in a browser look for barriers; needs npm
 # make gpu-check   what works on this machine's GPU, and how fast: docs/gpu.md
@@ -66,8 +66,9 @@ PARALLEL := -n 2 --dist loadfile
 test: $(READY)
 	$(BIN)/pytest -m "not extra" $(PARALLEL)
 
+# EXTRA: paths of those to run, by default all.
 test-extra: $(READY)
-	$(BIN)/pytest -m extra $(PARALLEL)
+	$(BIN)/pytest -m extra $(PARALLEL) $(EXTRA)
 
 test-all: test test-extra
 

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,7 +32,11 @@ from visplay.runs.checkpoints import numbered
 KEY = "a-key-for-this-test"
 POCKET = Model(path="pocket", dtype="float32")
 SAMPLING = Sampling(n=8, max_tokens=48, seed=1)
-slow = pytest.mark.slow
+
+
+def started(test: Callable[..., None]) -> Callable[..., None]:
+    """A test of servers that really start, a minute each."""
+    return pytest.mark.extra(pytest.mark.slow(test))
 
 
 @dataclass(frozen=True)
@@ -93,13 +97,13 @@ def same(first: list[list[Completion]], second: list[list[Completion]]) -> float
     return sum(a.token_ids == b.token_ids for a, b in pairs) / len(pairs)
 
 
-@slow
+@started
 def test_without_the_key_nothing_is_answered(fleet: Fleet) -> None:
     answer = httpx2.post(f"{fleet.servers[0].url}/inference/v1/generate", json={}, trust_env=False)
     assert answer.status_code == 401
 
 
-@slow
+@started
 def test_an_adapter_that_one_refuses_is_on_none(fleet: Fleet, tmp_path: Path) -> None:
     with pytest.raises(EngineUnavailable, match=r"none@0 is not published: .*cannot read .*/nowhere"):
         fleet.engine.publish(AdapterVersion(name="none", version=0, path=tmp_path / "nowhere"))
@@ -109,7 +113,7 @@ def test_an_adapter_that_one_refuses_is_on_none(fleet: Fleet, tmp_path: Path) ->
         assert [card["root"] for card in models][1:] == [str(fleet.adapters[0].path)]
 
 
-@slow
+@started
 def test_servers_that_run_already_are_used_by_their_addresses_and_left_running(fleet: Fleet) -> None:
     urls = [f"{server.url}/" for server in fleet.servers]
     other = ServerEngine(urls, chat=fleet.engine._chat, api_key=KEY)
@@ -120,7 +124,7 @@ def test_servers_that_run_already_are_used_by_their_addresses_and_left_running(f
     assert all(server.running() for server in fleet.servers)
 
 
-@slow
+@started
 @pytest.mark.parametrize("harm", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
 def test_a_server_lost_in_mid_batch_costs_no_completion(fleet: Fleet, harm: signal.Signals) -> None:
     victim, pid = fleet.servers[0], fleet.servers[0].pid
@@ -151,7 +155,7 @@ def test_a_server_lost_in_mid_batch_costs_no_completion(fleet: Fleet, harm: sign
     assert [g[0].token_ids for g in alone] == [g[0].token_ids for g in again[:4]]
 
 
-@slow
+@started
 def test_with_no_server_left_it_says_so(fleet: Fleet) -> None:
     """Last of this module: it stops both."""
     fleet.engine._patience = 3.0
@@ -162,7 +166,7 @@ def test_with_no_server_left_it_says_so(fleet: Fleet) -> None:
         fleet.generate(fleet.adapters[0])
 
 
-@slow
+@started
 def test_a_server_that_cannot_start_is_named_with_its_log_tail(tmp_path: Path) -> None:
     server = Server(str(tmp_path), lora_rank=8, max_adapters=3, log=tmp_path / "log", options={"no_such": 1})
     model, processor = load_base(POCKET)

@@ -14,7 +14,7 @@ from visplay.progress import Display
 from visplay.runs.checkpoints import roles_after
 from visplay.storage import read_jsonl
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.extra]
 COLLAPSING = {
     **SMALL,
     "curation": {"questions_per_image": 4},

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.many_ranks import SETTINGS, adapters_apart, launch, rows_apart
 from visplay.pocket.truth import write_pictures
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.extra, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 
 from visplay.pocket.recipe.build import Recipe, Stage, build
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.extra]
 STAGES = (
     Stage(steps=2, lessons={"caption": 2, "matching": 2}),
     Stage(steps=50, lessons={"caption": 1, "reasoner": 1, "questioner": 1}),
