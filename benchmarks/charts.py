@@ -23,10 +23,16 @@ def draw(found: Mapping[str, Sequence[Mapping[str, Curve]]], titles: Sequence[st
                 axis.plot(list(one[title]), shares, color=color, alpha=0.3, linewidth=1)
             shared = sorted(set.intersection(*(set(one[title]) for one in each)))
             means = [100 * mean(one[title][i] for one in each) for i in shared]
-            axis.plot(shared, means, color=color, linewidth=2.2, label=f"{arm} (n = {len(each)} seeds)")
+            axis.plot(
+                shared,
+                means,
+                color=color,
+                linewidth=2.2,
+                label=f"{arm} ({len(each)} seed{'s' * (len(each) > 1)})",
+            )
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("iteration")
         axis.grid(alpha=0.25)
-    axes.flat[0].legend(fontsize=8)
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
