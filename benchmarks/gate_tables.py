@@ -195,7 +195,7 @@ def _held_out(run: Path, output: Path, benchmark: str) -> Iterator[tuple[int, di
         folder = _asked(run, iteration, output)
         if (folder / "summary.json").is_file():
             figures = json.loads((folder / "summary.json").read_text())["benchmarks"][benchmark]
-            yield iteration, figures, read_records(folder / benchmark / "greedy.jsonl")
+            yield iteration, figures, list(read_records(folder / benchmark / "greedy.jsonl"))
 
 
 def print_held_out(runs: list[Path], *, output: Path) -> None:
