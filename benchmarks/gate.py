@@ -156,8 +156,12 @@ def main() -> None:
     print_curves(runs)
     print_ends(runs)
     print_steps(runs)
-    if options.against in runs:
-        print_against(runs, options.against)
+    if options.against:
+        if options.against not in runs:
+            parser.error(
+                f"--against {options.against}: no run of it among --arms and --seeds has been measured"
+            )
+        print_against(runs, options.against, output=output)
     print_held_out(every, output=output)
     if options.chart:
         draw_curves(runs, options.chart)

@@ -122,16 +122,26 @@ def print_steps(runs: dict[str, list[Path]]) -> None:
     print("\nto the iteration before, points\n", *rows, sep="\n")
 
 
-def print_against(runs: dict[str, list[Path]], other: str) -> None:
+def print_against(runs: dict[str, list[Path]], other: str, *, output: Path) -> None:
     """Paired differences of each arm to another, by iteration: seed by seed, and over the seeds of both.
 
-    The interval over seeds takes the answers of all seeds to a question as one cluster, so it is about other
-    questions and not about other seeds.
+    On development scenes, then on held-out ones where both were asked. The interval over seeds takes the
+    answers of all seeds to a question as one cluster, so it is about other questions and not other seeds.
     """
-    theirs = {_seed(run): _greedy(run) for run in runs[other]}
-    print(f"\ndifference to {other}, points")
+    _print_against(runs, other, _greedy, "development scenes")
+    _print_against(
+        runs, other,
+        lambda run: {i: records for i, _, records in _held_out(run, output, _played(run))}, "held-out scenes",
+    )  # fmt: skip
+
+
+def _print_against(
+    runs: dict[str, list[Path]], other: str, answers: Callable[[Path], dict[int, list[Record]]], scenes: str
+) -> None:
+    theirs = {_seed(run): answers(run) for run in runs[other]}
+    print(f"\ndifference to {other}, {scenes}, points")
     for arm, folders in runs.items():
-        ours = {_seed(run): _greedy(run) for run in folders if arm != other}
+        ours = {_seed(run): answers(run) for run in folders if arm != other}
         seeds = [seed for seed in ours if seed in theirs]
         for chosen in [[seed] for seed in seeds] + ([seeds] if len(seeds) > 1 else []):
             common = set.intersection(*({*ours[seed]} & {*theirs[seed]} for seed in chosen))

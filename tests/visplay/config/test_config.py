@@ -68,6 +68,14 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
             ["questioner.group_size=1"],
             "questioner.group_size: input should be greater than or equal to 2, got 1",
         ),
+        (
+            ["health.limits.max_kl=-1"],
+            "health.limits.max_kl: input should be greater than or equal to 0, got -1",
+        ),
+        (
+            ["health.limits.min_valid=50"],
+            "health.limits.min_valid: input should be less than or equal to 1, got",
+        ),
         (["rewards.sampels=3"], "did you mean 'samples'?"),
         (["curation.margin=0.5"], "curation.margin: must be a number of at least 1, or `all`, got 0.5"),
         (["curation.margin=some"], "curation.margin: must be a number of at least 1, or `all`, got 'some'"),

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
 from tests.visplay.evaluation.test_comparison import evaluation
@@ -117,6 +118,13 @@ def test_a_curation_that_stopped_when_enough_was_kept_says_so(run: Path) -> None
     write_json(summary, labels | {"pictures": 128, "pool": 50_000})
     _, tags = page_of(run)
     assert said in tags.text and "128 of 50\u202f000" in tags.text
+
+
+@pytest.mark.parametrize("method", ["paper", "steady"])
+def test_the_page_names_the_method(run: Path, method: str) -> None:
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(yaml.safe_dump({**config, "method": method}))
+    assert f"<span>method</span> {method}" in write_report(run).read_text()
 
 
 def test_alarms_are_shown_as_text(run: Path) -> None:
