@@ -4,8 +4,8 @@
 
     config = visplay.load_config("configs/demo.yaml")
     run = visplay.train(config, display=visplay.Display())
-    run.candidates(iteration=1).to_pandas()
-    run.reasoner().answer("photo.jpg", "How many people are there?")
+    print(run.candidates().to_pandas())
+    print(run.reasoner().answer("runs/demo-images/000000.png", "How many circles are there?"))
 
 What is named here is imported when it is used, so that `import visplay` costs no second and loads no torch.
 """

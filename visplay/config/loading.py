@@ -132,12 +132,13 @@ class Config(Section):
         return self.output / self.name
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML file, apply `key.sub=value` overrides and check the result.
 
     Raises:
         ConfigError: a missing file, broken YAML, or a key or value that is not allowed; it names the key.
     """
+    path = Path(path)
     if not path.is_file():
         raise ConfigError(f"there is no configuration file {path}")
     try:
@@ -153,12 +154,13 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     return check_config(merged(data, given))
 
 
-def read_prompts(path: Path) -> Prompts:
+def read_prompts(path: str | Path) -> Prompts:
     """The section `prompts` of a YAML file, which may hold other sections, too.
 
     Raises:
         ConfigError: no such file, no such section, or one that is not allowed.
     """
+    path = Path(path)
     try:
         data = read_yaml(path.read_text(encoding="utf-8"))
         return Prompts.model_validate(data["prompts"])

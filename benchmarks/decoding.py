@@ -1,0 +1,196 @@
+"""How far does decoding alone go, without any training?
+
+For each world the untrained base answers development scenes in many ways: greedily, sampled at several
+temperatures, by majority of ten, with a hint to reason, with a common first token forbidden, and with its
+answer's first token forced. The way that is best on development scenes is then run once on held-out scenes.
+A training run has gained something only as far as it exceeds that figure.
+
+    python -m benchmarks.decoding --worlds ladder dusk easy-vqa --development 200 --held-out 1000
+"""
+
+import argparse
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+
+import rewards
+from visplay.config.sections import Model
+from visplay.evaluation.items import Item
+from visplay.evaluation.prompts import item_prompt
+from visplay.evaluation.scoring import score_output
+from visplay.evaluation.statistics import accuracy_interval, paired_difference
+from visplay.models.policy import load_base
+from visplay.pocket.benchmark import clean, dusk, easy_vqa, ladder
+from visplay.pocket.recipe.lessons import WORDS
+
+WORLDS = {"ladder": ladder, "dusk": dusk, "clean": clean, "easy-vqa": easy_vqa}
+HINTS = ("Think step by step.", "Go through the things one by one.")
+TEMPERATURES = (0.3, 0.7, 1.0)
+VOTES, TOKENS, BATCH = 10, 200, 50
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way of decoding: what is changed about plain greedy decoding."""
+
+    name: str
+    temperature: float = 0.0
+    votes: int = 1
+    hint: str = ""
+    forbidden: int | None = None  # a token id that may not begin the answer
+    forced: int | None = None  # the token id that begins the answer
+
+
+class _First(LogitsProcessor):
+    """Forbids or forces the token at the first place of the answer."""
+
+    def __init__(self, way: Way, width: int) -> None:
+        self.way, self.width = way, width
+
+    def __call__(self, ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        if ids.shape[1] == self.width:
+            if self.way.forbidden is not None:
+                scores[:, self.way.forbidden] = -torch.inf
+            if self.way.forced is not None:
+                scores = torch.full_like(scores, -torch.inf)
+                scores[:, self.way.forced] = 0.0
+        return scores
+
+
+class Base:
+    """The untrained base VLM and how it is asked."""
+
+    def __init__(self, path: str, seed: int) -> None:
+        self.model, self.processor = load_base(Model(path=path, dtype="float32"))[:2]
+        self.model.eval()
+        self.tokenizer, self.seed = self.processor.tokenizer, seed
+        self.tokenizer.padding_side = "left"
+        # A fresh one: what the checkpoint ships must not change how it is decoded here.
+        own = self.model.generation_config
+        self.generation = GenerationConfig(eos_token_id=own.eos_token_id, pad_token_id=own.pad_token_id)
+
+    def right(self, items: Sequence[Item], way: Way) -> list[bool]:
+        """Whether each item is answered correctly."""
+        return [correct for correct, _ in self._judged(items, way)]
+
+    def first_tokens(self, items: Sequence[Item]) -> Counter[int]:
+        """How often each token begins a sampled answer at temperature 1."""
+        found: Counter[int] = Counter()
+        for _, groups in self._answered(items, Way("sampled", temperature=1.0)):
+            found.update(tokens[0] for group in groups for tokens in group)
+        return found
+
+    def _judged(self, items: Sequence[Item], way: Way) -> Iterator[tuple[bool, Item]]:
+        for chunk, groups in self._answered(items, way):
+            for item, group in zip(chunk, groups, strict=True):
+                texts = [self.tokenizer.decode(tokens, skip_special_tokens=True) for tokens in group]
+                if way.votes > 1:
+                    vote = rewards.vote([rewards.extract_answer(text) for text in texts])
+                    texts = [f"\\boxed{{{vote.answer}}}" if vote.answer is not None else ""]
+                yield score_output(texts[0], item.gold, cut=False).correct, item
+
+    def _answered(
+        self, items: Sequence[Item], way: Way
+    ) -> Iterator[tuple[Sequence[Item], list[list[list[int]]]]]:
+        size = max(1, BATCH // way.votes)
+        for start in range(0, len(items), size):
+            chunk = items[start : start + size]
+            asked = [replace(item, question=f"{item.question} {way.hint}".strip()) for item in chunk]
+            inputs = self._inputs([item_prompt(item, words=WORDS) for item in asked])
+            width = inputs["input_ids"].shape[1]
+            torch.manual_seed(self.seed * 1_000_003 + start)
+            sampled: dict[str, Any] = {"do_sample": False}
+            if way.temperature > 0:
+                sampled = {"do_sample": True, "temperature": way.temperature, "top_k": 0, "top_p": 1.0}
+            with torch.no_grad():
+                written = self.model.generate(
+                    **inputs, **sampled, generation_config=self.generation, max_new_tokens=TOKENS,
+                    num_return_sequences=way.votes,
+                    logits_processor=LogitsProcessorList([_First(way, width)]),
+                )  # fmt: skip
+            rows = [row[width:].tolist() for row in written]
+            yield chunk, [rows[i : i + way.votes] for i in range(0, len(rows), way.votes)]
+
+    def _inputs(self, prompts: Sequence[Any]) -> Any:
+        texts = [
+            self.processor.apply_chat_template(list(p.messages), add_generation_prompt=True, tokenize=False)
+            for p in prompts
+        ]
+        pictures = [list(prompt.images) for prompt in prompts]
+        return self.processor(text=texts, images=pictures, return_tensors="pt", padding=True)
+
+
+def ways(base: Base, items: Sequence[Item], most: int) -> list[Way]:
+    """Every way that is tried; the tokens are the commonest that begin a sampled answer."""
+    common = [token for token, _ in base.first_tokens(items).most_common(most)]
+    shown = {token: repr(base.tokenizer.decode([token])) for token in common}
+    return [
+        Way("greedy"),
+        Way(f"majority of {VOTES}", temperature=1.0, votes=VOTES),
+        *(Way(f"temperature {value}", temperature=value) for value in TEMPERATURES),
+        *(Way(f"hint: {hint}", hint=hint) for hint in HINTS),
+        *(Way(f"first token {shown[token]} forbidden", forbidden=token) for token in common),
+        *(Way(f"first token {shown[token]} forced", forced=token) for token in common),
+    ]
+
+
+def main() -> None:
+    """Print a table for each world, and write what was seen as JSON lines."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="pocket", help="base VLM: `pocket` or a folder")
+    parser.add_argument("--worlds", nargs="+", choices=list(WORLDS), default=["ladder", "dusk", "easy-vqa"])
+    parser.add_argument("--development", type=int, default=200, help="scenes on which ways are compared")
+    parser.add_argument("--held-out", type=int, default=1000, help="scenes for the best one")
+    parser.add_argument("--tokens", type=int, default=6, help="common first tokens to forbid and to force")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="append the figures to this file, one JSON object a line")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    base = Base(asked.model, asked.seed)
+    for world in asked.worlds:
+        _report(base, world, WORLDS[world], asked)
+
+
+def _report(base: Base, world: str, make: Callable[..., list[Item]], asked: argparse.Namespace) -> None:
+    begun = time.perf_counter()
+    items = make(asked.development, asked.seed, "development")
+    print(f"\n## {world}: development scenes, n = {len(items)}\n\n| decoding | right |\n|---|---|", flush=True)
+    seen: list[tuple[float, Way]] = []
+    for way in ways(base, items, asked.tokens):
+        estimate = accuracy_interval(base.right(items, way))
+        seen.append((estimate.value, way))
+        print(f"| {way.name} | {100 * estimate.value:.1f} |", flush=True)
+    best = max(seen, key=lambda pair: pair[0])[1]
+    held = make(asked.held_out, asked.seed, "held-out")
+    flags = {way.name: base.right(held, way) for way in (seen[0][1], seen[1][1], best)}
+    clusters = [item.cluster for item in held]
+    print(f"\nHeld-out, n = {len(held)}:\n\n| decoding | right | to greedy |\n|---|---|---|")
+    for name, right in flags.items():
+        mean = accuracy_interval(right)
+        diff = paired_difference(flags["greedy"], right, clusters=clusters)
+        print(
+            f"| {name} | {100 * mean.value:.1f} | "
+            f"{100 * diff.difference:+.1f} [{100 * diff.low:+.1f}, {100 * diff.high:+.1f}] |"
+        )
+        if asked.out:
+            row = {
+                "model": asked.model, "world": world, "seed": asked.seed, "decoding": name, "n": len(held),
+                "best": name == best.name, "right": "".join("01"[flag] for flag in right),
+            }  # fmt: skip
+            asked.out.parent.mkdir(parents=True, exist_ok=True)
+            with asked.out.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+    print(f"\n{time.perf_counter() - begun:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
