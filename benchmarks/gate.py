@@ -28,15 +28,15 @@ from benchmarks.gate_tables import (
 from visplay.loop import curation, measuring, questioner, reasoner, watching
 from visplay.loop.asking import Round, band, blind, grounded, judge, parse, vote
 from visplay.loop.context import RunContext
-from visplay.loop.rows import Asked, Groups
+from visplay.loop.asking import Asked, Groups
 from visplay.runs.checkpoints import Roles
 from visplay.runs.results import read_summaries
 
-BAND = ["rewards.low=0.5", "rewards.high=0.95"]
+BAND = ["curation.low=0.5", "curation.high=0.95"]
 TARGET = ["rewards.target_confidence=0.8"]
 JUDGE = ["judge.function=visplay.loop.judging:ask_base"]
 VIEWS = ["votes.views=[as it is,brighter,less contrast,softer,farther]"]
-OPEN = ["rewards.low=0.7", "rewards.high=1.0"]
+OPEN = ["curation.low=0.7", "curation.high=1.0"]
 MEMORY = ["rewards.memory_weight=0.5", "rewards.memory_by=skill"]
 TRUE_JUDGE = ["judge.function=benchmarks.gate:settled"]
 GATE = [*BAND, *JUDGE, *VIEWS]  # what is trained on
@@ -58,7 +58,7 @@ ARMS: dict[str, list[str]] = {
     "paper, true judge": TRUE_JUDGE,
     "paper, untrained Questioner": ["questioner.steps=0"],
     "steady, true judge": [*STEADY, *TRUE_JUDGE],
-    "gold": [*STEADY, *TRUE_JUDGE, "rewards.low=0.0", "loop=benchmarks.gate:gold"],
+    "gold": [*STEADY, *TRUE_JUDGE, "curation.low=0.0", "loop=benchmarks.gate:gold"],
     "steady, untrained Questioner": [*STEADY, "questioner.steps=0"],
     "steady, eager Questioner": [*STEADY, *EAGER],
     "steady gate, paper's reward, eager Questioner": [*GATE, *EAGER],
@@ -68,7 +68,7 @@ ARMS: dict[str, list[str]] = {
 }
 # A quarter of a pocket iteration for the Questioner, half of one for the Reasoner.
 SHORT = [
-    "threads=1", "iterations=10", "questioner.steps=5", "questioner.prompts_per_step=4", "rewards.samples=5",
+    "threads=1", "iterations=10", "questioner.steps=5", "questioner.prompts_per_step=4", "votes.samples=5",
     "curation.margin=1", "reasoner.steps=10", "reasoner.max_tokens=160",
     "evaluation.limit=500", "evaluation.maj_limit=100", "evaluation.blind_limit=0",
     "evaluation.split=development",

@@ -33,7 +33,7 @@ SETTINGS: dict[str, Any] = {
     "iterations": 2, "threads": 1,
     "model": {"path": "pocket", "dtype": "float32"},
     "prompts": {"answer_forms": False},
-    "rewards": {"samples": 4, "curation_samples": 4, "low": 0.25, "high": 1.0},
+    "votes": {"samples": 4},
     "questioner": {
         "types": ["numerical", "yes/no", "short answer"], "steps": 3, "prompts_per_step": 2, "group_size": 4,
         "max_tokens": 48,

@@ -28,7 +28,7 @@ SETTINGS: dict[str, Any] = {
     "model": {"path": "pocket", "dtype": "float32", "device": "cpu"},
     "engine": {"backend": "transformers"},
     "prompts": {"answer_forms": False},
-    "rewards": {"samples": 4, "curation_samples": 4, "low": 0.25, "high": 1.0},
+    "votes": {"samples": 4},
     "questioner": {
         "types": ["numerical", "yes/no", "short answer"], "steps": 2, "prompts_per_step": 2, "group_size": 4,
         "max_tokens": 48,
@@ -47,12 +47,12 @@ if os.environ.get("ACCELERATE_USE_FSDP") == "true":
     from accelerate.state import DistributedType, PartialState
     PartialState._prepare_backend = lambda self, *a, **k: ("gloo", DistributedType.MULTI_GPU)
     from torch.distributed.tensor import DTensor
-    from visplay.loop import trainer
-    whole = trainer.adapter_state
+    from visplay.training import learner
+    whole = learner.adapter_state
     def seen(model):
         assert any(isinstance(p, DTensor) for p in model.parameters()), "the model is not in pieces"
         return whole(model)
-    trainer.adapter_state = seen
+    learner.adapter_state = seen
 cli.main()
 """
 FSDP2 = {

@@ -36,7 +36,7 @@ from visplay.loop import grpo
 from visplay.models.policy import Policy
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.prompts import reasoner_prompt
-from visplay.ranks import joined
+from visplay.training.ranks import joined
 from visplay.runs.checkpoints import numbered
 
 def score(batch):

@@ -120,7 +120,8 @@ def step(rounds: int) -> None:
 def same() -> None:
     """One step of plain gradient descent both ways: rollouts, gradients and log-probs."""
     plain = Optimizer(
-        learning_rate=1.0, weight_decay=0, max_grad_norm=1e9, micro_batch_size=16, grpo={"optim": "sgd"}
+        learning_rate=1.0, micro_batch_size=16,
+        grpo={"optim": "sgd", "weight_decay": 0.0, "max_grad_norm": 1e9}
     )
     changed, phases = [], []
     for corrected in (True, False):

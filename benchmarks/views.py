@@ -15,7 +15,7 @@ import torch
 import rewards
 from rollouts.engine import BASE, Sampling
 from rollouts.transformers_engine import TransformersEngine
-from visplay.config.methods import METHODS
+from visplay.config.method import METHODS
 from visplay.config.sections import Model
 from visplay.data.views import VIEWS
 from visplay.evaluation.statistics import accuracy_interval

@@ -6,56 +6,36 @@ vision-language models (MMStar, arXiv 2403.20330); using it as a reward is this 
 """
 
 import random
-from collections.abc import Sequence
 
 from rewards.answers.equivalence import equivalent
+from rewards.parsing import Question
 from rewards.voting import Vote
 
 
-def blind_agreement(
-    vote: Vote, blind: Vote, *, options: Sequence[str] | None = None, tolerance: float | None = None
-) -> float:
+def blind_agreement(vote: Vote, blind: Vote, *, asked: Question) -> float:
     """Returns the share of blind answers that equal the silver answer, in [0, 1]; 0 without a silver answer.
 
     Args:
         vote: the vote with the image.
         blind: the vote on the same question with the image greyed out.
-        options: texts of a multiple-choice question's options, A first.
-        tolerance: relative tolerance between numbers.
+        asked: the question.
     """
+    options = asked.options or None
     for answer, share in blind.shares if vote.answer is not None else ():
-        if equivalent(answer, vote.answer, options=options, tolerance=tolerance).equal:
+        if equivalent(answer, vote.answer, question=asked.question, options=options).equal:
             return share
     return 0.0
 
 
-def is_grounded(
-    vote: Vote,
-    blind: Vote,
-    *,
-    limit: float,
-    options: Sequence[str] | None = None,
-    tolerance: float | None = None,
-) -> bool:
-    """Says whether curation may keep a question: its blind agreement is below the limit.
-
-    Args:
-        vote: the vote with the image.
-        blind: the vote on the same question with the image greyed out.
-        limit: in [0, 1].
-        options: texts of a multiple-choice question's options, A first.
-        tolerance: relative tolerance between numbers.
-    """
-    return blind_agreement(vote, blind, options=options, tolerance=tolerance) < limit
+PROBED = 0.25  # of the images of a step
 
 
-def probed_groups(count: int, *, fraction: float, seed: int) -> list[bool]:
+def probed_groups(count: int, *, seed: int) -> list[bool]:
     """Chooses the images whose questions are also asked blind; whole groups, so that members compare.
 
     Args:
         count: number of groups.
-        fraction: of the groups to choose, in [0, 1]; the number is rounded.
         seed: of the choice.
     """
-    chosen = set(random.Random(seed).sample(range(count), round(fraction * count)))
+    chosen = set(random.Random(seed).sample(range(count), round(PROBED * count)))
     return [index in chosen for index in range(count)]

@@ -4,10 +4,10 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from rewards.answers.equivalence import Judge, equivalent
-from rewards.parsing import AnswerForm, extract_answer
-from rewards.presets import Preset
+from rewards.answers.equivalence import equivalent
+from rewards.parsing import AnswerForm, Question, extract_answer
 from rewards.reward import Reward, Term
+from rewards.values import Values
 from rewards.voting import Vote
 
 
@@ -15,50 +15,39 @@ def reasoner_rewards(
     completions: Sequence[str],
     *,
     silver: Vote,
-    preset: Preset,
-    options: Sequence[str] | None = None,
-    tolerance: float | None = None,
-    judge: Judge | None = None,
+    values: Values,
+    asked: Question,
     form: AnswerForm = "boxed",
     terms: Sequence[Term] = (),
     rows: Sequence[Any] | None = None,
 ) -> list[Reward]:
-    r"""Rewards each completion: `accuracy_weight * accuracy + format_weight * format + terms`.
+    r"""Rewards each completion: `(1 - format_weight) * accuracy + format_weight * format + terms`.
 
     Args:
         completions: raw texts; the answer is extracted here.
         silver: the vote that gave the silver answer.
-        preset: the values to use.
-        options: texts of a multiple-choice question's options, A first.
-        tolerance: relative tolerance between numbers.
-        judge: see `equivalent`.
+        values: the numbers to use.
+        asked: the question that is answered, with its options.
         form: where the answer is read; see `extract_answer`.
         terms: rewards of one's own, added to every completion's.
         rows: what the terms see of each completion; None shows them the texts.
 
     Returns:
-        One reward per completion, with the parts `parsed` (0 or 1), `accuracy`, `format` (1 for a `<think>`
-        block followed by the box and nothing else) and each term by its name (weight included). Accuracy is
-        1 for the silver answer, else 0; with `soft` it is the answer's vote share to the power of
-        `soft_exponent` (EvoLMM, arXiv 2511.16672), 0 for an answer that got no vote.
+        One reward per completion, with the parts `parsed` (0 or 1), `accuracy` (1 for the silver answer, else
+        0), `format` (1 for a `<think>` block followed by the box and nothing else) and each term by its name
+        (weight included).
     """
-    if preset.reasoner == "soft":
-        values = [(answer, share**preset.soft_exponent) for answer, share in silver.shares]
-    else:
-        values = [(silver.answer, 1.0)] if silver.answer is not None else []
     extra = {term.name: term.values(completions if rows is None else rows) for term in terms}
     rewards = []
     for place, text in enumerate(completions):
         answer = extract_answer(text, form)
         accuracy = 0.0
-        if answer is not None:
-            for known, value in values:
-                if equivalent(answer, known, options=options, tolerance=tolerance, judge=judge).equal:
-                    accuracy = value
-                    break
+        if answer is not None and silver.answer is not None:
+            same = equivalent(answer, silver.answer, question=asked.question, options=asked.options or None)
+            accuracy = float(same.equal)
         formed = float(follows_format(text, form))
-        total = preset.accuracy_weight * accuracy + preset.format_weight * formed
-        added = {name: values[place] for name, values in extra.items()}
+        total = (1 - values.format_weight) * accuracy + values.format_weight * formed
+        added = {name: found[place] for name, found in extra.items()}
         parts = {"parsed": float(answer is not None), "accuracy": accuracy, "format": formed, **added}
         rewards.append(Reward(total=total + sum(added.values()), parts=parts))
     return rewards

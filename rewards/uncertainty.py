@@ -1,8 +1,5 @@
 """How much there is to learn from a question, judged by how the Reasoner's votes split."""
 
-import math
-from collections.abc import Sequence
-
 
 def uncertainty(confidence: float, *, target: float = 0.5) -> float:
     """How near the votes are to the confidence that pays most: 1 there, falling in a straight line to 0.
@@ -27,30 +24,6 @@ def minority_share(confidence: float) -> float:
 def in_informative_band(confidence: float, low: float, high: float) -> bool:
     """Says whether a question is worth learning from: `low <= c <= high` (Eq. 9, arXiv 2511.15661)."""
     return low <= _checked(confidence) <= high
-
-
-def answer_entropy(shares: Sequence[float]) -> float:
-    """Returns the Shannon entropy, in nats, of the answers that were parsed.
-
-    Args:
-        shares: vote shares of the distinct answers, each > 0; they are normalised to sum to 1, so votes
-            that could not be parsed do not count. No answers at all: 0.
-    """
-    total = math.fsum(shares)
-    return max(0.0, -math.fsum(share / total * math.log(share / total) for share in shares))
-
-
-def entropy_difficulty(entropy: float, *, target: float, width: float) -> float:
-    """Returns `exp(-(H - target)^2 / (2 width^2))`: 1 at the target entropy, falling on both sides.
-
-    The proposer reward of EvoLMM (arXiv 2511.16672), which pays for moderate disagreement.
-
-    Args:
-        entropy: H, in nats.
-        target: the entropy that pays most, in nats.
-        width: standard deviation of the bell, in nats, > 0.
-    """
-    return math.exp(-((entropy - target) ** 2) / (2.0 * width**2))
 
 
 def _checked(confidence: float) -> float:

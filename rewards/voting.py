@@ -33,6 +33,7 @@ class Vote:
 def vote(
     answers: Sequence[str | None],
     *,
+    question: str | None = None,
     options: Sequence[str] | None = None,
     tolerance: float | None = None,
     equivalence: Equivalence | None = None,
@@ -50,6 +51,7 @@ def vote(
 
     Args:
         answers: extracted answers, None where a sample held none; a blank one counts as None.
+        question: what is answered.
         options: texts of a multiple-choice question's options, A first.
         tolerance: relative tolerance between numbers, >= 0.
         equivalence: decides in place of `equivalent` whether two distinct texts are one answer.

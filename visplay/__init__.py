@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from visplay.errors import VisplayError
     from visplay.evaluation.comparison import compare_stored as compare
     from visplay.evaluation.export import export
-    from visplay.loop.notebook import Run, evaluate, open_run, train
+    from visplay.notebook import Run, evaluate, open_run, train
     from visplay.progress import Display
 
 __version__ = "0.2.0"
@@ -37,14 +37,14 @@ __all__ = [
 _HOMES = {
     "Config": "visplay.config.loading:Config",
     "Display": "visplay.progress:Display",
-    "Run": "visplay.loop.notebook:Run",
+    "Run": "visplay.notebook:Run",
     "VisplayError": "visplay.errors:VisplayError",
     "compare": "visplay.evaluation.comparison:compare_stored",
-    "evaluate": "visplay.loop.notebook:evaluate",
+    "evaluate": "visplay.notebook:evaluate",
     "export": "visplay.evaluation.export:export",
     "load_config": "visplay.config.loading:load_config",
-    "open_run": "visplay.loop.notebook:open_run",
-    "train": "visplay.loop.notebook:train",
+    "open_run": "visplay.notebook:open_run",
+    "train": "visplay.notebook:train",
 }
 
 

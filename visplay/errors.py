@@ -24,6 +24,9 @@ Invariants of our own code are `assert`s, and a wrong argument in a call is a `V
 this tree, which is for what a user can fix.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class VisplayError(Exception):
     """Base of every error that a user of visplay can fix."""
@@ -88,13 +91,24 @@ class HealthAlarm(VisplayError):
 class TooFewExamples(VisplayError):
     """Curation kept too few examples for a single step of the Reasoner."""
 
-    def __init__(self, *, iteration: int, kept: int, needed: int) -> None:
+    def __init__(self, iteration: int, kept: int, needed: int) -> None:
+        super().__init__(iteration, kept, needed)  # its arguments, so that it can be pickled and copied
         self.iteration = iteration
-        super().__init__(
+
+    def __str__(self) -> str:
+        iteration, kept, needed = self.args
+        return (
             f"iteration {iteration} kept {kept} silver examples and one step needs {needed}; ask about more "
-            "images, ask more questions of each, or widen rewards.low and rewards.high"
+            "images, ask more questions of each, or widen curation.low and curation.high"
         )
 
 
 class PreflightError(VisplayError):
     """A check before the first step found that the run cannot work."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of an error message: `; did you mean 'NAME'?`, or all known names where none is near."""
+    names = sorted(known)
+    match = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"; did you mean {match[0]!r}?" if match else f"; known: {', '.join(names)}"

@@ -13,7 +13,6 @@ ASKED = pa.schema(
         ("completion", _TEXT),
         ("tokens", _COUNT),
         ("cut", _YES),
-        ("asked_by", _TEXT),
         ("valid", _YES),
         ("failure", _TEXT),
         ("type", _TEXT),
@@ -35,7 +34,7 @@ ASKED = pa.schema(
 
 # What pays: the built-in parts have columns, null where they are off; rewards of one's own are in `terms`.
 _TERMS = ("reward_terms", pa.map_(_TEXT, _NUMBER))
-_ASKING_PARTS = ("validity", "uncertainty", "redundancy", "memory", "quota", "groundedness")
+_ASKING_PARTS = ("validity", "uncertainty", "redundancy", "memory", "groundedness")
 _ANSWERING_PARTS = ("parsed", "accuracy", "format")
 
 CANDIDATES = pa.schema([*ASKED, pa.field("kept", _YES)])
@@ -56,7 +55,6 @@ ANSWERS = pa.schema(
         ("image_key", _TEXT),
         ("question", _TEXT),
         ("options", pa.list_(_TEXT)),
-        ("origin", _TEXT),
         ("completion", _TEXT),
         ("tokens", _COUNT),
         ("cut", _YES),

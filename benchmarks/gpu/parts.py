@@ -15,7 +15,7 @@ from benchmarks.gpu.stand import Row, Stand, memory_rows
 from rollouts.engine import AdapterVersion, RolloutEngine, Sampling
 from rollouts.transformers_engine import TransformersEngine
 from visplay.config.sections import Engine
-from visplay.loop.planning import Plan, make_plan
+from visplay.planning.plan import Plan, make_plan
 from visplay.models.engines import Beside, start_engine
 from visplay.models.preflight import (
     HALF_NOTED,

@@ -2,7 +2,7 @@
 
 import re
 
-from visplay.loop.planning import Plan
+from visplay.planning.plan import Plan
 from visplay.models.cards import CARDS
 
 

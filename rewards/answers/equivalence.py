@@ -65,6 +65,7 @@ def equivalent(
     a: str | None,
     b: str | None,
     *,
+    question: str | None = None,
     options: Sequence[str] | None = None,
     tolerance: float | None = None,
     judge: Judge | None = None,
@@ -76,6 +77,7 @@ def equivalent(
     reach the mathematics worker, and only what neither could show equal reaches the judge.
 
     Args:
+        question: what is answered.
         a: an answer, untrusted; None for unparsed, which is equivalent to nothing.
         b: the other one.
         options: texts of a multiple-choice question's options, A first.

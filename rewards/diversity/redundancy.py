@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rewards.diversity.bleu import bleu_distances, bleu_scores
+from rewards.diversity.bleu import bleu_distances
 from rewards.diversity.clusters import average_linkage
 
 
@@ -50,35 +50,3 @@ def merged_cluster_shares(questions: Sequence[str], *, threshold: float = 0.5) -
     """
     labels = np.array(cluster_labels(questions, threshold=threshold), np.intp)
     return np.bincount(labels)[labels] / max(1, len(questions))
-
-
-def remembered_similarity(
-    questions: Sequence[str],
-    memory: Sequence[str],
-    *,
-    threshold: float = 0.5,
-) -> NDArray[np.float64]:
-    """Returns how like the nearest remembered question each one is, [n]; 0 if none is within the threshold.
-
-    Redundancy inside a group cannot see that today's group repeats yesterday's. Keeping earlier outputs and
-    scoring novelty against them is novelty search with an archive (Lehman and Stanley 2011).
-
-    Args:
-        questions: n texts; an empty one is like nothing.
-        memory: earlier questions; see `remember`.
-        threshold: distances from here on count as different, > 0.
-    """
-    if not questions or not memory:
-        return np.zeros(len(questions))
-    similarity = bleu_scores(questions, memory)
-    known = {" ".join(text.split()) for text in memory}
-    plain = [" ".join(text.split()) for text in questions]
-    nearest = np.where([text in known for text in plain], 1.0, similarity.max(axis=1))
-    return np.where((1.0 - nearest < threshold) & [bool(text) for text in plain], nearest, 0.0)
-
-
-def remember(memory: Sequence[str], questions: Sequence[str], *, size: int) -> tuple[str, ...]:
-    """Returns the memory with new questions added: the `size` newest distinct ones, oldest first."""
-    newest = dict.fromkeys(reversed([*memory, *questions]))
-    newest.pop("", None)
-    return tuple(reversed(list(newest)[:size]))

@@ -159,9 +159,9 @@ def test_one_step_a_phase(name: str, backend: str, tmp_path: Path) -> None:
                 "vllm": vllm if backend == "vllm" else {},
             },
             "prompts": {"system": "You look closely."},
-            "rewards": {"samples": 4, "curation_samples": 4, "low": 0.25, "high": 1.0},
+            "votes": {"samples": 4},
             "questioner": phase, "reasoner": phase, "curation": {"questions_per_image": 2},
-            "optimizer": {"micro_batch_size": 2}, "evaluation": {"benchmarks": [], "contamination_bits": -1},
+            "optimizer": {"micro_batch_size": 2}, "evaluation": {"benchmarks": []},
         }
     )  # fmt: skip
     run = selfplay(config)

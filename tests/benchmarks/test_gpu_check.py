@@ -24,7 +24,7 @@ from benchmarks.gpu.parts import PARTS
 from benchmarks.gpu.planned import card_flops, planned_bytes
 from benchmarks.gpu.stand import TINY, TRUE, Row, Scale, Stand
 from visplay.errors import PreflightError
-from visplay.loop.planning import make_plan
+from visplay.planning.plan import make_plan
 from visplay.models.preflight import HALF_NOTED
 
 ROOT = Path(__file__).parents[2]

@@ -300,7 +300,7 @@ def test_benchmark_rows(benchmark, row, said, right):
         ("model: {path: '${oc.env:HOME}'}\n", [], "model.path: '${oc.env:HOME}' is a placeholder"),
         ("", ["images.source=???"], "images.source: '???' is a placeholder"),
         ("", ["optimizer.learning_rate=.inf"], "optimizer.learning_rate: "),
-        ("", ["rewards.samples=3.5"], "rewards.samples must be a whole number, got 3.5"),
+        ("", ["votes.samples=3.5"], "rewards.samples must be a whole number, got 3.5"),
         ("", ["rewards.format_weight=.nan"], "rewards.format_weight must be"),
         ("", ["name=.."], "name: "),
         ("", [f"name={'n' * 300}"], "name: "),

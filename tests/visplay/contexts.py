@@ -14,7 +14,7 @@ def context(config: Config, engine: Any = None, *, policy: Any = None, oracle: A
     images = read_images(config.images.source)
     config.folder.mkdir(parents=True, exist_ok=True)
     return RunContext(
-        config=config, preset=config.rewards.resolve(), run=Run(config.folder), policy=policy, engine=engine,
+        config=config, run=Run(config.folder), policy=policy, engine=engine,
         images=images, picture=images.load, oracle=oracle, control_tokens=frozenset(), watch=Stopwatch(),
         display=Display.quiet(), tracker=Tracker(config),
     )  # fmt: skip

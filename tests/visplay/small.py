@@ -9,12 +9,12 @@ SMALL: dict[str, Any] = {
     "threads": 1,  # whatever an earlier test has set: bits depend on it
     "model": {"path": "pocket", "dtype": "float32"},
     "prompts": {"answer_forms": False},
-    "rewards": {"samples": 4, "curation_samples": 4, "low": 0.25, "high": 1.0},
+    "votes": {"samples": 4},
     "questioner": {
         "types": ["numerical", "yes/no", "short answer"], "steps": 2, "prompts_per_step": 2, "group_size": 4,
         "max_tokens": 48,
     },
-    "curation": {"questions_per_image": 2, "budget": 64, "margin": "all"},
+    "curation": {"questions_per_image": 2, "margin": "all", "low": 0.25, "high": 1.0},
     "reasoner": {"steps": 2, "prompts_per_step": 4, "group_size": 4, "max_tokens": 96},
     "optimizer": {"learning_rate": 1e-3, "micro_batch_size": 8},
     "evaluation": {

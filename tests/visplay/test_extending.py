@@ -21,7 +21,7 @@ from visplay.evaluation.benchmarks import load_benchmark
 from visplay.loop.asking import Round, judge, parse, through
 from visplay.loop.context import first_roles
 from visplay.loop.questioner import reward
-from visplay.loop.rows import Asked
+from visplay.loop.asking import Asked
 from visplay.loop.selfplay import play
 from visplay.models.engines import start_engine
 from visplay.models.policy import Policy, load_base
@@ -40,13 +40,12 @@ SMALL: dict[str, Any] = {
     "threads": 1,
     "model": {"path": "pocket", "dtype": "float32"},
     "prompts": {"answer_forms": False},
-    "rewards": {"samples": 2, "curation_samples": 2},
+    "votes": {"samples": 2},
     "questioner": {"steps": 1, "prompts_per_step": 2, "group_size": 2, "max_tokens": 48},
     "curation": {"questions_per_image": 1},
     "reasoner": {"steps": 1, "prompts_per_step": 2, "group_size": 2, "max_tokens": 48},
     "optimizer": {"micro_batch_size": 4},
-    "evaluation": {"benchmarks": ["pocket-dusk"], "limit": 4, "maj_limit": 0, "blind_limit": 0,
-                   "contamination_bits": -1},
+    "evaluation": {"benchmarks": ["pocket-dusk"], "limit": 4, "maj_limit": 0, "blind_limit": 0},
 }  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     foreign = check_config(
         {
             **small, "loop": "nowhere:loop", "judge": {"function": "nowhere:judge"},
-            "rewards": {**SMALL["rewards"], "questioner_terms": {"nowhere:reward": 1.0}},
+            "rewards": {"questioner_terms": {"nowhere:reward": 1.0}},
             "model": {**SMALL["model"], "trust_remote_code": True},
         }
     )  # fmt: skip

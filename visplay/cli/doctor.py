@@ -16,11 +16,11 @@ from visplay.cli.probing import Finding, probe_template
 from visplay.config.loading import Config
 from visplay.data.images import read_images
 from visplay.errors import VisplayError
-from visplay.loop.planning import beside_trainer, make_plan
 from visplay.models.engines import runs_on_cpu, shares_gpu, start_engine
 from visplay.models.memory import gigabytes
 from visplay.models.policy import Policy, device_of
 from visplay.models.processor import load_processor
+from visplay.planning.plan import beside_trainer, make_plan
 
 GIB = 1 << 30
 
@@ -156,7 +156,7 @@ def _canaries(config: Config, *, api_key: str | None) -> Finding:
         try:
             prompt = canary_prompt(images.load(images.records[0].key), config.prompts)
             found = run_canaries(
-                engine, policy=policy, prompt=prompt, tolerance=config.engine.canary_tolerance,
+                engine, policy=policy, prompt=prompt,
                 folder=config.folder / "servers" if config.engine.backend == "server" else None,
             )  # fmt: skip
         finally:

@@ -13,9 +13,9 @@ from visplay.config.loading import check_config
 from visplay.config.sections import Model
 from visplay.data.images import count_entries
 from visplay.errors import ImageSourceError
-from visplay.loop.planning import Plan, make_plan
 from visplay.models.cards import GIB, Card
 from visplay.models.processor import load_processor, smaller_pictures
+from visplay.planning.plan import Plan, make_plan
 
 # Tokens of a picture, of a question and of an answer, the roomiest first; the first with which a micro-batch
 # of LEAST_MICRO completions fits is taken.

@@ -88,11 +88,8 @@ def _state(run: Run) -> tuple[str, str, str, str]:
 
 
 def _is_finished(folder: Path, config: dict[str, Any], steps: Sequence[str]) -> bool:
-    """Whether the loop's last step is there; before there were health steps it was a measurement."""
-    last = _last_iteration(folder, config, steps)
-    with_health = "health" in config and f"iteration-{last}/health" not in steps
-    in_full = config["evaluation"].get("full_at_end") and f"full-{config['iterations']}" not in steps
-    return f"iteration-{last}/evaluation" in steps and not with_health and not in_full
+    """Whether the loop's last step is there."""
+    return f"iteration-{_last_iteration(folder, config, steps)}/health" in steps
 
 
 def _last_iteration(folder: Path, config: dict[str, Any], steps: Sequence[str]) -> int:

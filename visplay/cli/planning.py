@@ -8,9 +8,10 @@ from visplay.cli.printing import plain_table
 from visplay.config.loading import Config, enough_kept
 from visplay.data.images import count_entries
 from visplay.errors import ImageSourceError
-from visplay.loop.planning import USABLE, Plan, make_plan
-from visplay.loop.timing import TRAINED, Hardware, Seconds, Step, hardware, optimizer_steps, seconds
-from visplay.loop.workload import (
+from visplay.models.cards import CARDS, GIB, Card
+from visplay.models.memory import ASLEEP, LEAST_LENGTH, STEP_LENGTH
+from visplay.planning.plan import USABLE, Plan, make_plan
+from visplay.planning.work import (
     ANSWER_TOKENS,
     KEPT,
     QUESTION_TOKENS,
@@ -21,8 +22,6 @@ from visplay.loop.workload import (
     iteration_work,
     pictures_asked,
 )
-from visplay.models.cards import CARDS, GIB, Card
-from visplay.models.memory import ASLEEP, LEAST_LENGTH, STEP_LENGTH
 from visplay.runs.results import kept_share
 
 ASSUMED_PICTURES = 1000  # where the source is not there yet
@@ -37,18 +36,17 @@ TRAINER_LINES = {
 
 def print_plan(
     config: Config, *, cards: Sequence[Card] = (), prompt_tokens: int | None = None,
-    pictures: int | None = None, kept: float | None = None, ranks: int = 1, console: Console | None = None,
+    pictures: int | None = None, kept: float | None = None, console: Console | None = None,
 ) -> None:  # fmt: skip
-    """Print memory, cards, work, time and disk of a run.
+    """Print memory, cards, work and disk of a run.
 
     Args:
         config: of the run.
-        cards: to plan for; the first is the one whose time is told. All known ones if there are none.
+        cards: to plan for; all known ones if there are none.
         prompt_tokens: of a prompt with its picture; None measures one.
         pictures: how many there will be; None counts those in `images.source`.
         kept: share of curation's questions that is kept, in (0, 1]; None takes what the run has measured so
             far, or a quarter.
-        ranks: of the trainer, each on a card of its own, for the times.
         console: where to print; None: standard output, 80 columns wide.
 
     Raises:
@@ -59,19 +57,13 @@ def print_plan(
     for line in _about(plan):
         console.print(line, highlight=False)
     _print_memory(plan, console)
-    fitting = None
     if plan.on_gpu:
         _print_cards(plan, cards or CARDS, console)
         for line in _advice(plan, cards):
             console.print(line, highlight=False)
-        micro = plan.trainer_micro
-        fits = [card for card in cards or CARDS if plan.largest_micro(card, "asleep") >= micro]
-        fitting = cards[0] if cards else next(iter(fits), None)
-    on = hardware(config, fitting, ranks=ranks) if fitting else None
-    _print_work(plan, console, on=on, pictures=pictures, kept=kept)
+    _print_work(plan, console, pictures=pictures, kept=kept)
     console.print(
-        "Counted and added up, not measured: one run on one card has confirmed its memory, none its times. "
-        "docs/planning.md says what they were checked against.",
+        "Counted, not measured; docs/planning.md says how far a run on a card agreed with it.",
         highlight=False,
     )  # fmt: skip
 
@@ -183,74 +175,37 @@ def _no_micro(plan: Plan, card: Card) -> str:
     )
 
 
-def _print_work(
-    plan: Plan, console: Console, *, on: Hardware | None, pictures: int | None, kept: float | None
-) -> None:
+def _print_work(plan: Plan, console: Console, *, pictures: int | None, kept: float | None) -> None:
     config, prompt = plan.config, plan.batch.prompt
     count, how = _pictures(config, pictures)
     share, known = _kept(config, kept)
     works = iteration_work(config, pictures=count, prompt=prompt, kept=share)
-    columns = ["prompts", "completions", "tokens", "at most"] + (["generated", "learnt"] if on else [])
-    title = f"One iteration of {config.iterations}, {count:,} pictures {how}" + (", seconds" if on else "")
-    table = plain_table(title, "phase", *columns)
-    times = [seconds(plan, work, on) for work in works] if on else []
-    for place, work in enumerate(works):
-        own = [f"{work.prompts:,}", f"{work.completions:,}", _short(work.tokens), _short(work.bound)]
-        if on:
-            learning = f"{times[place].learning:,.0f}" if work.learnt else ""
-            own += [f"{times[place].generating:,.0f}", learning]
-        table.add_row(work.phase, *own)
+    title = f"One iteration of {config.iterations}, {count:,} pictures {how}"
+    table = plain_table(title, "phase", "prompts", "completions", "tokens", "at most")
+    for work in works:
+        tokens, most = _short(work.tokens), _short(work.bound)
+        table.add_row(work.phase, f"{work.prompts:,}", f"{work.completions:,}", tokens, most)
     console.print(table)
     if (enough := enough_kept(config)) is not None and config.loop not in WITHOUT_CURATION:
-        asked, most = pictures_asked(config, pictures=count, kept=share)
+        asked, most_asked = pictures_asked(config, pictures=count, kept=share)
         console.print(
             f"Curation stops once {enough:,} examples are kept: after about {asked:,} pictures where "
-            f"{share:.0%} of the questions are, which is {known}; after {most:,} at most. "
+            f"{share:.0%} of the questions are, which is {known}; after {most_asked:,} at most. "
             "curation.margin=all asks about every one.",
             highlight=False,
         )
-    steps = optimizer_steps(works, times) if on else []
-    for step in steps:
-        console.print(_of_step(step, ahead=config.optimizer.ahead > 0), highlight=False)
     once, often = evaluation_work(config), evaluations(config)
     repeated = [work for work in works if work.phase != "evaluation"]
     total = config.iterations * sum(w.completions for w in repeated) + often * once.completions
-    tokens = config.iterations * sum(w.tokens for w in repeated) + often * once.tokens
-    text = f"The whole run: {total:,} completions, {_short(tokens)} tokens"
-    if on:
-        rest = sum(time.total for work, time in zip(works, times, strict=True) if work.phase != "evaluation")
-        rest -= sum(step.spared for step in steps) if config.optimizer.ahead else 0
-        hours = (config.iterations * rest + often * seconds(plan, once, on).total) / 3600
-        text += f", about {hours:,.1f} hours on {_cards_of(plan, on)}, within a factor of two at best"
+    tokens_in_all = config.iterations * sum(w.tokens for w in repeated) + often * once.tokens
     found = disk(config, plan.size, pictures=count, prompt=prompt, kept=share)
     console.print(
-        f"{text}. Questions of {QUESTION_TOKENS} and answers of {ANSWER_TOKENS} tokens are assumed; all "
-        "questions count as valid. "
-        + (f"Training is taken at {TRAINED:.0%} of the card's bf16 peak. " if on else "")
-        + f"Disk: {_gb(found.adapters)} GB of adapters, {_gb(found.rollouts)} GB of rollouts, "
+        f"The whole run: {total:,} completions, {_short(tokens_in_all)} tokens. Questions of "
+        f"{QUESTION_TOKENS} and answers of {ANSWER_TOKENS} tokens are assumed; all questions count as valid. "
+        f"Disk: {_gb(found.adapters)} GB of adapters, {_gb(found.rollouts)} GB of rollouts, "
         f"{_gb(found.samples)} GB of samples, and {_gb(found.working)} GB while a phase goes on.",
         highlight=False,
     )  # fmt: skip
-
-
-def _of_step(step: Step, *, ahead: bool) -> str:
-    """What one optimizer step takes, in words."""
-    own: Seconds = step.seconds
-    text = (
-        f"A step of the {step.role}: {own.generating:,.1f} s of rollouts, {own.learning:,.1f} s of learning"
-    )
-    if not ahead:
-        return f"{text}, one after the other: {own.total:,.1f} s."
-    return (
-        f"{text}; with optimizer.ahead=1 both at once, with weights one step old: {step.ahead:,.1f} s, the "
-        f"longer of the two, instead of {own.total:,.1f} s. A phase's first step is rolled out before."
-    )
-
-
-def _cards_of(plan: Plan, on: Hardware) -> str:
-    if plan.backend != "server":
-        return f"one {on.card.name}" if on.ranks == 1 else f"{on.ranks} x {on.card.name}, one with the engine"
-    return f"{on.engines} x {on.card.name} for rollouts and {on.ranks} for the trainer"
 
 
 def _kept(config: Config, given: float | None) -> tuple[float, str]:

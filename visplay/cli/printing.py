@@ -26,7 +26,7 @@ from visplay.evaluation.wording import (
     quantity,
     share,
 )
-from visplay.loop.rows import Asked
+from visplay.loop.asking import Asked
 from visplay.runs.results import health_rows, read_curations, read_summaries
 from visplay.storage import read_jsonl
 

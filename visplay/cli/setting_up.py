@@ -49,9 +49,6 @@ def plan(
     pictures: Annotated[
         int | None, typer.Option(min=1, help="Number of pictures; default: those in images.source.")
     ] = None,
-    ranks: Annotated[
-        int, typer.Option(min=1, help="Ranks of the trainer, each on a card of its own, for the times.")
-    ] = 1,
     kept: Annotated[
         float | None,
         typer.Option(
@@ -69,7 +66,7 @@ def plan(
 
     cards = [find_card(name) for name in card or ()]
     settings = load_config(config, overrides or [])
-    print_plan(settings, cards=cards, prompt_tokens=prompt_tokens, pictures=pictures, kept=kept, ranks=ranks)
+    print_plan(settings, cards=cards, prompt_tokens=prompt_tokens, pictures=pictures, kept=kept)
 
 
 def config_init(

@@ -3,24 +3,24 @@
 A YAML file says only what differs; `visplay.config.sections` has the keys.
 """
 
-import difflib
 import hashlib
 import math
 import re
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from visplay.config.methods import MethodName, with_method
+from visplay.config.method import MethodName, with_method
 from visplay.config.names import named
 from visplay.config.prompts import Prompts
 from visplay.config.sections import (
     Checkpoints,
     Curation,
     Engine,
+    Evaluation,
+    Health,
     Images,
     Judge,
     Lora,
@@ -32,12 +32,9 @@ from visplay.config.sections import (
     Section,
     Votes,
 )
-from visplay.config.watching import Evaluation, Guards, Health
 from visplay.config.yaml_text import dump_yaml, merged, read_overrides, read_yaml
-from visplay.errors import ConfigError, CorruptArtifact
+from visplay.errors import ConfigError, CorruptArtifact, nearest
 
-# What was done before there was a key whose default is something else; for runs that were begun then.
-BEFORE: dict[str, Any] = {"curation": {"margin": "all"}}
 TAKEN = ("questioner", "reasoner", "curation", "evaluation", "health", "pruning", "shared", "base")
 _CHECKSUM = "# sha256 of what follows: "  # the first line of a run's own configuration
 
@@ -60,14 +57,14 @@ class Config(Section):
     )
     method: MethodName = Field(
         "paper",
-        description="`steady`: the values of visplay/config/methods.py for judge, votes and rewards, which "
-        "keep silver answers right for longer; what else is set here goes before them.",
+        description="Sets votes, band, judge, rewards and curation; what is set beside it wins. "
+        "docs/methods.md",
     )
     adapters: Literal["shared", "per_role"] = Field(
-        "shared", description="One LoRA for both roles, or one each on the same base."
+        "shared", description="One LoRA for both roles, or one each on the same base; the method sets it."
     )
     control: Literal["none", "random_reward"] = Field(
-        "none", description="`random_reward`: the same loop, its rewards drawn by lot."
+        "none", description="`random_reward`: the same loop with random rewards."
     )
     loop: str = Field(
         "visplay.loop.selfplay:visplay",
@@ -89,7 +86,6 @@ class Config(Section):
     reasoner: Phase = Phase()
     optimizer: Optimizer = Optimizer()
     evaluation: Evaluation = Evaluation()
-    guards: Guards = Guards()
     health: Health = Health()
     checkpoints: Checkpoints = Checkpoints()
 
@@ -106,12 +102,10 @@ class Config(Section):
                 f"engine.devices must name one per replica: {engine.replicas}, got {len(engine.devices)}"
             )
         unmeasured = not self.evaluation.benchmarks
-        if unmeasured and (
-            self.evaluation.full_at_end or self.health.patience or self.health.action == "roll_back"
-        ):
+        if unmeasured and (self.health.patience or self.health.action == "roll_back"):
             raise ValueError(
-                "evaluation.benchmarks is empty, and evaluation.full_at_end, health.patience and "
-                "health.action=roll_back need a benchmark; name one, or leave them out"
+                "evaluation.benchmarks is empty, and health.patience and health.action=roll_back need a "
+                "benchmark; name one, or leave them out"
             )
         for role in self.roles:
             if role in TAKEN or not re.fullmatch("[a-z][a-z_]*", role):
@@ -178,12 +172,9 @@ def check_config(data: dict[Any, Any]) -> Config:
         ConfigError: naming every wrong key with the nearest right one, and every wrong value.
     """
     try:
-        config = Config.model_validate(with_method(_without_removed(data)))
-        config.rewards.resolve()
+        config = Config.model_validate(with_method(data))
     except ValidationError as error:
         raise ConfigError("\n".join(_complaint(detail) for detail in error.errors())) from error
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
     return config
 
 
@@ -197,7 +188,8 @@ def check_names(config: Config) -> None:
     held = {
         "loop": config.loop,
         "judge.function": config.judge.function,
-        "votes.judge": config.votes.judge,
+        "optimizer.advantage": config.optimizer.advantage,
+        "optimizer.loss": config.optimizer.loss,
         "images.oracle": config.images.oracle,
     }
     if ":" in config.engine.backend:
@@ -221,7 +213,7 @@ def enough_kept(config: Config) -> int | None:
     phase, own = config.reasoner, config.curation
     if own.margin == "all":
         return None
-    return min(math.ceil(own.margin * phase.steps * phase.prompts_per_step), own.budget)
+    return math.ceil(own.margin * phase.steps * phase.prompts_per_step)
 
 
 def dump_config(config: Config) -> str:
@@ -249,18 +241,6 @@ def read_config(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in data.items()}
 
 
-def completed_config(data: dict[str, Any]) -> dict[str, Any]:
-    """What `read_config` read, with the defaults of keys that did not exist when it was written.
-
-    So the default of a new key must be what was done before there was the key, or `BEFORE` says what that
-    was. Data that this version does not understand is returned as it is.
-    """
-    try:
-        return Config.model_validate(merged(BEFORE, _without_removed(data))).model_dump(mode="json")
-    except ValidationError:
-        return data
-
-
 def flat_config(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested values by their full key, `optimizer.learning_rate`."""
     flat: dict[str, Any] = {}
@@ -268,31 +248,6 @@ def flat_config(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         nested = isinstance(value, dict) and value
         flat |= flat_config(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
     return flat
-
-
-_REMOVED = {  # of `engine`, with what to do instead
-    "sync": "leave it out",
-    "concurrency": "engine.tokens_in_flight bounds what is under way at a server",
-}
-
-
-def _without_removed(data: dict[Any, Any]) -> dict[Any, Any]:
-    """The data without keys of the version before that say what is now done anyway; each is warned of once.
-
-    Raises:
-        ValueError: such a key asks for what is no longer there.
-    """
-    engine = data.get("engine")
-    if not isinstance(engine, dict) or not engine.keys() & _REMOVED.keys():
-        return data
-    if engine.get("sync", "adapter") != "adapter":
-        raise ValueError(
-            f"engine.sync: {engine['sync']!r} is no longer there; adapters are served beside the base: leave "
-            "the key out"
-        )
-    for key in engine.keys() & _REMOVED.keys():
-        warnings.warn(f"engine.{key} is no longer a key; {_REMOVED[key]}", FutureWarning, stacklevel=4)
-    return {**data, "engine": {key: value for key, value in engine.items() if key not in _REMOVED}}
 
 
 def _complaint(detail: Any) -> str:
@@ -303,9 +258,7 @@ def _complaint(detail: Any) -> str:
         message = detail["msg"].removeprefix("Value error, ")
         return f"{key}: {message[0].lower()}{message[1:]}, got {detail['input']!r:.200}"
     known = _known_keys(detail["loc"][:-1])
-    near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-    return f"{key}: no such key; {hint}"
+    return f"{key}: no such key{nearest(str(detail['loc'][-1]), known)}"
 
 
 def _known_keys(path: Sequence[int | str]) -> list[str]:

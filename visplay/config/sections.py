@@ -8,14 +8,14 @@ import math
 import re
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 import rewards
 from rewards.parsing import type_key
 from visplay.config.names import named
-from visplay.errors import ConfigError
+from visplay.errors import ConfigError, nearest
 
 _PLAIN_NUMBER = re.compile(r"[-+]?(?:0|[1-9]\d*)?(?:\.\d*)?(?:[eE][-+]?\d+)?")
 
@@ -137,17 +137,6 @@ class Engine(Section):
     devices: list[str] = Field(
         [], description="CUDA_VISIBLE_DEVICES of each replica started here; empty: all see all."
     )
-    tokens_in_flight: int = Field(
-        524_288, ge=1, description="With `server`: prompts and completions under way at each, in tokens."
-    )
-    deterministic: bool = Field(
-        True, description="A seed for each request, for vLLM and servers; false is faster on a GPU."
-    )
-    canary_tolerance: float | None = Field(
-        None,
-        gt=0,
-        description="Nats that log-probs of engine and trainer may be apart on average; absent: by dtype.",
-    )
 
 
 class Images(Section):
@@ -158,17 +147,9 @@ class Images(Section):
         "webdataset; a saved dataset; or `hub:` and a dataset's id on the hub."
     )
     column: str = Field("image", description="The image column of a table or dataset.")
-    lists: Literal["all", "first", "refuse"] = Field(
-        "all", description="Of a list in that column: take each picture, the first, or skip the row."
-    )
     split: str = Field("train", description="Of a dataset on the hub, the split.")
     subset: str | None = Field(None, description="Of a dataset on the hub, the configuration.")
     revision: str | None = Field(None, description="Of a dataset on the hub, the branch, tag or commit.")
-    stream: int | None = Field(
-        None,
-        ge=1,
-        description="Of a dataset on the hub, fetch the first so many rows only; absent: all of it.",
-    )
     limit: int | None = Field(None, ge=1, description="Use the first so many pictures only.")
     oracle: str | None = Field(
         None,
@@ -178,7 +159,7 @@ class Images(Section):
     @property
     def reading(self) -> dict[str, Any]:
         """How the source is read; see `visplay.data.images.Reading`."""
-        return self.model_dump(include={"column", "lists", "split", "subset", "revision", "stream"})
+        return self.model_dump(include={"column", "split", "subset", "revision"})
 
     def open_oracle(self) -> Any:
         """The oracle, or None where none is named or it knows nothing of this source."""
@@ -186,53 +167,52 @@ class Images(Section):
 
 
 class Votes(Section):
-    """How the frozen Reasoner answers when it votes; `samples` (m) is a value of the rewards."""
+    """How the frozen Reasoner answers when it votes on the Questioner's questions, and on a benchmark's."""
 
+    samples: int = Field(10, ge=1, description="m: answers per question.")
     temperature: float = Field(1.0, gt=0, description="Sampling temperature of a vote.")
     top_k: int = Field(40, ge=0, description="Truncation of a vote; 0 is off.")
-    top_p: float = Field(1.0, gt=0, le=1, description="Nucleus truncation of a vote; 1 is off.")
     views: list[str] = Field(
         [],
         description="The m votes are shared out over views of the picture: names of `visplay.data.views`, "
         "`mild` for all of those, or `module:function`; empty: the picture as it is.",
     )
-    judge: str | None = Field(
-        None,
-        description="`module:function` asked whether answers that the rules call different are one, e.g. "
-        "`visplay.loop.judging:same_to_base`; absent: nobody.",
-    )
 
 
 class Optimizer(Section):
-    """GRPO (arXiv 2402.03300) with AdamW; the same in both phases, but for a learning rate that one sets."""
+    """GRPO (arXiv 2402.03300) with AdamW, in every trained phase."""
 
     learning_rate: float = Field(
-        1e-5, gt=0, description="Constant; 1e-6 is the paper's for full fine-tuning."
+        1e-5, gt=0, description="Constant; the paper trains all weights at 1e-6, and LoRA needs more."
     )
-    weight_decay: float = Field(1e-2, ge=0, description="AdamW's.")
-    clip_low: float = Field(0.2, ge=0, description="The ratio is clipped below at 1 - clip_low.")
-    clip_high: float = Field(0.3, ge=0, description="The ratio is clipped above at 1 + clip_high.")
-    kl: float = Field(1e-2, ge=0, description="Weight of the KL divergence to the reference.")
+    kl: float = Field(1e-2, ge=0, description="Weight of the KL divergence to the reference (beta).")
     reference: Literal["start", "base"] = Field(
-        "start",
-        description="`start`: the policy at the phase's start, the paper's. `base`: the base VLM, whatever "
-        "was trained since, which bounds how far many iterations drift.",
+        "start", description="Of the KL term: the policy at the start of the phase, or the base VLM."
     )
-    max_grad_norm: float = Field(1.0, gt=0, description="Gradient clipping.")
     micro_batch_size: int = Field(8, ge=1, description="Completions per forward and backward pass.")
-    checkpoint_every: int = Field(
-        1, ge=1, description="Steps between checkpoints inside a phase; a killed run goes on from the last."
+    updates_per_batch: int = Field(
+        1,
+        ge=1,
+        description="Optimizer updates per step, each on its share of the rollouts. With 1 the ratio of "
+        "new to old policy is 1, and clipping does nothing.",
     )
     ahead: int = Field(
         0,
         ge=0,
         le=1,
-        description="1: roll out the next step, with weights one step old, while this one is learnt; wants "
+        description="1: sample the next step, with weights one step old, while this one is learned; needs "
         "`engine.backend: server`. docs/scaling.md",
+    )
+    advantage: str | None = Field(
+        None, description="`module:function` that replaces TRL's advantages; docs/extending.md"
+    )
+    loss: str | None = Field(
+        None, description="`module:function` that replaces TRL's loss; docs/extending.md"
     )
     grpo: dict[str, Any] = Field(
         {},
-        description="Further fields of TRL's GRPOConfig, e.g. `loss_type`; ours are refused.",
+        description="Further fields of TRL's GRPOConfig, e.g. `loss_type`, `epsilon_high`, `max_grad_norm`; "
+        "those that visplay sets are refused.",
     )
 
     @property
@@ -302,21 +282,19 @@ class Curation(Section):
         description="Stop once so many times what the Reasoner's phase uses are kept, >= 1; pictures come in "
         "random order. `all` asks about every one of them.",
     )
-    min_silver: float | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description="Keep the widest band of confidences, up to `rewards.high`, in which this share of the "
-        "probe's silver answers is right (`health.probe`); absent: `rewards.low` to `rewards.high`.",
+    low: float = Field(0.25, ge=0, le=1, description="Lower end of the band that is kept, inclusive.")
+    high: float = Field(0.75, ge=0, le=1, description="Upper end of the band that is kept, inclusive.")
+    samples: int | None = Field(None, ge=1, description="m in curation; absent: `votes.samples`.")
+    count_unparsed: bool = Field(
+        True, description="Whether an answer that cannot be read counts in the denominator of the confidence."
     )
-    min_skill: float | None = Field(
+    max_blind: float | None = Field(
         None,
-        gt=0,
-        lt=1,
-        description="Keep no question of a skill (`rewards.skill`) in which a smaller share of the probe's "
-        "silver answers is right; absent: all skills are kept.",
+        ge=0,
+        le=1,
+        description="Reject a question where so large a share of answers without the picture agrees with "
+        "the silver answer; absent: off.",
     )
-    budget: int = Field(2048, ge=1, description="Keep at most so many silver examples (drawn by seed).")
 
     @field_validator("margin", mode="before")
     @classmethod
@@ -324,6 +302,12 @@ class Curation(Section):
         if margin != "all" and (not isinstance(margin, int | float) or not 1 <= margin < math.inf):
             raise ValueError("must be a number of at least 1, or `all`")
         return margin
+
+    @model_validator(mode="after")
+    def _a_band(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"curation.low must be <= curation.high, got {self.low} and {self.high}")
+        return self
 
 
 class Checkpoints(Section):
@@ -334,21 +318,36 @@ class Checkpoints(Section):
     )
 
 
-class Rewards(Strict):
-    """A preset and the values that differ from it, e.g. `rewards.samples=5`."""
+class Rewards(Section):
+    """What the roles are rewarded for; docs/rewards.md has the equations."""
 
-    model_config = ConfigDict(extra="allow")
-    preset: str = Field("paper", description="paper, official, rzero or soft.")
+    questioner: Literal["paper", "official"] = Field(
+        "paper",
+        description="`paper`: max(0, uncertainty - redundancy), Eq. 8. `official`, of the released code: "
+        "min(c, 1 - c) - redundancy, and -1 for a malformed question.",
+    )
+    target_confidence: float = Field(
+        0.5, ge=0.01, le=0.99, description="The confidence c that `paper` pays most; 0.5 is Eq. 5."
+    )
+    redundancy_weight: float = Field(1.0, ge=0, description="Weight of the redundancy penalty (lambda).")
+    redundancy_scope: Literal["image", "batch"] = Field(
+        "image", description="Questions are compared with those about the same picture, or of the whole step."
+    )
+    memory_weight: float = Field(
+        0.0, ge=0, description="Weight of the penalty for asking what was asked before; 0 is off."
+    )
+    groundedness_weight: float = Field(
+        0.0, ge=0, description="Weight of the penalty for questions answered without the picture; 0 is off."
+    )
+    format_weight: float = Field(
+        0.0, ge=0, le=1, description="Share of the Reasoner's reward for a `<think>` block before the box."
+    )
     questioner_terms: dict[str, float] = Field({}, description="Own rewards, `module:function: weight`.")
     reasoner_terms: dict[str, float] = Field({}, description="The same for the Reasoner.")
 
-    def resolve(self) -> rewards.Preset:
-        """The values to use.
-
-        Raises:
-            ValueError: an unknown preset or value.
-        """
-        return rewards.preset(self.preset, **(self.model_extra or {}))
+    def values(self) -> rewards.Values:
+        """The numbers as the reward functions take them."""
+        return rewards.Values(**self.model_dump(exclude={"questioner_terms", "reasoner_terms"}))
 
     def terms(self, role: Literal["questioner", "reasoner"]) -> list[rewards.Term]:
         """The rewards of one's own, imported by name.
@@ -363,3 +362,61 @@ class Rewards(Strict):
             )
             for name, weight in chosen.items()
         ]
+
+
+class Evaluation(Section):
+    """Accuracy before the first iteration and after each one that `every` counts."""
+
+    every: int = Field(1, ge=1, description="Measure after every so many iterations, and after the last.")
+    benchmarks: list[str] = Field(
+        [], description="Ids, see `visplay benchmarks`, or YAML files of your own; empty: none is measured."
+    )
+    sources: dict[str, Path] = Field({}, description="Benchmark id: local copy of its data.")
+    limit: int = Field(1000, ge=1, description="Questions per benchmark, drawn by `seed`.")
+    split: Literal["held-out", "development"] = Field("held-out", description="Pocket scenes to ask about.")
+    maj_limit: int = Field(1000, ge=0, description="Questions that get the majority vote; 0 is off.")
+    blind_limit: int = Field(1000, ge=0, description="Questions asked again with a grey picture; 0 is off.")
+    seed: int = Field(0, ge=0, description="Draws subsets and, on pocket, the scenes.")
+
+
+# Figure: what is healthy, as in docs/health.md; a figure beyond its limit raises an alarm.
+LIMITS: dict[str, float] = {
+    "valid": 0.5, "answerable": 0.5, "distinct": 0.1, "redundancy": 0.5, "kept": 0.02, "silver_accuracy": 0.3,
+    "probe_silver": 0.3, "blind_answers": 0.8, "same_answer": 0.8, "parsed": 0.5, "truncated": 0.5,
+    "no_spread": 0.9, "kl": 1.0, "ratio_error": 0.5, "accuracy_change": 0.0,
+}  # fmt: skip
+
+
+class Health(Section):
+    """What to do when the figures of an iteration say that training has gone wrong."""
+
+    action: Literal["warn", "stop", "roll_back"] = Field(
+        "warn",
+        description="`stop` ends the run after the iteration; `roll_back` goes on from the best one so far.",
+    )
+    probe: str | None = Field(
+        None, description="Which of the benchmarks says what is best; absent: the first of them."
+    )
+    patience: int | None = Field(
+        None, ge=1, description="End the run after so many iterations without a better probe; absent: never."
+    )
+    blind_questions: int = Field(
+        64,
+        ge=0,
+        description="Kept questions answered once more with a grey picture (drawn by seed); 0 is off.",
+    )
+    limits: dict[str, float | None] = Field(
+        {}, description="Figure: limit, where it differs from docs/health.md; null switches an alarm off."
+    )
+
+    @field_validator("limits")
+    @classmethod
+    def _known(cls, limits: dict[str, float | None]) -> dict[str, float | None]:
+        for name in limits:
+            if name not in LIMITS:
+                raise ValueError(f"no such figure: {name!r}{nearest(name, LIMITS)}")
+        return limits
+
+    def limit(self, figure: str) -> float | None:
+        """The limit of a figure; None where its alarm is off."""
+        return self.limits.get(figure, LIMITS[figure])

@@ -132,7 +132,7 @@ left out because `<image>`, `<video>` or `<audio>` stands in their text, which t
 | validity | {judged} |
 | blind_agreement | share of votes without the picture for the same answer; null where none were asked |
 | right | whether the silver answer is true; null where that is not known |
-| image_key, iteration, asked_by | SHA-256 of the picture's file, when it was asked, by whom |
+| image_key, iteration | SHA-256 of the picture's file, when it was asked |
 
 TRL and ms-swift read `messages` and `images`; LLaMA-Factory reads `tagged_messages` by the
 `dataset_info.json` beside this file (`dataset_dir`: this folder, `dataset: silver`).
@@ -149,7 +149,7 @@ must have the right to.
 def _trained_by(config: Config, versions: dict[str, Any]) -> str:
     return (
         f"trained by self-play without labels (VisPlay, arXiv 2511.15661) with visplay "
-        f"{versions['visplay']}: preset\n`{config.rewards.preset}`, control `{config.control}`, adapters "
+        f"{versions['visplay']}: method\n`{config.method}`, control `{config.control}`, adapters "
         f"`{config.adapters}`, seed {config.seed}."
     )
 

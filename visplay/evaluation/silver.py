@@ -33,10 +33,10 @@ SHARD_BYTES = 400 * 2**20  # of pictures in a file
 _TAG = re.compile(r"<(?:image|video|audio)>")
 _READ = (
     "image_key", "question", "options", "type", "silver_answer", "confidence", "validity", "blind_agreement",
-    "asked_by", "truth", "kept",
+    "truth", "kept",
 )  # fmt: skip
 _COLUMNS = ("question", "options", "type", "silver_answer", "confidence", "validity", "blind_agreement",
-            "asked_by", "image_key")  # fmt: skip
+            "image_key")  # fmt: skip
 _TOLD = ("iteration", "type", "confidence", "validity", "right", "image_key")  # by the card
 _FOR_LLAMA_FACTORY = {
     "silver": {
@@ -199,7 +199,7 @@ def _schema() -> pa.Schema:
             "images": List(Image()), "messages": turns, "tagged_messages": turns, "question": text,
             "options": List(text), "type": text, "silver_answer": text, "confidence": number,
             "validity": number, "blind_agreement": number, "right": Value("bool"), "image_key": text,
-            "iteration": Value("int32"), "asked_by": text,
+            "iteration": Value("int32"),
         }
     )  # fmt: skip
     return features.arrow_schema

@@ -31,7 +31,6 @@ def sum_up(
     """
     return [
         *_helped(evaluations, config),
-        *_question_by_question(health, evaluations, config),
         *_labels(curations, health, evaluations, config),
     ]
 
@@ -123,21 +122,6 @@ def _change(evaluations: Evaluations, iteration: int, name: str) -> str:
 def _withheld(evaluations: Evaluations, last: int, name: str) -> str:
     why = evaluations[last].get(name, {}).get("withheld")
     return f"; iteration {last} has no figure ({why})" if why else ""
-
-
-def _question_by_question(
-    health: Mapping[int, Mapping[str, Any]], evaluations: Evaluations, config: Mapping[str, Any]
-) -> list[str]:
-    """What became of the probe's questions by majority vote, where it was taken before and after."""
-    known = [i for i, row in health.items() if row.get("learned") is not None]
-    if not known:
-        return []
-    row, probe = health[max(known)], _probe(evaluations, config)
-    return [
-        f"By majority vote, {share(row['learned'])} of the sampled questions of {probe} were learned since "
-        f"the base, wrong then and right after iteration {max(known)}; {share(row['corrupted'])} went the "
-        "other way."
-    ]
 
 
 def _probe(evaluations: Evaluations, config: Mapping[str, Any]) -> str:

@@ -1,131 +1,50 @@
-"""Alarms: figures of one iteration against their limits, and which iteration to go back to."""
+"""The figures of an iteration, the alarms that they raise, and which iteration to go back to."""
 
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from visplay.config.watching import Limits
-from visplay.evaluation.records import GREEDY, read_records
+from visplay.config.loading import Config
+from visplay.config.sections import LIMITS, Health
+from visplay.evaluation.metrics import samples_by_item, vote_of
+from visplay.evaluation.records import GREEDY, SAMPLED, read_records
 from visplay.evaluation.scoring import FAILED
-from visplay.loop.signs import early_signs, probe_votes
-from visplay.runs.results import run_config
+from visplay.evaluation.spec import expand
+from visplay.runs.results import read_summaries
 from visplay.storage import read_jsonl
 
 FEWEST = 20  # votes inside the band below which their accuracy says too little
 JUDGED = ("precision", "recall")
 RATIO = "sampling/importance_sampling_ratio/mean"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watched:
-    """A figure that is watched.
-
-    Attributes:
-        figure: key of `iteration_figures`.
-        limit: key of `health.limits`.
-        side: whether the limit is the least or the most that is healthy.
-        meaning: what a figure beyond it says about the run.
-    """
-
-    figure: str
-    limit: str
-    side: Literal["least", "most"]
-    meaning: str
-
-
-# What is known to go wrong, each with what one sees of it.
-WATCHED = (
-    Watched(
-        figure="valid", limit="min_valid", side="least",
-        meaning="the Questioner no longer writes well-formed questions",
-    ),
-    Watched(
-        figure="distinct", limit="min_distinct", side="least",
-        meaning="the Questioner asks the same again and again (R-Zero's collapse without its penalty)",
-    ),
-    Watched(
-        figure="answerable", limit="min_answerable", side="least",
-        meaning="most questions have no answer in their picture; uncertainty is rewarded all the same",
-    ),
-    Watched(
-        figure="redundancy", limit="max_redundancy", side="most",
-        meaning="the questions about one picture are all alike",
-    ),
-    Watched(
-        figure="same_question", limit="max_same_question", side="most",
-        meaning="one question is asked of many pictures",
-    ),
-    Watched(
-        figure="repeated", limit="max_repeated", side="most",
-        meaning="the Questioner asks what it asked in earlier iterations",
-    ),
-    Watched(
-        figure="kept", limit="min_kept", side="least",
-        meaning="hardly any question is informative: votes agree, or scatter, on nearly all",
-    ),
-    Watched(
-        figure="low_confidence", limit="max_low_confidence", side="most",
-        meaning="votes scatter: the questions may be ambiguous instead of hard",
-    ),
-    Watched(
-        figure="silver_accuracy", limit="min_silver_accuracy", side="least",
-        meaning="most silver answers that training used are wrong",
-    ),
-    Watched(
-        figure="probe_silver", limit="min_probe_silver", side="least",
-        meaning="on labelled questions, votes of moderate confidence are mostly wrong",
-    ),
-    Watched(
-        figure="corrupted", limit="max_corrupted", side="most",
-        meaning="votes have settled on wrong answers to questions that the base's majority got right",
-    ),
-    Watched(
-        figure="flips", limit="min_flips", side="least",
-        meaning="majority answers no longer change: what is wrong stays wrong",
-    ),
-    Watched(
-        figure="judge_precision", limit="min_judge_precision", side="least",
-        meaning="the judge lets pass what the picture does not settle",
-    ),
-    Watched(
-        figure="blind_answers", limit="max_blind_answers", side="most",
-        meaning="most kept questions are answered the same without the picture",
-    ),
-    Watched(
-        figure="same_answer", limit="max_same_answer", side="most",
-        meaning="the Reasoner gives one answer to nearly everything",
-    ),
-    Watched(
-        figure="parsed", limit="min_parsed", side="least",
-        meaning="the Reasoner no longer boxes its answers",
-    ),
-    Watched(
-        figure="truncated", limit="max_truncated", side="most",
-        meaning="most completions reach the length limit; raise max_tokens or look for endless text",
-    ),
-    Watched(
-        figure="no_spread", limit="max_no_spread", side="most",
-        meaning="most groups have equal rewards and teach nothing",
-    ),
-    Watched(
-        figure="kl", limit="max_kl", side="most", meaning="the policy has run far from its reference",
-    ),
-    Watched(
-        figure="entropy", limit="min_entropy", side="least",
-        meaning="a role answers without any variation, so groups have nothing to tell apart",
-    ),
-    Watched(
-        figure="ratio_error", limit="max_ratio_error", side="most",
-        meaning="engine and trainer disagree about the probability of what was sampled",
-    ),
-    Watched(
-        figure="accuracy_change", limit="min_accuracy_change", side="least",
-        meaning="the Reasoner is worse than the base, as far as interval and exact test can say",
-    ),
-)  # fmt: skip
+AT_MOST = {
+    "blind_answers",
+    "same_answer",
+    "truncated",
+    "no_spread",
+    "kl",
+    "ratio_error",
+}  # else at least
+MEANING = {
+    "valid": "the Questioner no longer writes well-formed questions",
+    "distinct": "the Questioner asks the same again and again",
+    "redundancy": "the questions about one picture are all alike",
+    "answerable": "most questions have no answer in their picture; uncertainty is rewarded all the same",
+    "kept": "hardly any question is informative: votes agree, or scatter, on nearly all",
+    "silver_accuracy": "most silver answers that training used are wrong",
+    "probe_silver": "on labelled questions, votes of moderate confidence are mostly wrong",
+    "blind_answers": "most kept questions are answered the same without the picture",
+    "same_answer": "the Reasoner gives one answer to nearly everything",
+    "parsed": "the Reasoner no longer boxes its answers",
+    "truncated": "most completions reach the length limit; raise max_tokens or look for endless text",
+    "no_spread": "most groups have equal rewards and teach nothing",
+    "kl": "the policy is far from its reference",
+    "ratio_error": "engine and trainer disagree about the probability of what was sampled",
+    "accuracy_change": "the Reasoner is worse than the base, as far as interval and exact test can say",
+}
+assert MEANING.keys() == LIMITS.keys()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,31 +54,30 @@ class Alarm:
     figure: str
     value: float
     limit: float
-    key: str
-    meaning: str
 
     def __str__(self) -> str:
-        return f"{self.figure} is {self.value:.3g}, {self.key} {self.limit:g}: {self.meaning}"
+        key = f"health.limits.{self.figure}"
+        return f"{self.figure} is {self.value:.3g}, {key} {self.limit:g}: {MEANING[self.figure]}"
 
 
-def raise_alarms(figures: Mapping[str, float | None], limits: Limits) -> list[Alarm]:
-    """The figures beyond their limits; a figure that is not known raises none, a limit of None is off."""
+def raise_alarms(figures: Mapping[str, float | None], health: Health) -> list[Alarm]:
+    """The figures beyond their limits; a figure that is not known raises none."""
     found = []
-    for watched in WATCHED:
-        value, limit = figures.get(watched.figure), getattr(limits, watched.limit)
+    for name in MEANING:
+        value, limit = figures.get(name), health.limit(name)
         if value is None or limit is None:
             continue
-        if value < limit if watched.side == "least" else value > limit:
-            found.append(
-                Alarm(
-                    figure=watched.figure, value=value, limit=limit, key=f"health.limits.{watched.limit}",
-                    meaning=watched.meaning,
-                )
-            )  # fmt: skip
+        if value > limit if name in AT_MOST else value < limit:
+            found.append(Alarm(figure=name, value=value, limit=limit))
     return found
 
 
-def iteration_figures(run: Path, iteration: int, *, probe: str | None = None) -> dict[str, float | None]:
+def probe_of(config: Config) -> str | None:
+    """The id of the benchmark that says what is best: `health.probe`, or the first that is measured."""
+    return config.health.probe or next((spec.id for spec in expand(config.evaluation.benchmarks)), None)
+
+
+def iteration_figures(run: Path, iteration: int, *, config: Config) -> dict[str, float | None]:
     """Everything that is watched of one iteration, and more to look at; None where it is not known.
 
     All from what the iteration has stored. Shares in [0, 1] are, of the questions, `valid`; of the valid
@@ -175,15 +93,13 @@ def iteration_figures(run: Path, iteration: int, *, probe: str | None = None) ->
     nats per token. `ratio_error` is the largest distance of a step's mean importance ratio from 1,
     `grad_norm` the largest before clipping. `questioner_tokens`, `reasoner_tokens` and so on are mean
     lengths of completions. `calibration_error` is in [0, 1]. `probe_accuracy` is greedy. `accuracy_change` is
-    the largest loss against the base that is called worse, in [-1, 0]; 0 where none is. `flips`, `learned`,
-    `sharpened` and `corrupted` are in `visplay.loop.signs`.
+    the largest loss against the base that is called worse, in [-1, 0]; 0 where none is.
     """
     folder = run / f"iteration-{iteration}"
     return {
         **_question_figures(folder / "curation" / "summary.json"),
         **_training_figures(folder),
-        **_answer_figures(run, iteration, probe=probe),
-        **early_signs(run, iteration, probe=probe),
+        **_answer_figures(run, iteration, config=config),
     }
 
 
@@ -235,7 +151,7 @@ def _training_figures(folder: Path) -> dict[str, float | None]:
 _OF_ANSWERS = ("probe_silver", "same_answer", "parsed", "probe_accuracy", "accuracy_change")
 
 
-def _answer_figures(run: Path, iteration: int, *, probe: str | None) -> dict[str, float | None]:
+def _answer_figures(run: Path, iteration: int, *, config: Config) -> dict[str, float | None]:
     """Of an iteration's evaluation."""
     folder = run / f"iteration-{iteration}" / "evaluation"
     answers = [
@@ -247,13 +163,13 @@ def _answer_figures(run: Path, iteration: int, *, probe: str | None) -> dict[str
     if not (folder / "summary.json").is_file():  # nothing is named that could measure
         return dict.fromkeys(_OF_ANSWERS)
     measured = _read_json(folder / "summary.json")["benchmarks"]
-    probe = probe or next(iter(measured))
+    probe = probe_of(config)
     paired = [figures["paired"] for figures in measured.values() if figures.get("paired")]
     return {
-        "probe_silver": _probe_silver(run, iteration, probe),
+        "probe_silver": _probe_silver(folder / str(probe) / f"{SAMPLED}.jsonl", config),
         "same_answer": _largest_share(answers),
         "parsed": sum(answer is not None for answer in answers) / len(answers) if answers else None,
-        "probe_accuracy": _accuracy(measured.get(probe)),
+        "probe_accuracy": _accuracy(measured.get(str(probe))),
         "accuracy_change": min((p["difference"] for p in paired if p["verdict"] == "worse"), default=0.0),
     }
 
@@ -269,24 +185,22 @@ def calibration_error(bins: Sequence[dict[str, Any]]) -> float | None:
     return sum(b["n"] * abs(b["accuracy"] - b["confidence"]) for b in bins) / total if total else None
 
 
-def best_iteration(run: Path, *, last: int, probe: str | None = None) -> int:
+def best_iteration(run: Path, *, last: int, probe: str | None) -> int:
     """The iteration, up to `last`, that is most accurate on the probe; the earliest of equals.
 
-    The probe is a measured benchmark, the first one by default. An iteration whose accuracy is withheld,
-    because the engine failed on too many of its questions, is not taken, nor one without the probe. Where
-    nothing was measured at all, it is the last.
+    An iteration counts if it measured the probe on as many questions as the newest one, and if its accuracy
+    is not withheld because the engine failed. Where none counts, it is the last.
     """
-    if not any(is_measured(run, i) for i in range(last + 1)):
-        return last
-    accuracy = {0: -1.0}
-    for iteration in (i for i in range(last + 1) if is_measured(run, i)):
-        measured = _read_json(run / f"iteration-{iteration}" / "evaluation" / "summary.json")["benchmarks"]
-        value = _accuracy(measured.get(probe or next(iter(measured))))
-        accuracy[iteration] = -1.0 if value is None else value
+    summaries = {i: figures.get(str(probe)) for i, figures in read_summaries(run).items() if i <= last}
+    measured = {i: own for i, own in summaries.items() if own and _accuracy(own) is not None}
+    if not measured:
+        return 0 if summaries else last
+    asked = measured[max(measured)]["n"]
+    accuracy = {i: _accuracy(own) or 0.0 for i, own in measured.items() if own["n"] == asked}
     return max(accuracy, key=lambda iteration: (accuracy[iteration], -iteration))
 
 
-def out_of_patience(run: Path, iteration: int, *, patience: int | None, probe: str | None = None) -> bool:
+def out_of_patience(run: Path, iteration: int, *, patience: int | None, probe: str | None) -> bool:
     """Whether the probe got no better for `patience` measured iterations; never where that is None."""
     if patience is None or not is_measured(run, iteration):
         return False
@@ -294,17 +208,15 @@ def out_of_patience(run: Path, iteration: int, *, patience: int | None, probe: s
     return sum(is_measured(run, i) for i in range(best + 1, iteration + 1)) >= patience
 
 
-def _probe_silver(run: Path, iteration: int, probe: str) -> float | None:
+def _probe_silver(samples: Path, config: Config) -> float | None:
     """Of the probe's majority answers that curation would keep, the share that is right."""
-    votes = probe_votes(run, iteration, probe=probe).values()
-    if not votes:
+    if not samples.is_file():
         return None
-    preset = run_config(run).rewards.resolve()
-    band = [
-        ballot.right
-        for ballot in votes
-        if ballot.vote.answer and preset.low <= ballot.vote.confidence <= preset.high
-    ]
+    band = []
+    for own in samples_by_item(read_records(samples)):
+        vote, right = vote_of(own)
+        if vote.answer and config.curation.low <= vote.confidence <= config.curation.high:
+            band.append(right)
     return sum(band) / len(band) if len(band) >= FEWEST else None
 
 

@@ -5,10 +5,9 @@ from pathlib import Path
 from rollouts.transformers_engine import TransformersEngine
 from visplay.config.sections import trusted
 from visplay.data.images import read_images
-from visplay.loop.asking import Round, band, grounded, parse, vote
+from visplay.loop.asking import Asked, Round, band, grounded, parse, vote
 from visplay.loop.asking import ask as ask_about
 from visplay.loop.context import RunContext
-from visplay.loop.rows import Asked
 from visplay.models.policy import Policy, load_base
 from visplay.models.processor import picture_limits
 from visplay.progress import Display, Stopwatch
@@ -57,7 +56,6 @@ def ask(
         config=config.model_copy(
             update={"curation": config.curation.model_copy(update={"questions_per_image": questions})}
         ),
-        preset=config.rewards.resolve(),
         run=Run(run),
         policy=policy,
         engine=TransformersEngine(model, processor, batch_size=config.engine.batch_size),

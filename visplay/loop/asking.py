@@ -1,13 +1,13 @@
 """From what the Questioner wrote to voted questions: a row for each completion, and the stages it passes.
 
-A stage takes the rows of some pictures, fills in what it knows and hands them on; a loop names its stages in
+A stage takes the rows of some pictures, fills in what it knows and returns them; a loop names its stages in
 their order, `[parse, judge, vote, blind]`. A row with a reject reason gets no votes.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
 
 from PIL import Image
 
@@ -15,14 +15,116 @@ import rewards
 from rewards import ParseFailure, Question, Vote
 from rollouts.engine import AdapterVersion, Completion, Sampling
 from visplay.config.names import named
+from visplay.config.sections import Curation
 from visplay.data.images import greyed_out
 from visplay.data.views import shared_out, views_of
-from visplay.loop.calibration import Gate
+from visplay.errors import ConfigError
 from visplay.loop.context import RunContext
-from visplay.loop.rows import JUDGED_INVALID, Asked, Groups
 from visplay.prompts import questioner_prompt, reasoner_prompt
 from visplay.runs.checkpoints import Roles
 from visplay.seeds import mix_seed
+
+NOT_PARSED = ParseFailure(reason="not parsed")
+
+JUDGED_INVALID = "judged invalid"  # the reject reason of what a judge did not let pass
+
+
+@dataclass(slots=True, kw_only=True)
+class Asked:
+    """One completion of the Questioner, from sampling to parquet.
+
+    Attributes:
+        picture: key of the picture it is about.
+        completion: the text as it was written.
+        tokens: its length.
+        cut: whether the length limit ended it.
+        question: what it asks, or why it holds no question.
+        vote: the Reasoner's votes on it.
+        blind: the same with the picture greyed out.
+        validity: of a judge, in [0, 1]; None where none was asked.
+        truth: the oracle's answer; telemetry only.
+        reject: why it is not trained on; empty where it may be.
+    """
+
+    picture: str
+    completion: str = ""
+    tokens: int = 0
+    cut: bool = False
+    question: Question | ParseFailure = NOT_PARSED
+    vote: Vote | None = None
+    blind: Vote | None = None
+    validity: float | None = None
+    truth: str | None = None
+    reject: str = ""
+
+    @classmethod
+    def of(cls, picture: str, completion: Completion) -> "Asked":
+        """The row of a completion that nothing has looked at yet."""
+        return cls(
+            picture=picture, completion=completion.text, tokens=len(completion.token_ids),
+            cut=completion.finish_reason == "length",
+        )  # fmt: skip
+
+    @property
+    def asks(self) -> Question | None:
+        """The question, where it is well-formed and not rejected."""
+        return self.question if isinstance(self.question, Question) and not self.reject else None
+
+    def record(self) -> dict[str, Any]:
+        """The row as `visplay.schema.ASKED` has it."""
+        question = self.question if isinstance(self.question, Question) else None
+        vote = self.vote
+        agreement = (
+            rewards.blind_agreement(vote, self.blind, asked=question)
+            if question and vote and self.blind
+            else None
+        )
+        return {
+            "image_key": self.picture, "completion": self.completion, "tokens": self.tokens, "cut": self.cut,
+            "valid": question is not None,
+            "failure": "" if isinstance(self.question, Question) else self.question.reason,
+            "type": question.type if question else "",
+            "question": question.question if question else "",
+            "options": list(question.options) if question else [],
+            "own_answer": question.answer if question else "",
+            "answers": [answer for answer, _ in vote.shares] if vote else [],
+            "shares": [share for _, share in vote.shares] if vote else [],
+            "silver_answer": vote.answer if vote else None,
+            "confidence": vote.confidence if vote else 0.0,
+            "parsed": vote.parsed if vote else 0,
+            "samples": vote.samples if vote else 0,
+            "blind_agreement": agreement,
+            "validity": self.validity, "truth": self.truth, "reject_reason": self.reject,
+        }  # fmt: skip
+
+    @classmethod
+    def from_record(cls, row: dict[str, Any]) -> "Asked":
+        """The row that `record` gave; of the blind votes only their agreement was kept."""
+        question: Question | ParseFailure = ParseFailure(reason=row["failure"])
+        if row["valid"]:
+            question = Question(
+                type=row["type"], question=row["question"], answer=row["own_answer"],
+                options=tuple(row["options"]),
+            )  # fmt: skip
+        vote = Vote(
+            answer=row["silver_answer"], confidence=row["confidence"], parsed=row["parsed"],
+            samples=row["samples"], shares=tuple(zip(row["answers"], row["shares"], strict=True)),
+        )  # fmt: skip
+        return cls(
+            picture=row["image_key"], completion=row["completion"], tokens=row["tokens"], cut=row["cut"],
+            question=question, vote=vote if row["samples"] else None, validity=row["validity"],
+            truth=row["truth"], reject=row["reject_reason"],
+        )  # fmt: skip
+
+
+Groups = list[list[Asked]]  # [P][G]
+
+
+def same_answer(one: str | None, other: str | None, asked: Question | None) -> bool:
+    """Whether two answers to a question are one; a missing answer is like none."""
+    if one is None or other is None or asked is None:
+        return False
+    return rewards.equivalent(one, other, question=asked.question, options=asked.options or None).equal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,18 +132,16 @@ class Round:
     """What stages must know beside the rows.
 
     Attributes:
-        phase: decides m and the denominator of the votes, which the preset may set apart.
+        phase: decides m and the denominator of the votes, which `curation` may set apart.
         roles: who votes: the versions as they stood when the phase began.
         seed: of the phase.
         at: where in the phase: the step, or the first picture of a chunk.
-        gate: confidences and skills that are kept; None takes the preset's band.
     """
 
     phase: Literal["questioner", "curation"]
     roles: Roles
     seed: int
     at: tuple[str | int, ...] = ()
-    gate: Gate | None = None
 
     def seed_of(self, purpose: str) -> int:
         """A seed for each purpose of each round."""
@@ -58,7 +158,6 @@ def ask(
     *,
     stages: Sequence[Stage],
     questioner: AdapterVersion,
-    asked_by: str = "questioner",
 ) -> Groups:
     """N questions about each picture, [P][N], gone through the stages."""
     phase, words = ctx.config.questioner, ctx.config.prompts
@@ -72,7 +171,7 @@ def ask(
         ]
     written = ctx.sample(prompts, adapter=questioner, sampling=sampling)
     groups = [
-        [Asked.of(key, completion, asked_by=asked_by) for completion in group]
+        [Asked.of(key, completion) for completion in group]
         for key, group in zip(pictures, written, strict=True)
     ]
     return through(ctx, groups, round, stages)
@@ -106,6 +205,10 @@ def judge(ctx: RunContext, groups: Groups, round: Round) -> Groups:
     grade = named(ctx.config.judge.function, key="judge.function")
     for row, validity in zip(rows, grade(ctx, rows, round), strict=True):
         row.validity = float(validity)
+        if not 0 <= row.validity <= 1:
+            raise ConfigError(
+                f"judge.function: {ctx.config.judge.function} must return values in [0, 1], got {validity}"
+            )
         if row.validity < ctx.config.judge.least:
             row.reject = JUDGED_INVALID
     return groups
@@ -122,10 +225,10 @@ def vote(ctx: RunContext, groups: Groups, round: Round) -> Groups:
 
 def blind(ctx: RunContext, groups: Groups, round: Round) -> Groups:
     """Vote again with the pictures greyed out on a fraction of the groups, where groundedness is rewarded."""
-    if not ctx.preset.groundedness_weight:
+    if not ctx.config.rewards.groundedness_weight:
         return groups
     seed = round.seed_of("blind")
-    probed = rewards.probed_groups(len(groups), fraction=ctx.preset.groundedness_fraction, seed=seed)
+    probed = rewards.probed_groups(len(groups), seed=seed)
     rows = [row for group, yes in zip(groups, probed, strict=True) if yes for row in group if row.asks]
     for row, found in zip(rows, take_votes(ctx, rows, round, seed=seed, grey=True), strict=True):
         row.blind = found
@@ -135,9 +238,8 @@ def blind(ctx: RunContext, groups: Groups, round: Round) -> Groups:
 def band(ctx: RunContext, groups: Groups, round: Round) -> Groups:
     """Reject what is not informative: no question, no answer, too low or too high a confidence (Eq. 9)."""
     seen = set()
-    gate = round.gate or Gate(low=ctx.preset.low, high=ctx.preset.high)
     for row in _rows(groups):
-        row.reject = row.reject or _uninformative(row, gate)
+        row.reject = row.reject or _uninformative(row, ctx.config.curation)
         if isinstance(row.question, Question):
             asked = (row.picture, row.question.question)
             row.reject = "asked before" if asked in seen else row.reject
@@ -146,8 +248,8 @@ def band(ctx: RunContext, groups: Groups, round: Round) -> Groups:
 
 
 def grounded(ctx: RunContext, groups: Groups, round: Round) -> Groups:
-    """Reject what the Reasoner answers the same without the picture, where `groundedness_limit` is set."""
-    limit = ctx.preset.groundedness_limit
+    """Reject what the Reasoner answers the same without the picture, where `curation.max_blind` is set."""
+    limit = ctx.config.curation.max_blind
     if limit is None:
         return groups
     rows = [row for row in _rows(groups) if row.asks]
@@ -155,9 +257,10 @@ def grounded(ctx: RunContext, groups: Groups, round: Round) -> Groups:
     for row, unseeing in zip(rows, found, strict=True):
         row.blind = unseeing
         if (
-            row.vote
+            (asked := row.asks)
+            and row.vote
             and unseeing
-            and not rewards.is_grounded(row.vote, unseeing, limit=limit, options=_options(row))
+            and rewards.blind_agreement(row.vote, unseeing, asked=asked) >= limit
         ):
             row.reject = "answered the same without the picture"
     return groups
@@ -180,9 +283,9 @@ def take_votes(
         round: who votes, and for which phase.
         seed: of the sampling.
         grey: show mid-grey pictures of the same sizes.
-        samples: m, in place of the preset's.
+        samples: m, in place of the configuration's.
     """
-    votes, preset, words = ctx.config.votes, ctx.preset, ctx.config.prompts
+    votes, curation, words = ctx.config.votes, ctx.config.curation, ctx.config.prompts
     questions = {
         (row.picture, row.question.question): row.question
         for row in rows
@@ -190,22 +293,27 @@ def take_votes(
     }
     in_curation = round.phase == "curation"
     sampling = Sampling(
-        n=samples or (preset.curation_samples if in_curation else preset.samples),
-        temperature=votes.temperature, top_k=votes.top_k, top_p=votes.top_p,
+        n=samples or (in_curation and curation.samples) or votes.samples,
+        temperature=votes.temperature, top_k=votes.top_k,
         max_tokens=ctx.config.reasoner.max_tokens, seed=seed,
     )  # fmt: skip
     views = {"grey": greyed_out} if grey else views_of(votes.views) or {"": _as_it_is}
     shares = dict(zip(views, shared_out(sampling.n, len(views)), strict=True))
     answers: list[list[Completion]] = [[] for _ in questions]
+
+    @cache  # one picture object for all questions about it
+    def seen(name: str, key: str) -> Image.Image:
+        return views[name](ctx.picture(key))
+
     for share in sorted(set(shares.values()) - {0}, reverse=True):
-        shown = {name: view for name, view in views.items() if shares[name] == share}
+        shown = [name for name in views if shares[name] == share]
         with ctx.watch("pictures"):
             prompts = [
                 reasoner_prompt(
-                    view(ctx.picture(key)), text, words=words, kind=asked.type,
+                    seen(name, key), text, words=words, kind=asked.type,
                     key=key if name in ("", "grey") else f"{key} {name}",
                 )
-                for name, view in shown.items()
+                for name in shown
                 for (key, text), asked in questions.items()
             ]  # fmt: skip
         own = sampling if len(views) == 1 else replace(sampling, n=share, seed=mix_seed(seed, "views", share))
@@ -216,9 +324,9 @@ def take_votes(
         counted = {
             place: rewards.vote(
                 [rewards.extract_answer(completion.text, words.answer_form) for completion in group],
+                question=asked.question,
                 options=asked.options or None,
-                count_unparsed=preset.curation_counts_unparsed or not in_curation,
-                judge=answer_judge(ctx, asked.question),
+                count_unparsed=curation.count_unparsed or not in_curation,
             )
             for (place, asked), group in zip(questions.items(), answers, strict=True)
         }
@@ -228,31 +336,19 @@ def take_votes(
     ]
 
 
-def answer_judge(ctx: RunContext, question: str) -> Callable[[str, str], bool | None] | None:
-    """Who decides about answers to a question that the rules call different; None where nobody is named."""
-    name = ctx.config.votes.judge
-    return partial(named(name, key="votes.judge"), ctx, question) if name else None
-
-
 def _as_it_is(picture: Image.Image) -> Image.Image:
     return picture
-
-
-def _options(row: Asked) -> tuple[str, ...]:
-    return row.question.options if isinstance(row.question, Question) else ()
 
 
 def _rows(groups: Groups) -> list[Asked]:
     return [row for group in groups for row in group]
 
 
-def _uninformative(row: Asked, gate: Gate) -> str:
+def _uninformative(row: Asked, band: Curation) -> str:
     if isinstance(row.question, ParseFailure) or row.vote is None:
         return "not a well-formed question"
     if row.vote.answer is None:
         return "no answer could be parsed"
-    if gate.closed and rewards.skill(row.question.question) in gate.closed:
-        return "of a skill that the probe fails"
-    if rewards.in_informative_band(row.vote.confidence, gate.low, gate.high):
+    if rewards.in_informative_band(row.vote.confidence, band.low, band.high):
         return ""
-    return "confidence too low" if row.vote.confidence < gate.low else "confidence too high"
+    return "confidence too low" if row.vote.confidence < band.low else "confidence too high"

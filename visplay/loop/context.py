@@ -1,7 +1,6 @@
 """What stays the same through a run, and the few things that every phase does with it."""
 
 import json
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -14,25 +13,22 @@ import torch
 from PIL import Image
 from transformers import set_seed
 
-import rewards
 from rewards import Question
 from rollouts.engine import AdapterVersion, Completion, Prompt, RolloutEngine, Sampling
 from visplay.config.loading import Config, phase_of
 from visplay.config.sections import Phase
 from visplay.data.images import ImageSet, read_images
 from visplay.errors import RunMismatch
-from visplay.loop.alarms import best_iteration, out_of_patience
-from visplay.loop.outlook import Outlook, outlook
-from visplay.loop.planning import beside_trainer
+from visplay.loop.alarms import best_iteration, out_of_patience, probe_of
 from visplay.models.engines import backend_of, shares_gpu, start_engine
 from visplay.models.generation import generate
 from visplay.models.memory import MAX_ADAPTERS
 from visplay.models.policy import Policy
 from visplay.models.preflight import run_canaries
 from visplay.models.processor import picture_limits
+from visplay.planning.plan import beside_trainer
 from visplay.progress import Display, Stopwatch
 from visplay.prompts import canary_prompt
-from visplay.ranks import ALONE, Ranks
 from visplay.runs.checkpoints import (
     Roles,
     create_roles,
@@ -45,11 +41,20 @@ from visplay.runs.checkpoints import (
 from visplay.runs.run import UNFINISHED, Run, begun
 from visplay.runs.tracking import Tracker
 from visplay.seeds import mix_seed
-from visplay.storage import append_jsonl, damaged_parts, write_text
+from visplay.storage import append_jsonl, damaged_parts, read_jsonl, write_text
+from visplay.training.ranks import ALONE, Ranks
 
 # (picture's key, question) -> the true answer, None where the picture does not settle it; telemetry only.
 Oracle = Callable[[str, Question], str | None]
 PICTURES_KEPT = 64  # decoded, or as many as a step has, so that a picture is decoded once a step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """A step under way: where its artifact goes, and its rows for the run's `metrics.jsonl`."""
+
+    folder: Path
+    rows: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +63,6 @@ class RunContext:
 
     Attributes:
         config: the run's configuration.
-        preset: the values of its rewards.
         run: its folder of steps.
         policy: the base VLM that is trained.
         engine: serves its adapter versions.
@@ -70,11 +74,9 @@ class RunContext:
         display: what a person sees.
         tracker: the trackers of `report_to`.
         ranks: that learn beside this one.
-        outlook: how long the run will still take.
     """
 
     config: Config
-    preset: rewards.Preset
     run: Run
     policy: Policy
     engine: RolloutEngine
@@ -86,7 +88,6 @@ class RunContext:
     display: Display
     tracker: Tracker
     ranks: Ranks = ALONE
-    outlook: Outlook = field(default_factory=lambda: Outlook((), {}))
     _waiting: list[AdapterVersion] = field(default_factory=list)  # to be published
 
     def phase(self, role: str) -> Phase:
@@ -99,14 +100,14 @@ class RunContext:
 
     def iterations(self) -> Iterator[int]:
         """1, 2, ... up to `iterations`; it ends where the probe gets no better for `health.patience`."""
-        health = self.config.health
+        health, probe = self.config.health, probe_of(self.config)
         for iteration in range(1, self.config.iterations + 1):
             self.tracker.iteration = iteration
             yield iteration
             if iteration < self.config.iterations and out_of_patience(
-                self.run.folder, iteration, patience=health.patience, probe=health.probe
+                self.run.folder, iteration, patience=health.patience, probe=probe
             ):
-                best = best_iteration(self.run.folder, last=iteration, probe=health.probe)
+                best = best_iteration(self.run.folder, last=iteration, probe=probe)
                 self.display.say(
                     f"no better accuracy on the probe since iteration {best}: the run ends early; its "
                     f"adapters are exported by: visplay export {self.run.folder} OUT --iteration {best}"
@@ -131,29 +132,55 @@ class RunContext:
             work: writes the step's artifact into the folder that it is given and returns the rows for the
                 run's `metrics.jsonl`.
         """
+        with self.working(name) as left:
+            if left is not None:
+                left.rows.extend(work(left.folder))
+        return self.run.folder / name
+
+    @contextmanager
+    def working(self, name: str) -> Iterator["Work | None"]:
+        """The same for work that stands in the block; None where the step is done."""
         run = self.run
         if run.has(name):
-            return run.folder / name
-        if not run.adopt(name):
-            began = time.monotonic()
+            yield None
+            return
+        if run.adopt(name):
+            yield None
+        else:
+            later = self._seconds_after(name)
 
             def run_left(own: float) -> float | None:
-                return self.outlook.left(name, since=began, own=own)
+                return None if later is None else later + own
 
             with run.step(name) as scratch, self.display.step(_place(name), run_left=run_left):
                 for part in damaged_parts(scratch / UNFINISHED):
                     self.display.say(f"{part} is damaged or covers a damaged file; it is done again")
                     part.unlink()
                 self._publish_waiting()
-                rows = work(scratch)
-                write_text(scratch / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+                work = Work(folder=scratch)
+                yield work
+                lines = "".join(json.dumps(row) + "\n" for row in work.rows)
+                write_text(scratch / "metrics.jsonl", lines)
                 with self.watch("telemetry"):  # those of a trained phase were sent step by step
-                    self.tracker.log_rows([row for row in rows if "step" not in row])
+                    self.tracker.log_rows([row for row in work.rows if "step" not in row])
             taken = self.watch.take()
             append_jsonl(run.folder / "timings.jsonl", {"step": name, "seconds": taken})
-            self.outlook.finished(name, sum(taken.values()))
         run.collect_metrics()
-        return run.folder / name
+
+    def _seconds_after(self, name: str) -> float | None:
+        """Seconds from this step's end to the run's; each iteration takes what the last one took."""
+        path = self.run.folder / "timings.jsonl"
+        rows = read_jsonl(path) if path.exists() else []
+        taken = {row["step"]: sum(row["seconds"].values()) for row in rows}
+        number = int(name.partition("/")[0].removeprefix("iteration-"))
+        whole = [step for step in taken if step.startswith(f"iteration-{number - 1}/")]
+        if number < 2 or not whole:
+            return None
+        kinds = [step.partition("/")[2] for step in whole]
+        kind = name.partition("/")[2]
+        rest = whole[kinds.index(kind) + 1 :] if kind in kinds else []
+        left = self.config.iterations - number
+        return sum(taken[step] for step in rest) + left * sum(taken[step] for step in whole)
 
     def adopt(self, roles: Roles, role: str, folder: Path) -> Roles:
         """Let the adapter that a step left play the role it was trained for."""
@@ -225,16 +252,16 @@ def open_context(
         stack.callback(engine.close)
         found = run_canaries(
             engine, policy=policy, prompt=canary_prompt(images.load(images.records[0].key), config.prompts),
-            tolerance=config.engine.canary_tolerance, say=display.say,
+            say=display.say,
             folder=servers if backend == "server" else None,
         )  # fmt: skip
         display.say(f"engine and trainer agree on log-probs within {found.disagreement:.1g}")
         kept = max(PICTURES_KEPT, *(phase_of(config, r).prompts_per_step for r in config.role_names))
         ctx = RunContext(
-            config=config, preset=config.rewards.resolve(), run=run, policy=policy, engine=engine,
+            config=config, run=run, policy=policy, engine=engine,
             images=images, picture=lru_cache(kept)(images.load), oracle=config.images.open_oracle(),
             control_tokens=policy.chat.control_tokens, watch=Stopwatch(), display=display, tracker=tracker,
-            ranks=ranks, outlook=outlook(config, pictures=len(images), folder=run.folder),
+            ranks=ranks,
         )  # fmt: skip
         _same_pictures(ctx)
         yield ctx

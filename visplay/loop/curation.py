@@ -2,22 +2,18 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from rewards import Question
-from rollouts.engine import BASE
 from visplay.config.loading import enough_kept
-from visplay.loop.asking import Round, Stage, ask, take_votes, through
-from visplay.loop.calibration import Gate, gate_of
+from visplay.loop.asking import Asked, Round, Stage, ask, take_votes, through
 from visplay.loop.context import RunContext, asked_before
-from visplay.loop.examples import SilverExample, asked_by_base, read_examples
 from visplay.loop.health import blind_answer_rate, question_health
-from visplay.loop.rows import Asked
-from visplay.loop.workload import CHUNK
+from visplay.loop.reasoner import SilverExample, read_examples
+from visplay.planning.work import CHUNK
 from visplay.runs.checkpoints import Roles
 from visplay.runs.run import UNFINISHED
 from visplay.schema import CANDIDATES
@@ -47,9 +43,9 @@ def curate(
     seed = ctx.seed(iteration, "curation")
 
     def work(folder: Path) -> list[dict[str, Any]]:
-        keys, gate = _pictures(ctx, seed=seed), _gate(ctx, iteration)
-        rows = _ask_about(ctx, keys, roles, ask, folder, seed, chunk, gate)
-        return _keep(ctx, iteration, roles, rows, folder=folder, pool=len(keys), gate=gate)
+        keys = _pictures(ctx, seed=seed)
+        rows = _ask_about(ctx, keys, roles, ask, folder, seed=seed, chunk=chunk)
+        return _keep(ctx, iteration, roles, rows, folder=folder, pool=len(keys))
 
     return read_examples(ctx.step(f"iteration-{iteration}/curation", work))
 
@@ -71,22 +67,11 @@ def from_training(
         by_picture: dict[str, list[Asked]] = {}
         for row in map(Asked.from_record, stored.to_pylist()):
             by_picture.setdefault(row.picture, []).append(row)
-        gate, seed = _gate(ctx, iteration), ctx.seed(iteration, "curation")
-        round = Round(phase="questioner", roles=roles, seed=seed, gate=gate)
+        round = Round(phase="questioner", roles=roles, seed=ctx.seed(iteration, "curation"))
         groups = through(ctx, list(by_picture.values()), round, ask)
-        return _keep(
-            ctx, iteration, roles, [row for group in groups for row in group], folder=folder, gate=gate
-        )
+        return _keep(ctx, iteration, roles, [row for group in groups for row in group], folder=folder)
 
     return read_examples(ctx.step(f"iteration-{iteration}/curation", work))
-
-
-def _gate(ctx: RunContext, iteration: int) -> Gate:
-    """What is kept (Eq. 9), calibrated where `curation.min_silver` or `curation.min_skill` says so."""
-    found, said = gate_of(ctx.config, ctx.preset, ctx.run.folder, iteration)
-    if said:
-        ctx.display.say(said)
-    return found
 
 
 def _pictures(ctx: RunContext, *, seed: int) -> list[str]:
@@ -99,12 +84,17 @@ def _pictures(ctx: RunContext, *, seed: int) -> list[str]:
 
 
 def _ask_about(
-    ctx: RunContext, keys: Sequence[str], roles: Roles, stages: Sequence[Stage], folder: Path, seed: int,
-    chunk: int, gate: Gate,
-) -> list[Asked]:  # fmt: skip
+    ctx: RunContext,
+    keys: Sequence[str],
+    roles: Roles,
+    stages: Sequence[Stage],
+    folder: Path,
+    *,
+    seed: int,
+    chunk: int,
+) -> list[Asked]:
     """Ask about the pictures a chunk at a time until enough is kept."""
     enough = enough_kept(ctx.config)
-    by_base = asked_by_base(ctx.config, keys, seed=seed)
     found: list[Asked] = []
     unfinished = folder / UNFINISHED
     unfinished.mkdir(exist_ok=True)
@@ -114,18 +104,10 @@ def _ask_about(
             part = unfinished / f"pictures-{start}.json"
             rows = read_part(part)
             if rows is None:
-                rows = []
-                round = Round(
-                    phase="curation",
-                    roles=roles,
-                    seed=mix_seed(seed, "chunk", start),
-                    gate=gate,
-                )
-                for name, asker in (("questioner", roles["questioner"]), ("base", BASE)):
-                    of = [key for key in keys[start : start + chunk] if (key in by_base) is (name == "base")]
-                    if of:
-                        groups = ask(ctx, of, round, stages=stages, questioner=asker, asked_by=name)
-                        rows += [row.record() for group in groups for row in group]
+                round = Round(phase="curation", roles=roles, seed=mix_seed(seed, "chunk", start))
+                own = keys[start : start + chunk]
+                groups = ask(ctx, own, round, stages=stages, questioner=roles["questioner"])
+                rows = [row.record() for group in groups for row in group]
                 write_part(part, rows)
             before = sum(not row.reject for row in found)
             found += map(Asked.from_record, rows)
@@ -146,21 +128,13 @@ def _keep(
     rows: list[Asked],
     *,
     folder: Path,
-    gate: Gate,
     pool: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Keep at most `curation.budget` rows, write all of them and what they say of the method's health.
+    """Write all rows, those of them that are kept, and the figures of the method's health.
 
-    `gate` says what was kept. `pool` is how many pictures might have been asked about;
-    figures are of those that were.
+    `pool` is how many pictures might have been asked about; figures are of those that were.
     """
-    seed = ctx.seed(iteration, "curation")
-    within = [i for i, row in enumerate(rows) if not row.reject]
-    kept = set(draw(within, min(ctx.config.curation.budget, len(within)), seed=mix_seed(seed, "budget")))
-    for i in within:
-        if i not in kept:
-            rows[i].reject = "over budget"
-    records = [row.record() | {"kept": i in kept} for i, row in enumerate(rows)]
+    records = [row.record() | {"kept": not row.reject} for row in rows]
     write_parquet(folder / "candidates.parquet", records, CANDIDATES)
     with ctx.watch("telemetry"):
         health = question_health(
@@ -169,8 +143,7 @@ def _keep(
             earlier=asked_before(ctx, iteration, "curation/candidates.parquet"),
         )
     health |= {"pictures": len({row.picture for row in rows}), "pool": pool}
-    if ctx.config.curation.min_silver is not None or ctx.config.curation.min_skill is not None:
-        health["gate"] = asdict(gate)
+    seed = ctx.seed(iteration, "curation")
     health["blind_answers"] = probe_blind_answers(ctx, rows, roles=roles, seed=seed)
     write_text(folder / "summary.json", json.dumps(health, indent=2))
     return [{"iteration": iteration, "phase": "curation", **health}]

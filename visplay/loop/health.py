@@ -8,7 +8,7 @@ from typing import Any
 import rewards
 from rewards import Question
 from visplay.evaluation.statistics import accuracy_interval
-from visplay.loop.rows import JUDGED_INVALID, Asked, same_answer
+from visplay.loop.asking import JUDGED_INVALID, Asked, same_answer
 
 BINS = 10  # of confidence
 FOOLED = 5  # skills that fool the judge
@@ -33,8 +33,9 @@ def question_health(
         valid ones that an earlier iteration asked in the same words, the most frequent question,
         and kept; `redundancy` of the questions about one picture, in [0, 1], mean over pictures: 0
         where each is a cluster of its own, 1 where all are one; reject reasons; the histogram of
-        confidence; the *true* accuracy of silver answers, kept and rejected apart; calibration:
-        accuracy by bin of confidence. An unanswerable question's silver answer is wrong. `judge`, where
+        confidence; the *true* accuracy of silver answers: of all that are kept, where an unanswerable
+        question counts as wrong, of the answerable ones among them, and of the rejected; calibration:
+        accuracy by bin of confidence. `judge`, where
         one was asked and truth is known: which share of what it let pass is answerable (precision), which
         share of what is answerable it let pass (recall), and the skills (`rewards.skill`) of what it let pass
         most often though the picture does not settle it, with their number (fooled_by).
@@ -92,7 +93,7 @@ def blind_answer_rate(kept: Sequence[Asked], blind: Sequence[rewards.Vote | None
     """
     same = [
         row.vote is not None
-        and same_answer(row.vote.answer, unseeing.answer if unseeing else None, options=_options(row))
+        and same_answer(row.vote.answer, unseeing.answer if unseeing else None, _asked(row))
         for row, unseeing in zip(kept, blind, strict=True)
     ]
     return asdict(accuracy_interval(same)) if same else None
@@ -100,11 +101,11 @@ def blind_answer_rate(kept: Sequence[Asked], blind: Sequence[rewards.Vote | None
 
 def is_right(row: Asked) -> bool:
     """Whether a question's silver answer is the true one."""
-    return row.vote is not None and same_answer(row.vote.answer, row.truth, options=_options(row))
+    return row.vote is not None and same_answer(row.vote.answer, row.truth, _asked(row))
 
 
-def _options(row: Asked) -> tuple[str, ...]:
-    return row.question.options if isinstance(row.question, Question) else ()
+def _asked(row: Asked) -> Question | None:
+    return row.question if isinstance(row.question, Question) else None
 
 
 def _clusters(texts: Sequence[str], earlier: Sequence[str]) -> dict[str, int]:
@@ -130,7 +131,12 @@ def _redundancy(valid: Sequence[tuple[Asked, Question]]) -> float | None:
 
 
 def _silver_accuracy(rows: Sequence[Asked]) -> dict[str, Any]:
-    groups = {"kept": [r for r in rows if not r.reject], "rejected": [r for r in rows if r.reject]}
+    kept = [r for r in rows if not r.reject]
+    groups = {
+        "kept": kept,
+        "kept_answerable": [r for r in kept if r.truth is not None],
+        "rejected": [r for r in rows if r.reject],
+    }
     return {
         name: asdict(accuracy_interval([is_right(r) for r in group])) if group else None
         for name, group in groups.items()

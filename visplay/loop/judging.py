@@ -1,6 +1,6 @@
-"""Judges of questions (`judge.function`) and of answers that the rules call different (`votes.judge`).
+"""Judges of questions (`judge.function`).
 
-A judge of questions is given the run's context, the rows that hold a well-formed question, and the round; it
+A judge is given the run's context, the rows that hold a well-formed question, and the round; it
 returns a validity in [0, 1] for each row. A row below `judge.least` gets no votes and the reward of an
 invalid question, and is not trained on; above it the validity multiplies what its difficulty pays.
 """
@@ -9,17 +9,11 @@ from collections.abc import Sequence
 
 import rewards
 from rewards.parsing import AnswerForm
-from rollouts.engine import BASE, AdapterVersion, Prompt, Sampling
-from visplay.loop.asking import Round
+from rollouts.engine import BASE, AdapterVersion, Sampling
+from visplay.loop.asking import Asked, Round
 from visplay.loop.context import RunContext
-from visplay.loop.rows import Asked
-from visplay.loop.workload import VERDICT_LIMIT
+from visplay.planning.work import VERDICT_LIMIT
 from visplay.prompts import reasoner_prompt
-
-SAME = (
-    "Question: {question!r}. Are {one!r} and {other!r} the same answer to it, in other words or form? "
-    "Reply with \\boxed{{yes}} or \\boxed{{no}}."
-)
 
 
 def ask_base(ctx: RunContext, rows: Sequence[Asked], round: Round) -> list[float]:
@@ -59,16 +53,3 @@ def _verdicts(ctx: RunContext, rows: Sequence[Asked], round: Round, *, judge: Ad
 def _says_yes(text: str, form: AnswerForm) -> bool:
     answer = rewards.extract_answer(text, form)
     return answer is not None and rewards.equivalent(answer, "yes").equal
-
-
-def same_to_base(ctx: RunContext, question: str, one: str, other: str) -> bool | None:
-    """Whether the base model, shown no picture, takes two answers for one; None where it does not say."""
-    text = SAME.format(question=question, one=one, other=other)
-    content = [{"type": "text", "text": text}]
-    prompt = Prompt(messages=({"role": "user", "content": content},))
-    ((verdict,),) = ctx.sample(
-        [prompt], adapter=BASE, sampling=Sampling(temperature=0, max_tokens=VERDICT_LIMIT)
-    )
-    answer = rewards.extract_answer(verdict.text)
-    known = {said: rewards.equivalent(answer, said).equal for said in ("yes", "no")} if answer else {}
-    return True if known.get("yes") else False if known.get("no") else None

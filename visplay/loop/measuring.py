@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rollouts.engine import BASE, AdapterVersion, Sampling
+from rollouts.engine import AdapterVersion, Sampling
 from visplay.errors import BenchmarkError
 from visplay.evaluation.benchmarks import load_benchmark
 from visplay.evaluation.contamination import find_suspects, hash_pictures
@@ -22,6 +22,7 @@ from visplay.runs.checkpoints import Roles
 from visplay.runs.run import UNFINISHED
 from visplay.storage import write_text
 
+CONTAMINATION_BITS = 10  # of 64, by which pictures that look the same may differ in their pHash
 CHUNK = 256  # questions asked at once: their pictures are in memory; larger chunks are no faster
 
 
@@ -38,18 +39,6 @@ def measure(ctx: RunContext, iteration: int, roles: Roles) -> None:
         if iteration == 0:
             check_contamination(ctx)
         ctx.step(f"iteration-{iteration}/evaluation", work)
-
-
-def measure_in_full(ctx: RunContext, roles: Roles) -> None:
-    """The base and the trained Reasoner on every question, in a folder of its own."""
-
-    def work(folder: Path) -> list[dict[str, Any]]:
-        ctx.engine.publish(roles["reasoner"])
-        evaluate_in_full(ctx, reasoner=roles["reasoner"], folder=folder)
-        return []
-
-    folder = ctx.step(f"full-{ctx.config.iterations}", work)
-    ctx.display.say(f"compare on all questions: visplay compare {folder / 'base'} {folder / 'reasoner'}")
 
 
 def evaluate(
@@ -81,7 +70,7 @@ def evaluate(
     (folder / UNFINISHED).mkdir(exist_ok=True)
     tokens = ctx.config.reasoner.max_tokens
     sampled = Sampling(
-        n=config.maj_k, temperature=votes.temperature, top_k=votes.top_k, top_p=votes.top_p,
+        n=votes.samples, temperature=votes.temperature, top_k=votes.top_k,
         max_tokens=tokens, seed=config.seed,
     )  # fmt: skip
     plan = Plan(
@@ -92,26 +81,6 @@ def evaluate(
         keep_pictures=False,
     )  # fmt: skip
     return _run(ctx, plan, adapter=adapter, name=folder.parent.name, folder=folder, base=base)
-
-
-def evaluate_in_full(ctx: RunContext, *, reasoner: AdapterVersion, folder: Path) -> None:
-    """Ask the base and the trained Reasoner every question of every benchmark.
-
-    Leaves two evaluations, `base/` and `reasoner/`, in `folder`; what a stopped attempt has stored is not
-    asked again.
-
-    Args:
-        ctx: engine and configuration.
-        reasoner: the trained version, published.
-        folder: a step's scratch folder.
-    """
-    config = ctx.config.evaluation
-    plan = Plan(
-        benchmarks=config.benchmarks, sources=dict(config.sources), seed=config.seed, split=config.split,
-        greedy=Sampling(temperature=0, max_tokens=ctx.config.reasoner.max_tokens, seed=config.seed),
-    )  # fmt: skip
-    for name, adapter in (("base", BASE), ("reasoner", reasoner)):
-        _run(ctx, plan, adapter=adapter, name=name, folder=folder, into=name)
 
 
 def _run(
@@ -144,7 +113,7 @@ def check_contamination(ctx: RunContext) -> None:
 
     `contamination.json` names what looks the same. A stopped check does not hash again what it has hashed.
     """
-    config, base = ctx.config.evaluation, "iteration-0/evaluation"
+    config = ctx.config.evaluation
 
     def items(spec: Spec) -> Iterator[Item]:
         source = config.sources.get(spec.id)
@@ -156,7 +125,7 @@ def check_contamination(ctx: RunContext) -> None:
         asked = {spec.id: items(spec) for spec in expand(config.benchmarks)}
         with ctx.watch("contamination"):
             trained = hash_pictures(ctx.images, parts=folder / UNFINISHED)
-            found = find_suspects(ctx.images, trained, asked, bits=config.contamination_bits)
+            found = find_suspects(ctx.images, trained, asked, bits=CONTAMINATION_BITS)
         suspects = [asdict(suspect) for suspect in found]
         write_text(folder / "contamination.json", json.dumps(suspects, indent=2))
         if suspects:
@@ -166,5 +135,4 @@ def check_contamination(ctx: RunContext) -> None:
             )
         return []
 
-    if config.contamination_bits >= 0 and not ctx.run.has(base):  # else a run from before it was a step
-        ctx.step("iteration-0/contamination", work)
+    ctx.step("iteration-0/contamination", work)

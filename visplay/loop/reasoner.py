@@ -1,25 +1,55 @@
-"""Phase 3: teach the Reasoner to agree with the silver answers (Eq. 10)."""
+"""Phase 3: the Reasoner learns to agree with the silver answers (Eq. 10)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+from PIL import Image
+
 import rewards
-from rewards import Reward
-from rollouts.engine import Completion
+from rewards import Question, Reward, Vote
+from rollouts.engine import Completion, Prompt
+from visplay.config.prompts import Prompts
 from visplay.errors import TooFewExamples
-from visplay.loop.asking import answer_judge
+from visplay.loop.asking import Asked
 from visplay.loop.context import RunContext
-from visplay.loop.examples import SilverExample, TrainingExample, draw_examples, read_examples
-from visplay.loop.grpo import Batch, Scored, Scorer
-from visplay.loop.training import Prompts, train_role
+from visplay.loop.phase import learning
+from visplay.prompts import reasoner_prompt
 from visplay.runs.checkpoints import Roles
 from visplay.schema import ANSWERS, paid
-from visplay.seeds import mix_seed
+from visplay.seeds import draw, mix_seed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SilverExample:
+    """A picture's key, a question about it and the vote that answered it."""
+
+    picture: str
+    question: Question
+    vote: Vote
+
+    def prompt(self, picture: Callable[[str], Image.Image], *, words: Prompts) -> Prompt:
+        """What the Reasoner is asked, in these words; `picture` loads the one of a key."""
+        kind, text = self.question.type, self.question.question
+        return reasoner_prompt(picture(self.picture), text, words=words, kind=kind, key=self.picture)
+
+
+def read_examples(folder: Path) -> list[SilverExample]:
+    """The examples that a curation kept, from its `candidates.parquet`; none where there is none."""
+    file = folder / "candidates.parquet"
+    stored = pq.read_table(file, filters=[("kept", "==", True)]).to_pylist() if file.is_file() else []
+    rows = [Asked.from_record(row) for row in stored]
+    return [
+        SilverExample(picture=row.picture, question=row.question, vote=row.vote)
+        for row in rows
+        if isinstance(row.question, Question) and row.vote is not None
+    ]
 
 
 def train(ctx: RunContext, iteration: int, roles: Roles, examples: Sequence[SilverExample]) -> Roles:
-    """Train the Reasoner on what curation kept, with the shares of `guards` beside it.
+    """Train the Reasoner on what curation kept; returns the roles with its new version.
 
     Args:
         ctx: of the run.
@@ -30,30 +60,19 @@ def train(ctx: RunContext, iteration: int, roles: Roles, examples: Sequence[Silv
     Raises:
         TooFewExamples: not even one step could be filled.
     """
-    phase, seed = ctx.config.reasoner, ctx.seed(iteration, "reasoner")
-
-    def prepare() -> tuple[Prompts, Scorer]:
-        earlier = [
-            example
-            for i in range(1, iteration)
-            for example in read_examples(ctx.run.folder / f"iteration-{i}" / "curation")
-        ]
-        drawn = draw_examples(
-            ctx.config, examples, earlier=earlier, count=phase.steps * phase.prompts_per_step, seed=seed
-        )
-        different = {(example.picture, example.question.question) for example in drawn}
-        if len(different) < phase.prompts_per_step:
-            raise TooFewExamples(iteration=iteration, kept=len(examples), needed=phase.prompts_per_step)
-
-        def score(batch: Batch) -> Scored:
-            return reward(
-                ctx, [drawn[row] for row in batch.rows], batch.completions, step=batch.step, seed=seed
-            )
-
-        words = ctx.config.prompts
-        return Prompts(drawn, lambda example: example.prompt(ctx.picture, words=words)), score
-
-    return train_role(ctx, iteration, "reasoner", roles, prepare=prepare, schema=ANSWERS)
+    config, seed = ctx.config.reasoner, ctx.seed(iteration, "reasoner")
+    many = config.prompts_per_step
+    if config.steps and len({(one.picture, one.question.question) for one in examples}) < many:
+        raise TooFewExamples(iteration, kept=len(examples), needed=many)
+    drawn = draw(examples, config.steps * many, seed=seed)
+    with learning(ctx, iteration, "reasoner", roles, schema=ANSWERS) as phase:
+        for step, adapter in phase.steps():
+            own = drawn[step * many : (step + 1) * many]
+            prompts = [example.prompt(ctx.picture, words=ctx.config.prompts) for example in own]
+            answers = ctx.sample(prompts, adapter=adapter, sampling=phase.sampling(step))
+            payments, records = reward(ctx, own, answers, step=step, seed=seed)
+            phase.learn(prompts, answers, payments, records)
+    return phase.roles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,19 +80,19 @@ class Answered:
     """One completion of the Reasoner in training.
 
     Attributes:
-        example: what was asked, and the vote that pays.
+        example: what was asked, and the vote that decides the reward.
         completion: the text as it was written.
         tokens: its length.
         cut: whether the length limit ended it.
     """
 
-    example: TrainingExample
+    example: SilverExample
     completion: str
     tokens: int
     cut: bool
 
     @classmethod
-    def of(cls, example: TrainingExample, completion: Completion) -> "Answered":
+    def of(cls, example: SilverExample, completion: Completion) -> "Answered":
         """The row of a completion."""
         return cls(
             example=example, completion=completion.text, tokens=len(completion.token_ids),
@@ -84,31 +103,34 @@ class Answered:
         """The row as `visplay.schema.ANSWERS` has it."""
         return {
             "image_key": self.example.picture, "question": self.example.question.question,
-            "options": list(self.example.question.options),
-            "origin": self.example.origin, "completion": self.completion, "tokens": self.tokens,
-            "cut": self.cut, "silver_answer": self.example.vote.answer,
+            "options": list(self.example.question.options), "completion": self.completion,
+            "tokens": self.tokens, "cut": self.cut, "silver_answer": self.example.vote.answer,
         }  # fmt: skip
 
 
 def reward(
     ctx: RunContext,
-    examples: Sequence[TrainingExample],
+    examples: Sequence[SilverExample],
     completions: Sequence[Sequence[Completion]],
     *,
     step: int,
     seed: int,
-) -> Scored:
-    """Pay each answer that agrees with the silver answer of its example."""
-    terms = ctx.config.rewards.terms("reasoner")
+) -> tuple[list[list[Reward]], list[dict[str, Any]]]:
+    """Reward each answer that agrees with the silver answer of its example.
+
+    Returns:
+        The rewards [P][G], and the rows of `rollouts.parquet`.
+    """
+    own = ctx.config.rewards
+    values, terms = own.values(), own.terms("reasoner")
     rewarded: list[list[Reward]] = []
     records: list[dict[str, Any]] = []
     with ctx.watch("rewards"):
         for i, (example, group) in enumerate(zip(examples, completions, strict=True)):
             rows = [Answered.of(example, completion) for completion in group]
             payments = rewards.reasoner_rewards(
-                [row.completion for row in rows], silver=example.vote, preset=ctx.preset, terms=terms,
-                rows=rows, options=example.question.options or None, form=ctx.config.prompts.answer_form,
-                judge=answer_judge(ctx, example.question.question),
+                [row.completion for row in rows], silver=example.vote, values=values, terms=terms,
+                rows=rows, asked=example.question, form=ctx.config.prompts.answer_form,
             )  # fmt: skip
             if ctx.config.control == "random_reward":
                 payments = rewards.random_rewards(payments, seed=mix_seed(seed, "lot", step, i))
@@ -117,4 +139,4 @@ def reward(
                 {"step": step} | row.record() | paid(one.total, dict(one.parts))
                 for row, one in zip(rows, payments, strict=True)
             ]
-    return Scored(rewards=rewarded, records=records)
+    return rewarded, records

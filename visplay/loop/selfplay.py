@@ -21,15 +21,15 @@ from visplay.config.loading import Config, check_names
 from visplay.config.names import named
 from visplay.errors import ConfigError, TooFewExamples
 from visplay.evaluation.spec import expand
-from visplay.loop import curation, grpo, measuring, questioner, reasoner, watching
-from visplay.loop.arguments import check_ahead, check_fields
+from visplay.loop import curation, measuring, questioner, reasoner, watching
 from visplay.loop.asking import band, blind, grounded, judge, parse, vote
 from visplay.loop.context import RunContext, first_roles, open_context
-from visplay.loop.examples import load_anchors
 from visplay.models.policy import Policy
 from visplay.progress import Display
-from visplay.ranks import Ranks, joined
-from visplay.runs.checkpoints import Roles, following_roles
+from visplay.runs.checkpoints import Roles
+from visplay.training.arguments import check_ahead, check_fields
+from visplay.training.learner import Learner
+from visplay.training.ranks import Ranks, joined
 
 Loop = Callable[[RunContext, Roles], None]
 
@@ -79,11 +79,11 @@ def follow(ranks: Ranks) -> None:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     set_seed(config.seed)
-    grpo.follow(Policy.of(config.model, lora=config.lora), ranks)
+    Learner.follow(Policy.of(config.model, lora=config.lora), ranks)
 
 
 def play(ctx: RunContext) -> None:
-    """Measure the base, go through the loop that the configuration names, measure in full if it says so."""
+    """Measure the base, then go through the loop that the configuration names."""
     loop: Loop = named(ctx.config.loop, key="loop")
     roles = first_roles(ctx)
     measuring.measure(ctx, 0, roles)
@@ -93,15 +93,12 @@ def play(ctx: RunContext) -> None:
         if error.iteration == 1:
             raise
         ctx.display.say(f"{error}; the run ends early. {watching.best_words(ctx, error.iteration - 1)}")
-    if ctx.config.evaluation.full_at_end:
-        measuring.measure_in_full(ctx, following_roles(ctx.run.folder))
 
 
 def _check_benchmarks(config: Config) -> None:
-    """See that probe and anchors can be had, before hours have passed."""
+    """See that the probe is measured, before hours have passed."""
     measured = [spec.id for spec in expand(config.evaluation.benchmarks)]
     if config.health.probe not in (None, *measured):
         raise ConfigError(
             f"health.probe: {config.health.probe!r} is not measured; measured are {', '.join(measured)}"
         )
-    load_anchors(config)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from visplay.errors import HealthAlarm
-from visplay.loop.alarms import best_iteration, is_measured, iteration_figures, raise_alarms
+from visplay.loop.alarms import best_iteration, is_measured, iteration_figures, probe_of, raise_alarms
 from visplay.loop.context import RunContext
 from visplay.runs.checkpoints import Roles, next_roles, note_roles, promote_back, roles_after, superseded
 from visplay.runs.run import PRUNED, PRUNING
@@ -28,11 +28,11 @@ def finish(ctx: RunContext, iteration: int, roles: Roles) -> Roles:
         alarms: list[str] = []
         back = None
         told = is_measured(run.folder, iteration) or not ctx.config.evaluation.benchmarks
-        if told and iteration % health.every == 0:
+        if told:
             with ctx.watch("telemetry"):
-                figures = iteration_figures(run.folder, iteration, probe=health.probe)
-                alarms = [str(alarm) for alarm in raise_alarms(figures, health.limits)]
-            best = best_iteration(run.folder, last=iteration, probe=health.probe)
+                figures = iteration_figures(run.folder, iteration, config=ctx.config)
+                alarms = [str(alarm) for alarm in raise_alarms(figures, health)]
+            best = best_iteration(run.folder, last=iteration, probe=probe_of(ctx.config))
             back = best if alarms and health.action == "roll_back" and best < iteration else None
         following = roles
         if back is not None:
@@ -61,7 +61,7 @@ def finish(ctx: RunContext, iteration: int, roles: Roles) -> Roles:
 
 def best_words(ctx: RunContext, last: int) -> str:
     """Which iteration was the best so far, and how to have its adapters."""
-    best = best_iteration(ctx.run.folder, last=last, probe=ctx.config.health.probe)
+    best = best_iteration(ctx.run.folder, last=last, probe=probe_of(ctx.config))
     return (
         f"The best iteration was {best}; its adapters are exported by: visplay export {ctx.run.folder} OUT "
         f"--iteration {best}"
@@ -73,7 +73,7 @@ def _prune(ctx: RunContext, iteration: int, roles: Roles) -> None:
     keep_last, run = ctx.config.checkpoints.keep_last, ctx.run
 
     def work(folder: Path) -> list[dict[str, Any]]:
-        best = best_iteration(run.folder, last=iteration, probe=ctx.config.health.probe)
+        best = best_iteration(run.folder, last=iteration, probe=probe_of(ctx.config))
         kept = {0, best, *range(max(0, iteration - keep_last + 1), iteration + 1)} if keep_last else set()
         listed = superseded(run.folder, last=iteration, kept=kept, current=roles)
         write_text(folder / PRUNED, json.dumps(listed, indent=2))

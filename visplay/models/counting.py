@@ -145,7 +145,7 @@ def count_held(config: Any, *, dtype: torch.dtype, lora: Lora, tokens: int, chec
 
     Args:
         config: of the model.
-        dtype: of the base; bfloat16 is trained under bf16 autocast, as `visplay.loop.arguments` has it.
+        dtype: of the base; bfloat16 is trained under bf16 autocast, as `visplay.training.arguments` has it.
         lora: the adapter; its weights are fp32.
         tokens: of the prompt with its completion.
         checkpointing: whether layers are computed again in the backward pass.

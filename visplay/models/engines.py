@@ -129,10 +129,8 @@ def start_engine(
             servers,
             chat=chat,
             max_adapters=MAX_ADAPTERS,
-            tokens_in_flight=engine.tokens_in_flight,
-            tolerance=engine.canary_tolerance or (TOLERANCE if model.dtype == "float32" else HALF_TOLERANCE),
+            tolerance=TOLERANCE if model.dtype == "float32" else HALF_TOLERANCE,
             api_key=api_key,
-            deterministic=engine.deterministic,
         )
     except EngineUnavailable as error:
         raise EngineError(f"engine.backend=server: {error}") from error
@@ -225,7 +223,7 @@ def _vllm(
     try:
         return VllmEngine(
             model.source, chat=chat, lora_rank=lora_rank, sleep=sleep,
-            deterministic=engine.deterministic, **options
+            **options
         )  # fmt: skip
     except TypeError as error:
         raise ConfigError(f"engine.vllm: {error}") from error

@@ -86,6 +86,7 @@ class Policy:
         vars(self.model).pop("forward", None)  # TRL's fused head, which each phase would wrap once more
         vars(self.model).pop("enable_input_require_grads", None)
         self.model.disable_input_require_grads()
+        self.model.gradient_checkpointing_disable()  # else the next phase rounds in other ways
 
     def dismiss(self) -> None:
         """Let go of a base that FSDP has cut in place: its classes are others now, and can't be cut again."""

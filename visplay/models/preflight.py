@@ -67,7 +67,7 @@ def run_canaries(
             )
         except EngineUnavailable as error:
             raise PreflightError(
-                f"engine.backend: {error}; engine.canary_tolerance sets another limit"
+                f"engine.backend: {error}; set engine.backend=transformers, or another model.dtype"
             ) from error
         finally:
             policy.without_adapter(model)
@@ -75,7 +75,7 @@ def run_canaries(
         say(
             f"engine and trainer are {found.disagreement:.2g} nats apart on average, more than "
             f"{HALF_NOTED:g}: watch sampling/importance_sampling_ratio; the importance correction makes up "
-            "for it, and engine.canary_tolerance says from where on a run stops"
+            "for it"
         )
     return found
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from visplay.config.sections import LIMITS
 from visplay.evaluation.wording import blind, estimate, finite, is_synthetic, majority, quantity, share
+from visplay.loop.alarms import AT_MOST
 from visplay.report.reading import RunData
 
 # Shown in this order; a metric that no row has is left out.
@@ -63,7 +65,7 @@ def label_figures(run_data: RunData) -> list[Figure]:
 def health_figures(run_data: RunData) -> list[Figure]:
     """One small chart for each figure of `health/metrics.jsonl`, whatever there are, with its limits."""
     rows = run_data.health
-    limits = (run_data.config.get("health") or {}).get("limits") or {}
+    limits = LIMITS | ((run_data.config.get("health") or {}).get("limits") or {})
     names = dict.fromkeys(key for row in rows.values() for key in row if key not in ("iteration", "phase"))
     made = [
         _health(name, {i: found for i, row in rows.items() if (found := _measured(row.get(name)))}, limits)
@@ -190,25 +192,21 @@ def _diversity(run_data: RunData) -> Figure | None:
 
 
 def _health(name: str, points: dict[int, dict[str, float]], limits: dict[str, Any]) -> Figure | None:
-    """A figure by iteration; `min_NAME` and `max_NAME` of the limits are its dotted lines."""
+    """A figure by iteration; its limit is a dotted line."""
     if not points:
         return None
     data = [with_interval(points, name, color=COLORS[0], scale=1)]
     said = []
-    for side, words in (("min", "at least"), ("max", "at most")):
-        limit = finite(limits.get(f"{side}_{name}"))
-        if limit is not None:
-            said.append(f"{words} {quantity(limit)}")
-            data.append(
-                {"type": "scatter", "mode": "lines", "name": "limit", "hoverinfo": "skip",
-                 "x": [iteration_name(i) for i in points], "y": [limit] * len(points),
-                 "line": {"color": "bad", "dash": "dot", "width": 2}}
-            )  # fmt: skip
-            if len(points) == 1:  # a line needs two points
-                data[-1] |= {
-                    "mode": "markers",
-                    "marker": {"color": "bad", "symbol": "line-ew-open", "size": 28},
-                }
+    limit = finite(limits.get(name))
+    if limit is not None:
+        said.append(f"at {'most' if name in AT_MOST else 'least'} {quantity(limit)}")
+        data.append(
+            {"type": "scatter", "mode": "lines", "name": "limit", "hoverinfo": "skip",
+             "x": [iteration_name(i) for i in points], "y": [limit] * len(points),
+             "line": {"color": "bad", "dash": "dot", "width": 2}}
+        )  # fmt: skip
+        if len(points) == 1:  # a line needs two points
+            data[-1] |= {"mode": "markers", "marker": {"color": "bad", "symbol": "line-ew-open", "size": 28}}
     layout = by_iteration("") | {"showlegend": False}
     layout["yaxis"]["rangemode"] = "tozero"
     return Figure(

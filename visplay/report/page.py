@@ -44,9 +44,6 @@ RATIO = "sampling/importance_sampling_ratio"  # TRL's: probability at the traine
 def write_report(run_folder: Path, *, load_image: LoadImage | None = None) -> Path:
     """Write `report.html` into a run folder, finished or not, and return its path.
 
-    Where the run asked base and Reasoner every question (`evaluation.full_at_end`), `comparison.html` is
-    written beside it.
-
     Args:
         run_folder: a run's folder; all it needs to hold is `config.yaml`.
         load_image: gives the picture of a key; None looks in the run's own image source, and a report whose
@@ -58,12 +55,7 @@ def write_report(run_folder: Path, *, load_image: LoadImage | None = None) -> Pa
         EvaluationError: the same of stored samples.
     """
     target = run_folder / "report.html"
-    full = _measured_in_full(run_folder)
-    if full is not None:
-        first, second = find_side(str(full / "base")), find_side(str(full / "reasoner"))
-        write_comparison(run_folder / COMPARISON, first, second, compare(first, second))
-    compared = COMPARISON if full is not None else ""
-    write_text(target, render_run(run_folder, load_image=load_image, compared=compared))
+    write_text(target, render_run(run_folder, load_image=load_image))
     return target
 
 
@@ -139,16 +131,6 @@ def summed_up(run_data: RunData) -> list[str]:
     )
 
 
-def _measured_in_full(run_folder: Path) -> Path | None:
-    """The finished step that asked base and Reasoner every question, the last one where there are more."""
-    found = [
-        (int(path.parents[1].name.removeprefix("full-")), path.parents[1])
-        for path in run_folder.glob("full-*/reasoner/evaluation.json")
-        if path.parents[1].name.removeprefix("full-").isdecimal()
-    ]
-    return max(found, default=(0, None))[1]
-
-
 def _own_images(run_data: RunData, run_folder: Path) -> LoadImage | None:
     images = run_data.config.get("images") or {}
     manifest = run_folder / "manifest.parquet"
@@ -164,11 +146,10 @@ def _own_images(run_data: RunData, run_folder: Path) -> LoadImage | None:
 
 def _facts(run_data: RunData) -> dict[str, str]:
     """What a reader must know about a run, in the order of its telling; what is not said is left out."""
-    rewards, images = run_data.config.get("rewards") or {}, run_data.config.get("images") or {}
+    images = run_data.config.get("images") or {}
     known = {
         "model": _model_path(run_data),
         "method": run_data.config.get("method"),
-        "rewards": rewards.get("preset") if rewards.get("preset") != "paper" else None,
         "adapters": run_data.config.get("adapters"),
         "control": run_data.config.get("control") if run_data.config.get("control") != "none" else None,
         "pictures": images.get("source")

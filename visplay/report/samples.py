@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rewards import Question
 from visplay.evaluation.wording import finite
-from visplay.loop.rows import same_answer
+from visplay.loop.asking import same_answer
 from visplay.report.reading import MOST_ROLLOUTS, RunData
 
 MOST_TEXT = 24_000_000  # characters of all texts in a page
@@ -105,8 +106,8 @@ def _found(run_data: RunData) -> list[_Found]:
     for i, rows in run_data.answers.items():
         for row in rows:
             asked = kept[row["image_key"], row["question"]]
-            mine = next((one for one in reversed(asked) if one.iteration <= i), None)  # earlier: a replay
-            if mine is None:  # a labelled example, or its curation is lost
+            mine = next((one for one in reversed(asked) if one.iteration <= i), None)
+            if mine is None:  # its curation is lost
                 mine = _Found(iteration=i, phase=ANSWERING, row=row)
                 asked.append(mine)
                 found.append(mine)
@@ -152,8 +153,6 @@ def _item(one: _Found, *, has_truth: bool, verdicts: dict[tuple[Any, ...], str])
         "question": cut(row.get("question") or ""),
         "failure": cut(row.get("failure") or ""),
         "type": row.get("type"),
-        "by_base": row.get("asked_by") == "base" or None,
-        "labelled": row.get("origin") == "anchor" or None,
         "ballots": ballots(row),
         "votes": votes(row),
         "confidence": finite(row.get("confidence")) if voted else None,
@@ -174,7 +173,7 @@ def _item(one: _Found, *, has_truth: bool, verdicts: dict[tuple[Any, ...], str])
 
 
 def _attempt(row: Row, *, iteration: int) -> Row:
-    """An answer in training; its iteration where it is not that of the question, as in a replay."""
+    """An answer in training; its iteration where it is not that of the question."""
     attempt = {"step": row["step"], "reward": finite(row["reward"]), "text": cut(row["completion"])}
     another = {} if row["iteration"] == iteration else {"iteration": row["iteration"]}
     parts = _parts(row)
@@ -225,7 +224,9 @@ def ballots(row: Mapping[str, Any]) -> list[list[Any]]:
 def _judged(row: Row, verdicts: dict[tuple[Any, ...], str]) -> str:
     if row.get("truth") is None:
         return "unanswerable"
-    key = row["silver_answer"], row["truth"], tuple(row.get("options") or ())
+    options = tuple(row.get("options") or ())
+    key = row["silver_answer"], row["truth"], row["question"], options
     if key not in verdicts:
-        verdicts[key] = "true" if same_answer(*key[:2], options=key[2]) else "false"
+        asked = Question(type=row["type"], question=row["question"], answer="", options=options)
+        verdicts[key] = "true" if same_answer(*key[:2], asked) else "false"
     return verdicts[key]

@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from visplay.config.loading import Config, completed_config, dump_config, flat_config, read_config
+from visplay.config.loading import Config, dump_config, flat_config, read_config
 from visplay.errors import CorruptArtifact, RunLocked, RunMismatch
 from visplay.runs.verified import Verified
 from visplay.storage import (
@@ -266,7 +266,7 @@ class Run:
             return {}
         require_format(self.folder)
         try:
-            before = flat_config(completed_config(read_config(path)))
+            before = flat_config(read_config(path))
         except CorruptArtifact as error:
             raise CorruptArtifact(
                 f"{error}. Restore it, or remove it: the configuration that you give is then taken for the "

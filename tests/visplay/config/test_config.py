@@ -54,7 +54,7 @@ def test_a_run_from_before_curation_stopped_goes_on_as_it_began() -> None:
 def test_overrides_win_over_the_file(tmp_path: Path) -> None:
     path = tmp_path / "c.yaml"
     path.write_text("seed: 1\nimages: {source: a}\noptimizer: {learning_rate: 1e-4}\n")
-    config = load_config(path, ["seed=7", "optimizer.kl=0.5", "rewards.samples=4"])
+    config = load_config(path, ["seed=7", "optimizer.kl=0.5", "votes.samples=4"])
     assert (config.seed, config.optimizer.kl, config.optimizer.learning_rate) == (7, 0.5, 1e-4)
     assert config.rewards.resolve().samples == 4
 

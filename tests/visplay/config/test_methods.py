@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.gate import ARMS, SHORT, WORLDS
 from visplay.config.loading import check_config, dump_config, load_config
-from visplay.config.methods import METHODS
+from visplay.config.method import METHODS
 from visplay.config.yaml_text import merged, read_overrides, read_yaml
 from visplay.errors import ConfigError
 

@@ -16,7 +16,7 @@ from visplay.data.views import VIEWS, shared_out, views_of
 from visplay.errors import ConfigError
 from visplay.loop.asking import Round, take_votes
 from visplay.loop.context import RunContext
-from visplay.loop.rows import Asked
+from visplay.loop.asking import Asked
 from visplay.pocket.scenes import COLORS, render, sample_scene
 
 ADAPTER = AdapterVersion(name="shared", version=0)
@@ -79,7 +79,7 @@ def voting(tmp_path: Path, views: list[str], samples: int) -> tuple[RunContext, 
     config = check_config(
         {
             "images": {"source": str(tmp_path / "pictures")}, "output": str(tmp_path),
-            "votes": {"views": views}, "rewards": {"samples": samples, "curation_samples": samples},
+            "votes": {"views": views, "samples": samples}, "curation": {},
         }
     )  # fmt: skip
     engine = ScriptedEngine(script)

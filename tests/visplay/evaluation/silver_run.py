@@ -8,7 +8,7 @@ from typing import Any
 from rewards import Question, Vote
 from visplay.config.loading import check_config, dump_config
 from visplay.data.images import read_images
-from visplay.loop.rows import Asked
+from visplay.loop.asking import Asked
 from visplay.runs.run import FORMAT
 from visplay.schema import CANDIDATES
 from visplay.storage import append_jsonl, write_parquet, write_text

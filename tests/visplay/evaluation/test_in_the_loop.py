@@ -87,7 +87,7 @@ def test_a_stopped_check_goes_on_with_the_pictures_that_it_has_not_hashed(tmp_pa
 
 
 def test_no_check_where_it_is_switched_off(tmp_path: Path) -> None:
-    ctx = lay(tmp_path, always("red"), contamination_bits=-1)
+    ctx = lay(tmp_path, always("red"))
     check_contamination(ctx)
     assert ctx.run.journal() == []
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from rewards import extract_answer
 from visplay.loop.reasoner import Answered
-from visplay.loop.rows import Asked
+from visplay.loop.asking import Asked
 
 
 def says_yes(rows: Sequence[Answered]) -> list[float]:

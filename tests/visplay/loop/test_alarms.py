@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from visplay.config.watching import Limits
+from visplay.config.sections import Limits
 from visplay.evaluation.records import write_records
 from visplay.loop.alarms import WATCHED, best_iteration, iteration_figures, out_of_patience, raise_alarms
 

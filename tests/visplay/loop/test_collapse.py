@@ -21,7 +21,7 @@ COLLAPSING = {
     "optimizer": {"learning_rate": 3e-3, "micro_batch_size": 64},
     "evaluation": {
         "benchmarks": ["pocket-dusk"], "limit": 60, "maj_limit": 0, "blind_limit": 0,
-        "contamination_bits": -1, "split": "development",
+        "split": "development",
     },
 }  # fmt: skip
 
@@ -48,8 +48,7 @@ def test_a_reasoner_rewarded_for_yes_is_noticed_and_taken_back(pictures: Path, t
                 "questioner": {**SMALL["questioner"], "steps": 0},
                 "reasoner": {"steps": 14, "prompts_per_step": 8, "group_size": 8, "max_tokens": 96},
                 "rewards": {
-                    **SMALL["rewards"],
-                    "accuracy_weight": 0.0,
+                    "format_weight": 1.0,  # which leaves nothing for the silver answer
                     "reasoner_terms": {"tests.visplay.loop.collapse:says_yes": 1.0},
                 },
                 "health": {"action": "roll_back"},
@@ -82,9 +81,8 @@ def test_a_questioner_rewarded_for_repeats_is_noticed(pictures: Path, tmp_path: 
                     "prompts_per_step": 4,
                     "group_size": 16,
                 },
+                "votes": {"samples": 2},
                 "rewards": {
-                    **SMALL["rewards"],
-                    "samples": 2,
                     "redundancy_weight": 0.0,
                     "questioner_terms": {"tests.visplay.loop.collapse:repeats": 2.0},
                 },

@@ -21,7 +21,7 @@ from visplay.loop.context import RunContext
 from visplay.loop.curation import curate
 from visplay.loop.examples import read_examples
 from visplay.loop.health import question_health
-from visplay.loop.rows import Asked
+from visplay.loop.asking import Asked
 from visplay.schema import ASKED, CANDIDATES
 
 ADAPTER = AdapterVersion(name="shared", version=0)
@@ -49,7 +49,7 @@ def script(prompt: Prompt, adapter: AdapterVersion, sampling: Sampling) -> Seque
     return ["no box" if answer is None else f"so \\boxed{{{answer}}}" for answer in answers]
 
 
-def settled(tmp_path: Path, rewards: dict[str, object] | None = None, **curation_values: object) -> Config:
+def settled(tmp_path: Path, **curation_values: object) -> Config:
     folder = tmp_path / "pictures"
     folder.mkdir(exist_ok=True)
     for shade in (10, 20, 30):
@@ -58,7 +58,7 @@ def settled(tmp_path: Path, rewards: dict[str, object] | None = None, **curation
         {
             "images": {"source": str(folder)},
             "output": str(tmp_path / "runs"),
-            "rewards": {"samples": 4, "curation_samples": 4, **(rewards or {})},
+            "votes": {"samples": 4},
             "curation": {"questions_per_image": 4, **curation_values},
             "health": {"blind_questions": 0},
         }

@@ -17,7 +17,7 @@ from visplay.errors import ConfigError
 from visplay.loop.asking import Round, judge, through
 from visplay.loop.health import question_health
 from visplay.loop.questioner import reward
-from visplay.loop.rows import JUDGED_INVALID, Asked
+from visplay.loop.asking import JUDGED_INVALID, Asked
 
 REASONER = AdapterVersion(name="shared", version=3)
 

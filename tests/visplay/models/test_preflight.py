@@ -69,7 +69,7 @@ def test_rounding_of_16_bits_is_said_and_what_is_beyond_doubt_stops(
     monkeypatch.setattr(preflight, "PROBE_SHARE", 0.5)
     apart = 0.06  # less than half of what the probe adapter changes
     if held.model.dtype == torch.float32:
-        with pytest.raises(PreflightError, match=r"0\.06 nats apart, .*canary_tolerance sets another limit"):
+        with pytest.raises(PreflightError, match=r"0\.06 nats apart, .*set engine.backend=transformers"):
             run(held, nats=apart)
     else:
         found, (line,) = run(held, nats=apart)

@@ -98,10 +98,10 @@ def test_runs_are_named_by_what_tells_them_apart(tmp_path: Path) -> None:
 
 
 def test_only_what_differs_is_listed() -> None:
-    one = {"name": "a", "seed": 1, "lora": {"rank": 8, "alpha": 16}, "guards": {}, "threads": None}
+    one = {"name": "a", "seed": 1, "lora": {"rank": 8, "alpha": 16}, "control": "none", "threads": None}
     other = {"name": "b", "seed": 1, "lora": {"rank": 4, "alpha": 16}, "threads": 2, "note": "new"}
     assert differing({"a": one, "b": other}) == {
-        "lora.rank": ["8", "4"], "guards": ["{}", "not set"], "threads": ["null", "2"],
+        "lora.rank": ["8", "4"], "control": ["none", "not set"], "threads": ["null", "2"],
         "note": ["not set", "new"],
     }  # fmt: skip
     assert differing({"a": one, "c": {**one, "name": "c"}}) == {}

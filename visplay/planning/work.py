@@ -8,15 +8,15 @@ assumed to be kept. Tokens go by mean lengths, which are said, and by `max_token
 import math
 from dataclasses import dataclass, replace
 
-from rewards import Preset
 from visplay.config.loading import Config, enough_kept, phase_of
 from visplay.config.sections import Phase
 from visplay.data.views import MILD, VIEWS
 from visplay.evaluation.spec import expand
 from visplay.models.counting import Size
 
-CHUNK = 64  # pictures asked about at a time
+CHUNK = 64  # pictures that curation asks about at a time
 VERDICT_LIMIT = 256  # tokens of a shipped judge's verdict, at most
+BLIND = 0.25  # of a step's images, whose questions are asked blind where groundedness is rewarded
 QUESTION_TOKENS, ANSWER_TOKENS, VERDICT_TOKENS = 80, 300, 100  # mean lengths of completions, assumed
 KEPT = 0.25  # of curation's questions, assumed, where it stops when enough is kept
 ROW_BYTES, SAMPLE_BYTES = 1_000, 3_000  # of a row of parquet, of a stored sample with its scores
@@ -67,13 +67,12 @@ def iteration_work(config: Config, *, pictures: int, prompt: int, kept: float = 
         prompt: tokens of a prompt with its picture.
         kept: share of curation's questions that is kept, in (0, 1].
     """
-    preset = config.rewards.resolve()
     found = [
         _rollouts("questioner", config.questioner, length=QUESTION_TOKENS, prompt=prompt),
-        *_questioner_votes(config, preset),
+        *_questioner_votes(config),
     ]
     if config.loop not in WITHOUT_CURATION:
-        found += _curation(config, preset, pictures=pictures, kept=kept)
+        found += _curation(config, pictures=pictures, kept=kept)
     for role in ("reasoner", *config.roles):
         found.append(_rollouts(role, phase_of(config, role), length=ANSWER_TOKENS, prompt=prompt))
     return [work for work in [*found, evaluation_work(config)] if work.completions]
@@ -86,8 +85,8 @@ def evaluation_work(config: Config) -> Work:
     greedy, sampled = sum(sizes), sum(min(own.maj_limit, size) for size in sizes)
     blind = sum(min(own.blind_limit, size) for size in sizes)
     return _answers(
-        "evaluation", prompts=greedy + blind + sampled, completions=greedy + blind + own.maj_k * sampled,
-        config=config, stored=True,
+        "evaluation", prompts=greedy + blind + sampled, config=config, stored=True,
+        completions=greedy + blind + config.votes.samples * sampled,
     )  # fmt: skip
 
 
@@ -128,16 +127,17 @@ def _rollouts(name: str, phase: Phase, *, length: int, prompt: int) -> Work:
     )  # fmt: skip
 
 
-def _questioner_votes(config: Config, preset: Preset) -> list[Work]:
+def _questioner_votes(config: Config) -> list[Work]:
     phase = config.questioner
     groups = phase.steps * phase.prompts_per_step
     questions = groups * phase.group_size
     judged = _verdicts(config, questions)
-    if preset.groundedness_weight:
-        questions += round(groups * preset.groundedness_fraction) * phase.group_size
+    if config.rewards.groundedness_weight:
+        questions += round(groups * BLIND) * phase.group_size
+    samples = config.votes.samples
     votes = _answers(
-        "its votes", prompts=questions * _views(config, preset.samples),
-        completions=questions * preset.samples, config=config,
+        "its votes", prompts=questions * _views(config, samples),
+        completions=questions * samples, config=config,
     )  # fmt: skip
     return [replace(work, steps=phase.steps) for work in (*judged, votes)]
 
@@ -170,7 +170,7 @@ def pictures_asked(config: Config, *, pictures: int, kept: float = KEPT) -> tupl
     return min(most, max(1, chunks) * CHUNK), most
 
 
-def _curation(config: Config, preset: Preset, *, pictures: int, kept: float) -> list[Work]:
+def _curation(config: Config, *, pictures: int, kept: float) -> list[Work]:
     asked, most = pictures_asked(config, pictures=pictures, kept=kept)
     each, length = config.curation.questions_per_image, config.questioner.max_tokens
     asking = Work(
@@ -178,11 +178,12 @@ def _curation(config: Config, preset: Preset, *, pictures: int, kept: float) -> 
         tokens=asked * each * min(QUESTION_TOKENS, length), bound=most * each * length, rows=asked * each,
         steps=math.ceil(asked / CHUNK),
     )  # fmt: skip
-    voted = each * (1 if preset.groundedness_limit is None else 2)  # of each picture
+    voted = each * (1 if config.curation.max_blind is None else 2)  # of each picture
+    samples = config.curation.samples or config.votes.samples
     votes, bound = (
         _answers(
-            "its votes", prompts=count * voted * _views(config, preset.curation_samples), config=config,
-            completions=count * voted * preset.curation_samples + config.health.blind_questions,
+            "its votes", prompts=count * voted * _views(config, samples), config=config,
+            completions=count * voted * samples + config.health.blind_questions,
         )
         for count in (asked, most)
     )  # fmt: skip

@@ -1,7 +1,6 @@
 """What of TRL's GRPOConfig is ours, what is a user's (`optimizer.grpo`), and on which device it trains."""
 
 import dataclasses
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +8,9 @@ import torch
 from trl.trainer.grpo_config import GRPOConfig
 
 from visplay.config.sections import Engine, Model, Optimizer, Phase
-from visplay.errors import ConfigError, PreflightError
+from visplay.errors import ConfigError, PreflightError, nearest
 from visplay.models.engines import backend_of
-from visplay.ranks import ALONE, Ranks
+from visplay.training.ranks import ALONE, Ranks
 
 
 def check_fields(optimizer: Optimizer) -> None:
@@ -25,9 +24,14 @@ def check_fields(optimizer: Optimizer) -> None:
         if name in _OWNED:
             raise ConfigError(f"optimizer.grpo.{name}: {_OWNED[name]}")
         if name not in known:
-            near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"optimizer.grpo.{name}: TRL's GRPOConfig has no such field{hint}")
+            raise ConfigError(
+                f"optimizer.grpo.{name}: TRL's GRPOConfig has no such field{nearest(name, known)}"
+            )
+    if "lomo" in str(optimizer.grpo.get("optim", "")):
+        raise ConfigError(
+            f"optimizer.grpo.optim: {optimizer.grpo['optim']} updates weights inside the backward pass, "
+            "which this loop does not do; take another optimizer, e.g. adamw_torch"
+        )
     if optimizer.ahead and not optimizer.grpo.get(_CORRECTION, True):
         raise ConfigError(
             f"optimizer.grpo.{_CORRECTION}: rollouts of an older adapter (optimizer.ahead) need it; leave it "
@@ -63,9 +67,7 @@ _BY_KEY = {
     "max_completion_length": "PHASE.max_tokens", "temperature": "PHASE.temperature",
     "per_device_train_batch_size": "optimizer.micro_batch_size",
     "gradient_accumulation_steps": "optimizer.micro_batch_size",
-    "learning_rate": "optimizer.learning_rate", "weight_decay": "optimizer.weight_decay",
-    "max_grad_norm": "optimizer.max_grad_norm", "beta": "optimizer.kl", "epsilon": "optimizer.clip_low",
-    "epsilon_high": "optimizer.clip_high", "save_steps": "optimizer.checkpoint_every",
+    "learning_rate": "optimizer.learning_rate", "beta": "optimizer.kl",
     "chat_template_kwargs": "model.chat_template_kwargs", "bf16": "model.dtype", "fp16": "model.dtype",
     "use_cpu": "model.device", "seed": "seed", "data_seed": "seed", "report_to": "report_to",
 }  # fmt: skip
@@ -76,9 +78,18 @@ _FIXED = (
     "min_p", "repetition_penalty", "generation_kwargs", "model_init_kwargs", "sync_ref_model",
     "resume_from_checkpoint", "push_to_hub", "load_best_model_at_end",
 )  # fmt: skip
-_OWNED = {name: f"set {key} instead" for name, key in _BY_KEY.items()} | {
-    name: "the loop needs it as it is; leave it out" for name in _FIXED
-}
+# They act only in the `train` of TRL or transformers, which is not used.
+_WITHOUT_EFFECT = (
+    "neftune_noise_alpha", "use_liger_kernel", "liger_kernel_config", "debug", "auto_find_batch_size",
+    "torch_empty_cache_steps", "logging_nan_inf_filter", "include_num_input_tokens_seen",
+    "use_adaptive_entropy", "deepspeed", "parallelism_config", "save_only_model", "ignore_data_skip",
+    "logging_strategy", "save_steps", "save_total_limit",
+)  # fmt: skip
+_OWNED = (
+    {name: f"set {key} instead" for name, key in _BY_KEY.items()}
+    | {name: "the loop needs it as it is; leave it out" for name in _FIXED}
+    | {name: "it has no effect here; leave it out" for name in _WITHOUT_EFFECT}
+)
 # What transformers 5.24 calls it. TRL 1.16 and the planner know the older name, which all versions take.
 _OWNED["activation_checkpointing"] = "set optimizer.grpo.gradient_checkpointing instead, which is the same"
 
@@ -99,7 +110,7 @@ def grpo_arguments(
     Args:
         phase: steps, prompts per step, G, temperature, length, and its own learning rate where it has one.
         optimizer: learning rate, clipping, KL, and the fields that a user adds.
-        corrected: see `visplay.loop.grpo.train`.
+        corrected: see `visplay.training.learner`.
         folder: for checkpoints.
         seed: decides the order of the prompts.
         model: what is trained, on its device.
@@ -109,20 +120,29 @@ def grpo_arguments(
     Raises:
         PreflightError: micro-batches that do not fill a batch.
     """
-    batch = phase.prompts_per_step * phase.group_size
-    micro = min(optimizer.micro_batch_size, max(1, batch // ranks.size))
-    if batch % (micro * ranks.size):
+    batch, updates = phase.prompts_per_step * phase.group_size, optimizer.updates_per_batch
+    micro = min(optimizer.micro_batch_size, max(1, batch // (ranks.size * updates)))
+    if batch % (micro * ranks.size * updates):
         many = f" times {ranks.size} ranks" if ranks.size > 1 else ""
+        many += f" times {updates} updates_per_batch" if updates > 1 else ""
         raise PreflightError(
             f"optimizer.micro_batch_size {micro}{many} must divide prompts_per_step * group_size = {batch}"
         )
     weights = next(model.parameters())
     # A model that is going to be cut into pieces waits on the CPU for the GPUs.
     on_cpu = weights.device.type == "cpu" and not (ranks.sharded and torch.cuda.is_available())
+    loss_type = optimizer.grpo.get("loss_type", "grpo")
     open_fields: dict[str, Any] = {
         "lr_scheduler_type": "constant",
-        "loss_type": "grpo",
+        "weight_decay": 0.01,
+        "max_grad_norm": 1.0,
+        "loss_type": loss_type,
+        "epsilon": 0.2,
+        # CISPO takes it for the bound of the ratio itself; 5 is ScaleRL's (arXiv 2510.13786).
+        "epsilon_high": 5.0 if loss_type == "cispo" else 0.3,
         "scale_rewards": "group",
+        # TRL's default multiplies the KL term with the ratio; Eq. 4 of GRPO (arXiv 2402.03300) does not.
+        "use_bias_correction_kl": False,
         _CORRECTION: corrected,
         "vllm_importance_sampling_mode": "token_truncate",
         "gradient_checkpointing": not on_cpu,
@@ -133,24 +153,19 @@ def grpo_arguments(
         output_dir=str(folder),
         max_steps=phase.steps,
         per_device_train_batch_size=micro,
-        gradient_accumulation_steps=batch // (micro * ranks.size),
+        gradient_accumulation_steps=batch // (micro * ranks.size * updates),
         steps_per_generation=batch // (micro * ranks.size),
         num_generations=phase.group_size,
         max_completion_length=phase.max_tokens,
         temperature=phase.temperature,
         chat_template_kwargs=chat,
         learning_rate=optimizer.learning_rate if phase.learning_rate is None else phase.learning_rate,
-        weight_decay=optimizer.weight_decay,
-        max_grad_norm=optimizer.max_grad_norm,
         beta=optimizer.kl,
-        epsilon=optimizer.clip_low,
-        epsilon_high=optimizer.clip_high,
         bf16=model.dtype == torch.bfloat16,  # else adapters on a 16-bit base compute in 32 bits
         use_cpu=on_cpu,
         logging_steps=1,
         log_multimodal=False,  # a second copy of a batch's pictures, for tables that nobody sees
-        save_strategy="steps",
-        save_steps=optimizer.checkpoint_every,
+        save_strategy="no",
         report_to="none",
         disable_tqdm=True,
         seed=seed,
@@ -167,6 +182,17 @@ def reentrant(arguments: GRPOConfig) -> bool:
     """Whether checkpoints are of torch's older kind, through which gradients only go if an input has one."""
     given = arguments.gradient_checkpointing_kwargs
     return isinstance(given, dict) and bool(given.get("use_reentrant", False))
+
+
+def one_start_token(processor: Any) -> dict[str, str]:
+    """Keeps TRL from writing two start tokens, one by the template and one by the tokenizer.
+
+    Such are Gemma's. TRL tokenizes the templated text, and takes the token types of that for our prompt ids.
+    """
+    tokenizer = processor.tokenizer
+    start = tokenizer.bos_token
+    twice = start and tokenizer(start)["input_ids"].count(tokenizer.bos_token_id) == 2
+    return {"bos_token": ""} if twice else {}
 
 
 def on_one_device(arguments: GRPOConfig, device: torch.device) -> None:

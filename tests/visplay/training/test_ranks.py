@@ -13,8 +13,8 @@ from visplay.config.sections import Model
 from visplay.errors import ConfigError, RankLost
 from visplay.launcher import is_lost, rank, shards
 from visplay.models.policy import device_of
-from visplay.ranks import ALONE, joined
 from visplay.runs.shutdown import graceful_shutdown
+from visplay.training.ranks import ALONE, joined
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -1,47 +1,29 @@
-"""The bridge to TRL: an update does what it should. What we rely on of TRL itself stands in `test_trl.py`."""
+"""An update does what it should, and a phase that is cut goes on; of TRL `test_trl.py` tells."""
 
 import math
 import tempfile
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rewards import Reward
-from rollouts.engine import BASE, AdapterVersion, Completion, Prompt, Sampling
+from rollouts.engine import BASE, AdapterVersion, Prompt, Sampling
 from rollouts.transformers_engine import TransformersEngine
 from visplay.config.prompts import Prompts
 from visplay.config.sections import Lora, Model, Optimizer, Phase
 from visplay.errors import PreflightError, TrainingDiverged
-from visplay.loop import grpo
-from visplay.loop.trainer import Steps
 from visplay.models.policy import Policy, load_base
 from visplay.models.preflight import randomize_lora_b
 from visplay.pocket.recipe.lessons import is_glance
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.prompts import reasoner_prompt
-from visplay.ranks import ALONE
 from visplay.runs.checkpoints import numbered
-
-
-def test_a_loss_that_is_not_finite_is_an_error_and_its_step_is_not_kept(tmp_path: Path) -> None:
-    """transformers logs None for it."""
-    steps = Steps(tmp_path, finished=[], on_step=lambda row: None, ranks=ALONE)
-    row = {"reward": 0.5, "loss": 0.1, "grad_norm": 0.2}
-    steps.on_log(None, SimpleNamespace(global_step=1), None, row)
-    for name in ("loss", "grad_norm"):
-        for value in (None, math.nan, math.inf):
-            with pytest.raises(
-                TrainingDiverged, match=f"step 2: {name} is (nan|inf); .* optimizer.learning_rate"
-            ):
-                steps.on_log(None, SimpleNamespace(global_step=2), None, {**row, name: value})
-    assert len(steps.finished) == 1
-
+from visplay.seeds import mix_seed
+from visplay.training.learner import Learner, finished_steps
+from visplay.training.trl import Rollout
 
 pocket = Model(path="pocket", dtype="float32")
 slow = pytest.mark.slow
@@ -69,8 +51,10 @@ def train_glances(
     infinite_at: int | None = None,
     reference: Literal["start", "base"] = "start",
     moved: bool = False,
-) -> tuple[Policy, AdapterVersion, grpo.Trained, list[AdapterVersion]]:
+    **options: Any,
+) -> tuple[Policy, AdapterVersion, Learner, list[AdapterVersion]]:
     """Reward answers that are given at a glance, which greedy decoding could do or not."""
+    options = {"micro_batch_size": 16} | options
     policy = Policy(*load_base(pocket), lora=Lora(rank=8, alpha=16))
     engine = TransformersEngine(*load_base(pocket))
     start = numbered(folder, "shared", 0)
@@ -82,34 +66,28 @@ def train_glances(
     phase = Phase(steps=steps, prompts_per_step=4, group_size=8, max_tokens=48)
     asked = prompts(steps * 4)
     versions: list[AdapterVersion] = []
-
-    def sample(
-        prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling
-    ) -> list[list[Completion]]:
-        if len(versions) + finished == killed_at:
-            raise Killed
-        versions.append(adapter)
-        return engine.generate(prompts, adapter=adapter, sampling=sampling)
-
-    def score(batch: grpo.Batch) -> grpo.Scored:
-        assert len(batch.before) == 4 * 8 * batch.step
-        glances = [[is_glance(c.text) for c in group] for group in batch.completions]
-        worth = math.inf if batch.step == infinite_at else 1.0
-        return grpo.Scored(
-            rewards=[[Reward(total=worth * float(x) if x else 0.0, parts={}) for x in xs] for xs in glances],
-            records=[{"step": batch.step, "glance": x} for xs in glances for x in xs],
-        )
-
-    rows: list[dict[str, float]] = []
-    finished = len(grpo.finished_steps(folder / "unfinished"))
-    trained = grpo.train(
-        policy=policy, start=start, engine=engine, sample=sample, prompts=asked, score=score,
-        phase=phase,
-        optimizer=Optimizer(learning_rate=2e-3, kl=kl, reference=reference, micro_batch_size=16),
-        corrected=True, scratch=folder / "unfinished", seed=seed, on_step=rows.append,
-    )  # fmt: skip
-    assert rows == trained.history
-    return policy, start, trained, versions
+    with Learner(
+        policy, start=start, phase=phase, corrected=True, folder=folder / "unfinished", seed=seed,
+        optimizer=Optimizer(learning_rate=2e-3, kl=kl, reference=reference, **options),
+    ) as learner:  # fmt: skip
+        for step in learner.steps():
+            assert len(learner.records) == 4 * 8 * step
+            if step == killed_at:
+                raise Killed
+            versions.append(learner.publish(engine))
+            own = asked[4 * step : 4 * (step + 1)]
+            sampling = Sampling(n=8, max_tokens=48, seed=mix_seed(seed, "rollout", step))
+            groups = engine.generate(own, adapter=versions[-1], sampling=sampling)
+            worth = math.inf if step == infinite_at else 1.0
+            learner.update(
+                [
+                    Rollout(prompt=prompt, completion=one, reward=worth if is_glance(one.text) else 0.0)
+                    for prompt, group in zip(own, groups, strict=True)
+                    for one in group
+                ]
+            )
+            learner.save([{"step": step, "glance": is_glance(c.text)} for group in groups for c in group])
+    return policy, start, learner, versions
 
 
 def folder_of(version: AdapterVersion) -> Path:
@@ -123,14 +101,12 @@ def weights(version: AdapterVersion) -> dict[str, torch.Tensor]:
 
 @slow
 def test_an_infinite_reward_stops_the_phase_and_costs_no_step_before_it(tmp_path: Path) -> None:
-    with pytest.raises(
-        TrainingDiverged, match=r"step 3: a reward is inf, its parts .*; the steps before it are kept"
-    ):
+    with pytest.raises(TrainingDiverged, match=r"step 3: a reward is inf; the steps before it are kept"):
         train_glances(tmp_path, steps=4, infinite_at=2)
-    assert len(grpo.finished_steps(tmp_path / "unfinished")) == 2
+    assert len(finished_steps(tmp_path / "unfinished")) == 2
     _, _, trained, _ = train_glances(tmp_path, steps=4)  # the mended reward goes on from there
     assert [row["step"] for row in trained.history] == [1, 2, 3, 4]
-    assert all(torch.isfinite(tensor).all() for tensor in weights(trained.adapter).values())
+    assert all(torch.isfinite(tensor).all() for tensor in weights(trained.trained).values())
 
 
 @slow
@@ -138,14 +114,14 @@ def test_rewarded_behaviour_becomes_likelier_and_the_ratio_is_one(tmp_path: Path
     policy, start, trained, versions = train_glances(tmp_path, steps=8)
     history = trained.history
     assert [row["step"] for row in history] == list(range(1, 9))
-    assert [v.version for v in versions] == list(range(1, 9)) and trained.adapter.version == 9
+    assert [v.version for v in versions] == list(range(1, 9)) and trained.trained.version == 9
     early = sum(row["reward"] for row in history[:2]) / 2
     late = sum(row["reward"] for row in history[-2:]) / 2
     assert late > early + 0.1, [row["reward"] for row in history]
     for row in history:  # engine and trainer see the same distribution at every step
         assert row["sampling/importance_sampling_ratio/min"] == pytest.approx(1, abs=1e-3)
         assert row["sampling/importance_sampling_ratio/max"] == pytest.approx(1, abs=1e-3)
-    before, after = weights(start), weights(trained.adapter)
+    before, after = weights(start), weights(trained.trained)
     assert before.keys() == after.keys() and not any("ref" in name for name in after)
     assert any(not torch.equal(before[name], after[name]) for name in after)
     assert all("text_model" in name for name in after)  # the vision tower is left alone
@@ -165,7 +141,7 @@ def test_the_kl_term_is_to_the_start_of_the_phase_or_to_the_base(tmp_path: Path)
 def test_the_same_seed_trains_the_same_adapter(tmp_path: Path) -> None:
     first, second = (train_glances(tmp_path / name, steps=2)[2] for name in "ab")
     assert first.history == second.history
-    assert all(torch.equal(w, weights(second.adapter)[name]) for name, w in weights(first.adapter).items())
+    assert all(torch.equal(w, weights(second.trained)[name]) for name, w in weights(first.trained).items())
 
 
 @slow
@@ -183,18 +159,20 @@ def test_killed_in_a_phase_it_goes_on_after_the_last_finished_step(
     *_, trained, versions = train_three(tmp_path / "cut")
     assert [version.version for version in versions] == list(range(killed_at + 1, 4))  # no step twice
     assert trained.history == undisturbed.history and trained.records == undisturbed.records
-    assert trained.adapter.version == undisturbed.adapter.version == 4
-    before = weights(undisturbed.adapter)
-    assert all(torch.equal(before[name], w) for name, w in weights(trained.adapter).items())
+    assert trained.trained.version == undisturbed.trained.version == 4
+    before = weights(undisturbed.trained)
+    assert all(torch.equal(before[name], w) for name, w in weights(trained.trained).items())
 
 
-def test_too_few_prompts_are_an_error_before_training(tmp_path: Path) -> None:
-    with pytest.raises(PreflightError, match="draws 8 different prompts and there are only 3"):
-        grpo.train(
-            policy=None, start=AdapterVersion(name="shared", version=0), engine=None, prompts=prompts(3),
-            sample=None, score=lambda _: None, phase=Phase(), optimizer=Optimizer(), corrected=True,
-            scratch=tmp_path, seed=0, on_step=lambda _: None,
-        )  # fmt: skip
+@slow
+def test_updates_after_the_first_are_clipped_against_the_batch_as_it_was(tmp_path: Path) -> None:
+    many = {"updates_per_batch": 4, "micro_batch_size": 4, "grpo": {"epsilon": 0.01, "epsilon_high": 0.01}}
+    one = train_glances(tmp_path / "one", steps=1, **many | {"updates_per_batch": 1})[2].history
+    four = train_glances(tmp_path / "four", steps=1, **many)[2].history
+    assert one[0]["clip_ratio/region_mean"] == 0 < four[0]["clip_ratio/region_mean"]
+    assert one[0]["reward"] == four[0]["reward"]
+    with pytest.raises(PreflightError, match="times 5 updates_per_batch must divide"):
+        train_glances(tmp_path / "five", steps=1, updates_per_batch=5)
 
 
 def test_a_phase_leaves_the_base_as_it_found_it() -> None:

@@ -1,0 +1,96 @@
+"""`method`: one name that sets votes, band, judge, rewards and curation; what a user sets beside it wins.
+
+`PUBLISHED` holds what a source did that a method does not set, because hardware or budget decides it.
+"""
+
+from typing import Any, Literal, get_args
+
+from visplay.config.yaml_text import merged
+
+MethodName = Literal["paper", "official", "rzero", "steady"]
+ABOUT: dict[MethodName, str] = {
+    "paper": "VisPlay as written (arXiv 2511.15661)",
+    "official": "VisPlay as its released code has it (bruno686/VisPlay)",
+    "rzero": "R-Zero's rewards and band (arXiv 2508.05004), on pictures",
+    "steady": "a judge, a higher band and five views: fewer wrong labels, at more tokens a question",
+}
+# What differs from the defaults, which are the paper's.
+METHODS: dict[MethodName, dict[str, Any]] = {
+    "paper": {"adapters": "per_role"},
+    "official": {
+        "adapters": "per_role",
+        "rewards": {"questioner": "official", "redundancy_scope": "batch", "format_weight": 0.1},
+        "curation": {"low": 0.3, "high": 0.8, "samples": 9, "count_unparsed": False},
+        "optimizer": {"updates_per_batch": 4},
+    },
+    "rzero": {
+        "adapters": "per_role",
+        "rewards": {"redundancy_scope": "batch"},
+        "curation": {"low": 0.3, "high": 0.7},
+    },
+    "steady": {
+        "adapters": "shared",
+        "judge": {"function": "visplay.loop.judging:ask_base"},
+        "votes": {"views": ["as it is", "brighter", "less contrast", "softer", "farther"]},
+        "rewards": {"target_confidence": 0.8, "memory_weight": 0.5},
+        "curation": {"low": 0.5, "high": 0.95},
+    },
+}
+_ALL: dict[str, Any] = {"curation.margin": "all"}
+PUBLISHED: dict[MethodName, dict[str, Any]] = {
+    "paper": {**_ALL, "optimizer.learning_rate": 1e-6, "training": "all weights"},
+    "official": {
+        **_ALL, "questioner.prompts_per_step": 512, "reasoner.prompts_per_step": 512,
+        "optimizer.learning_rate": 1e-6, "training": "all weights",
+    },
+    "rzero": {
+        **_ALL, "questioner.prompts_per_step": 512, "reasoner.prompts_per_step": 512,
+        "optimizer.learning_rate": 1e-6, "training": "all weights",
+    },
+    "steady": {},
+}  # fmt: skip
+
+
+def with_method(data: dict[Any, Any]) -> dict[Any, Any]:
+    """Plain data of a configuration, laid over the values of the method that it names."""
+    name = data.get("method", "paper")
+    return merged(METHODS[name], data) if name in get_args(MethodName) else data
+
+
+def differences(config: Any) -> list[str]:
+    """How a run differs from its method: keys that were set otherwise, then what the source did otherwise.
+
+    Args:
+        config: a `visplay.Config`.
+
+    Returns:
+        Lines such as `curation.low: 0.4 here, 0.25 in paper`.
+    """
+    method: MethodName = config.method
+    pure = type(config).model_validate(with_method({"method": method, "images": {"source": "images"}}))
+    lines = [
+        f"{key}: {_value(config, key)} here, {_value(pure, key)} in {method}"
+        for key in _decided()
+        if _value(config, key) != _value(pure, key)
+    ]
+    for key, value in PUBLISHED[method].items():
+        here = "LoRA" if key == "training" else _value(config, key)
+        if here != value:
+            lines.append(f"{key}: {here} here, {value} in the source of {method}")
+    return lines
+
+
+def _decided() -> list[str]:
+    """The keys that some method sets."""
+    found: dict[str, None] = {}
+    for values in METHODS.values():
+        for section, value in values.items():
+            names = [f"{section}.{name}" for name in value] if isinstance(value, dict) else [section]
+            found |= dict.fromkeys(names)
+    return list(found)
+
+
+def _value(config: Any, key: str) -> Any:
+    for part in key.split("."):
+        config = getattr(config, part)
+    return config

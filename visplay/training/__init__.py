@@ -1,0 +1,1 @@
+"""GRPO by TRL, one step at a time."""
