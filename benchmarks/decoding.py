@@ -163,7 +163,9 @@ def main() -> None:
 def _report(base: Base, world: str, make: Callable[..., list[Item]], asked: argparse.Namespace) -> None:
     begun = time.perf_counter()
     items = make(asked.development, asked.seed, "development")
-    print(f"\n## {world}: development scenes, n = {len(items)}\n\n| decoding | right |\n|---|---|", flush=True)
+    print(
+        f"\n## {world}: development scenes, n = {len(items)}\n\n| decoding | right |\n|---|---|", flush=True
+    )
     seen: list[tuple[float, Way]] = []
     for way in ways(base, items, asked.tokens):
         estimate = accuracy_interval(base.right(items, way))

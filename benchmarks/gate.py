@@ -26,9 +26,8 @@ from benchmarks.gate_tables import (
     print_steps,
 )
 from visplay.loop import curation, measuring, questioner, reasoner, watching
-from visplay.loop.asking import Round, band, blind, grounded, judge, parse, vote
+from visplay.loop.asking import Asked, Groups, Round, band, blind, grounded, judge, parse, vote
 from visplay.loop.context import RunContext
-from visplay.loop.asking import Asked, Groups
 from visplay.runs.checkpoints import Roles
 from visplay.runs.results import read_summaries
 
@@ -37,7 +36,7 @@ TARGET = ["rewards.target_confidence=0.8"]
 JUDGE = ["judge.function=visplay.loop.judging:ask_base"]
 VIEWS = ["votes.views=[as it is,brighter,less contrast,softer,farther]"]
 OPEN = ["curation.low=0.7", "curation.high=1.0"]
-MEMORY = ["rewards.memory_weight=0.5", "rewards.memory_by=skill"]
+MEMORY = ["rewards.memory_weight=0.5"]
 TRUE_JUDGE = ["judge.function=benchmarks.gate:settled"]
 GATE = [*BAND, *JUDGE, *VIEWS]  # what is trained on
 REWARD = [*TARGET, *MEMORY]  # what the Questioner is paid for
@@ -68,8 +67,9 @@ ARMS: dict[str, list[str]] = {
 }
 # A quarter of a pocket iteration for the Questioner, half of one for the Reasoner.
 SHORT = [
-    "threads=1", "iterations=10", "questioner.steps=5", "questioner.prompts_per_step=4", "votes.samples=5",
-    "curation.margin=1", "reasoner.steps=10", "reasoner.max_tokens=160",
+    "threads=1", "adapters=shared", "iterations=10", "questioner.steps=5",
+    "questioner.prompts_per_step=4", "votes.samples=5", "curation.margin=1",
+    "reasoner.steps=10", "reasoner.max_tokens=160",
     "evaluation.limit=500", "evaluation.maj_limit=100", "evaluation.blind_limit=0",
     "evaluation.split=development",
 ]  # fmt: skip

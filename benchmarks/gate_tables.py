@@ -14,7 +14,6 @@ from benchmarks.charts import Curve, draw
 from visplay.evaluation.comparison import compare_samples
 from visplay.evaluation.records import Record, read_records
 from visplay.evaluation.wording import difference, estimate
-from visplay.loop.signs import SIGNS, early_signs
 from visplay.pocket.oracle import RUNGS, parse_query
 from visplay.runs.results import read_curations, read_summaries
 
@@ -49,10 +48,6 @@ def curves(run: Path) -> dict[str, Curve]:
     for rung in summaries[0][played]["groups"].get("rung", {}):
         found[f"{played}, rung {rung}, % right"] = {
             i: s[played]["groups"]["rung"][rung]["value"] for i, s in summaries.items()
-        }
-    for sign in SIGNS:
-        found[f"{sign}, % of {played}"] = {
-            i: value for i in summaries if (value := early_signs(run, i)[sign]) is not None
         }
     return found
 

@@ -32,7 +32,7 @@ from visplay.storage import read_jsonl
 SETTINGS: dict[str, Any] = {
     "iterations": 2, "threads": 1,
     "model": {"path": "pocket", "dtype": "float32"},
-    "prompts": {"answer_forms": False},
+    "prompts": {"forms": {}},
     "votes": {"samples": 4},
     "questioner": {
         "types": ["numerical", "yes/no", "short answer"], "steps": 3, "prompts_per_step": 2, "group_size": 4,

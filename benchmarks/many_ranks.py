@@ -27,7 +27,7 @@ SETTINGS: dict[str, Any] = {
     "name": "run", "iterations": 2, "threads": 1,
     "model": {"path": "pocket", "dtype": "float32", "device": "cpu"},
     "engine": {"backend": "transformers"},
-    "prompts": {"answer_forms": False},
+    "prompts": {"forms": {}},
     "votes": {"samples": 4},
     "questioner": {
         "types": ["numerical", "yes/no", "short answer"], "steps": 2, "prompts_per_step": 2, "group_size": 4,

@@ -28,21 +28,19 @@ if os.environ.get("ACCELERATE_USE_FSDP") == "true":
     PartialState._prepare_backend = lambda self, *a, **k: ("gloo", DistributedType.MULTI_GPU)
 from benchmarks.gpu import qwen
 from benchmarks.gpu.stand import TINY
-from rewards import Reward
+from benchmarks.stepping import run_phase
 from rollouts.transformers_engine import TransformersEngine
 from visplay.config.prompts import Prompts
 from visplay.config.sections import Lora, Optimizer, Phase
-from visplay.loop import grpo
 from visplay.models.policy import Policy
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.prompts import reasoner_prompt
+from visplay.training.learner import Learner
 from visplay.training.ranks import joined
 from visplay.runs.checkpoints import numbered
 
-def score(batch):
-    groups = batch.completions
-    paid = [[Reward(total=float(c.token_ids[0] % 7 < 3), parts={}) for c in group] for group in groups]
-    return grpo.Scored(rewards=paid, records=[{"ids": list(c.token_ids)} for g in groups for c in g])
+def score(groups):
+    return [[float(c.token_ids[0] % 7 < 3) for c in group] for group in groups]
 
 folder = Path(sys.argv[1])
 torch.set_num_threads(1)
@@ -53,7 +51,7 @@ with joined() as ranks:
     processor.tokenizer.padding_side = "left"
     policy = Policy(model, processor, lora=Lora(rank=8))
     if not ranks.first:
-        grpo.follow(policy, ranks)
+        Learner.follow(policy, ranks)
     else:
         engine = TransformersEngine(policy.shared_base(), processor)
         start = numbered(folder, "shared", 0)
@@ -62,16 +60,16 @@ with joined() as ranks:
         sizes = ((112, 84), (56, 140), (168, 112), (84, 84))
         pictures = [render(s).resize(size) for s, size in zip(sample_scenes(4, split="play", seed=0), sizes)]
         asked = [reasoner_prompt(p, "How many?", words=Prompts(), key=str(i)) for i, p in enumerate(pictures)]
-        trained = grpo.train(
-            policy=policy, start=start, engine=engine, sample=engine.generate, prompts=asked, score=score,
+        learner = run_phase(
+            policy, start=start, engine=engine, prompts=asked * 3, score=score,
             phase=Phase(steps=3, prompts_per_step=1, group_size=4, max_tokens=12), corrected=True,
             optimizer=Optimizer(learning_rate=1e-3, micro_batch_size=1, kl=0.01),
-            scratch=folder / "unfinished", seed=0, on_step=lambda row: None, ranks=ranks,
+            folder=folder / "unfinished", ranks=ranks,
         )
         ranks.tell(None)
         import json
-        (folder / "ids.json").write_text(json.dumps(trained.records))
-        (folder / "adapter").symlink_to(trained.adapter.path)
+        (folder / "ids.json").write_text(json.dumps(learner.records))
+        (folder / "adapter").symlink_to(learner.trained.path)
 """
 
 

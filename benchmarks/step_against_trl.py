@@ -2,8 +2,8 @@
 
     python -m benchmarks.step_against_trl --rounds 10
 
-Both train the pocket VLM, one thread, with the same arguments of TRL's (`visplay.training.arguments`), the same
-adapter to begin with, the same pictures and prompts, G, lengths and rewards, and save a checkpoint each step.
+Both train the pocket VLM, one thread, with the same arguments of TRL's (`visplay.training.arguments`), the
+same adapter to begin with, the same pictures and prompts, G, lengths and rewards.
 They take turns, a phase of a few steps each; times are from step to step, the first step of a phase left out.
 The learning rate is so small that lengths stay what they are. `--profile` shows where ours spends its time.
 """
@@ -27,9 +27,9 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from benchmarks.transformers_engine import Phase3, questions
 from visplay.config.sections import Lora, Model, Optimizer, Phase
-from visplay.training.arguments import grpo_arguments
 from visplay.models.policy import Policy, load_base
 from visplay.runs.checkpoints import numbered
+from visplay.training.arguments import grpo_arguments
 
 GROUP, LENGTH = 8, 96
 

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,12 +26,11 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks.larger import write_larger
-from rewards import Reward
+from benchmarks.stepping import Groups, run_phase
 from rollouts.engine import Prompt
 from rollouts.transformers_engine import TransformersEngine
 from visplay.config.prompts import Prompts
 from visplay.config.sections import Lora, Model, Optimizer, Phase
-from visplay.loop import grpo
 from visplay.models.policy import Policy, load_base
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.prompts import reasoner_prompt
@@ -67,21 +65,17 @@ class Phase3:
             self.texts += [completion.text for group in groups for completion in group]
             return groups
 
-        def score(batch: grpo.Batch) -> grpo.Scored:
-            return by_parity([[len(c.token_ids) for c in group] for group in batch.completions])
-
         def on_step(row: dict[str, float]) -> None:
             self.rows.append(row)
             self.marks.append((time.perf_counter(), self.generating))
 
-        trained = grpo.train(
-            policy=policy, start=start, engine=engine, sample=sample, prompts=asked, score=score,
+        trained = run_phase(
+            policy, start=start, engine=engine, sample=sample, prompts=asked, score=by_parity,
             phase=Phase(steps=steps, prompts_per_step=prompts, group_size=8, max_tokens=96),
-            optimizer=optimizer, corrected=self.corrected, scratch=folder / "unfinished", seed=0,
-            on_step=on_step,
-        )  # fmt: skip
-        assert trained.adapter.path is not None
-        return load_file(trained.adapter.path / "adapter_model.safetensors")
+            optimizer=optimizer, corrected=self.corrected, folder=folder / "unfinished", on_step=on_step,
+        ).trained  # fmt: skip
+        assert trained.path is not None
+        return load_file(trained.path / "adapter_model.safetensors")
 
     def seconds(self) -> tuple[list[float], list[float]]:
         """Of each step but the first: in all, and without generation."""
@@ -92,7 +86,7 @@ class Phase3:
 def questions(count: int) -> list[Prompt]:
     """So many prompts, each with a picture of its own."""
     scenes = sample_scenes(count, split="development", seed=0)
-    words = Prompts(answer_forms=False)
+    words = Prompts(forms={})
     return [reasoner_prompt(render(scene), "How many shapes are there?", words=words) for scene in scenes]
 
 
@@ -120,8 +114,9 @@ def step(rounds: int) -> None:
 def same() -> None:
     """One step of plain gradient descent both ways: rollouts, gradients and log-probs."""
     plain = Optimizer(
-        learning_rate=1.0, micro_batch_size=16,
-        grpo={"optim": "sgd", "weight_decay": 0.0, "max_grad_norm": 1e9}
+        learning_rate=1.0,
+        micro_batch_size=16,
+        grpo={"optim": "sgd", "weight_decay": 0.0, "max_grad_norm": 1e9},
     )
     changed, phases = [], []
     for corrected in (True, False):
@@ -187,9 +182,9 @@ def resident(way: str, model: str) -> None:
         print(psutil.Process().memory_full_info().uss)
 
 
-def by_parity(numbers: Sequence[Sequence[int]]) -> grpo.Scored:
-    paid = [[Reward(total=float(number % 2), parts={}) for number in group] for group in numbers]
-    return grpo.Scored(rewards=paid, records=[])
+def by_parity(groups: Groups) -> list[list[float]]:
+    """1 for completions of an odd number of tokens."""
+    return [[float(len(one.token_ids) % 2) for one in group] for group in groups]
 
 
 def main() -> None:

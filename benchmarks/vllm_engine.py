@@ -36,7 +36,7 @@ from visplay.runs.checkpoints import numbered
 
 POCKET = Model(path="pocket", dtype="float32")
 TYPES = ["numerical", "yes/no", "short answer"]
-WORDS = Prompts(answer_forms=False)  # the pocket VLM was taught so
+WORDS = Prompts(forms={})  # the pocket VLM was taught so
 
 
 def start(policy: Policy, model: str, **options: Any) -> VllmEngine:

@@ -1,4 +1,4 @@
-"""A Reasoner's phase through `loop.grpo.train`, with the clock and the memory of rollouts and learning apart.
+"""A Reasoner's phase through the Learner, with the clock and the memory of rollouts and learning apart.
 
 Operations are counted as those of matrix products with weights, 2 for each weight and token; attention's own
 products and LoRA's are left out. With a frozen base, one token of a step costs the language model a forward
@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.stand import Row, Stand, memory_rows
-from rewards import Reward
+from benchmarks.stepping import Groups, run_phase
 from rollouts.engine import Completion, RolloutEngine
-from visplay.loop import grpo
 from visplay.runs.checkpoints import numbered
 
 
@@ -67,7 +66,7 @@ class Phase:
     Attributes:
         stand: the VLM under test.
         engine: that samples.
-        corrected: see `visplay.loop.grpo.train`.
+        corrected: see `visplay.training.learner.Learner`.
         part: name of the rows.
     """
 
@@ -89,10 +88,10 @@ class Phase:
         stand.policy.create_adapter(start, seed=0)
         self.marks.append((stand.wait(), 0.0))
         phase = config.reasoner
-        self.history = grpo.train(
-            policy=stand.policy, start=start, engine=self.engine, sample=self._sample,
-            prompts=stand.prompts(phase.steps * phase.prompts_per_step), score=self._score, phase=phase,
-            optimizer=config.optimizer, corrected=self.corrected, scratch=folder / "unfinished", seed=0,
+        self.history = run_phase(
+            stand.policy, start=start, engine=self.engine, sample=self._sample,
+            prompts=stand.prompts(phase.steps * phase.prompts_per_step), score=_half, phase=phase,
+            optimizer=config.optimizer, corrected=self.corrected, folder=folder / "unfinished",
             on_step=self._on_step,
         ).history  # fmt: skip
 
@@ -105,15 +104,6 @@ class Phase:
         self.completions.append([completion for group in groups for completion in group])
         self.stand.begin_peak()
         return groups
-
-    def _score(self, batch: grpo.Batch) -> grpo.Scored:
-        """Half of a group is right: its completions' first tokens decide which."""
-        rewards = []
-        for group in batch.completions:
-            order = sorted(range(len(group)), key=lambda i: (group[i].token_ids[0], i))
-            right = set(order[: len(group) // 2])
-            rewards.append([Reward(total=float(i in right), parts={}) for i in range(len(group))])
-        return grpo.Scored(rewards=rewards, records=[])
 
     def _on_step(self, row: dict[str, float]) -> None:
         self.marks.append((self.stand.wait(), self.generating))
@@ -179,3 +169,13 @@ class Phase:
 
     def _row(self, what: str, value: float | str, unit: str = "", note: str = "") -> Row:
         return Row(part=self.part, what=what, value=value, unit=unit, note=note)
+
+
+def _half(groups: Groups) -> list[list[float]]:
+    """Half of a group is right: its completions' first tokens decide which."""
+    rewards = []
+    for group in groups:
+        order = sorted(range(len(group)), key=lambda i: (group[i].token_ids[0], i))
+        right = set(order[: len(group) // 2])
+        rewards.append([float(i in right) for i in range(len(group))])
+    return rewards

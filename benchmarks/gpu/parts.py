@@ -15,7 +15,6 @@ from benchmarks.gpu.stand import Row, Stand, memory_rows
 from rollouts.engine import AdapterVersion, RolloutEngine, Sampling
 from rollouts.transformers_engine import TransformersEngine
 from visplay.config.sections import Engine
-from visplay.planning.plan import Plan, make_plan
 from visplay.models.engines import Beside, start_engine
 from visplay.models.preflight import (
     HALF_NOTED,
@@ -24,6 +23,7 @@ from visplay.models.preflight import (
     run_canaries,
     trainer_logprobs,
 )
+from visplay.planning.plan import Plan, make_plan
 from visplay.pocket.truth import write_pictures
 from visplay.runs.checkpoints import numbered
 

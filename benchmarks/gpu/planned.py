@@ -2,8 +2,8 @@
 
 import re
 
-from visplay.planning.plan import Plan
 from visplay.models.cards import CARDS
+from visplay.planning.plan import Plan
 
 
 def planned_bytes(plan: Plan) -> dict[str, dict[str, int]]:

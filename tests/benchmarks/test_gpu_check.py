@@ -24,8 +24,8 @@ from benchmarks.gpu.parts import PARTS
 from benchmarks.gpu.planned import card_flops, planned_bytes
 from benchmarks.gpu.stand import TINY, TRUE, Row, Scale, Stand
 from visplay.errors import PreflightError
-from visplay.planning.plan import make_plan
 from visplay.models.preflight import HALF_NOTED
+from visplay.planning.plan import make_plan
 
 ROOT = Path(__file__).parents[2]
 WITHOUT_CARD = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -34,7 +34,7 @@ def prompts() -> list[Prompt]:
     pictures = [render(scene) for scene in sample_scenes(3, split="development", seed=0)]
     return [
         reasoner_prompt(pictures[0], "How many shapes are there?", key="a", words=Prompts()),
-        questioner_prompt(pictures[1], types=["numerical"], words=Prompts(answer_forms=False), key="b"),
+        questioner_prompt(pictures[1], types=["numerical"], words=Prompts(forms={}), key="b"),
         reasoner_prompt(pictures[2], "Is there a red circle?", key="c", words=Prompts()),
     ]
 

@@ -8,7 +8,7 @@ SMALL: dict[str, Any] = {
     "iterations": 1,
     "threads": 1,  # whatever an earlier test has set: bits depend on it
     "model": {"path": "pocket", "dtype": "float32"},
-    "prompts": {"answer_forms": False},
+    "prompts": {"forms": {}},
     "votes": {"samples": 4},
     "questioner": {
         "types": ["numerical", "yes/no", "short answer"], "steps": 2, "prompts_per_step": 2, "group_size": 4,

@@ -18,10 +18,9 @@ from tests.visplay.contexts import context
 from visplay.config.loading import Config, check_config, check_names
 from visplay.data.images import read_images
 from visplay.evaluation.benchmarks import load_benchmark
-from visplay.loop.asking import Round, judge, parse, through
+from visplay.loop.asking import Asked, Round, judge, parse, through
 from visplay.loop.context import first_roles
 from visplay.loop.questioner import reward
-from visplay.loop.asking import Asked
 from visplay.loop.selfplay import play
 from visplay.models.engines import start_engine
 from visplay.models.policy import Policy, load_base
@@ -39,7 +38,7 @@ YAML = {
 SMALL: dict[str, Any] = {
     "threads": 1,
     "model": {"path": "pocket", "dtype": "float32"},
-    "prompts": {"answer_forms": False},
+    "prompts": {"forms": {}},
     "votes": {"samples": 2},
     "questioner": {"steps": 1, "prompts_per_step": 2, "group_size": 2, "max_tokens": 48},
     "curation": {"questions_per_image": 1},

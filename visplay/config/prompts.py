@@ -44,8 +44,9 @@ class Prompts(Section):
         description="What the shipped judges ask, in the Reasoner's words; `{question!r}` stands for the "
         "question in quotes.",
     )
-    forms: dict[str, str] = Field(FORMS, description="By question type, what form an answer takes.")
-    answer_forms: bool = Field(True, description="Say by question type what form an answer takes.")
+    forms: dict[str, str] = Field(
+        FORMS, description="By question type, what form an answer takes; empty: nothing is said of it."
+    )
 
     @property
     def answer_form(self) -> AnswerForm:
@@ -55,7 +56,7 @@ class Prompts(Section):
     def form_of(self, kind: str) -> str:
         """What form an answer to a question of this type takes; empty where nothing is said of it."""
         said = {type_key(name): form for name, form in self.forms.items()}
-        return said.get(type_key(kind), "") if self.answer_forms and kind else ""
+        return said.get(type_key(kind), "") if kind else ""
 
     @field_validator("questioner")
     @classmethod

@@ -262,12 +262,6 @@ class Judge(Section):
         "none is judged.",
     )
     least: float = Field(0.5, ge=0, le=1, description="A question of a lower validity is rejected.")
-    samples: int = Field(
-        1,
-        ge=1,
-        description="Verdicts of the shipped judges on a question; 1 is greedy. Validity is the share "
-        "that says yes.",
-    )
 
 
 class Curation(Section):
@@ -372,11 +366,10 @@ class Evaluation(Section):
         [], description="Ids, see `visplay benchmarks`, or YAML files of your own; empty: none is measured."
     )
     sources: dict[str, Path] = Field({}, description="Benchmark id: local copy of its data.")
-    limit: int = Field(1000, ge=1, description="Questions per benchmark, drawn by `seed`.")
+    limit: int = Field(1000, ge=1, description="Questions per benchmark; every run asks the same.")
     split: Literal["held-out", "development"] = Field("held-out", description="Pocket scenes to ask about.")
     maj_limit: int = Field(1000, ge=0, description="Questions that get the majority vote; 0 is off.")
     blind_limit: int = Field(1000, ge=0, description="Questions asked again with a grey picture; 0 is off.")
-    seed: int = Field(0, ge=0, description="Draws subsets and, on pocket, the scenes.")
 
 
 # Figure: what is healthy, as in docs/health.md; a figure beyond its limit raises an alarm.
@@ -399,11 +392,6 @@ class Health(Section):
     )
     patience: int | None = Field(
         None, ge=1, description="End the run after so many iterations without a better probe; absent: never."
-    )
-    blind_questions: int = Field(
-        64,
-        ge=0,
-        description="Kept questions answered once more with a grey picture (drawn by seed); 0 is off.",
     )
     limits: dict[str, float | None] = Field(
         {}, description="Figure: limit, where it differs from docs/health.md; null switches an alarm off."

@@ -13,7 +13,7 @@ from visplay.loop.asking import Asked, Round, Stage, ask, take_votes, through
 from visplay.loop.context import RunContext, asked_before
 from visplay.loop.health import blind_answer_rate, question_health
 from visplay.loop.reasoner import SilverExample, read_examples
-from visplay.planning.work import CHUNK
+from visplay.planning.work import BLIND_QUESTIONS, CHUNK
 from visplay.runs.checkpoints import Roles
 from visplay.runs.run import UNFINISHED
 from visplay.schema import CANDIDATES
@@ -154,7 +154,7 @@ def probe_blind_answers(
 ) -> dict[str, Any] | None:
     """Answer some kept questions once more, with grey pictures; see `health.blind_answer_rate`."""
     kept = [row for row in rows if not row.reject and isinstance(row.question, Question)]
-    count = min(ctx.config.health.blind_questions, len(kept))
+    count = min(BLIND_QUESTIONS, len(kept))
     probed = draw(kept, count, seed=mix_seed(seed, "blind answers"))
     if not probed:
         return None

@@ -17,24 +17,18 @@ from visplay.prompts import reasoner_prompt
 
 
 def ask_base(ctx: RunContext, rows: Sequence[Asked], round: Round) -> list[float]:
-    """The share of the base's verdicts that the picture settles the question; no phase changes this judge."""
-    return _verdicts(ctx, rows, round, judge=BASE)
+    """1 where the base says that the picture settles the question, else 0; no phase changes this judge."""
+    return _verdicts(ctx, rows, judge=BASE)
 
 
 def ask_reasoner(ctx: RunContext, rows: Sequence[Asked], round: Round) -> list[float]:
     """The same by the Reasoner as it stood when the phase began."""
-    return _verdicts(ctx, rows, round, judge=round.roles["reasoner"])
+    return _verdicts(ctx, rows, judge=round.roles["reasoner"])
 
 
-def _verdicts(ctx: RunContext, rows: Sequence[Asked], round: Round, *, judge: AdapterVersion) -> list[float]:
-    """The share of `judge.samples` verdicts that say yes, in [0, 1], [rows] (RISE, arXiv 2605.20914)."""
-    words, samples = ctx.config.prompts, ctx.config.judge.samples
-    sampling = Sampling(
-        n=samples,
-        temperature=1.0 if samples > 1 else 0.0,
-        max_tokens=VERDICT_LIMIT,
-        seed=round.seed_of("judge"),
-    )
+def _verdicts(ctx: RunContext, rows: Sequence[Asked], *, judge: AdapterVersion) -> list[float]:
+    """One greedy verdict on each question, [rows]."""
+    words = ctx.config.prompts
     prompts = [
         reasoner_prompt(
             ctx.picture(row.picture), words.judge.format(question=row.asks.question), words=words,
@@ -43,11 +37,8 @@ def _verdicts(ctx: RunContext, rows: Sequence[Asked], round: Round, *, judge: Ad
         for row in rows
         if row.asks
     ]  # fmt: skip
-    groups = ctx.sample(prompts, adapter=judge, sampling=sampling)
-    return [
-        sum(_says_yes(completion.text, words.answer_form) for completion in group) / samples
-        for group in groups
-    ]
+    groups = ctx.sample(prompts, adapter=judge, sampling=Sampling(temperature=0, max_tokens=VERDICT_LIMIT))
+    return [float(_says_yes(group[0].text, words.answer_form)) for group in groups]
 
 
 def _says_yes(text: str, form: AnswerForm) -> bool:

@@ -22,6 +22,7 @@ from visplay.runs.checkpoints import Roles
 from visplay.runs.run import UNFINISHED
 from visplay.storage import write_text
 
+SEED = 0  # draws subsets and pocket scenes: every run asks the same
 CONTAMINATION_BITS = 10  # of 64, by which pictures that look the same may differ in their pHash
 CHUNK = 256  # questions asked at once: their pictures are in memory; larger chunks are no faster
 
@@ -71,11 +72,11 @@ def evaluate(
     tokens = ctx.config.reasoner.max_tokens
     sampled = Sampling(
         n=votes.samples, temperature=votes.temperature, top_k=votes.top_k,
-        max_tokens=tokens, seed=config.seed,
+        max_tokens=tokens, seed=SEED,
     )  # fmt: skip
     plan = Plan(
-        benchmarks=config.benchmarks, sources=dict(config.sources), seed=config.seed, split=config.split,
-        greedy=Sampling(temperature=0, max_tokens=tokens, seed=config.seed), limit=config.limit,
+        benchmarks=config.benchmarks, sources=dict(config.sources), seed=SEED, split=config.split,
+        greedy=Sampling(temperature=0, max_tokens=tokens, seed=SEED), limit=config.limit,
         sampled=sampled if config.maj_limit else None, sampled_limit=config.maj_limit,
         controls=("blind",) if config.blind_limit else (), control_limit=config.blind_limit,
         keep_pictures=False,
@@ -117,9 +118,7 @@ def check_contamination(ctx: RunContext) -> None:
 
     def items(spec: Spec) -> Iterator[Item]:
         source = config.sources.get(spec.id)
-        yield from load_benchmark(
-            spec, limit=config.limit, seed=config.seed, split=config.split, source=source
-        )
+        yield from load_benchmark(spec, limit=config.limit, seed=SEED, split=config.split, source=source)
 
     def work(folder: Path) -> list[dict[str, Any]]:
         asked = {spec.id: items(spec) for spec in expand(config.benchmarks)}

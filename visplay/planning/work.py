@@ -16,6 +16,7 @@ from visplay.models.counting import Size
 
 CHUNK = 64  # pictures that curation asks about at a time
 VERDICT_LIMIT = 256  # tokens of a shipped judge's verdict, at most
+BLIND_QUESTIONS = 64  # that curation asks again with a grey picture
 BLIND = 0.25  # of a step's images, whose questions are asked blind where groundedness is rewarded
 QUESTION_TOKENS, ANSWER_TOKENS, VERDICT_TOKENS = 80, 300, 100  # mean lengths of completions, assumed
 KEPT = 0.25  # of curation's questions, assumed, where it stops when enough is kept
@@ -150,13 +151,12 @@ def _views(config: Config, samples: int) -> int:
 
 def _verdicts(config: Config, questions: int) -> list[Work]:
     """What a shipped judge says of that many questions; one of the user's own is not known."""
-    function, samples = config.judge.function or "", config.judge.samples
+    function = config.judge.function or ""
     if not function.startswith("visplay.loop.judging:"):
         return []
-    verdicts = questions * samples
     work = Work(
-        phase="its verdicts", prompts=questions, completions=verdicts, tokens=verdicts * VERDICT_TOKENS,
-        bound=verdicts * VERDICT_LIMIT,
+        phase="its verdicts", prompts=questions, completions=questions, tokens=questions * VERDICT_TOKENS,
+        bound=questions * VERDICT_LIMIT,
     )  # fmt: skip
     return [work]
 
@@ -183,7 +183,7 @@ def _curation(config: Config, *, pictures: int, kept: float) -> list[Work]:
     votes, bound = (
         _answers(
             "its votes", prompts=count * voted * _views(config, samples), config=config,
-            completions=count * voted * samples + config.health.blind_questions,
+            completions=count * voted * samples + BLIND_QUESTIONS,
         )
         for count in (asked, most)
     )  # fmt: skip

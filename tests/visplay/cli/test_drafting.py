@@ -11,8 +11,8 @@ from visplay.cli.drafting import LEAST_MICRO, MOST_MICRO, draft
 from visplay.cli.main import app
 from visplay.config.loading import load_config
 from visplay.errors import ConfigError
-from visplay.planning.plan import make_plan
 from visplay.models.cards import find_card
+from visplay.planning.plan import make_plan
 from visplay.pocket.truth import write_pictures
 
 GUIDE = Path(__file__).parents[3] / "docs" / "one-gpu.md"

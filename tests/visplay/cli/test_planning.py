@@ -15,9 +15,9 @@ from visplay.cli.main import app
 from visplay.cli.planning import print_plan
 from visplay.config.loading import Config, check_config, load_config
 from visplay.errors import ConfigError
+from visplay.models.cards import find_card
 from visplay.planning.plan import ASSUMED_PROMPT, make_plan
 from visplay.planning.work import iteration_work
-from visplay.models.cards import find_card
 
 CONFIGS = Path("configs")
 

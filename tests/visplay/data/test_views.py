@@ -14,9 +14,8 @@ from tests.visplay.contexts import context
 from visplay.config.loading import check_config
 from visplay.data.views import VIEWS, shared_out, views_of
 from visplay.errors import ConfigError
-from visplay.loop.asking import Round, take_votes
+from visplay.loop.asking import Asked, Round, take_votes
 from visplay.loop.context import RunContext
-from visplay.loop.asking import Asked
 from visplay.pocket.scenes import COLORS, render, sample_scene
 
 ADAPTER = AdapterVersion(name="shared", version=0)

@@ -21,14 +21,14 @@ from visplay.evaluation.sampling import Reasoner
 from visplay.evaluation.session import Plan, run_evaluation
 from visplay.loop.alarms import best_iteration
 from visplay.loop.context import RunContext
-from visplay.loop.measuring import check_contamination, evaluate, evaluate_in_full
+from visplay.loop.measuring import check_contamination, evaluate
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.runs.run import UNFINISHED
 
 BASE = AdapterVersion(name="base", version=0)
 
 
-def lay(tmp_path: Path, script: Any, **values: Any) -> RunContext:
+def lay(tmp_path: Path, script: Any, *, votes: int = 10, **values: Any) -> RunContext:
     folder = tmp_path / "pictures"
     folder.mkdir(exist_ok=True)
     render(next(iter(sample_scenes(1, split="held-out", seed=0, style="dusk")))).save(folder / "copy.png")
@@ -37,6 +37,7 @@ def lay(tmp_path: Path, script: Any, **values: Any) -> RunContext:
         {
             "images": {"source": str(folder)},
             "output": str(tmp_path / "runs"),
+            "votes": {"samples": votes},
             "evaluation": {
                 "benchmarks": ["pocket-dusk"],
                 "limit": 6,
@@ -104,7 +105,8 @@ def test_loop_and_evaluate_take_the_same_vote(tmp_path: Path) -> None:
     def halves(prompt: Prompt, adapter: AdapterVersion, sampling: Sampling) -> Sequence[str]:
         return [f"\\boxed{{{said}}}" for said in ("0.5", "50", "50%", "50%")[: sampling.n]]
 
-    table = lay(tmp_path, halves, benchmarks=[write_own(tmp_path, ["50", "0.5", "1"])], maj_k=4, maj_limit=3)
+    own = write_own(tmp_path, ["50", "0.5", "1"])
+    table = lay(tmp_path, halves, benchmarks=[own], maj_limit=3, votes=4)
     in_loop = evaluate(table, adapter=BASE, folder=tmp_path, base=None)["own"]["sampled"]
     plan = Plan(
         benchmarks=table.config.evaluation.benchmarks, greedy=Sampling(temperature=0), sampled=Sampling(n=4)
@@ -148,24 +150,12 @@ def test_an_item_that_the_engine_fails_on_withholds_the_figure_and_ends_nothing(
     figures = evaluate(lay(tmp_path, failing), adapter=BASE, folder=now, base=base)["pocket-dusk"]
     assert figures["accuracy"] is None and figures["paired"] is None
     assert figures["withheld"].startswith("1 engine_error of 6")
-    assert best_iteration(tmp_path, last=1) == 0
+    assert best_iteration(tmp_path, last=1, probe="pocket-dusk") == 0
     console = Console(width=80, record=True)
     print_result(tmp_path, console)
     text = console.export_text()
     assert "1: no figure, 1 engine_error of 6" in text
     assert all(len(line) <= 80 for line in text.splitlines() if not line.startswith("1: "))
-
-
-def test_full_sets_at_the_end_compare_base_and_reasoner(tmp_path: Path) -> None:
-    table = lay(tmp_path, always("no"), benchmarks=[write_own(tmp_path, ["yes"] * 30)])
-    trained = AdapterVersion(name="shared", version=3, path=tmp_path / "pictures")
-    table.engine.publish(trained)
-    scratch = tmp_path / "step"
-    (scratch / UNFINISHED).mkdir(parents=True)
-    evaluate_in_full(table, reasoner=trained, folder=scratch)
-    assert (scratch / "base" / "own" / "greedy.jsonl").exists()
-    summary = json.loads((scratch / "reasoner" / "summary.json").read_text())["benchmarks"]["own"]
-    assert (summary["n"], summary["headline"]) == (30, 1.0)  # all thirty, though the limit is six
 
 
 def test_a_benchmark_that_needs_a_judge_is_refused_in_the_loop(tmp_path: Path) -> None:

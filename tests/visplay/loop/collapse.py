@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from rewards import extract_answer
-from visplay.loop.reasoner import Answered
 from visplay.loop.asking import Asked
+from visplay.loop.reasoner import Answered
 
 
 def says_yes(rows: Sequence[Answered]) -> list[float]:

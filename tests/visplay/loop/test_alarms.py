@@ -3,55 +3,31 @@ from pathlib import Path
 
 import pytest
 
-from visplay.config.sections import Limits
+from visplay.config.loading import check_config
+from visplay.config.sections import LIMITS, Health
 from visplay.evaluation.records import write_records
-from visplay.loop.alarms import WATCHED, best_iteration, iteration_figures, out_of_patience, raise_alarms
+from visplay.loop.alarms import (
+    AT_MOST,
+    best_iteration,
+    iteration_figures,
+    out_of_patience,
+    probe_of,
+    raise_alarms,
+)
 
-HEALTHY: dict[str, float | None] = {
-    "valid": 0.98, "answerable": 0.8,
-    "distinct": 0.4, "redundancy": 0.1,
-    "same_question": 0.03, "repeated": 0.5, "kept": 0.6,
-    "low_confidence": 0.02, "silver_accuracy": 0.7, "probe_silver": 0.7, "blind_answers": 0.3,
-    "same_answer": 0.3, "parsed": 1.0, "truncated": 0.0, "no_spread": 0.2, "kl": 0.05, "entropy": 0.1,
-    "ratio_error": 0.01, "accuracy_change": 0.0, "corrupted": 0.02, "flips": 0.1, "judge_precision": 0.9,
-}  # fmt: skip
-
-
-def test_a_healthy_iteration_raises_nothing() -> None:
-    assert raise_alarms(HEALTHY, Limits()) == []
+BENCHMARKS = {"images": {"source": "pictures"}, "evaluation": {"benchmarks": ["mmstar", "mathvista"]}}
+CONFIG = check_config(BENCHMARKS)
 
 
-@pytest.mark.parametrize(
-    ("figure", "value", "key"),
-    [
-        ("valid", 0.49, "min_valid"), ("answerable", 0.49, "min_answerable"),
-        ("distinct", 0.09, "min_distinct"), ("kept", 0.01, "min_kept"),
-        ("redundancy", 0.51, "max_redundancy"),
-        ("same_question", 0.21, "max_same_question"), ("repeated", 0.96, "max_repeated"),
-        ("probe_silver", 0.29, "min_probe_silver"), ("blind_answers", 0.81, "max_blind_answers"),
-        ("truncated", 0.51, "max_truncated"), ("entropy", 0.0005, "min_entropy"),
-        ("ratio_error", 0.51, "max_ratio_error"),
-        ("low_confidence", 0.51, "max_low_confidence"), ("silver_accuracy", 0.29, "min_silver_accuracy"),
-        ("same_answer", 0.81, "max_same_answer"), ("parsed", 0.49, "min_parsed"),
-        ("no_spread", 0.91, "max_no_spread"), ("kl", 1.01, "max_kl"),
-        ("accuracy_change", -0.01, "min_accuracy_change"),
-        ("corrupted", 0.11, "max_corrupted"), ("judge_precision", 0.49, "min_judge_precision"),
-        ("flips", 0.009, "min_flips"),
-    ],
-)  # fmt: skip
-def test_each_figure_raises_its_own_alarm(figure: str, value: float, key: str) -> None:
-    limits = Limits(min_flips=0.01)  # the one that is off by default
-    (alarm,) = raise_alarms({**HEALTHY, figure: value}, limits)
-    assert (alarm.figure, alarm.value, alarm.key) == (figure, value, f"health.limits.{key}")
-    assert f"{figure} is {value:.3g}, health.limits.{key} {alarm.limit:g}: " in str(alarm)
-    assert raise_alarms({**HEALTHY, figure: value}, Limits(**{key: None})) == []
-    assert raise_alarms({**HEALTHY, figure: None}, limits) == []
-    assert raise_alarms({**HEALTHY, figure: alarm.limit}, limits) == []  # the limit itself is healthy
-
-
-def test_every_limit_is_watched() -> None:
-    assert {watched.limit for watched in WATCHED} == set(Limits.model_fields)
-    assert {watched.figure for watched in WATCHED} == set(HEALTHY)
+def test_a_figure_beyond_its_limit_raises_an_alarm_and_the_limit_itself_does_not() -> None:
+    assert raise_alarms(dict(LIMITS), Health()) == [] and raise_alarms({}, Health()) == []
+    for figure, limit in LIMITS.items():
+        beyond = limit + 0.01 if figure in AT_MOST else limit - 0.01
+        (alarm,) = raise_alarms({**LIMITS, figure: beyond}, Health())
+        assert (alarm.figure, alarm.value, alarm.limit) == (figure, beyond, limit)
+        assert f"health.limits.{figure} {limit:g}: " in str(alarm)
+        assert raise_alarms({figure: beyond}, Health(limits={figure: None})) == []
+        assert raise_alarms({figure: limit}, Health(limits={figure: beyond})) != [] or beyond == limit
 
 
 def trained(
@@ -93,13 +69,17 @@ def write_iteration(run: Path, number: int, *, accuracy: float, verdict: str = "
         (folder / role / "adapter.json").write_text("{}")
     paired = {"difference": -0.05, "verdict": verdict}
     measured = {
-        "first": {"accuracy": {"value": accuracy}, "paired": paired},
-        "second": {"accuracy": {"value": 1 - accuracy}, "paired": {"difference": 0.1, "verdict": "better"}},
-        "mean of both": {"headline": 0.5, "accuracy": None},
+        "mmstar": {"n": 4, "accuracy": {"value": accuracy}, "paired": paired},
+        "mathvista": {
+            "n": 4,
+            "accuracy": {"value": 1 - accuracy},
+            "paired": {"difference": 0.1, "verdict": "better"},
+        },
+        "mean of both": {"headline": 0.5, "accuracy": None, "n": 8},
     }
     (folder / "evaluation/summary.json").write_text(json.dumps({"benchmarks": measured}))
     (run / "config.yaml").write_text("images: {source: pictures}\n")
-    for name in ("first", "second"):
+    for name in ("mmstar", "mathvista"):
         (folder / "evaluation" / name).mkdir()
         greedy = [sample(f"{i}", answer, right=True) for i, answer in enumerate(("yes", "yes", "no", None))]
         lost = {**sample("4", None, right=False), "status": "engine_error"}
@@ -109,7 +89,7 @@ def write_iteration(run: Path, number: int, *, accuracy: float, verdict: str = "
             (str(i), ("yes", "yes")) for i in range(20, 25)
         ]
         rows = [
-            sample(item, said, right=name == "second" or item == "24", number=number)
+            sample(item, said, right=name == "mathvista" or item == "24", number=number)
             for item, both in votes
             for number, said in enumerate(both)
         ]
@@ -126,7 +106,7 @@ def sample(item: str, answer: str | None, *, right: bool, number: int = 0) -> di
 
 def test_figures_follow_from_what_the_iteration_stored(tmp_path: Path) -> None:
     write_iteration(tmp_path, 1, accuracy=0.5, verdict="worse")
-    figures = iteration_figures(tmp_path, 1)
+    figures = iteration_figures(tmp_path, 1, config=CONFIG)
     assert figures == pytest.approx(
         {
             "valid": 0.8, "answerable": 0.75,
@@ -138,24 +118,42 @@ def test_figures_follow_from_what_the_iteration_stored(tmp_path: Path) -> None:
             "ratio_error": 0.04, "grad_norm": 0.5, "questioner_tokens": 20.0, "reasoner_tokens": 40.0,
             "probe_accuracy": 0.5, "accuracy_change": -0.05,
             "judge_precision": 0.9, "judge_recall": None,
-            "flips": None, "learned": None, "sharpened": None, "corrupted": None,
         }
     )  # fmt: skip
     write_iteration(tmp_path, 2, accuracy=0.3)
-    second = iteration_figures(tmp_path, 2, probe="second")
-    assert second["accuracy_change"] == 0.0 and second["flips"] == 0.0
+    second = iteration_figures(
+        tmp_path, 2, config=check_config({**BENCHMARKS, "health": {"probe": "mathvista"}})
+    )
+    assert second["accuracy_change"] == 0.0
     assert (second["probe_silver"], second["probe_accuracy"]) == (1.0, pytest.approx(0.7))
 
 
 def test_the_best_iteration_is_the_first_benchmarks_and_the_earliest_of_equals(tmp_path: Path) -> None:
     for number, accuracy in enumerate((0.4, 0.7, 0.6, 0.7)):
         write_iteration(tmp_path, number, accuracy=accuracy)
-    assert [best_iteration(tmp_path, last=last) for last in range(4)] == [0, 1, 1, 1]
-    assert best_iteration(tmp_path, last=3, probe="second") == 0
+    assert [best_iteration(tmp_path, last=last, probe="mmstar") for last in range(4)] == [0, 1, 1, 1]
+    assert best_iteration(tmp_path, last=3, probe="mathvista") == 0
+
+
+def test_the_probe_stays_one_benchmark_when_the_list_changes(tmp_path: Path) -> None:
+    """An iteration that did not measure it, or on fewer questions, is not compared with the others."""
+    for number, accuracy in enumerate((0.5, 0.6, 0.7)):
+        write_iteration(tmp_path, number, accuracy=accuracy)
+    reordered = check_config({**BENCHMARKS, "evaluation": {"benchmarks": ["mathvista", "mmstar"]}})
+    assert (probe_of(CONFIG), probe_of(reordered)) == ("mmstar", "mathvista")
+    path = tmp_path / "iteration-1/evaluation/summary.json"
+    stored = json.loads(path.read_text())
+    stored["benchmarks"]["mmstar"] = {"n": 2, "accuracy": {"value": 1.0}, "paired": None}
+    path.write_text(json.dumps(stored))
+    assert best_iteration(tmp_path, last=2, probe="mmstar") == 2
+    del stored["benchmarks"]["mathvista"]
+    path.write_text(json.dumps(stored))
+    assert best_iteration(tmp_path, last=2, probe="mathvista") == 0
+    assert best_iteration(tmp_path, last=2, probe="mmmu") == 0  # never measured: the base
 
 
 def test_patience_counts_the_iterations_that_were_measured(tmp_path: Path) -> None:
     for number, accuracy in ((0, 0.7), (2, 0.6), (4, 0.5)):  # measured after every second iteration
         write_iteration(tmp_path, number, accuracy=accuracy)
-    out = [out_of_patience(tmp_path, i, patience=2) for i in (1, 2, 3, 4)]
+    out = [out_of_patience(tmp_path, i, patience=2, probe="mmstar") for i in (1, 2, 3, 4)]
     assert out == [False, False, False, True]

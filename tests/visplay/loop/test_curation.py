@@ -16,12 +16,11 @@ from rollouts.scripted_engine import ScriptedEngine
 from tests.visplay.contexts import context
 from visplay.config.loading import Config, check_config
 from visplay.errors import AdapterMismatch
-from visplay.loop.asking import Round, band, grounded, judge, parse, vote
+from visplay.loop.asking import Asked, Round, band, grounded, judge, parse, vote
 from visplay.loop.context import RunContext
 from visplay.loop.curation import curate
-from visplay.loop.examples import read_examples
 from visplay.loop.health import question_health
-from visplay.loop.asking import Asked
+from visplay.loop.reasoner import read_examples
 from visplay.schema import ASKED, CANDIDATES
 
 ADAPTER = AdapterVersion(name="shared", version=0)
@@ -60,7 +59,6 @@ def settled(tmp_path: Path, **curation_values: object) -> Config:
             "output": str(tmp_path / "runs"),
             "votes": {"samples": 4},
             "curation": {"questions_per_image": 4, **curation_values},
-            "health": {"blind_questions": 0},
         }
     )
 
@@ -146,11 +144,6 @@ def test_curation_stops_behind_the_chunk_in_which_enough_is_kept(
     assert summary_of(ctx)["kept"] == pictures and summary_of(ctx)["questions"] == 4 * pictures
 
 
-def test_no_more_is_asked_than_the_budget_lets_in(tmp_path: Path) -> None:
-    ctx = context(shades(tmp_path, 8, margin=3, budget=2), ScriptedEngine(script))
-    assert len(curated(ctx, chunk=1)) == 4 * 2
-
-
 def test_a_curation_that_stops_early_and_was_killed_ends_the_same(tmp_path: Path) -> None:
     """Killed at each prompt: in each of three chunks two are asked for questions and four for votes."""
     settings = shades(tmp_path, 12, margin=2.5)
@@ -188,12 +181,6 @@ def test_which_pictures_are_asked_about_does_not_depend_on_how_hard_they_are(tmp
         hard += sum(ctx.picture(row["image_key"]).getpixel((0, 0))[0] <= 40 for row in rows)
     assert 0.4 < hard / asked < 0.6
     assert asked < 60 * 4 * 7  # it mostly stops before the end
-
-
-def test_the_budget_is_drawn_and_the_rest_has_a_reason(tmp_path: Path) -> None:
-    candidates = curated(context(settled(tmp_path, budget=2), ScriptedEngine(script)))
-    assert sum(c["kept"] for c in candidates) == 2
-    assert sum(c["reject_reason"] == "over budget" for c in candidates) == 1
 
 
 def test_health_of_a_curation(tmp_path: Path) -> None:
@@ -234,7 +221,7 @@ def test_a_row_comes_back_from_its_record() -> None:
     question = Question(type="numerical", question="fair", answer="9")
     row = Asked(
         picture="a", completion="<type>", tokens=3, cut=True, question=question, validity=0.5, truth="4",
-        vote=rewards.vote(["3", "4", "3", None]), reject="over budget", asked_by="base",
+        vote=rewards.vote(["3", "4", "3", None]), reject="asked before",
     )  # fmt: skip
     assert Asked.from_record(row.record()) == row
     failed = Asked(picture="a", question=ParseFailure(reason="empty_type"))
@@ -245,7 +232,7 @@ def test_a_row_comes_back_from_its_record() -> None:
 def test_ungrounded_questions_are_rejected_where_the_config_says_so(tmp_path: Path) -> None:
     """The script answers the same whatever the picture shows, so every question is answered blind alike."""
     engine = ScriptedEngine(script)
-    candidates = curated(context(settled(tmp_path, rewards={"groundedness_limit": 0.5}), engine))
+    candidates = curated(context(settled(tmp_path, max_blind=0.5), engine))
     assert [c["reject_reason"] for c in candidates if c["question"] == "fair"][::2] == [
         "answered the same without the picture"
     ] * 3

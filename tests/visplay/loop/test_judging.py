@@ -14,10 +14,9 @@ from rollouts.scripted_engine import ScriptedEngine
 from tests.visplay.contexts import context
 from visplay.config.loading import check_config
 from visplay.errors import ConfigError
-from visplay.loop.asking import Round, judge, through
+from visplay.loop.asking import JUDGED_INVALID, Asked, Round, judge, through
 from visplay.loop.health import question_health
 from visplay.loop.questioner import reward
-from visplay.loop.asking import JUDGED_INVALID, Asked
 
 REASONER = AdapterVersion(name="shared", version=3)
 

@@ -52,7 +52,7 @@ def run(
     engine.nats, engine.ignores = nats, ignores
     said: list[str] = []
     picture = render(next(iter(sample_scenes(1, split="development", seed=0))))
-    prompt = canary_prompt(picture, Prompts(answer_forms=False))
+    prompt = canary_prompt(picture, Prompts(forms={}))
     found = run_canaries(engine, policy=held, prompt=prompt, tolerance=tolerance, say=said.append)
     return found, said
 

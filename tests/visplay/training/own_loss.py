@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def advantages(rewards: Tensor, *, group_size: int, scale: str) -> Tensor:
-    """[P * G] of rewards [P * G]: less their group's mean, over a standard deviation (`group`, `batch`, `none`)."""
+    """[P * G] of rewards [P * G]: less their group's mean, over a spread (`group`, `batch`, `none`)."""
     groups = rewards.view(-1, group_size)
     centred = (groups - groups.mean(dim=1, keepdim=True)).flatten()
     if scale == "none":
@@ -23,7 +23,7 @@ def advantages(rewards: Tensor, *, group_size: int, scale: str) -> Tensor:
 def correction(
     trainer: Tensor, engine: Tensor, mask: Tensor, *, mode: str, low: float | None, high: float
 ) -> Tensor:
-    """Ratio of trainer to engine, by token or sequence, truncated (TIS) or masked where it is outside (MIS)."""
+    """Ratio of trainer to engine, by token or sequence, truncated (TIS) or masked outside (MIS)."""
     apart = torch.nan_to_num((trainer - engine) * mask, nan=0.0)
     ratio = torch.exp(apart.sum(-1, keepdim=True) if mode.startswith("sequence") else apart)
     if mode.endswith("truncate"):
@@ -83,8 +83,8 @@ def loss(
 
 def _mean(values: Tensor, mask: Tensor) -> float:
     if values.shape[1] == 1:
-        return float(values.mean())
-    return float((values * mask).sum() / mask.sum().clamp(min=1.0))
+        return float(values.detach().mean())
+    return float((values.detach() * mask).sum() / mask.sum().clamp(min=1.0))
 
 
 CASES: list[dict[str, Any]] = [
@@ -108,9 +108,8 @@ def compare_with_trl(trainer: Any, cases: Sequence[dict[str, Any]]) -> dict[str,
             if which == "ours":
                 total, metrics = loss(logps, entropy, batch, arguments=trainer.args, micro_batches=2)
             else:
-                own = {
-                    "_get_per_token_logps_and_entropies": lambda *a, given=logps, **k: (given, entropy, None)
-                }
+                given = mock.Mock(return_value=(logps, entropy, None))
+                own = {"_get_per_token_logps_and_entropies": given}
                 trainer.current_gradient_accumulation_steps = 2
                 trainer._metrics["train"].clear()
                 with mock.patch.multiple(trainer, **own):

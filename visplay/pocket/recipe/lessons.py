@@ -37,7 +37,7 @@ from visplay.prompts import questioner_prompt, reasoner_prompt
 
 LessonKind = Literal["caption", "matching", "reasoner", "questioner", "judge"]
 TYPES = ("numerical", "yes/no", "short answer")
-WORDS = Prompts(answer_forms=False)
+WORDS = Prompts(forms={})
 # By rung of the ladder, the share of traces at a glance: while care is taught, and in the last lessons.
 PRACTICE: dict[int, float] = {1: 0.2, 2: 0.2, 3: 0.2, 4: 0.2}
 HABIT: dict[int, float] = {1: 0.1, 2: 0.7, 3: 0.75, 4: 0.92}
