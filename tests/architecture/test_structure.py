@@ -87,7 +87,7 @@ def test_no_folder_of_a_single_person_in_the_sources() -> None:
 def test_stored_samples_are_scored_and_compared_without_torch() -> None:
     program = (
         "import sys, visplay.cli.main, visplay.evaluation.session, visplay.report.comparison;"
-        "import visplay.evaluation.sample_logs;"
+        "import visplay.evaluation.comparison;"
         "print([name for name in ('torch', 'transformers', 'datasets') if name in sys.modules])"
     )
     command = [sys.executable, "-c", program]

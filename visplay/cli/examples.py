@@ -61,26 +61,12 @@ EXAMPLES: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
         ("What there is", "visplay benchmarks"),
         ("Find one", "visplay benchmarks | grep -i math"),
     ),
-    "lmms-eval": (
-        (
-            "lmms-eval of another environment, with our prompt and scorer",
-            "visplay lmms-eval runs/mine --python ../lmms/bin/python -b mmstar",
-        ),
-        (
-            "What an endpoint serves already",
-            "visplay lmms-eval served --python ../lmms/bin/python --url http://127.0.0.1:8000/v1",
-        ),
-    ),
     "rescore": (
         ("Stored samples by today's rules", "visplay rescore runs/evaluations/mine"),
         (
             "A judge for what rules leave open",
             "visplay rescore evaluations/mine --judge http://127.0.0.1:8001/v1 --judge-model m",
         ),
-    ),
-    "serve": (
-        ("A run's last iteration at port 8000", "visplay serve runs/mine"),
-        ("The base of that run, at any free port", "visplay serve runs/mine@0 --port 0"),
     ),
     "doctor": (
         ("This machine and what is installed", "visplay doctor"),
@@ -107,10 +93,6 @@ EXAMPLES: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
     "pocket images": (
         ("1,500 dusky scenes", "visplay pocket images runs/demo-images"),
         ("1,500 crowded ones, for the ladder", "visplay pocket images runs/ladder-images --style ladder"),
-    ),
-    "pocket build": (
-        ("As the shipped one was made", "visplay pocket build runs/pocket-vlm"),
-        ("With other random weights", "visplay pocket build runs/pocket-vlm-1 --seed 1"),
     ),
 }
 

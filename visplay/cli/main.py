@@ -28,9 +28,7 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "evaluate": measuring.evaluate,
         "compare": measuring.compare,
         "benchmarks": measuring.benchmarks,
-        "lmms-eval": measuring.lmms_eval,
         "rescore": measuring.rescore,
-        "serve": measuring.serve,
     },
     "Set up": {
         "doctor": setting_up.doctor,
@@ -38,12 +36,11 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "config init": setting_up.config_init,
         "config keys": setting_up.config_keys,
         "pocket images": setting_up.pocket_images,
-        "pocket build": setting_up.pocket_build,
     },
 }
 FAMILIES = {
     "config": "Write a first configuration, or print every key there is.",
-    "pocket": "The pocket world: synthetic scenes and the tiny VLM that sees them.",
+    "pocket": "The pocket world: synthetic scenes.",
 }
 
 

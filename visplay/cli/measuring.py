@@ -53,7 +53,6 @@ MaxTokens = Annotated[
 Base = Annotated[
     str | None, typer.Option(help="Base VLM of an adapter, where its own note of it does not hold here.")
 ]
-Requests = Annotated[int, typer.Option(min=1, help="Number of requests answered at once.")]
 
 BATCHES = {"transformers": 64, "vllm": 512}  # items asked at once
 
@@ -186,109 +185,21 @@ def rescore(
 
 def compare(
     before: Annotated[
-        str, typer.Argument(help="Stored samples: a folder of `visplay evaluate`, RUN@0, or lmms-eval's log.")
+        str, typer.Argument(help="Stored samples: a folder of `visplay evaluate`, or a run's, e.g. RUN@0.")
     ],
     after: Annotated[str, typer.Argument(help="Stored samples of the other checkpoint, e.g. RUN@3.")],
     page: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("comparison.html"),
-    metric: Annotated[
-        str | None, typer.Option(help="Metric of lmms-eval's logs that says what is right.")
-    ] = None,
 ) -> None:
     """Say better, worse or can't tell, benchmark by benchmark, and write a page with what changed."""
     from visplay.cli.printing import print_comparison
     from visplay.evaluation.comparison import compare as compare_sides
-    from visplay.evaluation.sample_logs import find_side
+    from visplay.evaluation.comparison import find_side
     from visplay.report.comparison import write_comparison
 
-    first, second = find_side(before, metric=metric), find_side(after, metric=metric)
+    first, second = find_side(before), find_side(after)
     compared = compare_sides(first, second)
     print_comparison(first.name, second.name, compared)
     typer.echo(f"page: {write_comparison(page, first, second, compared)}")
-
-
-def serve(
-    target: Annotated[str, typer.Argument(help="What to serve, named as for `visplay evaluate`.")],
-    port: Annotated[int, typer.Option(min=0, help="Port on 127.0.0.1; 0: any free one.")] = 8000,
-    base: Base = None,
-    device: Device = "auto",
-    trust_remote_code: Trust = False,
-    batch_size: Requests = 32,
-) -> None:
-    """Serve a checkpoint on the loopback, OpenAI-compatible, for other evaluation tools; Ctrl-C ends it."""
-    import threading
-
-    from visplay.evaluation.serving import serving
-    from visplay.evaluation.target import find_target
-
-    found = find_target(target, base=base, device=device, trust_remote_code=trust_remote_code)
-    reasoner = _reasoner(found, batch_size=batch_size)
-    with serving(
-        reasoner.engine, adapter=reasoner.adapter, model=found.name, batch_size=batch_size, port=port
-    ) as url:
-        typer.echo(f"{url} serves {found.name}")
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            typer.echo("stopped")
-
-
-def lmms_eval(
-    target: Annotated[
-        str,
-        typer.Argument(
-            help="What to score, named as for `visplay evaluate`; with --url, the model's name there."
-        ),
-    ],
-    python: Annotated[Path, typer.Option(help="Python interpreter of the environment that has lmms-eval.")],
-    out: Annotated[Path, typer.Option(help="Folder for task files and logs.")] = Path("runs/lmms-eval"),
-    benchmarks: Names = "easy-vqa",
-    source: Sources = None,
-    limit: Limit = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn questions.")] = 0,
-    max_tokens: MaxTokens = None,
-    url: Annotated[
-        str | None, typer.Option(help="Address of an endpoint that serves it already, up to and with /v1.")
-    ] = None,
-    base: Base = None,
-    device: Device = "auto",
-    trust_remote_code: Trust = False,
-    batch_size: Requests = 32,
-) -> None:
-    """Run lmms-eval, from its own environment, with our prompt and scorer as task files."""
-    from contextlib import nullcontext
-
-    from visplay.config.prompts import Prompts
-    from visplay.evaluation.benchmarks import load_benchmark
-    from visplay.evaluation.lmms import logged_accuracy, run_lmms_eval, write_task
-    from visplay.evaluation.serving import serving
-    from visplay.evaluation.spec import expand
-    from visplay.evaluation.target import find_target
-
-    sources = _sources(source)
-    # With --url the name is the endpoint's own, so that nothing here is known of its training.
-    found = (
-        None if url else find_target(target, base=base, device=device, trust_remote_code=trust_remote_code)
-    )
-    tokens = max_tokens or (found.max_tokens if found else None) or 1024
-    tasks = [
-        write_task(
-            out, spec.id, load_benchmark(spec, limit=limit, seed=seed, source=sources.get(spec.id)),
-            words=found.words if found else Prompts(), max_tokens=tokens,
-        )
-        for spec in expand(_listed(benchmarks))
-    ]  # fmt: skip
-    name = target
-    if found is not None:
-        reasoner = _reasoner(found, batch_size=batch_size)
-        name = found.name
-        served = serving(reasoner.engine, adapter=reasoner.adapter, model=name, batch_size=batch_size)
-    with nullcontext(url) if url else served as address:
-        logs = run_lmms_eval(
-            python, tasks=tasks, folder=out, url=address, model=name, concurrent=2 * batch_size
-        )
-    for benchmark, (accuracy, count) in logged_accuracy(logs).items():
-        typer.echo(f"{benchmark}: {100 * accuracy:.2f} % of {count} rows, as lmms-eval counts them")
-    typer.echo(f"logs: {out / 'logs'}; compare them with: visplay compare EVALUATION {out / 'logs'}")
 
 
 def benchmarks() -> None:

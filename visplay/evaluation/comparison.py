@@ -1,16 +1,23 @@
 """Two checkpoints on the same rows: better, worse, or can't tell; and which rows changed."""
 
-from collections.abc import Iterable, Sequence
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from visplay.errors import EvaluationError
+from PIL import Image
+
+from visplay.errors import EvaluationError, VisplayError
+from visplay.evaluation.benchmarks import load_benchmark
+from visplay.evaluation.items import Item
 from visplay.evaluation.metrics import COVERAGE
-from visplay.evaluation.records import Record
-from visplay.evaluation.sample_logs import Side, find_side
+from visplay.evaluation.records import GREEDY, Record, picture_digest, read_records
 from visplay.evaluation.scoring import FAILED
+from visplay.evaluation.spec import shipped_specs
 from visplay.evaluation.statistics import (
     Decomposition,
     Estimate,
@@ -20,8 +27,27 @@ from visplay.evaluation.statistics import (
     paired_difference,
     score_interval,
 )
+from visplay.evaluation.target import find_target
 
 Verdict = Literal["better", "worse", "can't tell"]
+
+
+LoadPicture = Callable[[Record], Image.Image | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One checkpoint's stored samples.
+
+    Attributes:
+        name: how it is called.
+        reads: benchmark id -> a function that reads its samples from the start.
+        picture: gives the first picture of a sample, None where there is none to be had.
+    """
+
+    name: str
+    reads: Mapping[str, Callable[[], Iterator[Record]]]
+    picture: LoadPicture = field(default=lambda record: None)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,7 +55,6 @@ class Columns:
     """A side's samples of one benchmark without their texts; all lists are [rows]."""
 
     items: list[str] = field(default_factory=list)
-    rows: list[int] = field(default_factory=list)
     clusters: list[str] = field(default_factory=list)
     golds: list[int] = field(default_factory=list)
     statuses: list[str] = field(default_factory=list)
@@ -106,11 +131,9 @@ def read_columns(records: Iterable[Record]) -> Columns:
     columns = Columns()
     for record in records:
         columns.items.append(record["item"])
-        columns.rows.append(int(record.get("row", -1)))
         columns.clusters.append(record["cluster"])
-        foreign = record.get("foreign", False)  # another tool writes its gold answers in its own way
         same = (record["question"], *record["gold"]["answers"])
-        columns.golds.append(0 if foreign else hash(same))
+        columns.golds.append(hash(same))
         columns.statuses.append(record["status"])
         columns.scores.append(record["score"])
     return columns
@@ -123,7 +146,7 @@ def samples_of(side: Side, benchmark: str, wanted: Sequence[str]) -> dict[str, R
 
 
 def compare_stored(before: str | Path, after: str | Path) -> list[Compared]:
-    """Compare stored samples, each named as `visplay compare` takes it: a folder, RUN or RUN@ITERATION, logs.
+    """Compare stored samples, each named as `visplay compare` takes it: a folder, RUN or RUN@ITERATION.
 
     Raises:
         EvaluationError: there are none, or no benchmark is in both.
@@ -175,12 +198,7 @@ def _pairs(first: Columns, second: Columns) -> tuple[list[tuple[int, int]], dict
     """Index pairs of the rows that are the same item, and how many are not, by reason."""
     place = {item: j for j, item in enumerate(second.items)}
     met = [(i, place[item]) for i, item in enumerate(first.items) if item in place]
-    found = [
-        (i, j) for i, j in met if 0 in (golds := (first.golds[i], second.golds[j])) or golds[0] == golds[1]
-    ]
-    if not met:  # another tool's samples have no items of ours, but the number of the row
-        by_row = {row: j for j, row in enumerate(second.rows) if row >= 0}
-        met = found = [(i, by_row[row]) for i, row in enumerate(first.rows) if row >= 0 and row in by_row]
+    found = [(i, j) for i, j in met if first.golds[i] == second.golds[j]]
     counts = {
         "another question or gold answer": len(met) - len(found),
         "on the first side only": len(first.items) - len(met),
@@ -206,3 +224,66 @@ def _verdict(paired: PairedDifference | None, p_adjusted: float) -> Verdict:
     if paired is None or p_adjusted >= 0.05:
         return "can't tell"
     return "better" if paired.low > 0 else "worse" if paired.high < 0 else "can't tell"
+
+
+def find_side(text: str) -> Side:
+    """Find stored samples.
+
+    Args:
+        text: a folder of `visplay evaluate`, RUN or RUN@ITERATION.
+
+    Raises:
+        EvaluationError: there are none.
+    """
+    path = Path(text)
+    if (path / "evaluation.json").is_file():
+        return _of_evaluation(path)
+    if (Path(text.rpartition("@")[0] or text) / "journal.jsonl").is_file():
+        target = find_target(text, trust_remote_code=True)  # only its samples are read
+        return _of_evaluation(
+            Path(str(target.folder)) / f"iteration-{target.iteration}" / "evaluation", name=target.name
+        )
+    raise EvaluationError(
+        f"{text} holds no stored samples; name a folder that visplay evaluate wrote, a run or RUN@ITERATION"
+    )
+
+
+def _of_evaluation(folder: Path, *, name: str = "") -> Side:
+    files = sorted(folder.glob(f"*/{GREEDY}.jsonl"))
+    if not files or not (folder / "evaluation.json").is_file():
+        raise EvaluationError(
+            f"{folder} has no finished benchmark that this version can read; measure it with visplay evaluate"
+        )
+    about = json.loads((folder / "evaluation.json").read_text())
+    shipped: dict[str, dict[str, Item]] = {}
+
+    def picture(record: Record) -> Image.Image | None:
+        # A digest is ours, but the file may have been edited: nothing but hex digits makes a path.
+        digests = [d for d in record.get("pictures") or [] if re.fullmatch("[0-9a-f]{32}", str(d))]
+        for digest in digests:
+            if (file := folder / "pictures" / f"{digest}.png").is_file():
+                return Image.open(file).convert("RGB")
+        if record["benchmark"] not in shipped:
+            shipped[record["benchmark"]] = _shipped_items(record["benchmark"], about)
+        item = shipped[record["benchmark"]].get(record["item"])
+        images = item.images() if item else ()
+        return next((image for image in images if picture_digest(image) in digests), None)
+
+    reads = {file.parent.name: partial(read_records, file) for file in files}
+    return Side(name=name or str(about.get("name") or folder.name), reads=reads, picture=picture)
+
+
+def _shipped_items(name: str, about: dict[str, Any]) -> dict[str, Item]:
+    """The items that were asked, by their key, to show their pictures; none of a benchmark of one's own.
+
+    What an evaluation names of its own may be code, and reading a folder must run nothing that it names.
+    """
+    try:
+        spec, source = shipped_specs()[name], about["sources"].get(name)
+        items = load_benchmark(
+            spec, limit=about["limit"], seed=about["seed"], split=about["split"],
+            source=Path(source) if source else None,
+        )  # fmt: skip
+    except (VisplayError, LookupError, TypeError, ValueError, AttributeError):
+        return {}  # not shipped, not to be had here, or of another version: the page goes without
+    return {item.key: item for item in items}

@@ -89,7 +89,6 @@ class Spec(Section):
     cluster: str = Field("", description="Template: rows with one value share a picture or problem.")
     headline: Literal["accuracy", "hallusion"] = Field("accuracy", description="How rows become figures.")
     parts: list[str] = Field([], description="Ids whose mean this benchmark is; it has no rows itself.")
-    lmms_task: str = Field("", description="The name of lmms-eval's task on the same rows.")
     published: dict[str, float] = Field({}, description="Model -> published figure in percent.")
 
     @model_validator(mode="after")

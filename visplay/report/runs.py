@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from visplay.errors import EvaluationError, RunError
-from visplay.evaluation.comparison import compare_all
-from visplay.evaluation.sample_logs import Side, find_side
+from visplay.evaluation.comparison import Side, compare_all, find_side
 from visplay.evaluation.wording import difference, estimate, finite, is_synthetic, share, verdict_of
 from visplay.report.figures import COLORS, Figure, by_iteration, iteration_name, with_interval
 from visplay.report.page import summed_up

@@ -12,8 +12,7 @@ from tests.visplay.evaluation.test_comparison import evaluation
 from tests.visplay.report.small_run import ATTACK, Tags, write_json, write_small_run
 from visplay.cli.main import app
 from visplay.errors import RunError
-from visplay.evaluation.comparison import compare_all
-from visplay.evaluation.sample_logs import find_side
+from visplay.evaluation.comparison import compare_all, find_side
 from visplay.report.runs import differing, render_runs, run_names, write_runs
 
 
