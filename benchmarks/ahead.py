@@ -1,7 +1,7 @@
 """Steps with rollouts a step ahead (`optimizer.ahead`) and without, in turn.
 
-python benchmarks/ahead.py stub       a stub server, which sleeps where vLLM computes, as on a GPU of its own
-python benchmarks/ahead.py server     a vLLM server beside the trainer on the same cores; ratio and reward
+python -m benchmarks.ahead stub       a stub server, which sleeps where vLLM computes, as on a GPU of its own
+python -m benchmarks.ahead server     a vLLM server beside the trainer on the same cores; ratio and reward
 
 Each round trains a phase of each kind on the same prompts and seed. A step's seconds are those between the
 ends of two steps, the first one of a phase left out, for which nothing can be ahead.
@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.pocket_vlm.lessons import is_glance
 from benchmarks.stub_vllm import StubServer, stub_servers
 from rewards import Reward
 from rollouts.engine import RolloutEngine
@@ -28,7 +29,6 @@ from visplay.loop import grpo
 from visplay.models.engines import start_engine
 from visplay.models.generation import generate
 from visplay.models.policy import Policy, load_base
-from visplay.pocket.recipe.lessons import is_glance
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.progress import Stopwatch
 from visplay.prompts import reasoner_prompt

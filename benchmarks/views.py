@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 import rewards
+from benchmarks.pocket_vlm.lessons import WORDS
 from rollouts.engine import BASE, Sampling
 from rollouts.transformers_engine import TransformersEngine
 from visplay.config.methods import METHODS
@@ -22,7 +23,6 @@ from visplay.evaluation.statistics import accuracy_interval
 from visplay.evaluation.wording import estimate
 from visplay.models.policy import load_base
 from visplay.pocket.oracle import DUSK, LADDER, Kind, draw_question, oracle
-from visplay.pocket.recipe.lessons import WORDS
 from visplay.pocket.scenes import StyleName, render, sample_scenes
 from visplay.prompts import reasoner_prompt
 

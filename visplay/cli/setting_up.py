@@ -126,15 +126,3 @@ def pocket_images(
     with display.bar("pictures", total=count) as advance:
         write_pictures(folder, count=count, seed=seed, style=style, on_picture=advance)
     display.say(f"{count} pictures in {folder}")
-
-
-def pocket_build(
-    out: Annotated[Path, typer.Argument(help="Folder to write the checkpoint to.")],
-    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and batches.")] = 0,
-) -> None:
-    """Train the pocket VLM from random weights, as the shipped one was; goes on after a kill."""
-    from visplay.pocket.recipe.build import Recipe, build
-    from visplay.pocket.recipe.card import write_card
-
-    recipe = Recipe(seed=seed)
-    typer.echo(write_card(build(out, recipe=recipe, log=typer.echo), recipe=recipe))

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from benchmarks.pocket_vlm.lessons import is_glance
 from rewards import Reward
 from rollouts.engine import BASE, AdapterVersion, Completion, Prompt, Sampling
 from rollouts.transformers_engine import TransformersEngine
@@ -22,7 +23,6 @@ from visplay.loop import grpo
 from visplay.loop.trainer import Steps
 from visplay.models.policy import Policy, load_base
 from visplay.models.preflight import randomize_lora_b
-from visplay.pocket.recipe.lessons import is_glance
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.prompts import reasoner_prompt
 from visplay.ranks import ALONE
