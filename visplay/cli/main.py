@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from rollouts.engine import EngineUnavailable
+from rollouts.engine import EngineUnavailable, RequestRefused
 from visplay import __version__, launcher
 from visplay.cli import measuring, playing, setting_up
 from visplay.cli.examples import help_ending
@@ -94,7 +94,7 @@ def main() -> None:
     os.environ.setdefault("WANDB_PROJECT", "visplay")
     try:
         app()
-    except (VisplayError, EngineUnavailable) as error:
+    except (VisplayError, EngineUnavailable, RequestRefused) as error:
         first = launcher.rank() == 0
         if first or not isinstance(error, RankLost | TrainingDiverged):  # those, rank 0 tells of
             print(f"{'' if first else f'rank {launcher.rank()}: '}error: {error}", file=sys.stderr)

@@ -270,7 +270,7 @@ def flat_config(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 _REMOVED = {  # of `engine`, with what to do instead
     "sync": "leave it out",
-    "concurrency": "engine.tokens_in_flight bounds what is under way at a server",
+    "concurrency": "engine.max_num_seqs bounds what is under way at a server",
 }
 
 

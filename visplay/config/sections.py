@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 import rewards
 from rewards.parsing import type_key
+from rollouts.servers.launch import server_url
 from visplay.config.names import named
 from visplay.errors import ConfigError
 
@@ -137,8 +138,8 @@ class Engine(Section):
     devices: list[str] = Field(
         [], description="CUDA_VISIBLE_DEVICES of each replica started here; empty: all see all."
     )
-    tokens_in_flight: int = Field(
-        524_288, ge=1, description="With `server`: prompts and completions under way at each, in tokens."
+    max_num_seqs: int = Field(
+        256, ge=1, description="With `server`: completions under way at each; 1,024 fill a large GPU."
     )
     deterministic: bool = Field(
         True, description="A seed for each request, for vLLM and servers; false is faster on a GPU."
@@ -148,6 +149,11 @@ class Engine(Section):
         gt=0,
         description="Nats that log-probs of engine and trainer may be apart on average; absent: by dtype.",
     )
+
+    @field_validator("urls")
+    @classmethod
+    def _addresses(cls, urls: list[str]) -> list[str]:
+        return [server_url(url) for url in urls]
 
 
 class Images(Section):

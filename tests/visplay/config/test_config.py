@@ -119,7 +119,7 @@ def test_names_are_imported_at_the_start_of_a_run_and_not_before(tmp_path: Path)
     ("gone", "warning"),
     [
         ("sync: adapter", r"engine\.sync is no longer a key; leave it out"),
-        ("concurrency: 64", r"engine\.concurrency is no longer a key; engine\.tokens_in_flight bounds"),
+        ("concurrency: 64", r"engine\.concurrency is no longer a key; engine\.max_num_seqs bounds"),
     ],
 )
 def test_a_key_that_is_gone_is_warned_of_where_it_changes_nothing(
