@@ -39,7 +39,7 @@ FUNCTIONS = {
 }  # fmt: skip
 METHODS = {
     "journal and artifacts": [
-        (run.Run, "has"), (run.Run, "adopt"), (run.Run, "_finish"), (run.Run, "collect_metrics"),
+        (run.Run, "has"), (run.Run, "_put_in_place"), (run.Run, "collect_metrics"),
         (run.Run, "journal"),
     ],
     "checkpoints inside phases": [(transformers.Trainer, "_save_checkpoint"), (grpo._Steps, "on_save")],

@@ -36,10 +36,6 @@ EXAMPLES: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {
             "visplay export runs/mine out/silver --silver",
         ),
     ),
-    "verify": (
-        ("Is every file of a run what was written?", "visplay verify runs/mine"),
-        ("In a script", "visplay verify runs/mine && echo whole"),
-    ),
     "evaluate": (
         (
             "The last iteration of a run on two benchmarks, with blind controls",

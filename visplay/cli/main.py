@@ -22,7 +22,6 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "runs": playing.runs,
         "ask": playing.ask,
         "export": playing.export,
-        "verify": playing.verify,
     },
     "Measure": {
         "evaluate": measuring.evaluate,

@@ -1,4 +1,4 @@
-"""The commands that play: train, report, runs, verify, ask, export."""
+"""The commands that play: train, report, runs, ask, export."""
 
 import os
 from contextlib import suppress
@@ -26,10 +26,6 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what `visplay plan` prints and write nothing.")
     ] = False,
-    verify: Annotated[
-        bool,
-        typer.Option("--verify", help="Hash every file of finished steps, not only those that have changed."),
-    ] = False,
 ) -> None:
     """Run self-play; the same command resumes a run that was stopped.
 
@@ -50,7 +46,7 @@ def train(
     with graceful_shutdown(this_command(), say=display.say):
         from visplay.loop.selfplay import selfplay
 
-        folder = selfplay(settings, display=display, api_key=os.environ.get(API_KEY), verify=verify)
+        folder = selfplay(settings, display=display, api_key=os.environ.get(API_KEY))
         if launcher.rank() != 0:
             return
         print_result(folder)
@@ -111,13 +107,6 @@ def runs(
     from visplay.cli.listing import print_runs
 
     print_runs(folder)
-
-
-def verify(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
-    """Hash every file of a run's finished steps and say which are not what was written."""
-    from visplay.cli.listing import print_damage
-
-    raise typer.Exit(code=int(print_damage(run)))
 
 
 def ask(

@@ -134,24 +134,23 @@ class RunContext:
         run = self.run
         if run.has(name):
             return run.folder / name
-        if not run.adopt(name):
-            began = time.monotonic()
+        began = time.monotonic()
 
-            def run_left(own: float) -> float | None:
-                return self.outlook.left(name, since=began, own=own)
+        def run_left(own: float) -> float | None:
+            return self.outlook.left(name, since=began, own=own)
 
-            with run.step(name) as scratch, self.display.step(_place(name), run_left=run_left):
-                for part in damaged_parts(scratch / UNFINISHED):
-                    self.display.say(f"{part} is damaged or covers a damaged file; it is done again")
-                    part.unlink()
-                self._publish_waiting()
-                rows = work(scratch)
-                write_text(scratch / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-                with self.watch("telemetry"):  # those of a trained phase were sent step by step
-                    self.tracker.log_rows([row for row in rows if "step" not in row])
-            taken = self.watch.take()
-            append_jsonl(run.folder / "timings.jsonl", {"step": name, "seconds": taken})
-            self.outlook.finished(name, sum(taken.values()))
+        with run.step(name) as scratch, self.display.step(_place(name), run_left=run_left):
+            for part in damaged_parts(scratch / UNFINISHED):
+                self.display.say(f"{part} is damaged or covers a damaged file; it is done again")
+                part.unlink()
+            self._publish_waiting()
+            rows = work(scratch)
+            write_text(scratch / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+            with self.watch("telemetry"):  # those of a trained phase were sent step by step
+                self.tracker.log_rows([row for row in rows if "step" not in row])
+        taken = self.watch.take()
+        append_jsonl(run.folder / "timings.jsonl", {"step": name, "seconds": taken})
+        self.outlook.finished(name, sum(taken.values()))
         run.collect_metrics()
         return run.folder / name
 
@@ -183,11 +182,8 @@ def open_context(
     display: Display,
     api_key: str | None = None,
     ranks: Ranks = ALONE,
-    verify: bool = False,
 ) -> Iterator[RunContext]:
     """Open a run's folder, pictures, base VLM and engine, and see that engine and trainer compute the same.
-
-    With `verify` every file of a finished step is hashed.
 
     Raises:
         RunMismatch: the run was begun with other pictures.
@@ -195,9 +191,7 @@ def open_context(
     """
     with ExitStack() as stack:
         backend = backend_of(config.model, config.engine)
-        run = stack.enter_context(
-            Run(config.folder).opened(config, say=display.say, engine=backend, verify=verify)
-        )
+        run = stack.enter_context(Run(config.folder).opened(config, say=display.say, engine=backend))
         config = _dated(config)
         ranks.tell(config)  # what the others load is what this one loads
         tracker = Tracker(config)
