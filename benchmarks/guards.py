@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from benchmarks.charts import Curve, draw
-from visplay.evaluation import wording
+from visplay.evaluation import verdict as wording
 from visplay.evaluation.comparison import compare_samples
 from visplay.evaluation.records import read_records
 from visplay.evaluation.statistics import PairedDifference

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from benchmarks.pocket_vlm.lessons import is_glance
 from visplay.evaluation.comparison import compare_samples
 from visplay.evaluation.records import read_records
-from visplay.evaluation.wording import blind, difference, estimate, majority
+from visplay.evaluation.verdict import blind, difference, estimate, majority
 from visplay.loop.rows import same_answer
 from visplay.runs.results import read_summaries
 from visplay.storage import read_jsonl

@@ -20,7 +20,7 @@ from visplay.config.methods import METHODS
 from visplay.config.sections import Model
 from visplay.data.views import VIEWS
 from visplay.evaluation.statistics import accuracy_interval
-from visplay.evaluation.wording import estimate
+from visplay.evaluation.verdict import estimate
 from visplay.models.policy import load_base
 from visplay.pocket.oracle import DUSK, LADDER, Kind, draw_question, oracle
 from visplay.pocket.scenes import StyleName, render, sample_scenes

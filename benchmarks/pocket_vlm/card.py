@@ -18,7 +18,7 @@ from visplay.config.prompts import JUDGE
 from visplay.config.sections import Model
 from visplay.data.images import greyed_out
 from visplay.evaluation.statistics import Estimate, accuracy_interval
-from visplay.evaluation.wording import estimate as show
+from visplay.evaluation.verdict import estimate as show
 from visplay.models.policy import load_base
 from visplay.pocket.oracle import (
     DUSK,

@@ -11,7 +11,7 @@ from rich.markup import escape
 from visplay.cli.printing import plain_table
 from visplay.config.loading import read_config
 from visplay.errors import RunError, VisplayError
-from visplay.evaluation.wording import share
+from visplay.evaluation.verdict import share
 from visplay.loop.alarms import out_of_patience
 from visplay.runs.results import read_summaries
 from visplay.runs.run import Run, require_format

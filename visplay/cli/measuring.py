@@ -40,10 +40,6 @@ Trust = Annotated[
     bool,
     typer.Option("--trust-remote-code", help="Run the code that the model's repository carries."),
 ]
-FreeForm = Annotated[
-    bool,
-    typer.Option("--judge-free-form", help="Let the judge also grade open answers, beside the rules."),
-]
 Limit = Annotated[
     int | None, typer.Option(min=1, help="Number of questions drawn from each benchmark; default: all.")
 ]
@@ -122,7 +118,6 @@ def evaluate(
     ] = None,
     judge: JudgeUrl = None,
     judge_model: JudgeModel = None,
-    judge_free_form: FreeForm = False,
     check_data: Annotated[
         bool, typer.Option("--check-data", help="Ask nothing, only say where data differs from its spec.")
     ] = False,
@@ -150,7 +145,7 @@ def evaluate(
         benchmarks=_listed(benchmarks), sources=found_sources, limit=limit, seed=seed, split=split,
         greedy=Sampling(temperature=0, max_tokens=tokens, seed=seed),
         sampled=sampling if samples else None,
-        controls=_controls(controls), control_limit=control_limit, free_form=judge_free_form,
+        controls=_controls(controls), control_limit=control_limit,
     )  # fmt: skip
     found_judge = _judge(context, judge, judge_model)
     display = Display()
@@ -173,14 +168,13 @@ def rescore(
     folder: Annotated[Path, typer.Argument(help="Folder that `visplay evaluate` wrote.")],
     judge: JudgeUrl = None,
     judge_model: JudgeModel = None,
-    judge_free_form: FreeForm = False,
 ) -> None:
     """Score stored samples again, without a model; with --judge, ask it what is still open."""
     from visplay.cli.printing import print_figures
     from visplay.evaluation.session import rescore as rescore_folder
 
     found = _judge(context, judge, judge_model)
-    print_figures(folder.name, rescore_folder(folder, judge=found, free_form=judge_free_form))
+    print_figures(folder.name, rescore_folder(folder, judge=found))
 
 
 def compare(

@@ -191,6 +191,6 @@ def export(
         )  # fmt: skip
     typer.echo(written)
     if push:
-        from visplay.evaluation.hub import push as upload
+        from visplay.evaluation.export import push as upload
 
         typer.echo(upload(written, push, kind="dataset" if silver else "model", public=public))

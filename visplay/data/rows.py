@@ -1,6 +1,6 @@
 """Random access to rows, pictures still encoded: parquet, JSON, CSV, webdataset, saved datasets, the hub.
 
-Training pictures (`visplay.data.images`) and benchmarks (`visplay.evaluation.sources`) are read by this.
+Training pictures (`visplay.data.images`) and benchmarks (`visplay.evaluation.items`) are read by this.
 """
 
 import contextlib

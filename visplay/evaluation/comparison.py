@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from PIL import Image
 
@@ -22,15 +22,13 @@ from visplay.evaluation.statistics import (
     Decomposition,
     Estimate,
     PairedDifference,
+    Verdict,
     decompose,
-    holm,
+    judged,
     paired_difference,
     score_interval,
 )
 from visplay.evaluation.target import find_target
-
-Verdict = Literal["better", "worse", "can't tell"]
-
 
 LoadPicture = Callable[[Record], Image.Image | None]
 
@@ -72,8 +70,7 @@ class Compared:
         before: accuracy of the first side on the rows that both have.
         after: accuracy of the second.
         paired: their difference; None where too many rows failed or are missing.
-        p_adjusted: McNemar's p after Holm's correction over the benchmarks.
-        verdict: of the second side against the first, after that correction.
+        verdict: of the second side against the first; None where `paired` is.
         parts: what the difference is made of.
         rates: (before, after) of `parsed` and `truncated` rows.
         withheld: why there is no verdict, or "".
@@ -87,13 +84,17 @@ class Compared:
     before: Estimate | None = None
     after: Estimate | None = None
     paired: PairedDifference | None = None
-    p_adjusted: float | None = None
-    verdict: Verdict = "can't tell"
+    verdict: Verdict | None = None
     parts: Decomposition | None = None
     rates: dict[str, tuple[float, float]] = field(default_factory=dict)
     withheld: str = ""
     gained: list[tuple[str, str]] = field(default_factory=list)
     lost: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def word(self) -> str:
+        """The verdict in a word."""
+        return self.verdict.word if self.verdict else "can't tell"
 
 
 def compare(first: Side, second: Side) -> list[Compared]:
@@ -108,7 +109,7 @@ def compare(first: Side, second: Side) -> list[Compared]:
             f"{first.name} has {', '.join(first.reads)} and {second.name} has {', '.join(second.reads)}: no "
             "benchmark in common; evaluate both on the same ones"
         )
-    return _corrected([compare_samples(name, first.reads[name](), second.reads[name]()) for name in common])
+    return _judged([compare_samples(name, first.reads[name](), second.reads[name]()) for name in common])
 
 
 def compare_all(sides: Sequence[Side]) -> list[tuple[str, str, Compared]]:
@@ -122,7 +123,7 @@ def compare_all(sides: Sequence[Side]) -> list[tuple[str, str, Compared]]:
         for name in first.reads
         if name in second.reads
     ]
-    found = _corrected([compare_samples(name, a.reads[name](), b.reads[name]()) for a, b, name in pairs])
+    found = _judged([compare_samples(name, a.reads[name](), b.reads[name]()) for a, b, name in pairs])
     return [(a.name, b.name, one) for (a, b, _), one in zip(pairs, found, strict=True)]
 
 
@@ -207,23 +208,14 @@ def _pairs(first: Columns, second: Columns) -> tuple[list[tuple[int, int]], dict
     return found, {reason: count for reason, count in counts.items() if count}
 
 
-def _corrected(found: Sequence[Compared]) -> list[Compared]:
-    """The same with p-values after Holm's correction, and the verdicts that they carry."""
-    adjusted = iter(holm([one.paired.p_value for one in found if one.paired]))
-    return [
-        replace(one, p_adjusted=(p := next(adjusted)), verdict=_verdict(one.paired, p)) if one.paired else one
-        for one in found
-    ]
+def _judged(found: Sequence[Compared]) -> list[Compared]:
+    """The same with their verdicts; they are one family."""
+    known = iter(judged([one.paired for one in found if one.paired]))
+    return [replace(one, verdict=next(known)) if one.paired else one for one in found]
 
 
 def _share(rows: Sequence[tuple[str, bool]], status: str) -> float:
     return sum(own == status for own, _ in rows) / len(rows)
-
-
-def _verdict(paired: PairedDifference | None, p_adjusted: float) -> Verdict:
-    if paired is None or p_adjusted >= 0.05:
-        return "can't tell"
-    return "better" if paired.low > 0 else "worse" if paired.high < 0 else "can't tell"
 
 
 def find_side(text: str) -> Side:

@@ -10,8 +10,9 @@ from typing import Any, Literal
 from visplay.config.watching import Limits
 from visplay.evaluation.records import GREEDY, read_records
 from visplay.evaluation.scoring import FAILED
+from visplay.evaluation.verdict import verdicts
 from visplay.loop.signs import early_signs, probe_votes
-from visplay.runs.results import run_config
+from visplay.runs.results import read_summaries, run_config
 from visplay.storage import read_jsonl
 
 FEWEST = 20  # votes inside the band below which their accuracy says too little
@@ -248,13 +249,14 @@ def _answer_figures(run: Path, iteration: int, *, probe: str | None) -> dict[str
         return dict.fromkeys(_OF_ANSWERS)
     measured = _read_json(folder / "summary.json")["benchmarks"]
     probe = probe or next(iter(measured))
-    paired = [figures["paired"] for figures in measured.values() if figures.get("paired")]
+    so_far = {i: figures for i, figures in read_summaries(run).items() if i <= iteration}
+    worse = [name for (i, name), v in verdicts(so_far).items() if i == iteration and v.word == "worse"]
     return {
         "probe_silver": _probe_silver(run, iteration, probe),
         "same_answer": _largest_share(answers),
         "parsed": sum(answer is not None for answer in answers) / len(answers) if answers else None,
         "probe_accuracy": _accuracy(measured.get(probe)),
-        "accuracy_change": min((p["difference"] for p in paired if p["verdict"] == "worse"), default=0.0),
+        "accuracy_change": min((measured[name]["paired"]["difference"] for name in worse), default=0.0),
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from visplay.evaluation.wording import blind, estimate, finite, is_synthetic, majority, quantity, share
+from visplay.evaluation.verdict import blind, estimate, finite, is_synthetic, majority, quantity, share
 from visplay.report.reading import RunData
 
 # Shown in this order; a metric that no row has is left out.

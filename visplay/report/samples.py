@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from visplay.evaluation.wording import finite
+from visplay.evaluation.verdict import finite
 from visplay.loop.rows import same_answer
 from visplay.report.reading import MOST_ROLLOUTS, RunData
 

@@ -19,7 +19,7 @@ from tests.visplay.data.test_images import plain
 READER = """
 import json, sys
 from visplay.data.images import read_images
-from visplay.evaluation.sources import open_rows
+from visplay.evaluation.items import open_rows
 from visplay.evaluation.spec import Source
 stream = int(sys.argv[1])
 images = read_images("hub:org/pictures", stream=stream)

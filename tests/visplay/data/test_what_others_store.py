@@ -21,7 +21,7 @@ from visplay.config.sections import Model
 from visplay.data.decoding import decode
 from visplay.data.images import count_entries, read_images, reopen_images
 from visplay.errors import BenchmarkError, ImageSourceError
-from visplay.evaluation.sources import open_rows
+from visplay.evaluation.items import open_rows
 from visplay.evaluation.spec import Source
 from visplay.models.processor import load_processor, picture_limits
 

@@ -19,6 +19,7 @@ from visplay.evaluation.benchmarks import load_benchmark
 from visplay.evaluation.comparison import compare, find_side
 from visplay.evaluation.records import picture_digest, read_records, write_records
 from visplay.evaluation.sampling import evaluate_items
+from visplay.evaluation.statistics import judged
 from visplay.report.comparison import render_comparison
 
 GREEDY = Sampling(temperature=0, max_tokens=2000)
@@ -48,11 +49,11 @@ def test_a_clear_gain_is_better_and_its_mirror_worse(tmp_path: Path) -> None:
     after = evaluation(tmp_path / "new", [i % 2 == 0 or i < 60 for i in range(200)])
     (one,) = compare(find_side(str(before)), find_side(str(after)))
     assert one.paired is not None and one.before is not None and one.after is not None
-    assert (one.verdict, one.n, len(one.gained), one.lost) == ("better", 200, 30, [])
+    assert (one.word, one.n, len(one.gained), one.lost) == ("better", 200, 30, [])
     assert (one.before.value, one.after.value, one.paired.difference) == (0.5, 0.65, pytest.approx(0.15))
     assert one.gained[0] == ("q1", "q1")
-    assert compare(find_side(str(after)), find_side(str(before)))[0].verdict == "worse"
-    assert compare(find_side(str(before)), find_side(str(before)))[0].verdict == "can't tell"
+    assert compare(find_side(str(after)), find_side(str(before)))[0].word == "worse"
+    assert compare(find_side(str(before)), find_side(str(before)))[0].word == "can't tell"
 
 
 def test_holm_takes_back_a_verdict_that_stands_among_many(tmp_path: Path) -> None:
@@ -71,9 +72,9 @@ def test_holm_takes_back_a_verdict_that_stands_among_many(tmp_path: Path) -> Non
             (tmp_path / f"{side}-{name}" / name).rename(tmp_path / side / name)
     found = compare(find_side(str(tmp_path / "old")), find_side(str(tmp_path / "new")))
     first = found[0]
-    assert first.paired is not None and first.paired.verdict == "better"
-    assert first.paired.p_value == pytest.approx(2 / 128)
-    assert first.p_adjusted == pytest.approx(4 * 2 / 128) and first.verdict == "can't tell"
+    assert first.paired is not None and first.paired.p_value == pytest.approx(2 / 128)
+    assert first.verdict is not None and judged([first.paired])[0].word == "better"
+    assert first.verdict.p == pytest.approx(4 * 2 / 128) and first.word == "can't tell"
 
 
 def change(folder: Path, edit: Any) -> None:
@@ -91,7 +92,7 @@ def test_failed_rows_are_in_no_comparison_and_too_many_stop_it(tmp_path: Path) -
     assert one.after is not None and one.after.value == 1.0
     change(after, lambda i, r: {**r, **lost} if i < 3 else r)
     (one,) = compare(find_side(str(before)), find_side(str(after)))
-    assert one.paired is None and one.verdict == "can't tell"
+    assert one.paired is None and one.word == "can't tell"
     assert one.withheld == "4 of 200 rows failed on one side; 99% must count"
 
 
