@@ -1,12 +1,15 @@
-"""The commands that measure: evaluate, rescore, compare, benchmarks."""
+"""The commands that measure: evaluate, compare, benchmarks."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import psutil
 import typer
 
-from visplay.cli.again import this_command
 from visplay.errors import EvaluationError
+from visplay.launcher import launched
 from visplay.runs.shutdown import graceful_shutdown
 
 if TYPE_CHECKING:
@@ -118,11 +121,24 @@ def evaluate(
     ] = None,
     judge: JudgeUrl = None,
     judge_model: JudgeModel = None,
+    rescore: Annotated[
+        bool,
+        typer.Option(
+            "--rescore",
+            help="Score the answers stored in the folder TARGET again, without a model; with --judge, "
+            "grade what only a judge can.",
+        ),
+    ] = False,
     check_data: Annotated[
         bool, typer.Option("--check-data", help="Ask nothing, only say where data differs from its spec.")
     ] = False,
 ) -> None:
-    """Score a base, a run, an iteration, an adapter or a checkpoint; an interrupted evaluation goes on."""
+    """Score a base, a run, an iteration, an adapter or a checkpoint; an interrupted evaluation goes on.
+
+    Examples:
+        visplay evaluate runs/mine -b mmstar,mathvista --controls blind
+        visplay evaluate runs/evaluations/mine --rescore
+    """
     from dataclasses import replace
 
     from rollouts.engine import Sampling
@@ -135,6 +151,12 @@ def evaluate(
     found_sources = _sources(source)
     if check_data:
         _check(benchmarks, found_sources)
+        return
+    if rescore:
+        from visplay.evaluation.session import rescore as rescore_folder
+
+        folder = Path(target)
+        print_figures(folder.name, rescore_folder(folder, judge=_judge(context, judge, judge_model)))
         return
     found = find_target(target, base=base, device=device, trust_remote_code=trust_remote_code)
     if prompts is not None:
@@ -163,20 +185,6 @@ def evaluate(
     display.say(f"samples and figures: {folder}")
 
 
-def rescore(
-    context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="Folder that `visplay evaluate` wrote.")],
-    judge: JudgeUrl = None,
-    judge_model: JudgeModel = None,
-) -> None:
-    """Score stored samples again, without a model; with --judge, ask it what is still open."""
-    from visplay.cli.printing import print_figures
-    from visplay.evaluation.session import rescore as rescore_folder
-
-    found = _judge(context, judge, judge_model)
-    print_figures(folder.name, rescore_folder(folder, judge=found))
-
-
 def compare(
     before: Annotated[
         str, typer.Argument(help="Stored samples: a folder of `visplay evaluate`, or a run's, e.g. RUN@0.")
@@ -184,7 +192,12 @@ def compare(
     after: Annotated[str, typer.Argument(help="Stored samples of the other checkpoint, e.g. RUN@3.")],
     page: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("comparison.html"),
 ) -> None:
-    """Say better, worse or can't tell, benchmark by benchmark, and write a page with what changed."""
+    """Say better, worse or can't tell, benchmark by benchmark, and write a page with what changed.
+
+    Examples:
+        visplay compare runs/mine@0 runs/mine@3
+        visplay compare evaluations/a evaluations/b --page a-b.html
+    """
     from visplay.cli.printing import print_comparison
     from visplay.evaluation.comparison import compare as compare_sides
     from visplay.evaluation.comparison import find_side
@@ -197,7 +210,12 @@ def compare(
 
 
 def benchmarks() -> None:
-    """List the benchmarks: rows, source, how they are scored."""
+    """List the benchmarks: rows, source, how they are scored.
+
+    Examples:
+        visplay benchmarks
+        visplay benchmarks | grep -i math
+    """
     from rich.console import Console
 
     from visplay.cli.printing import plain_table
@@ -290,3 +308,15 @@ def _sources(given: list[str] | None) -> dict[str, Path]:
             raise EvaluationError(f"--source must look like ID=PATH, got {entry!r}")
         sources[name] = Path(path)
     return sources
+
+
+def this_command() -> str:
+    """What was typed; under a launcher, its command line, which is to be given on each node again."""
+    typed = ["visplay", *sys.argv[1:]]
+    if launched() and sys.argv[1:]:
+        parent = psutil.Process().parent()
+        line = parent.cmdline() if parent else []
+        if sys.argv[-1] in line:  # else who started us is no launcher with a command line of its own
+            by_script = Path(line[0]).name.startswith("python") and not line[1].startswith("-")
+            typed = [Path(line[by_script]).name, *line[1 + by_script :]]
+    return shlex.join(typed)

@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from visplay import launcher
-from visplay.cli.again import this_command
-from visplay.cli.measuring import Trust
+from visplay.cli.measuring import Trust, this_command
 from visplay.errors import RunError
 from visplay.runs.shutdown import graceful_shutdown
 
@@ -30,6 +29,10 @@ def train(
     """Run self-play; the same command resumes a run that was stopped.
 
     The run lies in OUTPUT/NAME: metrics, rollouts, silver examples, adapters, evaluations, report.html.
+
+    Examples:
+        visplay train mine.yaml
+        visplay train mine.yaml seed=1 reasoner.steps=40 --dry-run
     """
     from visplay.cli.printing import print_result
     from visplay.config.loading import load_config
@@ -38,7 +41,7 @@ def train(
 
     settings = load_config(config, overrides or [])
     if dry_run:
-        from visplay.cli.planning import print_plan
+        from visplay.cli.plan import print_plan
 
         print_plan(settings)
         return
@@ -49,8 +52,9 @@ def train(
         folder = selfplay(settings, display=display, api_key=os.environ.get(API_KEY))
         if launcher.rank() != 0:
             return
+        page = write_report(folder)  # first: a terminal may not take what is printed
         print_result(folder)
-        display.say(f"report: {write_report(folder)}")
+        display.say(f"report: {page}")
 
 
 def report(
@@ -74,6 +78,10 @@ def report(
     """Write RUN/report.html, one page that opens from disk without a network, or serve it with --watch.
 
     Of several runs, write one page that compares them.
+
+    Examples:
+        visplay report runs/mine --watch --port 8080
+        visplay report runs/seed-0 runs/seed-1 --out seeds.html
     """
     if len(run) > 1 and watch:
         raise RunError(f"--watch serves one run, got {len(run)}; give one, or leave --watch out")
@@ -103,7 +111,12 @@ def report(
 def runs(
     folder: Annotated[Path, typer.Argument(help="Folder that holds the runs.")] = Path("runs"),
 ) -> None:
-    """List runs: how far each has come, whether a process works on it, its last accuracy."""
+    """List runs: how far each has come, whether a process works on it, its last accuracy.
+
+    Examples:
+        visplay runs
+        visplay runs /data/runs
+    """
     from visplay.cli.listing import print_runs
 
     print_runs(folder)
@@ -122,7 +135,12 @@ def ask(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sampling.")] = 0,
     trust_remote_code: Trust = False,
 ) -> None:
-    """What the Questioner asks about a picture, and how the Reasoner votes."""
+    """What the Questioner asks about a picture, and how the Reasoner votes.
+
+    Examples:
+        visplay ask photo.jpg --run runs/mine
+        visplay ask photo.jpg --run runs/mine --iteration 0 --questions 20
+    """
     from visplay.cli.printing import print_asked
     from visplay.loop.ask import ask as let_them
     from visplay.progress import Display
@@ -170,6 +188,10 @@ def export(
     """Write a trained role as a checkpoint that transformers and vLLM load as it is, or the silver set.
 
     Beside it lies a card of the run's own figures. After a failed upload the same command uploads again.
+
+    Examples:
+        visplay export runs/mine out/reasoner --push me/mine-reasoner
+        visplay export runs/mine out/silver --silver
     """
     if public and not push:
         raise typer.BadParameter("--public is about what --push REPO makes; give it, too")

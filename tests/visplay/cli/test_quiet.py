@@ -44,7 +44,7 @@ def test_commands_say_nothing_of_other_packages(tmp_path: Path) -> None:
         ["export", "runs/quiet", "adapter"],
         ["evaluate", "runs/quiet@1", *scored, "--out", "one"],
         ["evaluate", "pocket", *scored, "--out", "base"],
-        ["rescore", "one"], ["compare", "base", "one"], ["benchmarks"],
+        ["evaluate", "one", "--rescore"], ["compare", "base", "one"], ["benchmarks"],
         ["config", "init", "pocket", "pictures", "--out", "mine.yaml"], ["config", "keys"],
         ["pocket", "images", "more", "--count", "2"],
     ]  # fmt: skip
