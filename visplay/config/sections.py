@@ -170,11 +170,6 @@ class Images(Section):
     split: str = Field("train", description="Of a dataset on the hub, the split.")
     subset: str | None = Field(None, description="Of a dataset on the hub, the configuration.")
     revision: str | None = Field(None, description="Of a dataset on the hub, the branch, tag or commit.")
-    stream: int | None = Field(
-        None,
-        ge=1,
-        description="Of a dataset on the hub, fetch the first so many rows only; absent: all of it.",
-    )
     limit: int | None = Field(None, ge=1, description="Use the first so many pictures only.")
     oracle: str | None = Field(
         None,
@@ -184,7 +179,7 @@ class Images(Section):
     @property
     def reading(self) -> dict[str, Any]:
         """How the source is read; see `visplay.data.images.Reading`."""
-        return self.model_dump(include={"column", "lists", "split", "subset", "revision", "stream"})
+        return self.model_dump(include={"column", "lists", "split", "subset", "revision"})
 
     def open_oracle(self) -> Any:
         """The oracle, or None where none is named or it knows nothing of this source."""

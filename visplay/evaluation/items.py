@@ -258,7 +258,6 @@ def open_rows(source: Source, *, shown: str) -> Rows:
             subset=source.config,
             split=source.split,
             revision=source.revision,
-            stream=source.stream,
         )
     except ValueError as error:
         raise BenchmarkError(

@@ -28,7 +28,6 @@ class Source(Section):
     config: str | None = Field(None, description="Its configuration (subset).")
     split: str = Field("test", description="Its split.")
     revision: str | None = Field(None, description="Branch, tag or commit.")
-    stream: int | None = Field(None, ge=1, description="Fetch its first so many rows only; absent: all.")
     path: Path | None = Field(None, description="Parquet, JSON-lines or CSV file, or a folder of parquet.")
     function: str | None = Field(
         None, description="`module:function` that makes the items: `(limit, seed, split) -> list[Item]`."
