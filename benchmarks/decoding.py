@@ -21,6 +21,7 @@ import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 import rewards
+from benchmarks.pocket_vlm.lessons import WORDS
 from visplay.config.sections import Model
 from visplay.evaluation.items import Item
 from visplay.evaluation.prompts import item_prompt
@@ -28,7 +29,6 @@ from visplay.evaluation.scoring import score_output
 from visplay.evaluation.statistics import accuracy_interval, paired_difference
 from visplay.models.policy import load_base
 from visplay.pocket.benchmark import clean, dusk, easy_vqa, ladder
-from visplay.pocket.recipe.lessons import WORDS
 
 WORLDS = {"ladder": ladder, "dusk": dusk, "clean": clean, "easy-vqa": easy_vqa}
 HINTS = ("Think step by step.", "Go through the things one by one.")

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from benchmarks.charts import Curve, draw
 from visplay.evaluation.comparison import compare_samples
 from visplay.evaluation.records import Record, read_records
-from visplay.evaluation.wording import difference, estimate
+from visplay.evaluation.verdict import difference, estimate
 from visplay.pocket.oracle import RUNGS, parse_query
 from visplay.runs.results import read_curations, read_summaries
 

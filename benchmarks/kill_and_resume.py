@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 from visplay.pocket.truth import write_pictures
-from visplay.runs.run import SEAL
 from visplay.storage import read_jsonl
 
 SETTINGS: dict[str, Any] = {
@@ -163,11 +162,9 @@ def _scratch(run: Path) -> list[str]:
 
 def _step_in_flight(run: Path) -> str:
     unfinished = [path for path in run.glob("*/*.partial") if path.is_dir()]
-    noted = {entry["step"] for entry in read_jsonl(run / "journal.jsonl")}
-    sealed = [p.parent for p in run.glob(f"*/*/{SEAL}") if str(p.parent.relative_to(run)) not in noted]
     if unfinished:
         return str(unfinished[0].relative_to(run)).removesuffix(".partial")
-    return str(sealed[0].relative_to(run)) if sealed else "start-up or between steps"
+    return "start-up or between steps"
 
 
 def _count_votings(folder: Path, name: str, outcome: Outcome) -> None:

@@ -4,7 +4,7 @@ Runs `configs/pocket.yaml` for each arm and seed, each in a process of its own, 
 benchmark from the runs' stored samples. A finished run is not done again, so two invocations with different
 arms can share two cores, and a last one with all arms prints the tables:
 
-    python benchmarks/pocket_selfplay.py --images runs/demo-images --arms method random
+    python -m benchmarks.pocket_selfplay --images runs/demo-images --arms method random
 """
 
 import argparse
@@ -16,11 +16,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from benchmarks.pocket_vlm.lessons import is_glance
 from visplay.evaluation.comparison import compare_samples
 from visplay.evaluation.records import read_records
-from visplay.evaluation.wording import blind, difference, estimate, majority
+from visplay.evaluation.verdict import blind, difference, estimate, majority
 from visplay.loop.asking import same_answer
-from visplay.pocket.recipe.lessons import is_glance
 from visplay.runs.results import read_summaries
 from visplay.storage import read_jsonl
 

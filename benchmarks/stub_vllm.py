@@ -6,6 +6,7 @@ one answer, and another adapter another. It can be slow, fall silent, and come b
 
 import hashlib
 import json
+import random
 import select
 import threading
 import time
@@ -43,6 +44,7 @@ class StubServer:
         self.calls: list[str] = []  # what else was asked
         self.asleep = False
         self.held = False  # while it is, nothing is answered
+        self.quiet_when_busy = False
         self.computed = self.most_at_once = 0  # sequences
         self._most, self._room = sequences, threading.Condition()
         self._listening: ThreadingHTTPServer | None = None
@@ -72,10 +74,16 @@ class StubServer:
         """Whether a connection made to `listening` is still answered."""
         return listening is self._listening
 
+    def healthy(self) -> bool:
+        """Whether it finds the time to answer a health check; else it says nothing."""
+        return not self.quiet_when_busy or self.computed == 0
+
     def answer(self, path: str, body: dict[str, Any], alive: Any) -> tuple[int, Any]:
         """Status and JSON for a request; (0, ...) for none, as who asked has gone."""
         if path == "/health":
-            return 200, {}
+            while not self.healthy() and alive():
+                time.sleep(0.01)
+            return (200, {}) if alive() else (0, None)
         if path == "/v1/models":
             cards = [{"id": "base", "root": "model", "parent": None}]
             cards += [{"id": n, "root": root, "parent": "base"} for n, (root, _) in self.adapters.items()]
@@ -114,11 +122,12 @@ class StubServer:
             steps = [{str(t): {"logprob": -_share(f"{t} {weights}")}} for t in body["token_ids"][1:]]
             return 200, {"model": name, "choices": [], "prompt_logprobs": [None, *steps]}
         self.asked.append(name)
+        seed = parameters.get("seed")
+        seed = random.getrandbits(32) if seed is None else seed
         pictures = [part["uuid"] for part in body["content_parts"] or []]
         about = f"{body['token_ids']} {pictures} {weights}"
         choices = [
-            _completion(about, seed=parameters["seed"] + i, most=parameters["max_tokens"])
-            for i in range(parameters["n"])
+            _completion(about, seed=seed + i, most=parameters["max_tokens"]) for i in range(parameters["n"])
         ]
         if not self._take_time(choices, alive):
             return 0, None
@@ -178,7 +187,7 @@ def _handler(stub: StubServer) -> type[BaseHTTPRequestHandler]:
             if not status or not stub.answers(self.server):
                 self.close_connection = True
                 return
-            text = json.dumps(said).encode()
+            text = said if isinstance(said, bytes) else json.dumps(said).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(text)))

@@ -170,12 +170,10 @@ def resident(way: str, model: str) -> None:
         policy.create_adapter(start, seed=0)
         pictures = [render(scene) for scene in sample_scenes(2, split="development", seed=0)]
         prompts = [reasoner_prompt(picture, "How many?", words=Prompts()) for picture in pictures]
-        grpo.train(
-            policy=policy, start=start, engine=engine, sample=engine.generate, prompts=prompts,
-            score=lambda batch: by_parity([range(2) for _ in batch.completions]),
+        run_phase(
+            policy, start=start, engine=engine, prompts=prompts, score=by_parity,
             phase=Phase(steps=1, prompts_per_step=2, group_size=2, max_tokens=8),
-            optimizer=Optimizer(micro_batch_size=2), corrected=False, scratch=Path(folder) / "unfinished",
-            seed=0, on_step=lambda _: None,
+            optimizer=Optimizer(micro_batch_size=2), corrected=False, folder=Path(folder) / "unfinished",
         )  # fmt: skip
         gc.collect()
         ctypes.CDLL("libc.so.6").malloc_trim(0)  # what loading left free in the allocator is nobody's

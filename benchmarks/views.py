@@ -13,16 +13,16 @@ import numpy as np
 import torch
 
 import rewards
+from benchmarks.pocket_vlm.lessons import WORDS
 from rollouts.engine import BASE, Sampling
 from rollouts.transformers_engine import TransformersEngine
 from visplay.config.method import METHODS
 from visplay.config.sections import Model
 from visplay.data.views import VIEWS
 from visplay.evaluation.statistics import accuracy_interval
-from visplay.evaluation.wording import estimate
+from visplay.evaluation.verdict import estimate
 from visplay.models.policy import load_base
 from visplay.pocket.oracle import DUSK, LADDER, Kind, draw_question, oracle
-from visplay.pocket.recipe.lessons import WORDS
 from visplay.pocket.scenes import StyleName, render, sample_scenes
 from visplay.prompts import reasoner_prompt
 

@@ -148,3 +148,7 @@ def same_version(held: AdapterVersion | None, offered: AdapterVersion) -> bool:
 
 class EngineUnavailable(RuntimeError):
     """Nothing answers any more, or only in a way that cannot be used; the message says who and what."""
+
+
+class RequestRefused(ValueError):
+    """An engine will not answer such a prompt, however often; the message says why and what to set."""

@@ -2,49 +2,50 @@
 
 import base64
 import io
+import ssl
 import threading
 import uuid
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Any, TypeVar
 
 import httpx2
 import torch
 from anyio.from_thread import start_blocking_portal
 from PIL import Image
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from rollouts.chat import Chat, image_id
-from rollouts.engine import AdapterVersion, Completion, EngineUnavailable, Prompt, Sampling
-from rollouts.servers.dispatch import Dispatch, Group
-from rollouts.servers.fingerprints import Fingerprints
-from rollouts.servers.fleet import Fleet, Published
-from rollouts.servers.launch import Server
-from rollouts.servers.replica import Replica, ReplicaFault, ReplicaLost, ReplicaRefused
-
-_T = TypeVar("_T")
-_PROBE = Prompt(messages=({"role": "user", "content": [{"type": "text", "text": "Is there a red square?"}]},))
+from rollouts.engine import (
+    AdapterVersion,
+    Completion,
+    EngineUnavailable,
+    Prompt,
+    RequestRefused,
+    Sampling,
+)
+from rollouts.servers.launch import Server, server_url
+from rollouts.servers.pool import Group, Pool
+from rollouts.servers.replica import Answer, Replica, ReplicaRefused
 
 
 class ServerEngine:
     """Draws completions from several vLLM servers, each of which holds every published adapter.
 
-    A group of n completions is one request; `Dispatch` says which server it goes to. One that fails its
-    health checks is taken out and its groups go to others; it is taken back, with the adapters as they then
-    are, when it answers again. A group has one place in the result, filled once.
+    A group of n completions is one request; `Pool` says which server it goes to. A group has one place in the
+    result, filled once.
 
     Args:
         servers: base URLs of running servers, or servers of ours that are not started yet.
         chat: how this VLM's prompts become tokens.
         max_adapters: versions kept; publishing one more drops the least recently used.
-        tokens_in_flight: the most that prompts and completions under way may come to at each server.
+        max_num_seqs: the most sequences under way at each server.
         deterministic: seed each request.
         api_key: sent to all of them; None sends none.
         patience: seconds without any server that answers before giving up; also to wait for the start.
+        silence: seconds without any sign of life of a server before its work goes to others.
         check_every: seconds between health checks.
-        tolerance: mean distance of log-probs at which two servers hold other weights, in nats; > 0.
 
     Raises:
+        ValueError: an address or the key cannot be one.
         EngineUnavailable: one of the servers did not come up.
     """
 
@@ -54,39 +55,39 @@ class ServerEngine:
         *,
         chat: Chat,
         max_adapters: int = 3,
-        tokens_in_flight: int = 1 << 19,
+        max_num_seqs: int = 256,
         deterministic: bool = True,
         api_key: str | None = None,
         patience: float = 600.0,
+        silence: float = 60.0,
         check_every: float = 1.0,
-        tolerance: float = 1.0,
     ) -> None:
-        self._chat, self._patience, self._deterministic = chat, patience, deterministic
-        self._tokens_in_flight = tokens_in_flight
+        self._chat, self._deterministic = chat, deterministic
+        urls = [s.url if isinstance(s, Server) else server_url(s) for s in servers]
+        if api_key and not (api_key.isascii() and api_key.isprintable() and " " not in api_key):
+            raise ValueError("VLLM_API_KEY holds a space or a character that no HTTP header can carry")
         self._in_use = threading.Lock()  # held while requests are in flight or adapters change
-        self._prefix = f"visplay-{uuid.uuid4().hex[:8]}"  # other runs may use the same servers
         self._closed = False
-        self._answers: Future[list[dict[str, Any]]] | None = None  # of the last batch
+        self._answers: Future[list[Answer]] | None = None  # of the last batch
         self._portal_context = start_blocking_portal()
         self._portal = self._portal_context.__enter__()
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        # Nothing is taken from the environment, so no proxy either.
+        # No proxy is taken from the environment; certificates are OpenSSL's: SSL_CERT_FILE names more.
         self._client = httpx2.AsyncClient(
-            headers=headers, trust_env=False, limits=httpx2.Limits(max_connections=None)
-        )
-        replicas = [
-            Replica(
-                url=s.url if isinstance(s, Server) else s.rstrip("/"), client=self._client,
-                server=s if isinstance(s, Server) else None,
-            )
-            for s in servers
-        ]  # fmt: skip
-        self._fleet = Fleet(
-            replicas, prefix=self._prefix, max_adapters=max_adapters, check_every=check_every,
-            fingerprints=Fingerprints(chat.ids(_PROBE), tolerance=tolerance),
+            headers=headers, trust_env=False, limits=httpx2.Limits(max_connections=None),
+            verify=ssl.create_default_context(),
+        )  # fmt: skip
+        self._pool = Pool(
+            [
+                Replica(url=url, client=self._client, server=s if isinstance(s, Server) else None)
+                for url, s in zip(urls, servers, strict=True)
+            ],
+            prefix=f"visplay-{uuid.uuid4().hex[:8]}",  # other runs may use the same servers
+            max_adapters=max_adapters, sequences=max_num_seqs, patience=patience, silence=silence,
+            check_every=check_every,
         )  # fmt: skip
         try:
-            self._portal.call(self._fleet.open, patience)
+            self._portal.call(self._pool.open)
         except BaseException:
             self.close()
             raise
@@ -94,7 +95,7 @@ class ServerEngine:
     @property
     def events(self) -> list[tuple[float, str, str]]:
         """(monotonic seconds, URL, `lost` or `back`) of every server taken out or back so far."""
-        return list(self._fleet.events)
+        return list(self._pool.events)
 
     def publish(self, adapter: AdapterVersion) -> None:
         """Load a version on every server that answers, or, where one refuses it, on none.
@@ -103,20 +104,10 @@ class ServerEngine:
             ValueError: this version is there already, from another path.
             EngineUnavailable: no server answers, or one refused the adapter.
         """
-        if adapter.path is None or self._fleet.published(adapter):
-            return
-        name = f"{self._prefix}-{adapter.name}-{adapter.version}"
-        published = Published(adapter=adapter, name=name, path=adapter.path.absolute())
-
-        async def attempt() -> None:
-            await self._fleet.publish(published)
-
-        with self._in_use:
-            self._wake()
-            try:
-                self._portal.call(self._patiently, attempt)
-            except ReplicaRefused as error:
-                raise EngineUnavailable(f"{adapter} is not published: {error}") from error
+        if adapter.path is not None:
+            with self._in_use:
+                self._wake()
+                self._portal.call(self._pool.publish, adapter)
 
     def generate(
         self, prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling
@@ -125,25 +116,39 @@ class ServerEngine:
 
         Raises:
             KeyError: `adapter` was never published, or has been dropped since.
-            ValueError: a server refused a request.
+            RequestRefused: a server will not answer such a prompt.
             EngineUnavailable: no server answers, or what it answers is not what was asked for.
         """
         with self._in_use:
-            name = self._fleet.use(adapter).name if adapter.path is not None else None
+            name = self._pool.use(adapter) if adapter.path is not None else None
             urls: dict[str, str] = {}
             groups = [
                 self._group(prompt, place=i, sampling=sampling, name=name, urls=urls)
                 for i, prompt in enumerate(prompts)
             ]
-            dispatch = Dispatch(
-                self._fleet, groups, tokens_in_flight=self._tokens_in_flight, patience=self._patience
-            )
             self._wake()
             if self._closed:
                 raise EngineUnavailable("the engine was closed")
-            self._answers = self._portal.start_task_soon(dispatch.answers)
-            answers = self._answers.result()
-        return [self._completions(answer, adapter=adapter, sampling=sampling) for answer in answers]
+            self._answers = self._portal.start_task_soon(self._pool.answers, groups)
+            try:
+                answers = self._answers.result()
+            except ReplicaRefused as error:
+                raise RequestRefused(
+                    f"{error}; where a prompt is too long, give the servers a larger --max-model-len "
+                    "(engine.vllm.max_model_len), or lower model.max_pixels or max_tokens"
+                ) from error
+        return [
+            [
+                self._chat.completion(
+                    token_ids=token_ids,
+                    logprobs=logprobs,
+                    prompt_ids=answer.prompt_ids,
+                    adapter=adapter,  # that it made this is what `Replica.generate` has seen
+                )
+                for token_ids, logprobs in answer.completions
+            ]
+            for answer in answers
+        ]
 
     def sleep(self) -> None:
         """Leave the GPU to the trainer, where servers of ours can; others have machines of their own.
@@ -152,7 +157,7 @@ class ServerEngine:
             EngineUnavailable: a server will not sleep.
         """
         with self._in_use:
-            self._do(self._fleet.sleep)
+            self._portal.call(self._pool.sleep)
 
     def close(self) -> None:
         """Let go of our adapters and stop the servers that we started; nothing under way is waited for."""
@@ -162,21 +167,15 @@ class ServerEngine:
         if self._answers is not None:
             self._answers.cancel()
         try:
-            self._portal.call(self._fleet.close)
+            self._portal.call(self._pool.close)
             self._portal.call(self._client.aclose)
         finally:
             self._portal_context.__exit__(None, None, None)
 
     def _wake(self) -> None:
-        if self._fleet.asleep:
+        if self._pool.asleep:
             torch.cuda.empty_cache()  # what a trainer in this process has freed and still holds
-            self._do(self._fleet.wake)
-
-    def _do(self, change: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        try:
-            self._portal.call(change)
-        except (ReplicaFault, ReplicaRefused) as error:
-            raise EngineUnavailable(str(error)) from error
+            self._portal.call(self._pool.wake)
 
     def _group(
         self, prompt: Prompt, *, place: int, sampling: Sampling, name: str | None, urls: dict[str, str]
@@ -192,38 +191,7 @@ class ServerEngine:
             "sampling_params": self._chat.parameters(sampling, prompt=place, seeded=self._deterministic),
             "return_token_ids": True,
         }
-        return Group(
-            request=request, model=name, route=f"{' '.join(ids) or prompt.key} {name}",
-            tokens=sampling.n * (len(token_ids) + sampling.max_tokens),
-        )  # fmt: skip
-
-    async def _patiently(self, attempt: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-        """Try until it works, is refused, or nobody has answered for too long."""
-        retrying = AsyncRetrying(
-            retry=retry_if_exception_type((ReplicaLost, ReplicaFault)),
-            wait=wait_exponential_jitter(multiplier=0.05, max=5, jitter=0.2),
-            stop=stop_after_delay(self._patience),
-            reraise=True,
-        )
-        try:
-            return await retrying(attempt)
-        except (ReplicaLost, ReplicaFault) as error:
-            raise EngineUnavailable(f"no server answers, after {self._patience:g} s: {error}") from error
-
-    def _completions(
-        self, answer: dict[str, Any], *, adapter: AdapterVersion, sampling: Sampling
-    ) -> list[Completion]:
-        choices = sorted(answer["choices"], key=lambda choice: choice["index"])
-        assert len(choices) == sampling.n, (len(choices), sampling.n)
-        return [
-            self._chat.completion(
-                token_ids=choice["token_ids"],
-                logprobs=[token["logprob"] for token in choice["logprobs"]["content"]],
-                prompt_ids=answer["prompt_token_ids"],
-                adapter=adapter,  # that it made this is what `Dispatch` has seen
-            )
-            for choice in choices
-        ]
+        return Group(request=request, model=name, n=sampling.n)
 
 
 def _data_url(image: Image.Image) -> str:

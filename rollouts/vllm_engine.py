@@ -9,7 +9,15 @@ from vllm import LLM, SamplingParams
 from vllm.lora.request import LoRARequest
 
 from rollouts.chat import Chat, image_id
-from rollouts.engine import BASE, AdapterVersion, Completion, Prompt, Sampling, same_version
+from rollouts.engine import (
+    BASE,
+    AdapterVersion,
+    Completion,
+    Prompt,
+    RequestRefused,
+    Sampling,
+    same_version,
+)
 from rollouts.servers.launch import reserved_rank
 
 _Key = tuple[str, int]
@@ -85,6 +93,7 @@ class VllmEngine:
 
         Raises:
             KeyError: `adapter` was never published, or has been dropped since.
+            RequestRefused: a prompt is longer than vLLM takes.
         """
         with self._in_use:
             request = self._request(adapter)
@@ -161,15 +170,26 @@ class VllmEngine:
         waits until all requests are there, and starts with empty caches.
         """
         if not self._deterministic:
-            self._llm.enqueue(requests, sampling, lora_request=adapter, use_tqdm=False)
+            self._enqueue(requests, sampling, adapter)
             return self._llm.wait_for_completion(use_tqdm=False)
         self._forget()
         self._llm.sleep(level=0)  # stops the scheduler; the weights stay where they are
         try:
-            self._llm.enqueue(requests, sampling, lora_request=adapter, use_tqdm=False)
+            self._enqueue(requests, sampling, adapter)
         finally:
             self._llm.wake_up(tags=["scheduling"])
         return self._llm.wait_for_completion(use_tqdm=False)
+
+    def _enqueue(
+        self, requests: list[Any], sampling: list[SamplingParams], adapter: LoRARequest | None
+    ) -> None:
+        try:
+            self._llm.enqueue(requests, sampling, lora_request=adapter, use_tqdm=False)
+        except ValueError as error:
+            raise RequestRefused(
+                f"vLLM refuses a prompt: {error}; where it is too long, raise engine.vllm.max_model_len, or "
+                "lower model.max_pixels or max_tokens"
+            ) from error
 
     def _forget(self) -> None:
         """Empty the caches of prefixes and of encoded pictures; no request may be in flight."""

@@ -126,12 +126,16 @@ def checksums(folder: Path, *, sync: bool = False, without: Sequence[str] = ()) 
         if path.is_file() and path.relative_to(folder).parts[0] not in without:
             with path.open("rb") as file:
                 found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-                if sync:
-                    os.fsync(file.fileno())
     if sync:
-        for inner in {folder, *(folder / name for name in found)}:
-            sync_folder(inner if inner == folder else inner.parent)
+        sync_files(folder, without=without)
     return found
+
+
+def sync_files(folder: Path, *, without: Sequence[str] = ()) -> None:
+    """Wait until every file in a folder is on disk, and every folder's entries; `without` is passed over."""
+    for path in [folder, *folder.rglob("*")]:
+        if path == folder or path.relative_to(folder).parts[0] not in without:
+            sync_folder(path)
 
 
 def damage(folder: Path, files: dict[str, str]) -> list[str]:
@@ -161,7 +165,7 @@ def file_stamp(path: Path | str) -> list[int] | None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until a folder's entries are on disk: only then does a rename outlive a loss of power."""
+    """Wait until a file, or a folder's entries, are on disk: only then does a rename outlive a power cut."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)

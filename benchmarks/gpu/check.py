@@ -35,7 +35,7 @@ from rich.table import Table
 from benchmarks.gpu.parts import PARTS, Part
 from benchmarks.gpu.planned import card_flops
 from benchmarks.gpu.stand import TINY, TRUE, Row, Stand
-from visplay.cli.quiet import quieten
+from visplay.cli.main import quieten
 from visplay.errors import VisplayError
 
 NO_CARD = 2  # exit status

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # the only sizes that vLLM 0.32 reserves room for
 LOOPBACK = "127.0.0.1"
@@ -57,7 +58,7 @@ class Server:
             *(["--enable-sleep-mode"] if sleeps else []), *flags(options),
         ]  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
-        self.starts = 0
+        self.starts = self.deaths = 0
 
     @property
     def pid(self) -> int | None:
@@ -66,6 +67,7 @@ class Server:
 
     def start(self) -> None:
         """Start it, for the first time or again; what is left of an earlier process goes first."""
+        self.deaths += self.died()
         self.stop()
         self.starts += 1
         with self.log.open("ab") as log:
@@ -78,6 +80,10 @@ class Server:
     def running(self) -> bool:
         """Whether the process is there; it may not answer all the same."""
         return self._process is not None and self._process.poll() is None
+
+    def died(self) -> bool:
+        """Whether the process has ended by itself."""
+        return self._process is not None and self._process.poll() is not None
 
     def stop(self) -> None:
         """End it and what it started."""
@@ -133,6 +139,26 @@ def flags(options: Mapping[str, Any]) -> list[str]:
         elif value is not None:
             words += [f"--{name}", str(value)]
     return words
+
+
+def server_url(text: str) -> str:
+    """The base URL of a running server, without spaces around it and a slash at its end.
+
+    Raises:
+        ValueError: it is no such address.
+    """
+    text, wrong = text.strip(), ""
+    try:
+        parts = urlsplit(text)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            wrong = "it must look like http://HOST:PORT"
+        elif parts.port == 0 or any(c.isspace() for c in text):
+            wrong = "no port is 0" if parts.port == 0 else "it holds a space"
+    except ValueError as error:
+        wrong = str(error)
+    if wrong:
+        raise ValueError(f"a server's address must look like http://HOST:PORT, got {text!r} ({wrong})")
+    return text.rstrip("/")
 
 
 def reserved_rank(rank: int) -> int:

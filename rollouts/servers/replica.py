@@ -1,19 +1,22 @@
 """One vLLM server among several: what is asked of it over HTTP, and whether it still answers."""
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from pathlib import Path
+from math import isfinite
 from typing import Any, TypeVar
 
 import httpx2
 
+from rollouts.engine import AdapterVersion
 from rollouts.servers.launch import Server
 
 _T = TypeVar("_T")
 _LONGEST_COMPLAINT = 500  # characters of a server's message that an error repeats
 _HEALTH_SECONDS = 5.0
 _LOAD_SECONDS = 60.0
+_GENERATE = "/inference/v1/generate"
 
 
 class ReplicaLost(Exception):
@@ -24,8 +27,16 @@ class ReplicaFault(Exception):
     """The server failed with this request, and may do better with it the next time."""
 
 
-class ReplicaRefused(ValueError):
+class ReplicaRefused(Exception):
     """The server will not do what it was asked, however often."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a server answered: `completions` as token ids and log-probs, both [tokens], by their index."""
+
+    prompt_ids: list[int]
+    completions: list[tuple[list[int], list[float]]]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -38,8 +49,15 @@ class Replica:
         server: the process, where we started it.
         base: the name under which it serves the base VLM; known once it has answered.
         lost: set while it does not answer; every request under way then ends in `ReplicaLost`.
-        misses: health checks without an answer, in a row.
-        speed: tokens per second, lately, as a multiple of what the servers of the fleet do on average; > 0.
+        why_lost: what was seen when it was taken out.
+        given_up: why it is not asked any more, or "".
+        starting: its process was started and has not answered yet.
+        heard: when it last answered anything, in monotonic seconds.
+        completed: when it last completed a group, or was given one with nothing else under way.
+        back_since: when it was last taken back.
+        under_way: sequences that it has been asked for.
+        outages: times that it was lost without completing a group in between.
+        faults: requests that it failed with in a row; it is not asked again before `not_before`.
     """
 
     url: str
@@ -47,23 +65,51 @@ class Replica:
     server: Server | None = None
     base: str = ""
     lost: asyncio.Event = field(default_factory=asyncio.Event)
-    misses: int = 0
-    speed: float = 1.0
+    why_lost: str = ""
+    given_up: str = ""
+    starting: bool = False
+    heard: float = 0.0
+    completed: float = 0.0
+    back_since: float = 0.0
+    under_way: int = 0
+    outages: int = 0
+    faults: int = 0
+    not_before: float = 0.0
 
     @property
     def alive(self) -> bool:
         """Whether it may be given work."""
         return not self.lost.is_set()
 
-    async def healthy(self) -> bool:
-        """Whether the server, and the engine behind it, answer."""
+    def begin(self, n: int) -> None:
+        """It is asked for n sequences."""
+        self.completed = self.completed if self.under_way else time.monotonic()
+        self.under_way += n
+
+    def did_well(self) -> None:
+        """It has completed a group."""
+        self.completed, self.outages, self.faults = time.monotonic(), 0, 0
+
+    def did_badly(self) -> None:
+        """It failed with a request, and is asked again after a while."""
+        self.faults += 1
+        self.not_before = time.monotonic() + min(5.0, 0.05 * 2**self.faults)
+
+    async def trouble(self, *, at_once: bool = False) -> ReplicaLost | None:
+        """Why the server, or the engine behind it, is gone; None where it is there, or only slow to say so.
+
+        With `at_once`, one that is slow counts as gone.
+        """
         if self.server is not None and not self.server.running():
-            return False
+            return ReplicaLost(f"{self.url} does not answer: its process has ended")
         try:
             answer = await self.client.get(f"{self.url}/health", timeout=_HEALTH_SECONDS)
-        except httpx2.HTTPError:
-            return False
-        return answer.status_code == 200
+        except httpx2.HTTPError as error:
+            slow = isinstance(error, httpx2.TimeoutException) and not at_once
+            return None if slow else _lost(self.url, error)
+        self.heard = time.monotonic()
+        well = answer.status_code == 200
+        return None if well else ReplicaLost(f"{self.url} is not healthy: status {answer.status_code}")
 
     async def served(self) -> dict[str, str]:
         """Names of what it serves, each with the path that it was loaded from; notes the base VLM's."""
@@ -71,12 +117,13 @@ class Replica:
         try:
             held = {card["id"]: (card["root"], card["parent"]) for card in answer["data"]}
             self.base = next(name for name, (_, parent) in held.items() if parent is None)
-        except (KeyError, TypeError, StopIteration) as error:
+        except (AttributeError, KeyError, TypeError, StopIteration) as error:
             raise ReplicaRefused(f"{self.url} is no vLLM server: /v1/models says {answer!r:.200}") from error
         return {name: root for name, (root, _) in held.items()}
 
-    async def load(self, name: str, path: Path) -> None:
+    async def load(self, name: str, adapter: AdapterVersion) -> None:
         """Load an adapter under `name`; that it is there already, from the same path, is as good."""
+        path = adapter.path.absolute() if adapter.path else None
         body = {"lora_name": name, "lora_path": str(path)}
         try:
             await self._send("POST", "/v1/load_lora_adapter", body, timeout=_LOAD_SECONDS)
@@ -107,27 +154,35 @@ class Replica:
         """Take the GPU's memory again; one that is awake stays so."""
         await self._send("POST", "/wake_up", timeout=_LOAD_SECONDS)
 
-    async def generate(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Answer one request of `/inference/v1/generate`.
+    async def generate(self, request: dict[str, Any], model: str | None, *, n: int) -> Answer:
+        """Answer one request of `/inference/v1/generate` by an adapter, None for the base VLM.
 
         Raises:
-            ReplicaLost: it stopped answering, before or meanwhile.
-            ReplicaFault: it failed.
+            ReplicaLost: it stopped answering, before or meanwhile, or has lost the adapter.
+            ReplicaFault: it failed, or what it answers cannot be used.
             ReplicaRefused: it will not answer such a request.
         """
-        return await self.unless_lost(self._send("POST", "/inference/v1/generate", request))
-
-    async def prompt_logprobs(self, name: str, token_ids: list[int]) -> list[float]:
-        """Log-probs [tokens - 1] of a prompt, from its second token on, by an adapter or the base VLM."""
-        # vLLM computes them only beside a completion.
-        sampling = {"max_tokens": 1, "temperature": 0.0, "prompt_logprobs": 0}
-        request = {"model": name, "token_ids": token_ids, "sampling_params": sampling}
-        answer = await self._send("POST", "/inference/v1/generate", request, timeout=_LOAD_SECONDS)
+        asked = model or self.base
+        answer = await self.unless_lost(self._send("POST", _GENERATE, request | {"model": asked}))
         try:
-            steps = zip(token_ids[1:], answer["prompt_logprobs"][1:], strict=True)
-            return [step[str(token)]["logprob"] for token, step in steps]
-        except (KeyError, TypeError, ValueError) as error:
-            raise ReplicaRefused(f"{self.url} gives no log-probs of a prompt: {answer!r:.200}") from error
+            if answer["model"] != asked:
+                raise ValueError(f"it is of {answer['model']!r} and not of {asked!r}")
+            choices = sorted(answer["choices"], key=lambda choice: int(choice["index"]))
+            reasons = [choice["finish_reason"] for choice in choices]
+            if len(reasons) != n or not {"stop", "length"}.issuperset(reasons):
+                raise ValueError(f"{n} completions were asked for, and ended as {reasons}")
+            made = [
+                ([int(i) for i in c["token_ids"]], [float(t["logprob"]) for t in c["logprobs"]["content"]])
+                for c in choices
+            ]
+            for ids, logprobs in made:
+                if not ids or len(ids) != len(logprobs) or not all(map(isfinite, logprobs)):
+                    raise ValueError(f"a completion has {len(ids)} tokens and {len(logprobs)} log-probs")
+            return Answer(prompt_ids=[int(i) for i in answer["prompt_token_ids"]], completions=made)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise ReplicaFault(
+                f"{self.url}{_GENERATE} gives an answer that cannot be used ({type(error).__name__}: {error})"
+            ) from error
 
     async def unless_lost(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Do `work`, or, once the server is taken out, raise `ReplicaLost` instead."""
@@ -144,19 +199,32 @@ class Replica:
     async def _send(
         self, method: str, path: str, body: dict[str, Any] | None = None, *, timeout: float | None = None
     ) -> Any:
-        """Without a timeout, work may take its time: health checks say when nothing is to be hoped for."""
+        """Without a timeout, work may take its time: the pool says when nothing is to be hoped for."""
         limits = httpx2.Timeout(timeout, connect=_HEALTH_SECONDS)
         try:
             answer = await self.client.request(method, self.url + path, json=body, timeout=limits)
         except httpx2.HTTPError as error:
-            raise ReplicaLost(f"{self.url} does not answer: {type(error).__name__}") from error
-        if answer.status_code == 200:
-            return answer.json() if answer.headers.get("content-type", "").startswith("app") else answer.text
-        if answer.status_code == 401:
+            raise _lost(self.url, error) from error
+        self.heard = time.monotonic()
+        status, complaint = answer.status_code, f"{answer.status_code} {answer.text[:_LONGEST_COMPLAINT]}"
+        if status == 200:
+            try:
+                return (
+                    answer.json() if answer.headers.get("content-type", "").startswith("app") else answer.text
+                )
+            except ValueError as error:
+                raise ReplicaFault(f"{self.url}{path} answers with broken JSON: {complaint}") from error
+        if status == 401:
             raise ReplicaRefused(
                 f"{self.url} does not take the API key: set VLLM_API_KEY to the server's own"
             )
-        complaint = f"{self.url}{path}: {answer.status_code} {answer.text[:_LONGEST_COMPLAINT]}"
-        if answer.status_code == 429 or answer.status_code >= 500:
-            raise ReplicaFault(complaint)
-        raise ReplicaRefused(complaint)
+        if status == 404 and path == _GENERATE:  # it was started anew in the meantime
+            raise ReplicaLost(f"{self.url} does not hold what it is asked for: {complaint}")
+        if status == 429 or status >= 500:
+            raise ReplicaFault(f"{self.url}{path}: {complaint}")
+        raise ReplicaRefused(f"{self.url}{path}: {complaint}")
+
+
+def _lost(url: str, error: Exception) -> ReplicaLost:
+    said = f"{type(error).__name__}: {error}".rstrip(": ")
+    return ReplicaLost(f"{url} does not answer ({said})")

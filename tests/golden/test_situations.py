@@ -9,9 +9,8 @@ from rewards.answers.choices import inline_options
 from rewards.reasoner import follows_format
 from visplay.config.loading import load_config
 from visplay.errors import ConfigError
-from visplay.evaluation.items import read_item
+from visplay.evaluation.items import open_rows, read_item
 from visplay.evaluation.scoring import score_output
-from visplay.evaluation.sources import open_rows
 from visplay.evaluation.spec import Source, find_spec
 
 TYPES = ("multiple choice", "numerical", "yes/no", "short answer")

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from benchmarks.stub_vllm import StubServer, stub_servers
 from rollouts.chat import Chat
@@ -21,11 +22,10 @@ PROMPTS = [
 
 
 @contextmanager
-def fleet(chat: Chat, *stubs: StubServer, tokens_in_flight: int = 1 << 19) -> Iterator[ServerEngine]:
+def fleet(chat: Chat, *stubs: StubServer, **options: Any) -> Iterator[ServerEngine]:
     with stub_servers(*stubs) as urls:
-        engine = ServerEngine(
-            urls, chat=chat, check_every=0.05, patience=5.0, tolerance=1e-4, tokens_in_flight=tokens_in_flight
-        )
+        settings = {"check_every": 0.05, "patience": 5.0, "silence": 2.0, **options}
+        engine = ServerEngine(urls, chat=chat, **settings)
         try:
             yield engine
         finally:

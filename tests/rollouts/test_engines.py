@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.pocket_vlm.lessons import CAPTION_PROMPT
 from rollouts.engine import AdapterVersion, Prompt, RolloutEngine, Sampling
 from rollouts.server_engine import ServerEngine
 from rollouts.transformers_engine import STAGE
@@ -14,7 +15,6 @@ from visplay.config.prompts import Prompts
 from visplay.config.sections import Engine, Lora, Model
 from visplay.models.engines import start_engine
 from visplay.models.policy import Policy, load_base
-from visplay.pocket.recipe.lessons import CAPTION_PROMPT
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.prompts import questioner_prompt, reasoner_prompt
 from visplay.runs.checkpoints import numbered

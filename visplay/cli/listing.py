@@ -11,7 +11,7 @@ from rich.markup import escape
 from visplay.cli.printing import plain_table
 from visplay.config.loading import read_config
 from visplay.errors import RunError, VisplayError
-from visplay.evaluation.wording import share
+from visplay.evaluation.verdict import share
 from visplay.loop.alarms import out_of_patience
 from visplay.runs.results import read_summaries
 from visplay.runs.run import Run, require_format
@@ -43,36 +43,6 @@ def print_runs(folder: Path, console: Console | None = None) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def print_damage(folder: Path, console: Console | None = None) -> bool:
-    """Print each file of a run's finished steps that is not what was written; whether there is any.
-
-    Raises:
-        RunError: the folder is not a run's, or an earlier version's.
-        CorruptArtifact: its journal or configuration is damaged.
-    """
-    if not (folder / "config.yaml").is_file():
-        raise RunError(f"{folder} holds no config.yaml, so it is not a run's folder; give runs/NAME")
-    require_format(folder)
-    read_config(folder / "config.yaml")
-    console, run = console or Console(), Run(folder)
-    entries = run.journal()
-    damaged = {entry["step"]: run.damage(entry, fully=True) for entry in entries}
-    for number, files in enumerate(damaged.values(), start=1):
-        for path in files:
-            what = "is not what was written" if path.exists() else "is missing"
-            said = f"{path.relative_to(folder)} {what} (line {number} of journal.jsonl)"
-            console.print(said, markup=False, highlight=False, soft_wrap=True)
-    bad = sum(map(len, damaged.values()))
-    console.print(
-        f"{bad} damaged files in {sum(map(bool, damaged.values()))} of {len(entries)} steps. Restore them, "
-        "or remove the first such line and all after it from journal.jsonl: what needs it is done again."
-        if bad
-        else f"{len(entries)} steps, every file as it was written",
-        markup=False, highlight=False, soft_wrap=True,
-    )  # fmt: skip
-    return bad > 0
-
-
 def _state(run: Run) -> tuple[str, str, str, str]:
     """State with the step that it has come to, iterations done, accuracy before and after, and on what."""
     folder = run.folder
@@ -80,7 +50,7 @@ def _state(run: Run) -> tuple[str, str, str, str]:
     steps = [entry["step"] for entry in run.journal()]
     config = read_config(folder / "config.yaml")
     planned = int(config["iterations"])
-    done = sum(1 for step in steps if step.endswith("/evaluation") and step != "iteration-0/evaluation")
+    done = sum(1 for step in steps if step.endswith("/health"))
     state = "running" if run.is_open() else "finished" if _is_finished(folder, config, steps) else "stopped"
     if state != "finished" and steps:
         state += f", {steps[-1].rpartition('/')[2]}"

@@ -1,20 +1,34 @@
-"""The command line: which commands there are, in which group, and what their help ends with."""
+"""The command line: which commands there are, and in which group."""
 
+import inspect
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from rollouts.engine import EngineUnavailable
+from rollouts.engine import EngineUnavailable, RequestRefused
 from visplay import __version__, launcher
 from visplay.cli import measuring, playing, setting_up
-from visplay.cli.examples import help_ending
-from visplay.cli.quiet import quieten
 from visplay.errors import RankLost, TrainingDiverged, VisplayError
 
+# What other packages say of themselves is kept off the terminal; our own display says what matters.
+_QUIET = {
+    "TRL_EXPERIMENTAL_SILENCE": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "TORCH_LOGS": "-all",  # its own names that it is about to rename, and that there is no CUDA
+}
+_LOGGERS = (
+    "vllm.triton_utils.importing",  # that Triton has no backend for CPUs
+    "datasets.fingerprint",  # that prompts which are made when they are read have no fingerprint
+)
 GROUPS: dict[str, dict[str, Callable[..., None]]] = {
     "Play": {
         "train": playing.train,
@@ -22,15 +36,11 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "runs": playing.runs,
         "ask": playing.ask,
         "export": playing.export,
-        "verify": playing.verify,
     },
     "Measure": {
         "evaluate": measuring.evaluate,
         "compare": measuring.compare,
         "benchmarks": measuring.benchmarks,
-        "lmms-eval": measuring.lmms_eval,
-        "rescore": measuring.rescore,
-        "serve": measuring.serve,
     },
     "Set up": {
         "doctor": setting_up.doctor,
@@ -38,12 +48,11 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "config init": setting_up.config_init,
         "config keys": setting_up.config_keys,
         "pocket images": setting_up.pocket_images,
-        "pocket build": setting_up.pocket_build,
     },
 }
 FAMILIES = {
     "config": "Write a first configuration, or print every key there is.",
-    "pocket": "The pocket world: synthetic scenes and the tiny VLM that sees them.",
+    "pocket": "The pocket world: synthetic scenes.",
 }
 
 
@@ -76,7 +85,8 @@ for _commands in GROUPS.values():
     for _name, _command in _commands.items():
         _first, _, _second = _name.partition(" ")
         _parent = families[_first] if _second else app
-        _parent.command(_second or _first, epilog=help_ending(_name))(_command)
+        _text = inspect.cleandoc(_command.__doc__ or "").replace("\n\nExamples:", "\n\n\b\nExamples:")
+        _parent.command(_second or _first, help=_text)(_command)
 
 
 @app.callback(invoke_without_command=True)
@@ -97,8 +107,18 @@ def main() -> None:
     os.environ.setdefault("WANDB_PROJECT", "visplay")
     try:
         app()
-    except (VisplayError, EngineUnavailable) as error:
+    except (VisplayError, EngineUnavailable, RequestRefused) as error:
         first = launcher.rank() == 0
         if first or not isinstance(error, RankLost | TrainingDiverged):  # those, rank 0 tells of
             print(f"{'' if first else f'rank {launcher.rank()}: '}error: {error}", file=sys.stderr)
         raise SystemExit(1) from error
+
+
+def quieten() -> None:
+    """Call it before anything else is imported; what a user has set in the environment stays."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # Of TRL's own use of vLLM, which is not ours.
+    warnings.filterwarnings("ignore", message="TRL currently supports vLLM versions", category=UserWarning)

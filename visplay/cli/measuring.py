@@ -1,12 +1,15 @@
-"""The commands that measure: evaluate, rescore, compare, benchmarks."""
+"""The commands that measure: evaluate, compare, benchmarks."""
 
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import psutil
 import typer
 
-from visplay.cli.again import this_command
 from visplay.errors import EvaluationError
+from visplay.launcher import launched
 from visplay.runs.shutdown import graceful_shutdown
 
 if TYPE_CHECKING:
@@ -40,10 +43,6 @@ Trust = Annotated[
     bool,
     typer.Option("--trust-remote-code", help="Run the code that the model's repository carries."),
 ]
-FreeForm = Annotated[
-    bool,
-    typer.Option("--judge-free-form", help="Let the judge also grade open answers, beside the rules."),
-]
 Limit = Annotated[
     int | None, typer.Option(min=1, help="Number of questions drawn from each benchmark; default: all.")
 ]
@@ -53,7 +52,6 @@ MaxTokens = Annotated[
 Base = Annotated[
     str | None, typer.Option(help="Base VLM of an adapter, where its own note of it does not hold here.")
 ]
-Requests = Annotated[int, typer.Option(min=1, help="Number of requests answered at once.")]
 
 BATCHES = {"transformers": 64, "vllm": 512}  # items asked at once
 
@@ -123,12 +121,24 @@ def evaluate(
     ] = None,
     judge: JudgeUrl = None,
     judge_model: JudgeModel = None,
-    judge_free_form: FreeForm = False,
+    rescore: Annotated[
+        bool,
+        typer.Option(
+            "--rescore",
+            help="Score the answers stored in the folder TARGET again, without a model; with --judge, "
+            "grade what only a judge can.",
+        ),
+    ] = False,
     check_data: Annotated[
         bool, typer.Option("--check-data", help="Ask nothing, only say where data differs from its spec.")
     ] = False,
 ) -> None:
-    """Score a base, a run, an iteration, an adapter or a checkpoint; an interrupted evaluation goes on."""
+    """Score a base, a run, an iteration, an adapter or a checkpoint; an interrupted evaluation goes on.
+
+    Examples:
+        visplay evaluate runs/mine -b mmstar,mathvista --controls blind
+        visplay evaluate runs/evaluations/mine --rescore
+    """
     from dataclasses import replace
 
     from rollouts.engine import Sampling
@@ -142,6 +152,12 @@ def evaluate(
     if check_data:
         _check(benchmarks, found_sources)
         return
+    if rescore:
+        from visplay.evaluation.session import rescore as rescore_folder
+
+        folder = Path(target)
+        print_figures(folder.name, rescore_folder(folder, judge=_judge(context, judge, judge_model)))
+        return
     found = find_target(target, base=base, device=device, trust_remote_code=trust_remote_code)
     if prompts is not None:
         found = replace(found, words=read_prompts(prompts))
@@ -151,7 +167,7 @@ def evaluate(
         benchmarks=_listed(benchmarks), sources=found_sources, limit=limit, seed=seed, split=split,
         greedy=Sampling(temperature=0, max_tokens=tokens, seed=seed),
         sampled=sampling if samples else None,
-        controls=_controls(controls), control_limit=control_limit, free_form=judge_free_form,
+        controls=_controls(controls), control_limit=control_limit,
     )  # fmt: skip
     found_judge = _judge(context, judge, judge_model)
     display = Display()
@@ -169,130 +185,37 @@ def evaluate(
     display.say(f"samples and figures: {folder}")
 
 
-def rescore(
-    context: typer.Context,
-    folder: Annotated[Path, typer.Argument(help="Folder that `visplay evaluate` wrote.")],
-    judge: JudgeUrl = None,
-    judge_model: JudgeModel = None,
-    judge_free_form: FreeForm = False,
-) -> None:
-    """Score stored samples again, without a model; with --judge, ask it what is still open."""
-    from visplay.cli.printing import print_figures
-    from visplay.evaluation.session import rescore as rescore_folder
-
-    found = _judge(context, judge, judge_model)
-    print_figures(folder.name, rescore_folder(folder, judge=found, free_form=judge_free_form))
-
-
 def compare(
     before: Annotated[
-        str, typer.Argument(help="Stored samples: a folder of `visplay evaluate`, RUN@0, or lmms-eval's log.")
+        str, typer.Argument(help="Stored samples: a folder of `visplay evaluate`, or a run's, e.g. RUN@0.")
     ],
     after: Annotated[str, typer.Argument(help="Stored samples of the other checkpoint, e.g. RUN@3.")],
     page: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("comparison.html"),
-    metric: Annotated[
-        str | None, typer.Option(help="Metric of lmms-eval's logs that says what is right.")
-    ] = None,
 ) -> None:
-    """Say better, worse or can't tell, benchmark by benchmark, and write a page with what changed."""
+    """Say better, worse or can't tell, benchmark by benchmark, and write a page with what changed.
+
+    Examples:
+        visplay compare runs/mine@0 runs/mine@3
+        visplay compare evaluations/a evaluations/b --page a-b.html
+    """
     from visplay.cli.printing import print_comparison
     from visplay.evaluation.comparison import compare as compare_sides
-    from visplay.evaluation.sample_logs import find_side
+    from visplay.evaluation.comparison import find_side
     from visplay.report.comparison import write_comparison
 
-    first, second = find_side(before, metric=metric), find_side(after, metric=metric)
+    first, second = find_side(before), find_side(after)
     compared = compare_sides(first, second)
     print_comparison(first.name, second.name, compared)
     typer.echo(f"page: {write_comparison(page, first, second, compared)}")
 
 
-def serve(
-    target: Annotated[str, typer.Argument(help="What to serve, named as for `visplay evaluate`.")],
-    port: Annotated[int, typer.Option(min=0, help="Port on 127.0.0.1; 0: any free one.")] = 8000,
-    base: Base = None,
-    device: Device = "auto",
-    trust_remote_code: Trust = False,
-    batch_size: Requests = 32,
-) -> None:
-    """Serve a checkpoint on the loopback, OpenAI-compatible, for other evaluation tools; Ctrl-C ends it."""
-    import threading
-
-    from visplay.evaluation.serving import serving
-    from visplay.evaluation.target import find_target
-
-    found = find_target(target, base=base, device=device, trust_remote_code=trust_remote_code)
-    reasoner = _reasoner(found, batch_size=batch_size)
-    with serving(
-        reasoner.engine, adapter=reasoner.adapter, model=found.name, batch_size=batch_size, port=port
-    ) as url:
-        typer.echo(f"{url} serves {found.name}")
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            typer.echo("stopped")
-
-
-def lmms_eval(
-    target: Annotated[
-        str,
-        typer.Argument(
-            help="What to score, named as for `visplay evaluate`; with --url, the model's name there."
-        ),
-    ],
-    python: Annotated[Path, typer.Option(help="Python interpreter of the environment that has lmms-eval.")],
-    out: Annotated[Path, typer.Option(help="Folder for task files and logs.")] = Path("runs/lmms-eval"),
-    benchmarks: Names = "easy-vqa",
-    source: Sources = None,
-    limit: Limit = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn questions.")] = 0,
-    max_tokens: MaxTokens = None,
-    url: Annotated[
-        str | None, typer.Option(help="Address of an endpoint that serves it already, up to and with /v1.")
-    ] = None,
-    base: Base = None,
-    device: Device = "auto",
-    trust_remote_code: Trust = False,
-    batch_size: Requests = 32,
-) -> None:
-    """Run lmms-eval, from its own environment, with our prompt and scorer as task files."""
-    from contextlib import nullcontext
-
-    from visplay.config.prompts import Prompts
-    from visplay.evaluation.benchmarks import load_benchmark
-    from visplay.evaluation.lmms import logged_accuracy, run_lmms_eval, write_task
-    from visplay.evaluation.serving import serving
-    from visplay.evaluation.spec import expand
-    from visplay.evaluation.target import find_target
-
-    sources = _sources(source)
-    # With --url the name is the endpoint's own, so that nothing here is known of its training.
-    found = (
-        None if url else find_target(target, base=base, device=device, trust_remote_code=trust_remote_code)
-    )
-    tokens = max_tokens or (found.max_tokens if found else None) or 1024
-    tasks = [
-        write_task(
-            out, spec.id, load_benchmark(spec, limit=limit, seed=seed, source=sources.get(spec.id)),
-            words=found.words if found else Prompts(), max_tokens=tokens,
-        )
-        for spec in expand(_listed(benchmarks))
-    ]  # fmt: skip
-    name = target
-    if found is not None:
-        reasoner = _reasoner(found, batch_size=batch_size)
-        name = found.name
-        served = serving(reasoner.engine, adapter=reasoner.adapter, model=name, batch_size=batch_size)
-    with nullcontext(url) if url else served as address:
-        logs = run_lmms_eval(
-            python, tasks=tasks, folder=out, url=address, model=name, concurrent=2 * batch_size
-        )
-    for benchmark, (accuracy, count) in logged_accuracy(logs).items():
-        typer.echo(f"{benchmark}: {100 * accuracy:.2f} % of {count} rows, as lmms-eval counts them")
-    typer.echo(f"logs: {out / 'logs'}; compare them with: visplay compare EVALUATION {out / 'logs'}")
-
-
 def benchmarks() -> None:
-    """List the benchmarks: rows, source, how they are scored."""
+    """List the benchmarks: rows, source, how they are scored.
+
+    Examples:
+        visplay benchmarks
+        visplay benchmarks | grep -i math
+    """
     from rich.console import Console
 
     from visplay.cli.printing import plain_table
@@ -385,3 +308,15 @@ def _sources(given: list[str] | None) -> dict[str, Path]:
             raise EvaluationError(f"--source must look like ID=PATH, got {entry!r}")
         sources[name] = Path(path)
     return sources
+
+
+def this_command() -> str:
+    """What was typed; under a launcher, its command line, which is to be given on each node again."""
+    typed = ["visplay", *sys.argv[1:]]
+    if launched() and sys.argv[1:]:
+        parent = psutil.Process().parent()
+        line = parent.cmdline() if parent else []
+        if sys.argv[-1] in line:  # else who started us is no launcher with a command line of its own
+            by_script = Path(line[0]).name.startswith("python") and not line[1].startswith("-")
+            typed = [Path(line[by_script]).name, *line[1 + by_script :]]
+    return shlex.join(typed)

@@ -1,4 +1,4 @@
-"""The commands that play: train, report, runs, verify, ask, export."""
+"""The commands that play: train, report, runs, ask, export."""
 
 import os
 from contextlib import suppress
@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from visplay import launcher
-from visplay.cli.again import this_command
-from visplay.cli.measuring import Trust
+from visplay.cli.measuring import Trust, this_command
 from visplay.errors import RunError
 from visplay.runs.shutdown import graceful_shutdown
 
@@ -26,14 +25,14 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what `visplay plan` prints and write nothing.")
     ] = False,
-    verify: Annotated[
-        bool,
-        typer.Option("--verify", help="Hash every file of finished steps, not only those that have changed."),
-    ] = False,
 ) -> None:
     """Run self-play; the same command resumes a run that was stopped.
 
     The run lies in OUTPUT/NAME: metrics, rollouts, silver examples, adapters, evaluations, report.html.
+
+    Examples:
+        visplay train mine.yaml
+        visplay train mine.yaml seed=1 reasoner.steps=40 --dry-run
     """
     from visplay.cli.printing import print_result
     from visplay.config.loading import load_config
@@ -42,7 +41,7 @@ def train(
 
     settings = load_config(config, overrides or [])
     if dry_run:
-        from visplay.cli.planning import print_plan
+        from visplay.cli.plan import print_plan
 
         print_plan(settings)
         return
@@ -50,11 +49,12 @@ def train(
     with graceful_shutdown(this_command(), say=display.say):
         from visplay.loop.selfplay import selfplay
 
-        folder = selfplay(settings, display=display, api_key=os.environ.get(API_KEY), verify=verify)
+        folder = selfplay(settings, display=display, api_key=os.environ.get(API_KEY))
         if launcher.rank() != 0:
             return
+        page = write_report(folder)  # first: a terminal may not take what is printed
         print_result(folder)
-        display.say(f"report: {write_report(folder)}")
+        display.say(f"report: {page}")
 
 
 def report(
@@ -78,6 +78,10 @@ def report(
     """Write RUN/report.html, one page that opens from disk without a network, or serve it with --watch.
 
     Of several runs, write one page that compares them.
+
+    Examples:
+        visplay report runs/mine --watch --port 8080
+        visplay report runs/seed-0 runs/seed-1 --out seeds.html
     """
     if len(run) > 1 and watch:
         raise RunError(f"--watch serves one run, got {len(run)}; give one, or leave --watch out")
@@ -107,17 +111,15 @@ def report(
 def runs(
     folder: Annotated[Path, typer.Argument(help="Folder that holds the runs.")] = Path("runs"),
 ) -> None:
-    """List runs: how far each has come, whether a process works on it, its last accuracy."""
+    """List runs: how far each has come, whether a process works on it, its last accuracy.
+
+    Examples:
+        visplay runs
+        visplay runs /data/runs
+    """
     from visplay.cli.listing import print_runs
 
     print_runs(folder)
-
-
-def verify(run: Annotated[Path, typer.Argument(help="Folder of a run.")]) -> None:
-    """Hash every file of a run's finished steps and say which are not what was written."""
-    from visplay.cli.listing import print_damage
-
-    raise typer.Exit(code=int(print_damage(run)))
 
 
 def ask(
@@ -133,7 +135,12 @@ def ask(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sampling.")] = 0,
     trust_remote_code: Trust = False,
 ) -> None:
-    """What the Questioner asks about a picture, and how the Reasoner votes."""
+    """What the Questioner asks about a picture, and how the Reasoner votes.
+
+    Examples:
+        visplay ask photo.jpg --run runs/mine
+        visplay ask photo.jpg --run runs/mine --iteration 0 --questions 20
+    """
     from visplay.cli.printing import print_asked
     from visplay.loop.ask import ask as let_them
     from visplay.progress import Display
@@ -181,6 +188,10 @@ def export(
     """Write a trained role as a checkpoint that transformers and vLLM load as it is, or the silver set.
 
     Beside it lies a card of the run's own figures. After a failed upload the same command uploads again.
+
+    Examples:
+        visplay export runs/mine out/reasoner --push me/mine-reasoner
+        visplay export runs/mine out/silver --silver
     """
     if public and not push:
         raise typer.BadParameter("--public is about what --push REPO makes; give it, too")
@@ -202,6 +213,6 @@ def export(
         )  # fmt: skip
     typer.echo(written)
     if push:
-        from visplay.evaluation.hub import push as upload
+        from visplay.evaluation.export import push as upload
 
         typer.echo(upload(written, push, kind="dataset" if silver else "model", public=public))

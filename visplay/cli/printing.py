@@ -1,6 +1,6 @@
 """Figures in the terminal: of an evaluation, a comparison, a run; tables fit into 80 columns."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,7 @@ from visplay.config.loading import read_config
 from visplay.evaluation.comparison import Compared
 from visplay.evaluation.metrics import Figures
 from visplay.evaluation.spec import shipped_specs
-from visplay.evaluation.summing_up import sum_up
-from visplay.evaluation.wording import (
+from visplay.evaluation.verdict import (
     blind,
     difference,
     estimate,
@@ -25,6 +24,8 @@ from visplay.evaluation.wording import (
     points,
     quantity,
     share,
+    sum_up,
+    verdicts,
 )
 from visplay.loop.asking import Asked
 from visplay.runs.results import health_rows, read_curations, read_summaries
@@ -53,7 +54,7 @@ def print_result(run: Path, console: Console | None = None) -> None:
         }
         title = name + (" (synthetic)" if is_synthetic(name) else "")
         console.print(_figures_table(title, "iteration", measured))
-        _print_lines((f"{i}: {line}" for i, own in measured.items() for line in _against_base(own)), console)
+        _print_lines(_against_base(name, summaries), console)
     if curations:
         console.print(_label_table(curations))
     config = read_config(run / "config.yaml") if (run / "config.yaml").is_file() else {}
@@ -93,11 +94,13 @@ def _of_fewer(found: dict[str, Any] | None, figures: Figures) -> str:
     return share(found["value"]) + (f"\nof {found['n']}" if found["n"] != figures["n"] else "")
 
 
-def _against_base(figures: Figures) -> list[str]:
-    if figures.get("withheld"):
-        return [f"no figure, {figures['withheld']}"]
-    paired = figures.get("paired")
-    return [f"{paired['verdict']}, {difference(paired)} points to the base"] if paired else []
+def _against_base(name: str, summaries: Mapping[int, Mapping[str, Figures]]) -> Iterator[str]:
+    found = verdicts(summaries)
+    for i, figures in ((i, own[name]) for i, own in summaries.items() if name in own):
+        if figures.get("withheld"):
+            yield f"{i or 'base'}: no figure, {figures['withheld']}"
+        elif verdict := found.get((i, name)):
+            yield f"{i}: {verdict.word}, {difference(figures['paired'])} points to the base"
 
 
 def _notes(figures: Figures) -> list[str]:
@@ -113,8 +116,6 @@ def _notes(figures: Figures) -> list[str]:
     named = [f"{key} {share(value['value'])}" for key, value in sampled.items() if isinstance(value, dict)]
     if named:
         notes.append(f"{', '.join(named)}, n = {sampled['n']}")
-    if judged := figures.get("judge"):
-        notes.append(f"judge and rules, {agreement_text(judged)}")
     return notes
 
 
@@ -135,14 +136,14 @@ def print_comparison(
     table = plain_table(f"{second} against {first}", *columns, left=("verdict",))
     notes = []
     for one in compared:
-        if one.paired is None or one.before is None or one.after is None or one.p_adjusted is None:
-            table.add_row(one.benchmark, str(one.n), "", "", "", "", one.verdict)
+        if one.paired is None or one.before is None or one.after is None or one.verdict is None:
+            table.add_row(one.benchmark, str(one.n), "", "", "", "", "can't tell")
             notes.append(f"{one.benchmark}: no figure, {one.withheld}")
             continue
         table.add_row(
             one.benchmark, str(one.n), share(one.before.value), share(one.after.value),
-            difference(one.paired), "<0.001" if one.p_adjusted < 0.001 else f"{one.p_adjusted:.3f}",
-            one.verdict,
+            difference(one.paired), "<0.001" if one.verdict.p < 0.001 else f"{one.verdict.p:.3f}",
+            one.verdict.word,
         )  # fmt: skip
         notes.append(
             f"{one.benchmark}: {len(one.gained)} to right, {len(one.lost)} to wrong; "
@@ -159,12 +160,6 @@ def print_comparison(
     console = console or Console()
     console.print(table)
     _print_lines(notes, console)
-
-
-def agreement_text(judged: dict[str, Any]) -> str:
-    """Agreement of judge and rules in words."""
-    kappa = "not defined" if judged["kappa"] is None else f"{judged['kappa']:.2f}"
-    return f"n = {judged['n']}: they agree on {share(judged['agreement'])}, kappa {kappa}"
 
 
 def _label_table(curations: Mapping[int, Mapping[str, Any]]) -> Table:

@@ -19,7 +19,12 @@ def doctor(
         list[str] | None, typer.Argument(help="Values to set on top of it: key.sub=value ...")
     ] = None,
 ) -> None:
-    """Say what is installed, what fits together and what this machine has; each finding with its fix."""
+    """Say what is installed, what fits together and what this machine has; each finding with its fix.
+
+    Examples:
+        visplay doctor
+        visplay doctor mine.yaml
+    """
     from visplay.cli.doctor import examine
     from visplay.config.loading import load_config
 
@@ -59,8 +64,13 @@ def plan(
         ),
     ] = None,
 ) -> None:
-    """Say what memory, work, time and disk a run will take; no weights are read."""
-    from visplay.cli.planning import print_plan
+    """Say what memory, work and disk a run will take; no weights are read.
+
+    Examples:
+        visplay plan mine.yaml
+        visplay plan mine.yaml reasoner.max_tokens=1024 --card rtx4090
+    """
+    from visplay.cli.plan import print_plan
     from visplay.config.loading import load_config
     from visplay.models.cards import find_card
 
@@ -83,8 +93,13 @@ def config_init(
         str | None, typer.Option(help="Card to write for, e.g. rtx4090. Default: what this machine has.")
     ] = None,
 ) -> None:
-    """Write a first configuration, with comments, of what fits a model and this machine."""
-    from visplay.cli.drafting import card_here, draft
+    """Write a first configuration, with comments, of what fits a model and this machine.
+
+    Examples:
+        visplay config init Qwen/Qwen2.5-VL-3B-Instruct photos --out my.yaml
+        visplay config init Qwen/Qwen2.5-VL-7B-Instruct photos --card h100
+    """
+    from visplay.cli.plan import card_here, draft
     from visplay.models.cards import find_card
     from visplay.storage import write_text
 
@@ -100,7 +115,12 @@ def config_init(
 
 
 def config_keys() -> None:
-    """Print every configuration key with its default, as docs/configuration.md has them."""
+    """Print every configuration key with its default, as docs/configuration.md has them.
+
+    Examples:
+        visplay config keys
+        visplay config keys | grep curation
+    """
     from visplay.config.reference import config_reference
 
     typer.echo(config_reference(), nl=False)
@@ -115,7 +135,12 @@ def pocket_images(
         typer.Option(help="Drawing style: dusk is harder to see, the ladder's scenes are crowded."),
     ] = "dusk",
 ) -> None:
-    """Write synthetic pictures as PNG files, and beside them, for telemetry only, what they show."""
+    """Write synthetic pictures as PNG files, and beside them, for telemetry only, what they show.
+
+    Examples:
+        visplay pocket images runs/demo-images
+        visplay pocket images runs/ladder-images --style ladder
+    """
     from visplay.pocket.truth import write_pictures
     from visplay.progress import Display
 
@@ -123,15 +148,3 @@ def pocket_images(
     with display.bar("pictures", total=count) as advance:
         write_pictures(folder, count=count, seed=seed, style=style, on_picture=advance)
     display.say(f"{count} pictures in {folder}")
-
-
-def pocket_build(
-    out: Annotated[Path, typer.Argument(help="Folder to write the checkpoint to.")],
-    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and batches.")] = 0,
-) -> None:
-    """Train the pocket VLM from random weights, as the shipped one was; goes on after a kill."""
-    from visplay.pocket.recipe.build import Recipe, build
-    from visplay.pocket.recipe.card import write_card
-
-    recipe = Recipe(seed=seed)
-    typer.echo(write_card(build(out, recipe=recipe, log=typer.echo), recipe=recipe))

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 import rewards
 from rewards.parsing import type_key
+from rollouts.servers.launch import server_url
 from visplay.config.names import named
 from visplay.errors import ConfigError, nearest
 
@@ -137,6 +138,14 @@ class Engine(Section):
     devices: list[str] = Field(
         [], description="CUDA_VISIBLE_DEVICES of each replica started here; empty: all see all."
     )
+    max_num_seqs: int = Field(
+        256, ge=1, description="With `server`: completions under way at each; 1,024 fill a large GPU."
+    )
+
+    @field_validator("urls")
+    @classmethod
+    def _addresses(cls, urls: list[str]) -> list[str]:
+        return [server_url(url) for url in urls]
 
 
 class Images(Section):

@@ -22,9 +22,6 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_NO_DATA_TAG = 42113  # of a TIFF: the level that means "nothing measured here"
-_NO_DATA = 1e20  # levels beyond mean the same, and so do these
-_MARKS = (-9999.0, -99999.0, -32768.0, -(2.0**31), 2.0**31 - 1)
 _PIXELS_ALONE = {
     "jfif", "jfif_version", "jfif_unit", "jfif_density", "adobe", "adobe_transform", "progressive",
     "progression", "dpi", "icc_profile", "gamma", "srgb", "chromaticity", "interlace", "aspect",
@@ -98,7 +95,6 @@ def decode(data: bytes, *, at_least: int | None = None) -> Image.Image:
         if at_least is not None:
             opened.draft(None, (at_least, at_least))
         opened.load()
-        mark = getattr(opened, "tag_v2", {}).get(_NO_DATA_TAG)
         picture = _upright(opened)
     if picture.mode.startswith("I;16"):
         levels = np.asarray(picture).astype(np.float64)
@@ -108,7 +104,7 @@ def decode(data: bytes, *, at_least: int | None = None) -> Image.Image:
         )
     if picture.mode in {"I", "F"}:
         levels = np.asarray(picture).astype(np.float64)
-        return _from_levels(_eight_bits(levels, whole=picture.mode == "I", mark=mark))
+        return _from_levels(_eight_bits(levels, whole=picture.mode == "I"))
     if picture.mode in {"RGBA", "RGBa", "LA", "La", "PA"} or "transparency" in picture.info:
         layer = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
@@ -145,25 +141,17 @@ def _upright(picture: Image.Image) -> Image.Image:
     return picture.transpose(turn) if turn is not None else picture.copy()
 
 
-def _eight_bits(levels: Any, *, whole: bool, mark: object = None) -> Any:
+def _eight_bits(levels: Any, *, whole: bool) -> Any:
     """Levels of 32 bits as 0 to 255, by the smallest usual range that holds them all.
 
     0 to 1 (floats only), 0 to 255 and 0 to 65535 are taken as such ranges; beyond, the darkest is black and
-    the brightest white. What is no number, 1e20 and more in magnitude, or the file's own or a usual mark for
-    "no data", is black and counts for no range.
+    the brightest white. What is no number is black.
     """
-    measured = np.isfinite(levels) & (np.abs(levels) < _NO_DATA) & ~np.isin(levels, _MARKS)
-    if isinstance(mark, str) and re.fullmatch(r"\s*[-+]?[\d.]+(?:e[-+]?\d+)?[\s\0]*", mark, re.IGNORECASE):
-        measured &= levels != float(mark.strip(" \0"))
-    if not measured.any():
-        return np.zeros_like(levels)
-    low, high = float(levels[measured].min()), float(levels[measured].max())
-    levels = np.where(measured, levels, low)
+    levels = np.nan_to_num(levels, nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(levels.min()), float(levels.max())
     if low >= 0 and high <= 65535:
-        scaled = levels * 255 if high <= 1 and not whole else levels if high <= 255 else levels / 257
-    else:
-        scaled = (levels - low) * 255 / ((high - low) or 1.0)
-    return np.where(measured, scaled, 0)
+        return levels * 255 if high <= 1 and not whole else levels if high <= 255 else levels / 257
+    return (levels - low) * 255 / ((high - low) or 1.0)
 
 
 def _from_levels(levels: Any) -> Image.Image:

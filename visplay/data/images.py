@@ -39,7 +39,6 @@ class Reading(TypedDict, total=False):
         split: of a dataset on the hub, `train` by default.
         subset: of a dataset on the hub, its configuration.
         revision: of a dataset on the hub, its branch, tag or commit.
-        stream: of a dataset on the hub read its first so many rows only; None downloads it as a whole.
     """
 
     column: str
@@ -47,7 +46,6 @@ class Reading(TypedDict, total=False):
     split: str
     subset: str | None
     revision: str | None
-    stream: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +246,7 @@ def _entries(source: str | Path, reading: Reading) -> _Files | _Rows:
         try:
             table = hub_table(
                 str(source).removeprefix(HUB), only=column, split=reading.get("split", "train"),
-                subset=reading.get("subset"), revision=reading.get("revision"), stream=reading.get("stream"),
+                subset=reading.get("subset"), revision=reading.get("revision"),
             )  # fmt: skip
         except ValueError as error:
             raise ImageSourceError(

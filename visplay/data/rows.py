@@ -1,14 +1,12 @@
 """Random access to rows, pictures still encoded: parquet, JSON, CSV, webdataset, saved datasets, the hub.
 
-Training pictures (`visplay.data.images`) and benchmarks (`visplay.evaluation.sources`) are read by this.
+Training pictures (`visplay.data.images`) and benchmarks (`visplay.evaluation.items`) are read by this.
 """
 
-import contextlib
 import csv
 import hashlib
 import json
 import tarfile
-import tempfile
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +22,6 @@ import pyarrow.parquet as pq
 from visplay.storage import file_stamp
 
 Row = dict[str, Any]
-_STREAMED_GROUP = 32  # rows of a row group: pictures come in random order, and a group is read as a whole
 PARQUET, ARCHIVES, LISTS = (".parquet", ".pq"), (".tar",), (".jsonl", ".json", ".csv", ".tsv")
 
 
@@ -128,13 +125,9 @@ def table_files(path: Path) -> list[Path]:
 
 
 def hub_table(
-    name: str, *, subset: str | None, split: str, revision: str | None, stream: int | None = None,
-    only: str | None = None,
+    name: str, *, subset: str | None, split: str, revision: str | None, only: str | None = None
 ) -> Table:  # fmt: skip
     """The rows of one split of a dataset on the hub, downloaded once; `datasets` keeps them.
-
-    Where `stream` is given, its first so many rows are read over the network and kept beside what `datasets`
-    keeps, pictures included, as one parquet file by what was asked for; it is not downloaded as a whole.
 
     Raises:
         ValueError: it cannot be had; the message says why.
@@ -142,8 +135,6 @@ def hub_table(
     import datasets
 
     try:
-        if stream is not None:
-            return parquet_table([_streamed(name, subset, split, revision, stream)], only=only)
         found = datasets.load_dataset(name, subset, split=split, revision=revision)
     # The hub's client raises a dozen kinds: no network, no such set, no such split, gated.
     except Exception as error:
@@ -151,33 +142,6 @@ def hub_table(
             f"{name} cannot be had from the hub ({type(error).__name__}: {error!s:.200})"
         ) from error
     return dataset_table(found, only=only)
-
-
-def _streamed(name: str, subset: str | None, split: str, revision: str | None, count: int) -> Path:
-    """The file that keeps a split's first rows; it is whole or not there, and never written twice."""
-    import datasets
-
-    asked = json.dumps([name, subset, split, revision, count])
-    kept = Path(datasets.config.HF_DATASETS_CACHE, "visplay", hashlib.sha256(asked.encode()).hexdigest())
-    file = kept.with_suffix(".parquet")
-    if file.is_file():
-        return file
-    file.parent.mkdir(parents=True, exist_ok=True)
-    rows = datasets.load_dataset(name, subset, split=split, revision=revision, streaming=True).take(count)
-    with tempfile.TemporaryDirectory(dir=file.parent) as scratch, contextlib.ExitStack() as stack:
-        writer, part = None, Path(scratch, "rows.parquet")
-        for table in rows.with_format("arrow").iter(batch_size=_STREAMED_GROUP):
-            whole = table.take(pa.array(range(len(table))))  # what follows cannot do slices
-            table = datasets.table.embed_table_storage(
-                whole
-            )  # pictures that are files of their own on the hub
-            writer = writer or stack.enter_context(pq.ParquetWriter(part, table.schema))
-            writer.write_table(table.cast(writer.schema))
-        if writer is None:
-            raise ValueError(f"split {split} has no rows")
-        writer.close()
-        part.replace(file)
-    return file
 
 
 def listed_table(rows: Sequence[Row], *, version: str = "") -> Table:

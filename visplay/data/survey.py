@@ -19,7 +19,7 @@ from visplay.data.decoding import decode
 from visplay.errors import CorruptArtifact
 from visplay.storage import append_jsonl, file_stamp, read_jsonl, write_text
 
-_SAID = ("source", "file", "version", "stamp", "key", "width", "height")
+_LINE = {"source", "file", "version", "stamp", "key", "width", "height"}
 AT_ONCE = 1000  # looks between two writes of what was seen: a kill costs as many
 Accepts = Callable[
     [int, int], str | None
@@ -122,9 +122,9 @@ class _Seen:
         self._new: list[dict[str, Any]] = []
         try:
             lines = read_jsonl(cache) if cache else []
-            self._known = {line["source"]: line for line in lines if line["check"] == _check(line)}
+            self._known = {line["source"]: line for line in lines if line.keys() >= _LINE}
             self._stale = len(lines) - len(self._known)
-        except (CorruptArtifact, KeyError, TypeError):  # then everything is looked at
+        except (CorruptArtifact, AttributeError, KeyError, TypeError):  # then everything is looked at
             self._stale = 1
 
     def look(self, name: str) -> ImageRecord | str:
@@ -147,7 +147,7 @@ class _Seen:
             "key": hashlib.sha256(data).hexdigest(), "width": size[0], "height": size[1],
         }  # fmt: skip
         if before is not None or not file:
-            self._known[name] = line | {"check": _check(line)}
+            self._known[name] = line
             self._new.append(self._known[name])
         if len(self._new) == AT_ONCE:
             self._append()
@@ -175,12 +175,6 @@ class _Seen:
 
 def _record(line: dict[str, Any]) -> ImageRecord:
     return ImageRecord(key=line["key"], source=line["source"], width=line["width"], height=line["height"])
-
-
-def _check(line: dict[str, Any]) -> str:
-    """Of a line that disk or hand may have changed."""
-    said = json.dumps([line.get(name) for name in _SAID])
-    return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 def size_or_reason(data: bytes) -> tuple[int, int] | str:

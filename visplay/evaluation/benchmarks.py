@@ -7,8 +7,7 @@ from typing import Literal
 
 from visplay.config.names import named
 from visplay.errors import BenchmarkError
-from visplay.evaluation.items import Item, read_item
-from visplay.evaluation.sources import Rows, check_data, open_rows
+from visplay.evaluation.items import Item, Rows, check_data, open_rows, read_item
 from visplay.evaluation.spec import Source, Spec, find_spec
 
 Split = Literal["held-out", "development"]

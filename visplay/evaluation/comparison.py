@@ -1,27 +1,51 @@
 """Two checkpoints on the same rows: better, worse, or can't tell; and which rows changed."""
 
-from collections.abc import Iterable, Sequence
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-from visplay.errors import EvaluationError
+from PIL import Image
+
+from visplay.errors import EvaluationError, VisplayError
+from visplay.evaluation.benchmarks import load_benchmark
+from visplay.evaluation.items import Item
 from visplay.evaluation.metrics import COVERAGE
-from visplay.evaluation.records import Record
-from visplay.evaluation.sample_logs import Side, find_side
+from visplay.evaluation.records import GREEDY, Record, picture_digest, read_records
 from visplay.evaluation.scoring import FAILED
+from visplay.evaluation.spec import shipped_specs
 from visplay.evaluation.statistics import (
     Decomposition,
     Estimate,
     PairedDifference,
+    Verdict,
     decompose,
-    holm,
+    judged,
     paired_difference,
     score_interval,
 )
+from visplay.evaluation.target import find_target
 
-Verdict = Literal["better", "worse", "can't tell"]
+LoadPicture = Callable[[Record], Image.Image | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One checkpoint's stored samples.
+
+    Attributes:
+        name: how it is called.
+        reads: benchmark id -> a function that reads its samples from the start.
+        picture: gives the first picture of a sample, None where there is none to be had.
+    """
+
+    name: str
+    reads: Mapping[str, Callable[[], Iterator[Record]]]
+    picture: LoadPicture = field(default=lambda record: None)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -29,7 +53,6 @@ class Columns:
     """A side's samples of one benchmark without their texts; all lists are [rows]."""
 
     items: list[str] = field(default_factory=list)
-    rows: list[int] = field(default_factory=list)
     clusters: list[str] = field(default_factory=list)
     golds: list[int] = field(default_factory=list)
     statuses: list[str] = field(default_factory=list)
@@ -47,8 +70,7 @@ class Compared:
         before: accuracy of the first side on the rows that both have.
         after: accuracy of the second.
         paired: their difference; None where too many rows failed or are missing.
-        p_adjusted: McNemar's p after Holm's correction over the benchmarks.
-        verdict: of the second side against the first, after that correction.
+        verdict: of the second side against the first; None where `paired` is.
         parts: what the difference is made of.
         rates: (before, after) of `parsed` and `truncated` rows.
         withheld: why there is no verdict, or "".
@@ -62,13 +84,17 @@ class Compared:
     before: Estimate | None = None
     after: Estimate | None = None
     paired: PairedDifference | None = None
-    p_adjusted: float | None = None
-    verdict: Verdict = "can't tell"
+    verdict: Verdict | None = None
     parts: Decomposition | None = None
     rates: dict[str, tuple[float, float]] = field(default_factory=dict)
     withheld: str = ""
     gained: list[tuple[str, str]] = field(default_factory=list)
     lost: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def word(self) -> str:
+        """The verdict in a word."""
+        return self.verdict.word if self.verdict else "can't tell"
 
 
 def compare(first: Side, second: Side) -> list[Compared]:
@@ -83,7 +109,7 @@ def compare(first: Side, second: Side) -> list[Compared]:
             f"{first.name} has {', '.join(first.reads)} and {second.name} has {', '.join(second.reads)}: no "
             "benchmark in common; evaluate both on the same ones"
         )
-    return _corrected([compare_samples(name, first.reads[name](), second.reads[name]()) for name in common])
+    return _judged([compare_samples(name, first.reads[name](), second.reads[name]()) for name in common])
 
 
 def compare_all(sides: Sequence[Side]) -> list[tuple[str, str, Compared]]:
@@ -97,7 +123,7 @@ def compare_all(sides: Sequence[Side]) -> list[tuple[str, str, Compared]]:
         for name in first.reads
         if name in second.reads
     ]
-    found = _corrected([compare_samples(name, a.reads[name](), b.reads[name]()) for a, b, name in pairs])
+    found = _judged([compare_samples(name, a.reads[name](), b.reads[name]()) for a, b, name in pairs])
     return [(a.name, b.name, one) for (a, b, _), one in zip(pairs, found, strict=True)]
 
 
@@ -106,11 +132,9 @@ def read_columns(records: Iterable[Record]) -> Columns:
     columns = Columns()
     for record in records:
         columns.items.append(record["item"])
-        columns.rows.append(int(record.get("row", -1)))
         columns.clusters.append(record["cluster"])
-        foreign = record.get("foreign", False)  # another tool writes its gold answers in its own way
         same = (record["question"], *record["gold"]["answers"])
-        columns.golds.append(0 if foreign else hash(same))
+        columns.golds.append(hash(same))
         columns.statuses.append(record["status"])
         columns.scores.append(record["score"])
     return columns
@@ -123,7 +147,7 @@ def samples_of(side: Side, benchmark: str, wanted: Sequence[str]) -> dict[str, R
 
 
 def compare_stored(before: str | Path, after: str | Path) -> list[Compared]:
-    """Compare stored samples, each named as `visplay compare` takes it: a folder, RUN or RUN@ITERATION, logs.
+    """Compare stored samples, each named as `visplay compare` takes it: a folder, RUN or RUN@ITERATION.
 
     Raises:
         EvaluationError: there are none, or no benchmark is in both.
@@ -175,12 +199,7 @@ def _pairs(first: Columns, second: Columns) -> tuple[list[tuple[int, int]], dict
     """Index pairs of the rows that are the same item, and how many are not, by reason."""
     place = {item: j for j, item in enumerate(second.items)}
     met = [(i, place[item]) for i, item in enumerate(first.items) if item in place]
-    found = [
-        (i, j) for i, j in met if 0 in (golds := (first.golds[i], second.golds[j])) or golds[0] == golds[1]
-    ]
-    if not met:  # another tool's samples have no items of ours, but the number of the row
-        by_row = {row: j for j, row in enumerate(second.rows) if row >= 0}
-        met = found = [(i, by_row[row]) for i, row in enumerate(first.rows) if row >= 0 and row in by_row]
+    found = [(i, j) for i, j in met if first.golds[i] == second.golds[j]]
     counts = {
         "another question or gold answer": len(met) - len(found),
         "on the first side only": len(first.items) - len(met),
@@ -189,20 +208,74 @@ def _pairs(first: Columns, second: Columns) -> tuple[list[tuple[int, int]], dict
     return found, {reason: count for reason, count in counts.items() if count}
 
 
-def _corrected(found: Sequence[Compared]) -> list[Compared]:
-    """The same with p-values after Holm's correction, and the verdicts that they carry."""
-    adjusted = iter(holm([one.paired.p_value for one in found if one.paired]))
-    return [
-        replace(one, p_adjusted=(p := next(adjusted)), verdict=_verdict(one.paired, p)) if one.paired else one
-        for one in found
-    ]
+def _judged(found: Sequence[Compared]) -> list[Compared]:
+    """The same with their verdicts; they are one family."""
+    known = iter(judged([one.paired for one in found if one.paired]))
+    return [replace(one, verdict=next(known)) if one.paired else one for one in found]
 
 
 def _share(rows: Sequence[tuple[str, bool]], status: str) -> float:
     return sum(own == status for own, _ in rows) / len(rows)
 
 
-def _verdict(paired: PairedDifference | None, p_adjusted: float) -> Verdict:
-    if paired is None or p_adjusted >= 0.05:
-        return "can't tell"
-    return "better" if paired.low > 0 else "worse" if paired.high < 0 else "can't tell"
+def find_side(text: str) -> Side:
+    """Find stored samples.
+
+    Args:
+        text: a folder of `visplay evaluate`, RUN or RUN@ITERATION.
+
+    Raises:
+        EvaluationError: there are none.
+    """
+    path = Path(text)
+    if (path / "evaluation.json").is_file():
+        return _of_evaluation(path)
+    if (Path(text.rpartition("@")[0] or text) / "journal.jsonl").is_file():
+        target = find_target(text, trust_remote_code=True)  # only its samples are read
+        return _of_evaluation(
+            Path(str(target.folder)) / f"iteration-{target.iteration}" / "evaluation", name=target.name
+        )
+    raise EvaluationError(
+        f"{text} holds no stored samples; name a folder that visplay evaluate wrote, a run or RUN@ITERATION"
+    )
+
+
+def _of_evaluation(folder: Path, *, name: str = "") -> Side:
+    files = sorted(folder.glob(f"*/{GREEDY}.jsonl"))
+    if not files or not (folder / "evaluation.json").is_file():
+        raise EvaluationError(
+            f"{folder} has no finished benchmark that this version can read; measure it with visplay evaluate"
+        )
+    about = json.loads((folder / "evaluation.json").read_text())
+    shipped: dict[str, dict[str, Item]] = {}
+
+    def picture(record: Record) -> Image.Image | None:
+        # A digest is ours, but the file may have been edited: nothing but hex digits makes a path.
+        digests = [d for d in record.get("pictures") or [] if re.fullmatch("[0-9a-f]{32}", str(d))]
+        for digest in digests:
+            if (file := folder / "pictures" / f"{digest}.png").is_file():
+                return Image.open(file).convert("RGB")
+        if record["benchmark"] not in shipped:
+            shipped[record["benchmark"]] = _shipped_items(record["benchmark"], about)
+        item = shipped[record["benchmark"]].get(record["item"])
+        images = item.images() if item else ()
+        return next((image for image in images if picture_digest(image) in digests), None)
+
+    reads = {file.parent.name: partial(read_records, file) for file in files}
+    return Side(name=name or str(about.get("name") or folder.name), reads=reads, picture=picture)
+
+
+def _shipped_items(name: str, about: dict[str, Any]) -> dict[str, Item]:
+    """The items that were asked, by their key, to show their pictures; none of a benchmark of one's own.
+
+    What an evaluation names of its own may be code, and reading a folder must run nothing that it names.
+    """
+    try:
+        spec, source = shipped_specs()[name], about["sources"].get(name)
+        items = load_benchmark(
+            spec, limit=about["limit"], seed=about["seed"], split=about["split"],
+            source=Path(source) if source else None,
+        )  # fmt: skip
+    except (VisplayError, LookupError, TypeError, ValueError, AttributeError):
+        return {}  # not shipped, not to be had here, or of another version: the page goes without
+    return {item.key: item for item in items}

@@ -1,20 +1,32 @@
 """A trained Reasoner or Questioner as a checkpoint that transformers, PEFT and vLLM load as it is."""
 
+import hashlib
+import json
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import httpx2
+from huggingface_hub import HfApi
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalTokenNotFoundError,
+    OfflineModeIsEnabled,
+)
 from peft import PeftModel
 
 from visplay.config.sections import trusted
-from visplay.errors import RunError
+from visplay.errors import HubError, RunError
 from visplay.evaluation.cards import Form, model_card
-from visplay.evaluation.exported import digest, write_export
 from visplay.models.policy import load_base
 from visplay.models.processor import load_processor
 from visplay.runs.checkpoints import roles_after
 from visplay.runs.results import run_config
-from visplay.storage import write_text
+from visplay.storage import PARTIAL, write_text
+
+NOTE = "visplay.json"  # in a folder that leaves a run: what it was made of
 
 
 def export(
@@ -68,3 +80,105 @@ def export(
     weights = digest([adapter / "adapter_model.safetensors"])
     made_of = {"export": form, "role": role, "iteration": last, "sha256": weights}
     return write_export(out, made_of, write, again=again)
+
+
+def write_export(
+    out: Path, made_of: dict[str, Any], write: Callable[[Path], None], *, again: bool = False
+) -> Path:
+    """Have `write` fill a scratch folder, and rename it to `out` with a note of what it was made of.
+
+    Args:
+        out: must not exist, or be empty.
+        made_of: what tells this export from any other, as JSON.
+        write: is given the scratch folder, new and empty.
+        again: leave `out` as it is where it holds this very export.
+
+    Raises:
+        RunError: `out` holds something else.
+    """
+    if out.is_dir() and any(out.iterdir()):
+        noted = json.loads((out / NOTE).read_text()) if (out / NOTE).is_file() else None
+        if again and noted == made_of:
+            return out
+        holds = f"holds {_said(noted)}, not {_said(made_of)}" if again and noted else "is not empty"
+        raise RunError(f"{out} {holds}; export into a new folder")
+    scratch = out.with_name(out.name + PARTIAL)
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        write(scratch)
+        write_text(scratch / NOTE, json.dumps(made_of, indent=2))
+    except BaseException:  # Ctrl-C, too: what is half written is of no use to the next export
+        shutil.rmtree(scratch)
+        raise
+    if out.exists():
+        out.rmdir()
+    scratch.rename(out)
+    return out
+
+
+def digest(files: Sequence[Path]) -> str:
+    """SHA-256 over the contents of files, in their order."""
+    total = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+def _said(made_of: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in made_of.items() if name != "sha256")
+
+
+def push(folder: Path, repo: str, *, kind: Literal["model", "dataset"], public: bool = False) -> str:
+    """Upload a folder as one commit; the repository is made where there is none.
+
+    What the hub already has of the files is not sent again, so a failed upload goes on.
+
+    Args:
+        folder: what to upload.
+        repo: `ORG/NAME`, or `NAME` for the token's own user.
+        kind: of the repository.
+        public: of a repository that is made here; one that exists stays as it is.
+
+    Returns:
+        The address of the repository.
+
+    Raises:
+        HubError: with the mend; `folder` is as it was.
+    """
+    api = HfApi(library_name="visplay")
+    try:
+        made = api.create_repo(repo, repo_type=kind, private=not public, exist_ok=True)
+        api.upload_folder(
+            repo_id=made.repo_id, folder_path=folder, repo_type=kind, commit_message=f"Upload {folder.name}"
+        )
+    # The hub's own client raises RuntimeError and ValueError, too, for what a server said.
+    except (httpx2.HTTPError, OSError, RuntimeError, ValueError) as error:
+        raise HubError(
+            f"{folder} is written and whole, but it is not on the hub as {repo}: {_why(error, repo)}; then "
+            "the same command goes on"
+        ) from None  # what lies below holds the request
+    return str(made)
+
+
+def _why(error: BaseException, repo: str) -> str:
+    """What went wrong and what to do; the request, which holds the token, is not shown."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, HfHubHTTPError):
+        found = found.__cause__
+    if isinstance(error, HFValidationError):
+        return "that is no name of a repository. Give --push ORG/NAME"
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE keeps the network closed. Unset it"
+    if isinstance(error, LocalTokenNotFoundError) or (found and found.response.status_code == 401):
+        known = "" if found is None else " (status 401)"
+        return f"the hub knows no token{known}. Set HF_TOKEN to one that may write, or run `hf auth login`"
+    if found is None:
+        kind = "the hub cannot be reached" if isinstance(error, httpx2.HTTPError | OSError) else "it failed"
+        return f"{kind} ({(str(error).splitlines() or [''])[0]}). See to the network, or to HF_ENDPOINT"
+    status = found.response.status_code
+    if status in (403, 404):
+        return f"the token has no right to write to {repo} (status {status}). Take one that may write there"
+    said = (str(found.server_message or "").strip().splitlines() or [""])[0]
+    return f"the hub answered with status {status} {said}. Mend that, or wait where the hub is at fault"

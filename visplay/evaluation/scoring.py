@@ -88,22 +88,6 @@ def compare(answer: str, right: str, gold: Gold) -> rewards.Verdict:
     return verdict
 
 
-def rule_for_judged(answer: str, gold: Gold) -> bool:
-    """What the rules would say of an answer that a judge grades: one `<OR>` part, all its `<AND>` parts."""
-    said = f" {_words(answer)} "
-    for alternative in gold.answers:
-        parts = [part.strip() for part in alternative.split("<AND>")]
-        if len(parts) == 1 and rewards.equivalent(answer, parts[0]).equal:
-            return True
-        if all(f" {_words(part)} " in said for part in parts):
-            return True
-    return False
-
-
-def _words(text: str) -> str:
-    return " ".join(re.findall(r"[^\W_]+", text.casefold()))
-
-
 def _quantity(text: str) -> Quantity | None:
     clean = plain(text) if len(text) <= _LONGEST_NUMBER else ""
     return parse_quantity(clean) if clean else None

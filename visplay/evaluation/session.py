@@ -22,7 +22,7 @@ from visplay.errors import EvaluationError, RunLocked
 from visplay.evaluation.benchmarks import Split, load_benchmark
 from visplay.evaluation.comparison import compare_samples
 from visplay.evaluation.items import Item
-from visplay.evaluation.judge import Judge, agreement, judge_records, rescored
+from visplay.evaluation.judge import Judge, judge_records, rescored
 from visplay.evaluation.metrics import Figures, figures_of, mean_of_parts, sampled_figures
 from visplay.evaluation.prompts import CONTROLS, Control, controlled
 from visplay.evaluation.records import GREEDY, SAMPLED, Record, read_records, write_records
@@ -50,7 +50,6 @@ class Plan:
         sampled_limit: items that are sampled, the first ones; None for all.
         controls: asked beside the items themselves.
         control_limit: items of each control; None for all.
-        free_form: let the judge also decide about open answers.
         keep_pictures: store a small copy of each picture, for pages that show them.
     """
 
@@ -64,7 +63,6 @@ class Plan:
     sampled_limit: int | None = None
     controls: Sequence[Control] = ()
     control_limit: int | None = None
-    free_form: bool = False
     keep_pictures: bool = True
 
 
@@ -115,11 +113,11 @@ def run_evaluation(
                         pictures=pictures, advance=advance, say=display.say,
                     )  # fmt: skip
                 if judge is not None:
-                    _judge_file(judge, records, path=path, folder=folder, free_form=plan.free_form)
+                    _judge_file(judge, records, path=path, folder=folder)
         return summarise(folder, specs, base=base)
 
 
-def rescore(folder: Path, *, judge: Judge | None = None, free_form: bool = False) -> dict[str, Figures]:
+def rescore(folder: Path, *, judge: Judge | None = None) -> dict[str, Figures]:
     """Score all stored samples by the present scorer, without a model; with a judge, ask it what is open.
 
     Raises:
@@ -132,7 +130,7 @@ def rescore(folder: Path, *, judge: Judge | None = None, free_form: bool = False
         for path in sorted(folder.glob("*/*.jsonl")):
             if judge is not None:
                 records = [rescored(record) for record in read_records(path)]
-                _judge_file(judge, records, path=path, folder=folder, free_form=free_form)
+                _judge_file(judge, records, path=path, folder=folder)
             else:
                 write_records(path, (rescored(record) for record in read_records(path)))
         about = json.loads((folder / "evaluation.json").read_text())
@@ -158,7 +156,6 @@ def summarise(folder: Path, specs: Sequence[Spec], *, base: Path | None = None) 
         headline = known[name].headline if name in known else "accuracy"
         records = list(slim(read_records(path)))
         figures = figures_of(records, headline=headline)
-        figures["judge"] = agreement(records)
         figures["controls"] = {
             control: figures_of(list(slim(read_records(other))), headline=headline)
             for control in CONTROLS
@@ -197,11 +194,9 @@ def _rounds(items: Sequence[Item], plan: Plan) -> Iterator[tuple[str, Sequence[I
         yield SAMPLED, items[: plan.sampled_limit], plan.sampled
 
 
-def _judge_file(
-    judge: Judge, records: Sequence[Record], *, path: Path, folder: Path, free_form: bool
-) -> None:
+def _judge_file(judge: Judge, records: Sequence[Record], *, path: Path, folder: Path) -> None:
     store = folder / "judge.jsonl"
-    write_records(path, judge_records(judge, records, store=store, free_form=free_form))
+    write_records(path, judge_records(judge, records, store=store))
 
 
 def _noted(reasoner: Reasoner, plan: Plan, specs: Sequence[Spec]) -> dict[str, Any]:

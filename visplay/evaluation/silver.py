@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from visplay.config.prompts import Prompts
 from visplay.data.decoding import to_hand_on
 from visplay.data.images import reopen_images
 from visplay.errors import RunError
-from visplay.evaluation.cards import SilverFigures, silver_card
-from visplay.evaluation.exported import digest, write_export
+from visplay.evaluation.cards import silver_card
+from visplay.evaluation.export import digest, write_export
 from visplay.evaluation.statistics import accuracy_interval
 from visplay.prompts import reasoner_text
 from visplay.runs.results import run_config, run_steps
@@ -112,7 +113,7 @@ def export_silver(
         if not written:
             raise RunError(f"each silver example of {run} holds <image>, <video> or <audio> in its text")
         write_text(scratch / "dataset_info.json", json.dumps(_FOR_LLAMA_FACTORY, indent=2))
-        write_text(scratch / "README.md", silver_card(run, config, _figures(written, counts)))
+        write_text(scratch / "README.md", silver_card(run, config, **_figures(written, counts)))
 
     made_of = {"export": "silver", "iterations": list(tables), "sha256": digest(list(tables.values()))}
     return write_export(out, made_of, write, again=again)
@@ -163,29 +164,32 @@ def _is_right(row: dict[str, Any]) -> bool:
 def _write_shards(folder: Path, rows: Iterator[dict[str, Any]]) -> None:
     """Write rows as `train-00000.parquet` and so on, a row group at a time."""
     folder.mkdir()
-    schema, held, shard, number = _schema(), 0, 0, 0
-    group: list[dict[str, Any]] = []
-    writer: pq.ParquetWriter | None = None
+    groups = _groups(rows)
+    for number in count():
+        held, path = 0, folder / f"train-{number:05d}.parquet"
+        with pq.ParquetWriter(path, _schema()) as writer:
+            for group, size in groups:
+                writer.write_table(pa.Table.from_pylist(group, schema=writer.schema))
+                held += size
+                if held >= SHARD_BYTES:
+                    break
+            else:
+                break
+    if not held:
+        path.unlink()
 
-    def flush() -> None:
-        nonlocal writer, group, held, shard, number
-        if writer is None:
-            writer = pq.ParquetWriter(folder / f"train-{number:05d}.parquet", schema)
-        writer.write_table(pa.Table.from_pylist(group, schema=schema))
-        shard, group, held = shard + held, [], 0
-        if shard >= SHARD_BYTES:
-            writer.close()
-            writer, shard, number = None, 0, number + 1
 
+def _groups(rows: Iterator[dict[str, Any]]) -> Iterator[tuple[list[dict[str, Any]], int]]:
+    """The rows of each row group, with the bytes of their pictures."""
+    group, held = [], 0
     for row in rows:
         group.append(row)
         held += len(row["images"][0]["bytes"])
         if held >= GROUP_BYTES or len(group) == GROUP_ROWS:
-            flush()
+            yield group, held
+            group, held = [], 0
     if group:
-        flush()
-    if writer is not None:
-        writer.close()
+        yield group, held
 
 
 def _schema() -> pa.Schema:
@@ -205,15 +209,16 @@ def _schema() -> pa.Schema:
     return features.arrow_schema
 
 
-def _figures(written: Sequence[dict[str, Any]], counts: Counter[str]) -> SilverFigures:
+def _figures(written: Sequence[dict[str, Any]], counts: Counter[str]) -> dict[str, Any]:
+    """What the card tells."""
     right = [bool(row["right"]) for row in written if row["right"] is not None]
     confidences = [row["confidence"] for row in written]
-    return SilverFigures(
-        rows=dict(sorted(Counter(row["iteration"] for row in written).items())),
-        types=dict(Counter(row["type"] for row in written)),
-        confidence=(min(confidences), max(confidences)),
-        doubles=counts["doubles"],
-        tagged=counts["tagged"],
-        right=accuracy_interval(right, clusters=[row["image_key"] for row in written]) if right else None,
-        validity=any(row["validity"] is not None for row in written),
-    )
+    return {
+        "rows": dict(sorted(Counter(row["iteration"] for row in written).items())),
+        "types": dict(Counter(row["type"] for row in written)),
+        "confidence": (min(confidences), max(confidences)),
+        "doubles": counts["doubles"],
+        "tagged": counts["tagged"],
+        "right": accuracy_interval(right, clusters=[row["image_key"] for row in written]) if right else None,
+        "validity": any(row["validity"] is not None for row in written),
+    }

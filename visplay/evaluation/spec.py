@@ -28,7 +28,6 @@ class Source(Section):
     config: str | None = Field(None, description="Its configuration (subset).")
     split: str = Field("test", description="Its split.")
     revision: str | None = Field(None, description="Branch, tag or commit.")
-    stream: int | None = Field(None, ge=1, description="Fetch its first so many rows only; absent: all.")
     path: Path | None = Field(None, description="Parquet, JSON-lines or CSV file, or a folder of parquet.")
     function: str | None = Field(
         None, description="`module:function` that makes the items: `(limit, seed, split) -> list[Item]`."
@@ -89,7 +88,6 @@ class Spec(Section):
     cluster: str = Field("", description="Template: rows with one value share a picture or problem.")
     headline: Literal["accuracy", "hallusion"] = Field("accuracy", description="How rows become figures.")
     parts: list[str] = Field([], description="Ids whose mean this benchmark is; it has no rows itself.")
-    lmms_task: str = Field("", description="The name of lmms-eval's task on the same rows.")
     published: dict[str, float] = Field({}, description="Model -> published figure in percent.")
 
     @model_validator(mode="after")

@@ -4,20 +4,22 @@ Resampling draws whole clusters with replacement (Cameron, Gelbach, Miller 2008,
 and takes percentiles.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from math import comb
 from typing import Any, Literal
 
 import numpy as np
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
-from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
 RESAMPLES = 2000
+FLIPS = 20_000
+_MOST_EXACT = 14  # clusters whose turned signs are all tried
 POWER = 0.8
+Word = Literal["better", "worse", "can't tell"]
 _MOST_DRAWS = 4_000_000  # at once; bounds the memory of a resampling to some tens of megabytes
 
 
@@ -42,8 +44,8 @@ class PairedDifference:
         n: rows.
         gained: rows that were wrong before and are right after.
         lost: rows that were right before and are wrong after.
-        p_value: exact two-sided McNemar test of gained against lost; it takes rows as independent.
-        verdict: "better" or "worse" where both the interval excludes 0 and `p_value` < 0.05.
+        p_value: two-sided, of no change: McNemar's exact test where rows are independent, else a permutation
+            that turns the signs of whole clusters. Not yet corrected for other comparisons: see `judged`.
         minimum_detectable: the true difference that rows like these show as such four times in five.
     """
 
@@ -54,8 +56,16 @@ class PairedDifference:
     gained: int
     lost: int
     p_value: float
-    verdict: Literal["better", "worse", "can't tell"]
     minimum_detectable: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What may be said of one comparison among `tests` of them; `p` is corrected for their number."""
+
+    word: Word
+    p: float
+    tests: int
 
 
 def accuracy_interval(
@@ -140,11 +150,11 @@ def paired_difference(
     """Compare two checkpoints on the same rows.
 
     A percentile interval is too narrow where only a handful of rows changed: four gained and none lost
-    among a hundred exclude 0, though a coin does as much one time in eight. So a verdict needs the exact
-    test as well as the interval.
+    among a hundred exclude 0, though a coin does as much one time in eight. So a verdict needs the test as
+    well as the interval.
 
     Args:
-        before: [rows] right or wrong, or a grade in [0, 1]; then the exact test is the sign test.
+        before: [rows] right or wrong, or a grade in [0, 1]; then the test is the sign test.
         after: [rows] the same, in the same order.
         clusters: [rows] what a row shares with others; None for independent rows.
         seed: of the resampling.
@@ -160,24 +170,54 @@ def paired_difference(
     shares = _bootstrap(sums, sizes, seed=seed)
     low, high = (float(end) for end in np.quantile(shares, [0.025, 0.975]))
     gained, lost = int((change > 0).sum()), int((change < 0).sum())
-    p_value = float(mcnemar([[0, lost], [gained, 0]], exact=True).pvalue)
-    verdict: Literal["better", "worse", "can't tell"] = "can't tell"
-    if p_value < 0.05 and (low > 0 or high < 0):
-        verdict = "better" if low > 0 else "worse"
+    if len(sums) == len(change):
+        p_value = float(mcnemar([[0, lost], [gained, 0]], exact=True).pvalue)
+    else:
+        p_value = sign_flip_p(sums, seed=seed)
     # Without a single changed row there is no spread to see: then as if one row had changed.
     spread = max(float(shares.std(ddof=1)), 1 / len(change))
     reach = float(stats.norm.ppf(0.975) + stats.norm.ppf(POWER))
     return PairedDifference(
         difference=float(change.mean()), low=low, high=high, n=len(change), gained=gained, lost=lost,
-        p_value=p_value, verdict=verdict, minimum_detectable=reach * spread,
+        p_value=p_value, minimum_detectable=reach * spread,
     )  # fmt: skip
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment: compare each with 0.05 to bound the chance of any false alarm."""
-    if not p_values:
+def sign_flip_p(sums: Sequence[float], *, seed: int = 0) -> float:
+    """Two-sided p-value of no change, from what each cluster has gained, [clusters].
+
+    Without a change, a cluster's gain is as likely as the same loss: the share of turned signs with a sum at
+    least as far from 0 (Fisher 1935; all of them up to 2^14, else `FLIPS` at random).
+    """
+    moved = np.asarray(sums, dtype=np.float64)
+    moved = moved[moved != 0]
+    if not len(moved):
+        return 1.0
+    seen = abs(moved.sum()) - 1e-9
+    if len(moved) <= _MOST_EXACT:
+        turned = 1 - 2 * ((np.arange(2 ** len(moved))[:, None] >> np.arange(len(moved))) & 1)
+        return float((abs(turned @ moved) >= seen).mean())
+    rng, as_far = np.random.default_rng(seed), 0
+    for rows in _batches(FLIPS, max(1, _MOST_DRAWS // len(moved))):
+        turned = 2 * rng.integers(0, 2, size=(rows, len(moved)), dtype=np.int8) - 1
+        as_far += int((abs(turned @ moved) >= seen).sum())
+    return (1 + as_far) / (1 + FLIPS)
+
+
+def judged(pairs: Sequence[PairedDifference | Mapping[str, Any]]) -> list[Verdict]:
+    """The verdicts on all comparisons of one family, with Holm's correction for their number.
+
+    "better" and "worse" need the interval to exclude 0 and the corrected p-value to be below 0.05.
+    """
+    found = [asdict(pair) if isinstance(pair, PairedDifference) else pair for pair in pairs]
+    if not found:
         return []
-    return [float(p) for p in multipletests(list(p_values), method="holm")[1]]
+    corrected = multipletests([pair["p_value"] for pair in found], method="holm")[1]
+    verdicts = []
+    for pair, p in zip(found, corrected, strict=True):
+        way: Word = "better" if pair["low"] > 0 else "worse" if pair["high"] < 0 else "can't tell"
+        verdicts.append(Verdict(word=way if p < 0.05 else "can't tell", p=float(p), tests=len(found)))
+    return verdicts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,21 +271,6 @@ def _rates(rows: Sequence[tuple[str, bool]]) -> tuple[float, float, float | None
     parsed = [correct for status, correct in rows if status == "ok"]
     cut = sum(status == "truncated" for status, _ in rows)
     return len(parsed) / len(rows), cut / len(rows), sum(parsed) / len(parsed) if parsed else None
-
-
-def kappa(first: Sequence[bool], second: Sequence[bool]) -> float | None:
-    """Cohen's kappa of two sets of verdicts on the same rows; None where there is nothing to agree about.
-
-    Cohen 1960, doi:10.1177/001316446002000104; computed by statsmodels.
-    """
-    if len(first) != len(second):
-        raise ValueError(f"both must judge the same rows, got {len(first)} and {len(second)}")
-    if not first or (len(set(first)) == 1 and set(first) == set(second)):
-        return None  # no rows, or both say the same of every row: chance agreement is complete
-    table = np.zeros((2, 2))
-    for one, other in zip(first, second, strict=True):
-        table[int(one), int(other)] += 1
-    return float(cohens_kappa(table, return_results=False))
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:

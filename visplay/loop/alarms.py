@@ -13,6 +13,7 @@ from visplay.evaluation.metrics import samples_by_item, vote_of
 from visplay.evaluation.records import GREEDY, SAMPLED, read_records
 from visplay.evaluation.scoring import FAILED
 from visplay.evaluation.spec import expand
+from visplay.evaluation.verdict import verdicts
 from visplay.runs.results import read_summaries
 from visplay.storage import read_jsonl
 
@@ -164,13 +165,14 @@ def _answer_figures(run: Path, iteration: int, *, config: Config) -> dict[str, f
         return dict.fromkeys(_OF_ANSWERS)
     measured = _read_json(folder / "summary.json")["benchmarks"]
     probe = probe_of(config)
-    paired = [figures["paired"] for figures in measured.values() if figures.get("paired")]
+    so_far = {i: figures for i, figures in read_summaries(run).items() if i <= iteration}
+    worse = [name for (i, name), v in verdicts(so_far).items() if i == iteration and v.word == "worse"]
     return {
         "probe_silver": _probe_silver(folder / str(probe) / f"{SAMPLED}.jsonl", config),
         "same_answer": _largest_share(answers),
         "parsed": sum(answer is not None for answer in answers) / len(answers) if answers else None,
         "probe_accuracy": _accuracy(measured.get(str(probe))),
-        "accuracy_change": min((p["difference"] for p in paired if p["verdict"] == "worse"), default=0.0),
+        "accuracy_change": min((measured[name]["paired"]["difference"] for name in worse), default=0.0),
     }
 
 

@@ -144,27 +144,24 @@ class RunContext:
         if run.has(name):
             yield None
             return
-        if run.adopt(name):
-            yield None
-        else:
-            later = self._seconds_after(name)
+        later = self._seconds_after(name)
 
-            def run_left(own: float) -> float | None:
-                return None if later is None else later + own
+        def run_left(own: float) -> float | None:
+            return None if later is None else later + own
 
-            with run.step(name) as scratch, self.display.step(_place(name), run_left=run_left):
-                for part in damaged_parts(scratch / UNFINISHED):
-                    self.display.say(f"{part} is damaged or covers a damaged file; it is done again")
-                    part.unlink()
-                self._publish_waiting()
-                work = Work(folder=scratch)
-                yield work
-                lines = "".join(json.dumps(row) + "\n" for row in work.rows)
-                write_text(scratch / "metrics.jsonl", lines)
-                with self.watch("telemetry"):  # those of a trained phase were sent step by step
-                    self.tracker.log_rows([row for row in work.rows if "step" not in row])
-            taken = self.watch.take()
-            append_jsonl(run.folder / "timings.jsonl", {"step": name, "seconds": taken})
+        with run.step(name) as scratch, self.display.step(_place(name), run_left=run_left):
+            for part in damaged_parts(scratch / UNFINISHED):
+                self.display.say(f"{part} is damaged or covers a damaged file; it is done again")
+                part.unlink()
+            self._publish_waiting()
+            work = Work(folder=scratch)
+            yield work
+            lines = "".join(json.dumps(row) + "\n" for row in work.rows)
+            write_text(scratch / "metrics.jsonl", lines)
+            with self.watch("telemetry"):  # those of a trained phase were sent step by step
+                self.tracker.log_rows([row for row in work.rows if "step" not in row])
+        taken = self.watch.take()
+        append_jsonl(run.folder / "timings.jsonl", {"step": name, "seconds": taken})
         run.collect_metrics()
 
     def _seconds_after(self, name: str) -> float | None:
@@ -210,11 +207,8 @@ def open_context(
     display: Display,
     api_key: str | None = None,
     ranks: Ranks = ALONE,
-    verify: bool = False,
 ) -> Iterator[RunContext]:
     """Open a run's folder, pictures, base VLM and engine, and see that engine and trainer compute the same.
-
-    With `verify` every file of a finished step is hashed.
 
     Raises:
         RunMismatch: the run was begun with other pictures.
@@ -222,9 +216,7 @@ def open_context(
     """
     with ExitStack() as stack:
         backend = backend_of(config.model, config.engine)
-        run = stack.enter_context(
-            Run(config.folder).opened(config, say=display.say, engine=backend, verify=verify)
-        )
+        run = stack.enter_context(Run(config.folder).opened(config, say=display.say, engine=backend))
         config = _dated(config)
         ranks.tell(config)  # what the others load is what this one loads
         tracker = Tracker(config)

@@ -44,16 +44,13 @@ def visplay(ctx: RunContext, roles: Roles) -> None:
         roles = watching.finish(ctx, iteration, roles)
 
 
-def selfplay(
-    config: Config, *, display: Display | None = None, api_key: str | None = None, verify: bool = False
-) -> Path:
+def selfplay(config: Config, *, display: Display | None = None, api_key: str | None = None) -> Path:
     """Run, or resume, self-play; returns the run's folder.
 
     Args:
         config: the whole run.
         display: where progress is shown; None shows none.
         api_key: sent to the servers of `engine.backend=server`; it is stored nowhere.
-        verify: hash every file of finished steps, also where size and time are as they were.
 
     Raises:
         VisplayError: what a user can mend; see `visplay.errors`.
@@ -67,7 +64,7 @@ def selfplay(
         check_ahead(config.optimizer, config.model, config.engine)
         _check_benchmarks(config)
         shown = display or Display.quiet()
-        with open_context(config, display=shown, api_key=api_key, ranks=ranks, verify=verify) as ctx:
+        with open_context(config, display=shown, api_key=api_key, ranks=ranks) as ctx:
             play(ctx)
             ranks.tell(None)  # no more to learn
     return config.folder

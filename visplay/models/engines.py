@@ -24,7 +24,6 @@ from visplay.models.memory import (
     vllm_memory,
 )
 from visplay.models.policy import Policy, device_of, load_base
-from visplay.models.preflight import HALF_TOLERANCE, TOLERANCE
 from visplay.models.processor import engine_settings, load_processor
 
 # What vLLM 0.32 needs on a CPU; engine.vllm overrides each.
@@ -129,9 +128,11 @@ def start_engine(
             servers,
             chat=chat,
             max_adapters=MAX_ADAPTERS,
-            tolerance=TOLERANCE if model.dtype == "float32" else HALF_TOLERANCE,
+            max_num_seqs=engine.max_num_seqs,
             api_key=api_key,
         )
+    except ValueError as error:
+        raise ConfigError(f"engine.backend=server: {error}") from error
     except EngineUnavailable as error:
         raise EngineError(f"engine.backend=server: {error}") from error
 

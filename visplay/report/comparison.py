@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from visplay.evaluation.comparison import Compared, samples_of
+from visplay.evaluation.comparison import Compared, Side, samples_of
 from visplay.evaluation.records import Record
-from visplay.evaluation.sample_logs import Side
-from visplay.evaluation.wording import is_synthetic
+from visplay.evaluation.verdict import is_synthetic
 from visplay.report.pictures import thumbnail
 from visplay.report.samples import cut
 from visplay.report.template import page

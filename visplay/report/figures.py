@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from visplay.config.sections import LIMITS
-from visplay.evaluation.wording import blind, estimate, finite, is_synthetic, majority, quantity, share
+from visplay.evaluation.verdict import blind, estimate, finite, is_synthetic, majority, quantity, share
 from visplay.loop.alarms import AT_MOST
 from visplay.report.reading import RunData
 

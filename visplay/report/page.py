@@ -6,8 +6,8 @@ from typing import Any
 
 from visplay.data.images import Reading, reopen_images
 from visplay.errors import ImageSourceError
-from visplay.evaluation import wording
-from visplay.evaluation.summing_up import sum_up
+from visplay.evaluation import verdict as wording
+from visplay.evaluation.verdict import sum_up
 from visplay.report.figures import accuracy_figures, health_figures, label_figures, training_figures
 from visplay.report.pictures import SIDE, LoadImage, thumbnails
 from visplay.report.reading import RunData, read_run_data

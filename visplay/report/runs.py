@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from visplay.errors import EvaluationError, RunError
-from visplay.evaluation.comparison import compare_all
-from visplay.evaluation.sample_logs import Side, find_side
-from visplay.evaluation.wording import difference, estimate, finite, is_synthetic, share, verdict_of
+from visplay.evaluation.comparison import Side, compare_all, find_side
+from visplay.evaluation.verdict import difference, estimate, finite, is_synthetic, share, verdicts
 from visplay.report.figures import COLORS, Figure, by_iteration, iteration_name, with_interval
 from visplay.report.page import summed_up
 from visplay.report.reading import RunData, read_run_data
@@ -130,14 +129,14 @@ def _standings(read: Mapping[str, RunData], benchmark: str) -> list[Standing]:
         found = {i: f["accuracy"] for i, f in known.items() if f.get("accuracy")}
         best = max(found, key=lambda i: (found[i]["value"], -i), default=None)
         last = max(known)
-        paired = known[last].get("paired")
+        paired, verdict = known[last].get("paired"), verdicts(run.evaluations).get((last, benchmark))
         rows.append(
             Standing(
                 run=name, base=estimate(found.get(0)),
                 best="" if best is None else f"{estimate(found[best])} {_at(best)}",
                 last=f"{estimate(found.get(last))} {_at(last)}",
                 change=f"{difference(paired)} points" if paired else known[last].get("withheld") or "",
-                verdict=verdict_of(paired) if paired else "",
+                verdict=verdict.word if verdict else "",
             )
         )  # fmt: skip
     return rows

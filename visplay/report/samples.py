@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rewards import Question
-from visplay.evaluation.wording import finite
+from visplay.evaluation.verdict import finite
 from visplay.loop.asking import same_answer
 from visplay.report.reading import MOST_ROLLOUTS, RunData
 

@@ -10,12 +10,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from visplay.errors import VisplayError
-from visplay.evaluation.serving import is_local
 from visplay.report.page import render_run
 from visplay.runs.run import UNFINISHED
 
@@ -161,3 +160,12 @@ class LiveServer(ThreadingHTTPServer):
         """Let a client go that left in the middle."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
+
+
+def is_local(request: BaseHTTPRequestHandler) -> bool:
+    """Whether a request's `Host` is this machine at the server's port; else it may be DNS rebinding."""
+    assert isinstance(request.server, HTTPServer)
+    port = request.server.server_port
+    local = [f"{name}{end}" for name in ("127.0.0.1", "localhost") for end in (f":{port}", "")]
+    given = request.headers.get_all("Host") or []
+    return len(given) == 1 and given[0] in (local if port == 80 else local[::2])

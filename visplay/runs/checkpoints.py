@@ -14,7 +14,7 @@ from typing import Any
 
 from rollouts.engine import AdapterVersion
 from visplay.errors import RunError
-from visplay.runs.run import SEAL, require_format
+from visplay.runs.run import require_format
 from visplay.storage import PARTIAL, read_jsonl, write_text
 
 Roles = dict[str, AdapterVersion]  # with shared adapters all roles name the same version
@@ -128,8 +128,8 @@ def superseded(run: Path, *, last: int, kept: set[int], current: Roles) -> list[
         needed |= {adapter.path for adapter in _noted(_ending(run, iteration), "measured", run=run).values()}
     old = [run / f"iteration-{i}" for i in range(1, last + 1) if i not in kept]
     found = [path for folder in old for step in sorted(folder.glob("*/")) for path in step.rglob("adapter")]
-    sealed = [path for path in found if any((folder / SEAL).exists() for folder in path.parents)]
-    return [str(path.relative_to(run)) for path in sealed if path not in needed]
+    names = [path.relative_to(run) for path in found if path not in needed]
+    return [str(name) for name in names if not any(part.endswith(PARTIAL) for part in name.parts)]
 
 
 def _ending(run: Path, iteration: int) -> Path:

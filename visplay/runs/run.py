@@ -1,7 +1,8 @@
 """The run directory: a sequence of steps, each an artifact that is there whole or not at all."""
 
 import datetime
-import hashlib
+import errno
+import fcntl
 import importlib.metadata
 import json
 import os
@@ -15,15 +16,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from visplay.config.loading import Config, dump_config, flat_config, read_config
-from visplay.errors import CorruptArtifact, RunLocked, RunMismatch
-from visplay.runs.verified import Verified
+from visplay.errors import CorruptArtifact, RunError, RunLocked, RunMismatch
 from visplay.storage import (
     PARTIAL,
     append_jsonl,
-    checksums,
-    damage,
     read_jsonl,
     signals_deferred,
+    sync_files,
     sync_folder,
     write_text,
 )
@@ -41,7 +40,7 @@ PACKAGES = (
 )
 
 
-FORMAT = 2  # of run folders
+FORMAT = 3  # of run folders
 # Keys and sections that may differ when a run is resumed: how far it goes, what computes, watches and
 # measures it. That the pictures are the same ones, wherever they lie, is seen to when they have been read.
 MAY_CHANGE = {
@@ -52,24 +51,21 @@ MAY_CHANGE = {
 }  # fmt: skip
 CHANGES_BITS = ("threads", "model.device", "engine", "optimizer.micro_batch_size")
 UNFINISHED = "unfinished"  # inside a step's folder: what only a stopped step needs
-SEAL = "checksums.json"  # inside a step's folder: written last, when everything else is on disk
 PRUNING, PRUNED = "pruning", "pruned.json"  # the step that removes old adapters, and its list of them
 
 
 class Run:
     """One run's folder.
 
-    `step(name)` gives a scratch folder to write into. When the block ends without an error the folder is
-    sealed with the checksums of its files, renamed into place and noted in `journal.jsonl`. A step that the
-    journal has is not done again; one that was sealed but not noted when its process was killed is noted by
-    `adopt`, and one that was stopped finds what it had written to `UNFINISHED` in its scratch folder.
-    A seal names the one before it, so that a step is adopted only behind the step that it was made from.
+    `step(name)` gives a scratch folder to write into. When the block ends without an error all of it is on
+    disk, the step is noted in `journal.jsonl`, and the folder is renamed into place: the journal's line is
+    what makes it finished, and `opened` renames what a kill left between the two. A step that the journal has
+    is not done again; one that was stopped finds what it had written to `UNFINISHED` in its scratch folder.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = FileLock(folder / "lock")
-        self._verified = Verified(folder)
         self._read: tuple[Any, list[dict[str, Any]]] = None, []  # the journal: its size and time, its entries
         self._pruned: dict[str, list[str]] = {}  # pruning step -> what it lists
 
@@ -80,21 +76,19 @@ class Run:
         *,
         say: Callable[[str], None] = lambda _: None,
         engine: str | None = None,
-        verify: bool = False,
     ) -> Iterator["Run"]:
         """Take the lock, write or compare the configuration, clear what a killed process left behind.
 
         `say` is told what has changed since the last start; `changes.jsonl` keeps it. `engine` is what
-        `engine.backend` was resolved to; it is noted beside the versions. Files of finished steps are hashed
-        where their size or time is another than when they last were (`visplay.runs.verified`), with `verify`
-        one and all.
+        `engine.backend` was resolved to; it is noted beside the versions.
 
         Raises:
+            RunError: the folder cannot be made, or holds something else than a run.
             RunLocked: another process works on this run.
-            RunMismatch: the folder holds a run with another configuration.
-            CorruptArtifact: the configuration, the journal or a finished step was changed afterwards.
+            RunMismatch: the folder holds a run with another configuration, or of another version.
+            CorruptArtifact: the configuration or the journal is damaged, or a finished step is missing.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._make_folder()
         try:
             self._lock.acquire(timeout=0)
         except Timeout as error:
@@ -104,17 +98,17 @@ class Run:
             for leftover in self.folder.rglob(f"*{PARTIAL}"):
                 if leftover.is_file():  # a write cut short; scratch folders hold what a step goes on from
                     leftover.unlink()
-            self._verify(fully=verify)
+            self._put_in_place()
             if self.journal():
                 self.collect_metrics()
-            self._note_changes(changed, say=say)
-            write_text(self.folder / "config.yaml", dump_config(config))
             today = datetime.date.today().isoformat()
             started = {"step": self._last_step(), "date": today} | ({"engine": engine} if engine else {})
             starts = [*read_starts(self.folder), started | _versions()]
-            write_text(
+            write_text(  # the first file: it says whose folder this is
                 self.folder / "versions.json", json.dumps({"format": FORMAT, "starts": starts}, indent=2)
             )
+            self._note_changes(changed, say=say)
+            write_text(self.folder / "config.yaml", dump_config(config))
             yield self
         finally:
             self._lock.release()
@@ -132,59 +126,59 @@ class Run:
         except FileNotFoundError:
             stamp = None
         if stamp is None or stamp != self._read[0]:
-            self._read = stamp, self._entries(path)
-        return list(self._read[1])
-
-    def _entries(self, path: Path) -> list[dict[str, Any]]:
-        mend = (
-            "Restore the file, or remove that line and all after it: steps whose files are as they were are "
-            "noted again and not done again."
-        )
-        try:
             entries = read_jsonl(path)
-        except CorruptArtifact as error:
-            raise CorruptArtifact(f"{error}. {mend}") from error
-        for number, entry in enumerate(entries, start=1):
-            if (
-                not isinstance(entry, dict)
-                or "step" not in entry
-                or entry.get("check") != _line_digest(entry)
-            ):
-                raise CorruptArtifact(f"{path}, line {number} is not as it was written. {mend}")
-        return entries
+            for number, entry in enumerate(entries, start=1):
+                if not isinstance(entry, dict) or not isinstance(entry.get("step"), str):
+                    raise CorruptArtifact(f"{path}, line {number} names no step; restore the file")
+            self._read = stamp, entries
+        return list(self._read[1])
 
     def has(self, name: str) -> bool:
         """Whether a step is finished."""
         return any(entry["step"] == name for entry in self.journal())
 
-    def adopt(self, name: str) -> bool:
-        """Note a step that was sealed when its process was killed; False where there is none."""
-        target, scratch = self._places(name)
-        for folder in (scratch, target):
-            if self._is_sealed(folder):
-                self._finish(name, sealed=folder)
-                return True
-        return False
-
     @contextmanager
     def step(self, name: str) -> Iterator[Path]:
         """A scratch folder that becomes `folder/name` when the block succeeds, and stays when it doesn't."""
-        _, scratch = self._places(name)
+        target, scratch = self._places(name)
         (scratch / UNFINISHED).mkdir(parents=True, exist_ok=True)
         for half_done in set(scratch.iterdir()) - {scratch / UNFINISHED}:
             shutil.rmtree(half_done) if half_done.is_dir() else half_done.unlink()
         yield scratch
-        files = checksums(scratch, sync=True, without=(UNFINISHED,))
-        write_text(scratch / SEAL, json.dumps({"after": self._last_seal(), "files": files}, indent=2))
-        self._finish(name, sealed=scratch)
+        sync_files(scratch, without=(UNFINISHED,))
+        if target.exists():  # its line was taken out of the journal
+            shutil.rmtree(target)
+        with signals_deferred():
+            append_jsonl(self.folder / "journal.jsonl", {"step": name})
+            self._put_in_place()
+
+    def _put_in_place(self) -> None:
+        """Move the folder of the step that was noted last to its place; see that all steps are there.
+
+        Raises:
+            CorruptArtifact: one is not.
+        """
+        entries = self.journal()
+        for entry in entries[-1:]:
+            target, scratch = self._places(entry["step"])
+            if scratch.is_dir():
+                os.replace(scratch, target)
+                sync_folder(target.parent)
+            shutil.rmtree(target / UNFINISHED, ignore_errors=True)
+        for number, entry in enumerate(entries, start=1):
+            if not (self.folder / entry["step"]).is_dir():
+                raise CorruptArtifact(
+                    f"{self.folder / entry['step']} is missing. Restore it, or remove line {number} and all "
+                    f"lines after it from {self.folder / 'journal.jsonl'}: these steps are then done again"
+                )
 
     def collect_metrics(self) -> None:
         """Gather the numbers of all finished steps, each in its `metrics.jsonl`, in the run's own."""
         files = [self.folder / entry["step"] / "metrics.jsonl" for entry in self.journal()]
         write_text(self.folder / "metrics.jsonl", "".join(f.read_text() for f in files if f.exists()))
 
-    def pruned(self) -> list[str]:
-        """The folders of adapters that finished pruning steps list, relative to the run's own."""
+    def remove_pruned(self) -> None:
+        """Remove the folders of adapters that pruning steps list; done again where a kill came between."""
         steps = [entry["step"] for entry in self.journal() if entry["step"].endswith(f"/{PRUNING}")]
         try:
             for step in set(steps) - self._pruned.keys():
@@ -193,53 +187,43 @@ class Run:
             raise CorruptArtifact(
                 f"the list of a pruning step cannot be read: {error}; restore it"
             ) from error
-        return [folder for step in steps for folder in self._pruned[step]]
-
-    def remove_pruned(self) -> None:
-        """Remove what pruning steps list; done again where a kill came between."""
-        for folder in self.pruned():
+        for folder in (folder for step in steps for folder in self._pruned[step]):
             if (self.folder / folder).exists():
                 shutil.rmtree(self.folder / folder)
 
     def is_open(self) -> bool:
-        """Whether a process, this one or another, works on this run now."""
+        """Whether a process, this one or another, works on this run now; the lock may be another user's."""
         if self._lock.is_locked:
             return True
         try:
-            with self._lock.acquire(timeout=0):
-                return False
-        except Timeout:
+            with (self.folder / "lock").open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
             return True
+        return False
+
+    def _make_folder(self) -> None:
+        """Make the folder; one that is there must be a run's, or empty: nothing in it is touched else."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if isinstance(error, FileExistsError | NotADirectoryError) or error.errno == errno.ENAMETOOLONG:
+                raise RunError(
+                    f"{self.folder} cannot be the run's folder ({error}); set name or output"
+                ) from error
+            raise
+        found = {path.name for path in self.folder.iterdir()} - {"lock", f"versions.json{PARTIAL}"}
+        if found and not {"versions.json", "journal.jsonl"} & found:
+            raise RunError(
+                f"{self.folder} holds files ({', '.join(sorted(found)[:3])}) and no run of visplay, so none "
+                "is begun there; set another name (name=...) or output, or empty it"
+            )
 
     def _places(self, name: str) -> tuple[Path, Path]:
         target = self.folder / name
         return target, target.with_name(target.name + PARTIAL)
-
-    def _last_seal(self) -> str:
-        last = self.journal()[-1:]
-        return str(last[0]["seal"]) if last else ""
-
-    def _is_sealed(self, folder: Path) -> bool:
-        try:
-            seal = json.loads((folder / SEAL).read_bytes())
-            return seal["after"] == self._last_seal() and not damage(folder, seal["files"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
-
-    def _finish(self, name: str, *, sealed: Path) -> None:
-        """Move a sealed folder to its place, unless it is there, and note it."""
-        target, scratch = self._places(name)
-        if sealed == scratch:
-            shutil.rmtree(scratch / UNFINISHED, ignore_errors=True)
-            if target.exists():  # its line was taken out of the journal
-                shutil.rmtree(target)
-        entry = {"step": name, "seal": hashlib.sha256((sealed / SEAL).read_bytes()).hexdigest()}
-        with signals_deferred():
-            if sealed == scratch:
-                os.replace(scratch, target)
-                sync_folder(target.parent)
-            append_jsonl(self.folder / "journal.jsonl", entry | {"check": _line_digest(entry)})
-        self._verified.note(target, entry, json.loads((target / SEAL).read_bytes())["files"])
 
     def _last_step(self) -> str:
         last = self.journal()[-1:]
@@ -262,9 +246,9 @@ class Run:
     def _compare(self, config: Config) -> dict[str, tuple[Any, Any]]:
         """What differs from the configuration of the last start, by key, where it may differ."""
         path = self.folder / "config.yaml"
+        require_format(self.folder)
         if not path.exists():
             return {}
-        require_format(self.folder)
         try:
             before = flat_config(read_config(path))
         except CorruptArtifact as error:
@@ -283,58 +267,22 @@ class Run:
             )
         return {key: (before.get(key), after.get(key)) for key in changed}
 
-    def damage(self, entry: dict[str, Any], *, fully: bool) -> list[Path]:
-        """The files of a step in the journal that are not what was written; none where all are.
-
-        `fully` hashes every file; without it those are hashed whose size or time has changed.
-        """
-        folder = self.folder / entry["step"]
-        if not folder.is_dir():
-            return [folder]
-        try:
-            seal = (folder / SEAL).read_bytes()
-        except OSError:
-            return [folder / SEAL]
-        if hashlib.sha256(seal).hexdigest() != entry["seal"]:
-            return [folder / SEAL]
-        files: dict[str, str] = json.loads(seal)["files"]
-        if pruned := {self.folder / name for name in self.pruned()}:
-            files = {name: files[name] for name in files if not pruned & set((folder / name).parents)}
-        asked = list(files) if fully else self._verified.unknown(folder, entry, files)
-        found = damage(folder, {name: files[name] for name in asked})
-        if asked and not found:
-            self._verified.hold(folder, entry, files)
-        return [folder / name for name in found]
-
-    def _verify(self, *, fully: bool) -> None:
-        self._verified.read()
-        for number, entry in enumerate(self.journal(), start=1):
-            damaged = self.damage(entry, fully=fully)
-            if damaged:
-                more = f", nor are {len(damaged) - 1} more files there" if len(damaged) > 1 else ""
-                raise CorruptArtifact(
-                    f"{damaged[0]} is not as it was when its step ended{more}. Restore it, or remove line "
-                    f"{number} and all lines after it from {self.folder / 'journal.jsonl'}: then this step "
-                    "is done again, and a later one if it was made from something else."
-                )
-        self._verified.write()
-
 
 def require_format(folder: Path) -> None:
     """See that a run's folder is of this version's format.
 
     Raises:
-        RunMismatch: it was written by an earlier one.
+        RunMismatch: another version wrote it.
     """
     try:
         noted = json.loads((folder / "versions.json").read_bytes())
     except (OSError, ValueError):
-        return  # nothing was finished, or the journal's checks tell what is damaged
-    if isinstance(noted, dict) and "format" not in noted:
+        return  # nothing was finished, or `read_starts` tells that it is damaged
+    found = noted.get("format") if isinstance(noted, dict) else None
+    if found != FORMAT:
         raise RunMismatch(
-            f"{folder} was written by visplay {noted.get('visplay', '0.1')}, whose runs hold evaluations "
-            "and questions in another form, drawn by other seeds. Resume and read it with that version, or "
-            "start a run of another name (name=...)"
+            f"{folder} was written by another version of visplay: its format is {found}, this one reads and "
+            f"writes {FORMAT}. Use that version, or start a run of another name (name=...)"
         )
 
 
@@ -356,12 +304,6 @@ def read_starts(folder: Path) -> list[dict[str, Any]]:
 
 def _listed(key: str, names: Collection[str]) -> bool:
     return key in names or key.split(".")[0] in names
-
-
-def _line_digest(entry: dict[str, Any]) -> str:
-    """Of a line of the journal."""
-    said = json.dumps([entry["step"], entry.get("seal")])
-    return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 def _versions() -> dict[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rollouts.engine import EngineUnavailable
+from rollouts.engine import EngineUnavailable, RequestRefused
 from visplay.errors import AdapterMismatch, EngineError, RankLost, VisplayError
 from visplay.launcher import is_lost
 
@@ -61,6 +61,8 @@ def graceful_shutdown(again: str, *, say: Callable[[str], None]) -> Iterator[Non
         raise RankLost(f"{error}; all finished steps are kept; {how}") from error
     except (EngineUnavailable, EngineError) as error:
         raise EngineError(f"{error}; what is done is kept; when the engine answers again, {how}") from error
+    except RequestRefused as error:
+        raise EngineError(f"{error}; what is done is kept; change that, then {how}") from error
     except Exception as error:
         if is_lost(error):  # in the middle of a trainer's collective
             raise RankLost(

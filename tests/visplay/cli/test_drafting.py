@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 
 from tests.visplay.cli.test_planning import released
 from tests.visplay.models.released_sizes import SHIPPED, needs_processors
-from visplay.cli.drafting import LEAST_MICRO, MOST_MICRO, draft
 from visplay.cli.main import app
+from visplay.cli.plan import LEAST_MICRO, MOST_MICRO, draft
 from visplay.config.loading import load_config
 from visplay.errors import ConfigError
 from visplay.models.cards import find_card

@@ -8,7 +8,6 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from visplay.cli.examples import EXAMPLES
 from visplay.cli.main import GROUPS, app
 
 NAMES = [name for commands in GROUPS.values() for name in commands]
@@ -38,7 +37,7 @@ def test_groups_hold_every_command_there_is() -> None:
         for name, command in root.commands.items()
         for inner in getattr(command, "commands", {"": None})
     }
-    assert found == set(NAMES) == set(EXAMPLES)
+    assert found == set(NAMES)
 
 
 def test_the_help_lists_commands_by_group() -> None:
@@ -50,16 +49,16 @@ def test_the_help_lists_commands_by_group() -> None:
     assert max(map(len, text.splitlines())) <= WIDTH
 
 
+def test_there_are_few_commands() -> None:
+    assert len(NAMES) <= 14
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_examples_end_the_help_and_are_read_by_the_parser(name: str) -> None:
-    text = shown(*name.split())
-    for words, line in EXAMPLES[name]:
-        assert f"  {words}:\n" in text and f"      {line}\n" in text
+    examples = shown(*name.split()).split("Examples:\n")[1]
+    lines = [line.strip() for line in examples.split("\n\n")[0].splitlines()]
+    assert len(lines) == 2
+    for line in lines:
         command = shlex.split(re.split(r" [|&]+ ", line)[0])
         assert command[0] == "visplay" and command[1:][: len(name.split())] == name.split()
         parse(command[1:])
-
-
-def test_the_parser_refuses_what_is_wrong() -> None:
-    with pytest.raises(Exception, match="No such option"):
-        parse(["train", "mine.yaml", "--no-such"])

@@ -32,7 +32,7 @@ def test_states_and_a_damaged_run_that_hides_no_other(tmp_path: Path) -> None:
     run_with(tmp_path, "stopped", steps=iteration[:1])
     run_with(tmp_path, "begun", steps=[])
     journal = run_with(tmp_path, "journal", steps=iteration) / "journal.jsonl"
-    journal.write_bytes(journal.read_bytes().replace(b"health", b"hea[th"))
+    journal.write_bytes(journal.read_bytes().replace(b'"step": "iteration-1/health', b'"[step": "'))
     config = run_with(tmp_path, "config", steps=iteration) / "config.yaml"
     config.write_bytes(config.read_bytes()[:300])
     held = check_config({"images": {"source": "x"}, "output": str(tmp_path), "name": "running"})
@@ -48,5 +48,18 @@ def test_states_and_a_damaged_run_that_hides_no_other(tmp_path: Path) -> None:
         assert " ".join(lines[name][1:]).startswith(state), lines[name]
     assert lines["finished"][2] == "1/1"
     assert lines["journal"][1:2] == lines["config"][1:2] == ["unreadable"]
-    assert f"journal: {journal}, line 2 is not as it was written" in text
+    assert f"journal: {journal}, line 2 names no step" in text
     assert f"config: {config} is not as the run wrote it" in text
+
+
+def test_a_finished_run_without_benchmarks_is_finished(tmp_path: Path) -> None:
+    run_with(tmp_path, "unmeasured", steps=["iteration-1/questioner", "iteration-1/health"])
+    lines, _ = listed(tmp_path)
+    assert lines["unmeasured"][1:3] == ["finished", "1/1"]
+
+
+def test_a_lock_of_another_user_hides_no_run(tmp_path: Path) -> None:
+    folder = run_with(tmp_path, "theirs", steps=["iteration-1/health"])
+    (folder / "lock").chmod(0o444)
+    lines, _ = listed(tmp_path)
+    assert lines["theirs"][1] == "finished"

@@ -12,12 +12,11 @@ from typer.testing import CliRunner
 
 from tests.visplay.models.released_sizes import HERE, SHIPPED, needs_processors
 from visplay.cli.main import app
-from visplay.cli.planning import print_plan
+from visplay.cli.plan import print_plan
 from visplay.config.loading import Config, check_config, load_config
 from visplay.errors import ConfigError
 from visplay.models.cards import find_card
 from visplay.planning.plan import ASSUMED_PROMPT, make_plan
-from visplay.planning.work import iteration_work
 
 CONFIGS = Path("configs")
 
@@ -44,25 +43,12 @@ def released(name: str, folder: Path, overrides: list[str] | None = None) -> Con
     return load_config(CONFIGS / f"{name}.yaml", [f"model.path={folder}", *(overrides or [])])
 
 
-def test_a_judge_and_views_are_planned() -> None:
-    config = load_config(CONFIGS / "ladder.yaml", ["judge.samples=2"])
-    works = iteration_work(config, pictures=1500, prompt=70)
-    assert [(work.phase, work.prompts, work.completions) for work in works[:3]] == [
-        ("questioner", 20, 160), ("its verdicts", 160, 320), ("its votes", 800, 800),
-    ]  # fmt: skip
-    assert [(work.phase, work.prompts, work.completions) for work in works[3:6]] == [
-        ("curation", 128, 384), ("its verdicts", 384, 768), ("its votes", 1920, 3904),
-    ]  # fmt: skip
-    own = load_config(CONFIGS / "ladder.yaml", ["judge.function=mine:judge"])
-    assert "its verdicts" not in [work.phase for work in iteration_work(own, pictures=1500, prompt=70)]
-
-
 def test_the_pocket_world_is_planned_for_the_cpu() -> None:
     config = load_config(CONFIGS / "pocket.yaml", ["curation.margin=2"])
     text = printed(config, pictures=1500)
     assert "2,744,512 parameters" in text and "on a CPU" in text and "engine: transformers" in text.lower()
     assert row(text, "questioner") == ["80", "640", "40,960", "40,960"]
-    assert "one run on one card has confirmed its memory, none its times" in " ".join(text.split())
+    assert "one run on one card has confirmed its memory" in " ".join(text.split())
     # Twice 20 steps of 8 prompts are enough; a quarter of 3 questions of each picture, in chunks of 64.
     said = (
         "Curation stops once 320 examples are kept: after about 300 pictures where 25% of the questions are"
@@ -84,7 +70,7 @@ def test_a_plan_for_cards_says_which_work_and_what_to_lower(tmp_path: Path) -> N
     assert row(text, "h100  ")[:3] == ["80", "16", "8"]
     assert "h100: fits with both awake" in said
     assert "a100-40: set optimizer.micro_batch_size=4 (it is 8)" in said
-    assert "rtx4090: too small, whatever the micro-batch" in said
+    assert "rtx4090: not even micro-batches of 1 fit" in said
     assert max(map(len, text.splitlines())) <= 80
 
 
@@ -97,35 +83,7 @@ def test_servers_have_cards_of_their_own(tmp_path: Path) -> None:
     said = " ".join(text.split())
     assert "The engine (server) is on cards of its own." in said and "l4: fits." in said
     assert "asleep" not in said
-    asked = printed(
-        released("qwen2.5-vl-3b", tmp_path / "ahead", [*server, "optimizer.ahead=1"]),
-        cards=[find_card("h100")], pictures=1000, ranks=2, kept=0.1,
-    )  # fmt: skip
-    said = " ".join(asked.split())
-    step = re.search(
-        r"A step of the reasoner: ([\d.]+) s of rollouts, ([\d.]+) s of learning; with optimizer.ahead=1 "
-        r"both at once, with weights one step old: ([\d.]+) s, the longer",
-        said,
-    )
-    assert step is not None and float(step[3]) == max(float(step[1]), float(step[2]))
-    assert "1 x h100 for rollouts and 2 for the trainer" in said
-    assert "where 10% of the questions are, which is as given" in said
     assert make_plan(config).together("awake") == make_plan(config).trainer().total
-
-
-@needs_processors
-@pytest.mark.slow
-def test_lower_lengths_are_named_where_no_micro_batch_fits(tmp_path: Path) -> None:
-    config = released("qwen2.5-vl-3b", tmp_path / "3b", ["reasoner.max_tokens=30000"])
-    said = " ".join(printed(config, cards=[find_card("l4")]).split())
-    named = re.search(r"l4: not even micro-batches of 1 fit; with max_tokens of at most about ([\d,]+)", said)
-    assert named is not None
-    fits = int(named[1].replace(",", ""))
-    lower = config.model_copy(
-        update={"reasoner": config.reasoner.model_copy(update={"max_tokens": fits - 300})}
-    )
-    assert make_plan(config).largest_micro(find_card("l4"), "asleep") == 0
-    assert make_plan(lower).largest_micro(find_card("l4"), "asleep") >= 1
 
 
 @needs_processors

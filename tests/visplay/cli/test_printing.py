@@ -23,8 +23,8 @@ def test_a_figure_of_fewer_questions_says_how_many(tmp_path: Path) -> None:
         "sampled": {"n": 300, "samples": 8, "maj@8": estimate(0.7, 300)},
         "controls": {"blind": {"n": 1000, "accuracy": estimate(0.25, 1000)}},
     }  # fmt: skip
-    paired = {"difference": 0.012, "low": -0.01, "high": 0.034, "verdict": "can't tell",
-              "p_value": 0.3, "n": 1000}  # fmt: skip
+    paired = {"difference": 0.012, "low": -0.01, "high": 0.034, "p_value": 0.3,
+              "n": 1000}  # fmt: skip
     for iteration, own in ((0, figures), (1, {**figures, "paired": paired})):
         folder = tmp_path / f"iteration-{iteration}" / "evaluation"
         folder.mkdir(parents=True)
@@ -42,4 +42,4 @@ def test_a_figure_of_fewer_questions_says_how_many(tmp_path: Path) -> None:
 
 
 def test_nothing_measured_yet(tmp_path: Path) -> None:
-    assert printed(tmp_path).startswith("Nothing is measured yet, so nothing tells whether self-play helps.")
+    assert printed(tmp_path).startswith("Nothing is measured, so nothing tells whether self-play helps")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.architectures.tiny import ALL
-from visplay.cli.probing import Finding, probe_template
+from visplay.cli.doctor import Finding, probe_template
 from visplay.config.prompts import Prompts
 from visplay.config.sections import Model
 

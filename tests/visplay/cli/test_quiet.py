@@ -40,12 +40,11 @@ def test_commands_say_nothing_of_other_packages(tmp_path: Path) -> None:
     commands = [
         ["doctor", "run.yaml"], ["plan", "run.yaml"],
         ["train", "run.yaml"], ["train", "run.yaml"], ["runs"], ["report", "runs/quiet"],
-        ["verify", "runs/quiet"],
         ["ask", picture, "--run", "runs/quiet", "--questions", "2"],
         ["export", "runs/quiet", "adapter"],
         ["evaluate", "runs/quiet@1", *scored, "--out", "one"],
         ["evaluate", "pocket", *scored, "--out", "base"],
-        ["rescore", "one"], ["compare", "base", "one"], ["benchmarks"],
+        ["evaluate", "one", "--rescore"], ["compare", "base", "one"], ["benchmarks"],
         ["config", "init", "pocket", "pictures", "--out", "mine.yaml"], ["config", "keys"],
         ["pocket", "images", "more", "--count", "2"],
     ]  # fmt: skip

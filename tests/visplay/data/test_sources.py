@@ -14,7 +14,7 @@ from tests.visplay.data.test_images import plain
 from visplay.config.loading import check_config
 from visplay.data.images import HUB, count_entries, read_images, reopen_images
 from visplay.errors import BenchmarkError, ImageSourceError
-from visplay.evaluation.sources import open_rows
+from visplay.evaluation.items import open_rows
 from visplay.evaluation.spec import Source
 
 

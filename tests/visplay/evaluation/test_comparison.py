@@ -16,10 +16,10 @@ from tests.visplay.report.chromium import chromium, needs_chromium
 from visplay.cli.printing import print_comparison
 from visplay.errors import EvaluationError
 from visplay.evaluation.benchmarks import load_benchmark
-from visplay.evaluation.comparison import compare
+from visplay.evaluation.comparison import compare, find_side
 from visplay.evaluation.records import picture_digest, read_records, write_records
-from visplay.evaluation.sample_logs import find_side, read_log
 from visplay.evaluation.sampling import evaluate_items
+from visplay.evaluation.statistics import judged
 from visplay.report.comparison import render_comparison
 
 GREEDY = Sampling(temperature=0, max_tokens=2000)
@@ -49,11 +49,11 @@ def test_a_clear_gain_is_better_and_its_mirror_worse(tmp_path: Path) -> None:
     after = evaluation(tmp_path / "new", [i % 2 == 0 or i < 60 for i in range(200)])
     (one,) = compare(find_side(str(before)), find_side(str(after)))
     assert one.paired is not None and one.before is not None and one.after is not None
-    assert (one.verdict, one.n, len(one.gained), one.lost) == ("better", 200, 30, [])
+    assert (one.word, one.n, len(one.gained), one.lost) == ("better", 200, 30, [])
     assert (one.before.value, one.after.value, one.paired.difference) == (0.5, 0.65, pytest.approx(0.15))
     assert one.gained[0] == ("q1", "q1")
-    assert compare(find_side(str(after)), find_side(str(before)))[0].verdict == "worse"
-    assert compare(find_side(str(before)), find_side(str(before)))[0].verdict == "can't tell"
+    assert compare(find_side(str(after)), find_side(str(before)))[0].word == "worse"
+    assert compare(find_side(str(before)), find_side(str(before)))[0].word == "can't tell"
 
 
 def test_holm_takes_back_a_verdict_that_stands_among_many(tmp_path: Path) -> None:
@@ -72,9 +72,9 @@ def test_holm_takes_back_a_verdict_that_stands_among_many(tmp_path: Path) -> Non
             (tmp_path / f"{side}-{name}" / name).rename(tmp_path / side / name)
     found = compare(find_side(str(tmp_path / "old")), find_side(str(tmp_path / "new")))
     first = found[0]
-    assert first.paired is not None and first.paired.verdict == "better"
-    assert first.paired.p_value == pytest.approx(2 / 128)
-    assert first.p_adjusted == pytest.approx(4 * 2 / 128) and first.verdict == "can't tell"
+    assert first.paired is not None and first.paired.p_value == pytest.approx(2 / 128)
+    assert first.verdict is not None and judged([first.paired])[0].word == "better"
+    assert first.verdict.p == pytest.approx(4 * 2 / 128) and first.word == "can't tell"
 
 
 def change(folder: Path, edit: Any) -> None:
@@ -92,7 +92,7 @@ def test_failed_rows_are_in_no_comparison_and_too_many_stop_it(tmp_path: Path) -
     assert one.after is not None and one.after.value == 1.0
     change(after, lambda i, r: {**r, **lost} if i < 3 else r)
     (one,) = compare(find_side(str(before)), find_side(str(after)))
-    assert one.paired is None and one.verdict == "can't tell"
+    assert one.paired is None and one.word == "can't tell"
     assert one.withheld == "4 of 200 rows failed on one side; 99% must count"
 
 
@@ -109,56 +109,6 @@ def test_rows_that_are_not_the_same_are_not_compared(tmp_path: Path) -> None:
     evaluation(tmp_path / "other", [True] * 4, benchmark="z")
     with pytest.raises(EvaluationError, match="no benchmark in common"):
         compare(find_side(str(before)), find_side(str(tmp_path / "other")))
-
-
-def lmms_line(doc_id: int, **values: Any) -> dict[str, Any]:
-    return {
-        "doc_id": doc_id, "target": "B", "filtered_resps": ["\\boxed{B}"], "doc_hash": "x", "input": "Which?",
-        "token_counts": [{"input_tokens": 5, "output_tokens": 3}], **values,
-    }  # fmt: skip
-
-
-def log(path: Path, lines: list[dict[str, Any]]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
-
-
-def test_lmms_evals_logs_are_read(tmp_path: Path) -> None:
-    lines = [
-        lmms_line(0, mmmu_acc={"id": "validation_Art_1", "answer": "B", "parsed_pred": "B"}),
-        lmms_line(1, mmmu_acc={"id": "validation_Art_2", "answer": "B", "parsed_pred": "C"}),
-        lmms_line(2, mmmu_acc={"id": "x", "answer": "B", "parsed_pred": "A"},
-                  filtered_resps=["[LMMS_EVAL_REQUEST_FAILED after 5 retries] 500"]),
-    ]  # fmt: skip
-    file = log(tmp_path / "m" / "20260101_000000_samples_mmmu_val.jsonl", lines)
-    side = find_side(str(tmp_path / "m"))
-    assert list(side.reads) == ["mmmu"]
-    records = list(side.reads["mmmu"]())
-    assert [r["score"] for r in records] == [1.0, 0.0, None]
-    assert [r["status"] for r in records] == ["ok", "ok", "engine_error"]  # a lost server is no wrong answer
-    assert (records[0]["row"], records[0]["tokens"], records[0]["output"]) == (0, 3, "\\boxed{B}")
-    with pytest.raises(EvaluationError, match="name one with --metric"):
-        list(read_log(log(tmp_path / "samples_t.jsonl", [lmms_line(0, strange=5)])))
-    own = log(tmp_path / "samples_u.jsonl", [lmms_line(0, strange=5, mine=1.0)])
-    assert next(read_log(own, metric="mine"))["score"] == 1.0
-    with pytest.raises(EvaluationError, match="line 1: not a sample of lmms-eval's"):
-        list(read_log(log(tmp_path / "samples_v.jsonl", [{"a": 1}])))
-    assert next(read_log(file))["benchmark"] == "mmmu"
-
-
-def test_ours_and_lmms_evals_meet_by_row(tmp_path: Path) -> None:
-    ours = evaluation(tmp_path / "ours", [i % 2 == 0 for i in range(100)], benchmark="t")
-    path = ours / "t" / "greedy.jsonl"
-    write_records(path, [{**r, "row": i} for i, r in enumerate(list(read_records(path)))])
-    log(
-        tmp_path / "theirs" / "samples_t.jsonl", [lmms_line(i, exact_match=float(i < 70)) for i in range(100)]
-    )
-    (one,) = compare(find_side(str(ours)), find_side(str(tmp_path / "theirs")))
-    assert one.n == 100 and one.after is not None and one.after.value == 0.7
-    assert one.gained[0] == ("q1", "1") and one.lost[0] == ("q70", "70")
-    text = render_comparison(find_side(str(ours)), find_side(str(tmp_path / "theirs")), [one])
-    assert "q1<" in text
 
 
 def test_what_has_no_samples_is_named(tmp_path: Path) -> None:

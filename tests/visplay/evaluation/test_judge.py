@@ -1,4 +1,4 @@
-"""The judge against a real server on the loopback: verdicts, retries, failures, resuming, agreement."""
+"""The judge against a real server on the loopback: grades, retries, failures, resuming."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 
 from tests.visplay.evaluation.endpoint import serving
 from visplay.errors import EvaluationError
-from visplay.evaluation.judge import Judge, agreement, judge_prompt, judge_records, read_score, rescored
+from visplay.evaluation.judge import Judge, judge_prompt, judge_records, read_score
 from visplay.evaluation.records import Record, scored
 
 
@@ -45,7 +45,7 @@ def test_it_is_asked_at_temperature_0_with_question_and_both_answers(tmp_path: P
 
 def test_options_are_shown() -> None:
     shown = judge_prompt(sample("a", "\\boxed{a dog}", rule="choice", gold="B"))
-    assert "Options:\nA. cat\nB. dog" in shown and "Give 1 if it is right" in shown
+    assert "Options:\nA. cat\nB. dog" in shown
 
 
 @pytest.mark.parametrize("status", [500, 429, 503, 0])
@@ -102,29 +102,17 @@ def test_what_needs_no_judge_is_not_sent(tmp_path: Path) -> None:
     assert [record["status"] for record in judged] == ["unparsed", "truncated", "ok", "ok"]
 
 
-def test_free_form_answers_are_right_if_rules_or_judge_say_so_and_kappa_is_known(tmp_path: Path) -> None:
-    said = ["x", "x", "a cat", "wrong", "wrong", "kitten"]
-    records = [sample(str(i), f"\\boxed{{{text}}}", rule="open", gold="x") for i, text in enumerate(said)]
-
-    def reply(n: int, body: dict[str, Any]) -> tuple[int, str]:
-        said = body["messages"][0]["content"].rpartition("Answer to grade:\n")[2].strip()
-        return 200, f"score: {int(said in ('x', 'kitten'))}"
-
-    with serving(reply) as endpoint:
-        judged = judge_records(judge(endpoint.url), records, store=tmp_path / "j.jsonl", free_form=True)
-    assert [record["score"] for record in judged] == [1.0, 1.0, 0.0, 0.0, 0.0, 1.0]
-    # Both say right twice and wrong three times; the judge alone says right once.
-    # Agreement 5/6; by chance (2/6)(3/6) + (4/6)(3/6) = 1/2; kappa (5/6 - 1/2) / (1/2) = 2/3.
-    found = agreement(judged)
-    assert found is not None
-    assert (found["n"], found["agreement"]) == (6, pytest.approx(5 / 6))
-    assert found["kappa"] == pytest.approx(2 / 3)
-    assert [rescored(record)["score"] for record in judged] == [record["score"] for record in judged]
-    assert agreement(records) is None
-
-
 def test_scores_are_read_from_the_last_line_that_gives_one() -> None:
     assert read_score("score: 0.2 at first\n**Score:** 0.8") == 0.8
     assert read_score("score = 1") == 1.0
     assert read_score("score: 7/10") is None and read_score("score: 1 / 10") is None
     assert read_score("ten out of ten") is None and read_score("score: 10") is None
+
+
+@pytest.mark.parametrize(
+    "reply",
+    ["score: 1 out of 10", "score: 1 of 5 points", "score: 0,5", "score: 3/5", "score: 60 %", "score: 7"],
+)
+def test_a_grade_on_another_scale_is_none(reply: str) -> None:
+    assert read_score(reply) is None
+    assert read_score("score: 0\nscore: **0.5**.") == 0.5

@@ -18,7 +18,7 @@ from tests.visplay.evaluation.asked import answer, items, reasoner, slowly
 from tests.visplay.evaluation.spec_rows import ROWS
 from visplay.config.prompts import Prompts
 from visplay.errors import AdapterMismatch, EngineError, EvaluationError
-from visplay.evaluation.items import read_item
+from visplay.evaluation.items import open_rows, read_item
 from visplay.evaluation.metrics import (
     chance,
     figures_of,
@@ -30,7 +30,6 @@ from visplay.evaluation.metrics import (
 from visplay.evaluation.prompts import controlled, item_prompt, permuted
 from visplay.evaluation.records import read_records
 from visplay.evaluation.sampling import evaluate_items
-from visplay.evaluation.sources import open_rows
 from visplay.evaluation.spec import Source, find_spec
 from visplay.storage import append_jsonl
 

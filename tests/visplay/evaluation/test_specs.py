@@ -12,11 +12,17 @@ from tests.visplay.evaluation.spec_rows import ROWS, png
 from visplay.config.prompts import Prompts
 from visplay.errors import BenchmarkError
 from visplay.evaluation.benchmarks import data_differences, load_benchmark
-from visplay.evaluation.items import inline_options, literal_list, read_item, read_options
+from visplay.evaluation.items import (
+    check_data,
+    inline_options,
+    literal_list,
+    open_rows,
+    read_item,
+    read_options,
+)
 from visplay.evaluation.prompts import item_prompt
 from visplay.evaluation.records import prompt_text
-from visplay.evaluation.scoring import rule_for_judged, score_output
-from visplay.evaluation.sources import check_data, open_rows
+from visplay.evaluation.scoring import score_output
 from visplay.evaluation.spec import Source, Spec, expand, find_spec, parse_spec, shipped_specs
 
 TAIL = "\nLook at the image, think step by step, then put your final answer in \\boxed{}."
@@ -104,14 +110,6 @@ def test_options_are_read_from_every_way_they_are_written() -> None:
     assert literal_list("[" * 10_000) is None and literal_list("[1, 2]" + " " * 30_000) is None
     assert inline_options("Look at point A. Then find B") == ()
     assert inline_options("Which?\nA. x\nB. y, z\nC. w") == ("x", "y, z", "w")
-
-
-def test_what_the_rules_would_say_of_judged_answers() -> None:
-    spec, source = made("mm_vet")
-    both, either = (read_item(spec, open_rows(source, shown="mm_vet"), i).gold for i in range(2))
-    assert rule_for_judged("x = -1 or x = -5", both) and not rule_for_judged("x = -1", both)
-    assert rule_for_judged("787", either) and rule_for_judged("A Boeing 787, I think", either)
-    assert not rule_for_judged("Airbus", either)
 
 
 def test_check_data_says_what_differs(tmp_path: Path) -> None:

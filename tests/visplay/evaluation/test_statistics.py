@@ -7,11 +7,17 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from visplay.evaluation.statistics import (
+    PairedDifference,
     accuracy_interval,
-    holm,
+    judged,
     paired_difference,
     pass_at_k,
+    sign_flip_p,
 )
+
+
+def word(pair: PairedDifference) -> str:
+    return judged([pair])[0].word
 
 
 def test_wilson_interval_of_eight_in_ten() -> None:
@@ -78,23 +84,23 @@ def test_paired_difference_by_hand() -> None:
     assert result.low == pytest.approx(0.1 - 1.96 * spread, abs=0.006)
     assert result.high == pytest.approx(0.1 + 1.96 * spread, abs=0.006)
     assert result.minimum_detectable == pytest.approx(2.8016 * spread, rel=0.05)
-    assert result.verdict == "better"
+    assert word(result) == "better"
     mirrored = paired_difference(after, before)
-    assert (mirrored.verdict, mirrored.gained, mirrored.lost) == ("worse", 10, 30)
+    assert (word(mirrored), mirrored.gained, mirrored.lost) == ("worse", 10, 30)
     assert mirrored.difference == pytest.approx(-0.1)
 
 
 def test_no_verdict_where_the_interval_or_the_test_is_undecided() -> None:
-    assert paired_difference([0, 1, 0, 1] * 10, [1, 0, 0, 1] * 10).verdict == "can't tell"
+    assert paired_difference([0, 1, 0, 1] * 10, [1, 0, 0, 1] * 10).p_value > 0.05
     few = paired_difference([0] * 4 + [1] * 96, [1] * 100)  # interval above 0, but p = 2 / 16
     assert few.low > 0
     assert few.p_value == pytest.approx(0.125)
-    assert few.verdict == "can't tell"
+    assert word(few) == "can't tell"
 
 
 def test_identical_checkpoints_show_no_difference_and_a_finite_reach() -> None:
     same = paired_difference([1, 0] * 50, [1, 0] * 50)
-    assert (same.difference, same.p_value, same.verdict) == (0.0, 1.0, "can't tell")
+    assert (same.difference, same.p_value, word(same)) == (0.0, 1.0, "can't tell")
     assert same.minimum_detectable == pytest.approx(2.8016 / 100, rel=1e-3)
 
 
@@ -104,15 +110,45 @@ def test_clusters_widen_a_paired_interval() -> None:
     after = [1] * 30 + [0] * 10 + [1] * 160
     rows = paired_difference(before, after)
     pictures = paired_difference(before, after, clusters=[row // 10 for row in range(200)])
-    assert rows.verdict == "better"
-    assert pictures.verdict == "can't tell"
+    assert word(rows) == "better"
+    assert word(pictures) == "can't tell"
     assert pictures.low < 0 < pictures.high
 
 
 def test_holm_by_hand() -> None:
     # Sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1, made monotone: 0.04, 0.06, 0.06, 0.06.
-    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
-    assert holm([]) == []
+    pairs = [{"low": 0.1, "high": 0.2, "p_value": p} for p in (0.04, 0.01, 0.03, 0.02)]
+    found = judged(pairs)
+    assert [one.p for one in found] == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert [one.word for one in found] == ["can't tell", "better", "can't tell", "can't tell"]
+    assert {one.tests for one in found} == {4} and judged([]) == []
+    assert judged([{"low": -0.01, "high": 0.2, "p_value": 1e-9}])[0].word == "can't tell"
+
+
+def test_turned_signs_by_hand() -> None:
+    # Of the 8 signs of 3, 2, 1 only +++ and --- come as far as 6; ++- and --+, too, as far as 4.
+    assert sign_flip_p([3, 2, 1, 0, 0]) == 2 / 8
+    assert sign_flip_p([3, 2, -1]) == 4 / 8
+    assert sign_flip_p([0, 0]) == 1.0
+
+
+def test_turned_signs_at_random_are_the_sign_test_where_all_clusters_gain_alike() -> None:
+    exact = stats.binomtest(35, 50, 0.5).pvalue
+    assert sign_flip_p([2] * 35 + [-2] * 15) == pytest.approx(exact, abs=0.002)
+
+
+def test_without_a_change_clusters_that_move_together_are_seldom_called_one() -> None:
+    """Half of a cluster of ten moves together: McNemar's test takes rows as independent and fails here."""
+    rng = np.random.default_rng(3)
+    draws, flips, rows = 400, 0, 0
+    for draw in range(draws):
+        change = np.repeat(rng.choice([-1, 0, 1], size=60, p=[0.2, 0.6, 0.2]), 5)
+        noise = rng.choice([-1, 0, 1], size=300, p=[0.1, 0.8, 0.1])
+        sums = change.reshape(60, 5).sum(axis=1) + noise.reshape(60, 5).sum(axis=1)
+        flips += sign_flip_p(sums, seed=draw) < 0.05
+        gained, lost = ((change > 0).sum() + (noise > 0).sum(), (change < 0).sum() + (noise < 0).sum())
+        rows += stats.binomtest(int(gained), int(gained + lost), 0.5).pvalue < 0.05
+    assert flips / draws < 0.08 and rows / draws > 0.2
 
 
 def test_pass_at_k_by_hand() -> None:

@@ -67,13 +67,14 @@ def write_iteration(run: Path, number: int, *, accuracy: float, verdict: str = "
     (folder / "reasoner/metrics.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps))
     for role in ("questioner", "reasoner"):
         (folder / role / "adapter.json").write_text("{}")
-    paired = {"difference": -0.05, "verdict": verdict}
+    p_value = 1e-6 if verdict == "worse" else 0.5
+    paired = {"difference": -0.05, "low": -0.07, "high": -0.03, "p_value": p_value}
     measured = {
         "mmstar": {"n": 4, "accuracy": {"value": accuracy}, "paired": paired},
         "mathvista": {
             "n": 4,
             "accuracy": {"value": 1 - accuracy},
-            "paired": {"difference": 0.1, "verdict": "better"},
+            "paired": {**paired, "low": 0.05, "high": 0.1},
         },
         "mean of both": {"headline": 0.5, "accuracy": None, "n": 8},
     }

@@ -73,7 +73,6 @@ FULL = {
         "curation/candidates.parquet": r"/candidates\.parquet",
         "curation/summary.json": r"curation\.partial/summary\.json",
         "curation/metrics.jsonl": r"curation\.partial/metrics\.jsonl",
-        "curation/checksums.json": r"curation\.partial/checksums\.json",
         "timings.jsonl": r"/timings\.jsonl",
         "metrics.jsonl": r"(run|RUN)/metrics\.jsonl",
     },

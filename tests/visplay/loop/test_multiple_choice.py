@@ -13,8 +13,8 @@ from rollouts.engine import AdapterVersion, Prompt, Sampling
 from rollouts.scripted_engine import ScriptedEngine
 from tests.visplay.contexts import context
 from tests.visplay.test_extending import SMALL
-from visplay.config.prompts import Prompts
 from visplay.config.loading import Config, check_config
+from visplay.config.prompts import Prompts
 from visplay.loop.context import RunContext
 from visplay.loop.selfplay import play
 from visplay.models.policy import Policy, load_base

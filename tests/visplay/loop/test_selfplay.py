@@ -35,9 +35,8 @@ from visplay.config.loading import Config, check_config
 from visplay.config.prompts import Prompts
 from visplay.config.sections import Model
 from visplay.errors import HealthAlarm, RunError, TooFewExamples
-from visplay.evaluation.comparison import compare
+from visplay.evaluation.comparison import compare, find_side
 from visplay.evaluation.export import export
-from visplay.evaluation.sample_logs import find_side
 from visplay.loop.ask import ask
 from visplay.loop.selfplay import selfplay
 from visplay.models.engines import CPU_DEFAULTS

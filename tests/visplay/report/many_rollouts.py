@@ -66,7 +66,7 @@ def write_run(folder: Path, *, rollouts: int = 10_000, seed: int = 0) -> None:
         f"reasoner: {{steps: 20}}\nhealth: {{limits: {{min_valid: 0.5}}}}\n"
         f"images: {{source: {json.dumps(str(source))}, column: image}}\n"
     )
-    paired = change(0.0541, 0.0332, 0.0749, verdict="better")
+    paired = change(0.0541, 0.0332, 0.0749)
     for iteration, measured in enumerate((benchmark(0.65), benchmark(0.704, paired=paired))):
         sampled = measured["sampled"]
         sampled |= {"samples": HOSTILE[7], f"maj@{HOSTILE[7]}": sampled.pop("maj@8")}

@@ -33,11 +33,9 @@ def benchmark(accuracy: float, *, paired: dict[str, Any] | None = None) -> dict[
     }  # fmt: skip
 
 
-def change(
-    difference: float, low: float, high: float, *, verdict: str, p_value: float = 0.0004
-) -> dict[str, Any]:
-    return {"difference": difference, "low": low, "high": high, "p_value": p_value, "verdict": verdict,
-            "gained": 83, "lost": 29, "n": 1000, "minimum_detectable": 0.02}  # fmt: skip
+def change(difference: float, low: float, high: float, *, p_value: float = 0.0004) -> dict[str, Any]:
+    return {"difference": difference, "low": low, "high": high, "p_value": p_value, "gained": 83, "lost": 29,
+            "n": 1000, "minimum_detectable": 0.02}  # fmt: skip
 
 
 def candidate(key: str, question: str, **differing: Any) -> dict[str, Any]:
@@ -87,7 +85,7 @@ def write_small_run(tmp_path: Path) -> Path:
     write_json(
         folder / "iteration-0/evaluation/summary.json", {"benchmarks": {"pocket-dusk": benchmark(0.6514)}}
     )
-    better = change(0.0541, 0.0332, 0.0749, verdict="better")
+    better = change(0.0541, 0.0332, 0.0749)
     write_json(
         folder / "iteration-1/evaluation/summary.json",
         {"benchmarks": {"pocket-dusk": benchmark(0.7043, paired=better)}},

@@ -12,8 +12,7 @@ from tests.visplay.evaluation.test_comparison import evaluation
 from tests.visplay.report.small_run import ATTACK, Tags, write_json, write_small_run
 from visplay.cli.main import app
 from visplay.errors import RunError
-from visplay.evaluation.comparison import compare_all
-from visplay.evaluation.sample_logs import find_side
+from visplay.evaluation.comparison import compare_all, find_side
 from visplay.report.runs import differing, render_runs, run_names, write_runs
 
 
@@ -43,7 +42,7 @@ def test_the_page_holds_what_the_files_hold(runs: list[Path]) -> None:
     text = text_of(render_runs(runs))
     for expected in (
         "a/runs/tiny, b/runs/tiny",
-        "Self-play helped on pocket-dusk: 65.1 to 70.4 %",
+        "Self-play helped on pocket-dusk: +5.4 points",
         "70.4 % (67.6\u201373.1) iteration 1",  # best and last
         "+5.4 (+3.3 to +7.5) points better",
         "a/runs/tiny@1,b/runs/tiny@1 60 33.3 % (16.7\u201350.0) 75.0 % (58.3\u201388.3) +41.7",
@@ -78,7 +77,7 @@ def test_a_run_that_has_only_begun_stands_beside_a_finished_one(runs: list[Path]
     begun.mkdir()
     (begun / "config.yaml").write_text("iterations: 3\n")
     text = text_of(render_runs([runs[0], begun]))
-    assert "begun Nothing is measured yet, so nothing tells whether self-play helps." in text
+    assert "begun Nothing is measured, so nothing tells whether self-play helps" in text
     assert (
         "begun not measured" in text
         and "begun is not compared question by question: nothing is measured" in text
@@ -110,9 +109,9 @@ def test_only_what_differs_is_listed() -> None:
 def test_holm_counts_the_comparisons_of_all_runs(tmp_path: Path) -> None:
     # Seven gained and none lost, a to b and a to c: p = 2 / 128 = 0.0156 each, 0.0469 of three.
     for name, gain in (("a", 0), ("b", 7), ("c", 7)):
-        evaluation(tmp_path / name, [i < 30 + gain for i in range(60)])
+        evaluation(tmp_path / name, [i < 30 or i in range(30, 30 + 2 * gain, 2) for i in range(60)])
     found = compare_all([find_side(str(tmp_path / name)) for name in "abc"])
-    assert [(first, second, one.p_adjusted, one.verdict) for first, second, one in found] == [
+    assert [(first, second, one.verdict.p, one.word) for first, second, one in found] == [
         ("a", "b", pytest.approx(3 * 2 / 128), "better"),
         ("a", "c", pytest.approx(3 * 2 / 128), "better"),
         ("b", "c", pytest.approx(1.0), "can't tell"),

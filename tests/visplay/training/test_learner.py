@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from benchmarks.pocket_vlm.lessons import is_glance
 from rollouts.engine import BASE, AdapterVersion, Prompt, Sampling
 from rollouts.transformers_engine import TransformersEngine
 from visplay.config.prompts import Prompts
@@ -17,7 +18,6 @@ from visplay.config.sections import Lora, Model, Optimizer, Phase
 from visplay.errors import PreflightError, TrainingDiverged
 from visplay.models.policy import Policy, load_base
 from visplay.models.preflight import randomize_lora_b
-from visplay.pocket.recipe.lessons import is_glance
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.prompts import reasoner_prompt
 from visplay.runs.checkpoints import numbered

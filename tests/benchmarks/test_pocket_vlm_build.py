@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from visplay.pocket.recipe.build import Recipe, Stage, build
+from benchmarks.pocket_vlm.build import Recipe, Stage, build
 
 pytestmark = [pytest.mark.slow, pytest.mark.extra]
 STAGES = (

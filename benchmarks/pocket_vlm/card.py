@@ -9,6 +9,8 @@ import numpy as np
 from PIL import Image
 
 import rewards
+from benchmarks.pocket_vlm.build import Recipe, Stage
+from benchmarks.pocket_vlm.lessons import CAPTION_PROMPT, TYPES, WORDS, caption, is_glance
 from rewards import Question
 from rollouts.engine import BASE, Prompt, Sampling
 from rollouts.transformers_engine import TransformersEngine
@@ -16,7 +18,7 @@ from visplay.config.prompts import JUDGE
 from visplay.config.sections import Model
 from visplay.data.images import greyed_out
 from visplay.evaluation.statistics import Estimate, accuracy_interval
-from visplay.evaluation.wording import estimate as show
+from visplay.evaluation.verdict import estimate as show
 from visplay.models.policy import load_base
 from visplay.pocket.oracle import (
     DUSK,
@@ -28,8 +30,6 @@ from visplay.pocket.oracle import (
     draw_question,
     oracle,
 )
-from visplay.pocket.recipe.build import Recipe, Stage
-from visplay.pocket.recipe.lessons import CAPTION_PROMPT, TYPES, WORDS, caption, is_glance
 from visplay.pocket.scenes import Scene, StyleName, render, sample_scenes
 from visplay.prompts import questioner_prompt, reasoner_prompt
 from visplay.storage import write_text
@@ -63,7 +63,7 @@ A synthetic laboratory model: an Idefics3 of {parameters / 1e6:.1f} million para
 shapes on a 3 x 3 grid, asks questions about them and answers them. It knows nothing else.
 
 ## How it was made
-`visplay pocket build DIR --seed {recipe.seed}`: from random weights, {recipe.steps:,} steps on
+`python -m benchmarks.pocket_vlm DIR --seed {recipe.seed}`: from random weights, {recipe.steps:,} steps on
 {recipe.scenes:,} clean scenes, AdamW, learning rate {recipe.learning_rate:g} with a cosine:
 
 | steps | lessons in a batch | traces at a glance, by rung |

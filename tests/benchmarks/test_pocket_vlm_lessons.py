@@ -5,10 +5,8 @@ import pytest
 from PIL import Image
 from transformers import AutoProcessor
 
-from visplay.pocket import MODEL
-from visplay.pocket.oracle import QUESTION_TYPES, draw_question, oracle
-from visplay.pocket.recipe.build import collate
-from visplay.pocket.recipe.lessons import (
+from benchmarks.pocket_vlm.build import collate
+from benchmarks.pocket_vlm.lessons import (
     TAUGHT,
     careful,
     draw_lesson,
@@ -16,6 +14,8 @@ from visplay.pocket.recipe.lessons import (
     glance,
     verdict,
 )
+from visplay.pocket import MODEL
+from visplay.pocket.oracle import QUESTION_TYPES, draw_question, oracle
 from visplay.pocket.scenes import Scene, Thing, sample_scenes
 
 SCENE = Scene(

@@ -21,8 +21,8 @@ from rich.progress import Progress
 from safetensors.torch import load_file, save_file
 from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
 
-from visplay.pocket.recipe.lessons import HABIT, PRACTICE, Lesson, LessonKind, draw_lesson
-from visplay.pocket.recipe.vlm import build_model, build_processor, train_tokenizer
+from benchmarks.pocket_vlm.lessons import HABIT, PRACTICE, Lesson, LessonKind, draw_lesson
+from benchmarks.pocket_vlm.vlm import build_model, build_processor, train_tokenizer
 from visplay.pocket.scenes import CROWDED, SIDE, Scene, render, sample_scene, sample_scenes
 
 

@@ -1,16 +1,20 @@
-"""A run in a few sentences: each case by itself, and none says more than its interval carries."""
+"""One verdict for one number, wherever it is read; and no sentence says more than its interval carries."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from tests.visplay.report.small_run import benchmark, change
-from visplay.evaluation.summing_up import sum_up
+from tests.visplay.report.small_run import benchmark, change, write_json
+from visplay.cli.printing import print_result
+from visplay.evaluation.verdict import headlines, sum_up, verdicts
 
 CONFIG = {"evaluation": {"benchmarks": ["dusk", "easy"]}}
-BETTER = change(0.218, 0.187, 0.25, verdict="better", p_value=1e-9)
-OPEN = change(0.004, -0.01, 0.018, verdict="can't tell", p_value=0.7)
-WORSE = change(-0.1, -0.13, -0.07, verdict="worse", p_value=1e-9)
+BETTER = change(0.218, 0.187, 0.25, p_value=1e-9)
+OPEN = change(0.004, -0.01, 0.018, p_value=0.7)
+WORSE = change(-0.1, -0.13, -0.07, p_value=1e-9)
+CLOSE = change(0.04, 0.01, 0.07, p_value=0.013)  # better by itself
 
 
 def said(
@@ -34,85 +38,70 @@ def withheld() -> dict[str, Any]:
     return {"n": 1000, "accuracy": None, "headline": None, "withheld": "90 of 1000 rows failed"}
 
 
-def test_a_gain_is_told_with_its_figures_and_what_is_open_beside_it() -> None:
+def test_all_benchmarks_and_iterations_of_a_run_are_one_family() -> None:
+    run = {0: {}} | {
+        i: {"dusk": benchmark(0.6, paired=OPEN), "easy": benchmark(0.6, paired=OPEN)} for i in (1, 2)
+    }
+    run[3] = {"dusk": benchmark(0.64, paired=CLOSE), "easy": benchmark(0.6, paired=WORSE)}
+    found = verdicts(run)
+    assert {verdict.tests for verdict in found.values()} == {6} and len(found) == 6
+    assert found[3, "dusk"].p == pytest.approx(5 * 0.013) and found[3, "dusk"].word == "can't tell"
+    assert found[3, "easy"].word == "worse"
+    alone = verdicts({0: {}, 3: {"dusk": benchmark(0.64, paired=CLOSE)}})
+    assert alone[3, "dusk"].word == "better"
+
+
+def test_page_terminal_and_card_give_one_verdict_on_one_number(tmp_path: Path) -> None:
+    """Five iterations, p = 0.013 on a benchmark in the last: no place calls that better."""
+    run = {0: {"dusk": benchmark(0.6)}} | {i: {"dusk": benchmark(0.604, paired=OPEN)} for i in range(1, 5)}
+    run[5] = {"dusk": benchmark(0.64, paired=CLOSE)}
+    for iteration, own in run.items():
+        write_json(tmp_path / f"iteration-{iteration}/evaluation/summary.json", {"benchmarks": own})
+    (line,) = headlines(run)
+    assert line.verdict == "can't tell" and "Holm's correction for 5 comparisons" in line.sentence
+    (in_the_card,) = headlines(run, iteration=5)
+    assert in_the_card == line
+    helped, _ = said(run)
+    assert helped == (
+        "Whether self-play helped can't be told on dusk (+4.0 points [+1.0, +7.0], n = 1 000 after "
+        "iteration 5), corrected for 5 comparisons."
+    )
+    console = Console(width=200, record=True)
+    print_result(tmp_path, console)
+    assert "5: can't tell, +4.0" in console.export_text() and "better" not in console.export_text()
+
+
+def test_gain_harm_and_what_is_open_are_told_with_their_intervals() -> None:
     base = {"dusk": benchmark(0.613), "easy": benchmark(0.7)}
     after = {"dusk": benchmark(0.831, paired=BETTER), "easy": benchmark(0.704, paired=OPEN)}
-    assert said({0: base, 1: after})[0] == (
-        "Self-play helped on dusk: 61.3 to 83.1 %, +21.8 points [+18.7, +25.0] after iteration 1 "
-        "(n = 1 000). "
-        "Whether it helped can't be told on easy (+0.4 points [-1.0, +1.8] after iteration 1, n = 1 000)."
+    text = said({0: base, 1: after})[0]
+    assert text.startswith(
+        "Self-play helped on dusk: +21.8 points [+18.7, +25.0], n = 1 000 after iteration 1."
     )
-
-
-@pytest.mark.parametrize(
-    ("last", "ending"),
-    [
-        (benchmark(0.759, paired=change(0.146, 0.11, 0.18, verdict="better", p_value=1e-9)),
-         "after iteration 2 it was back at 75.9 %."),
-        (benchmark(0.82, paired=change(0.207, 0.17, 0.24, verdict="better", p_value=1e-9)),
-         "after iteration 2 it was at 82.0 %."),  # within the best one's interval
-        (benchmark(0.617, paired=OPEN),
-         "after iteration 2 it was back at 61.7 %, which can't be told from the base."),
-        (benchmark(0.513, paired=WORSE), "after iteration 2 it was back at 51.3 %, worse than the base."),
-        (withheld(), "(n = 1 000); iteration 2 has no figure (90 of 1000 rows failed)."),
-    ],
-)  # fmt: skip
-def test_what_came_after_the_best_iteration_is_told(last: dict[str, Any], ending: str) -> None:
-    run = {0: {"dusk": benchmark(0.613)}, 1: {"dusk": benchmark(0.831, paired=BETTER)}, 2: {"dusk": last}}
-    text = said(run)[0]
-    assert text.startswith("Self-play helped on dusk: 61.3 to 83.1 %") and text.endswith(ending)
-    picked = "the best of 2 iterations as picked on these questions"
-    assert (picked in text) == (last.get("accuracy") is not None)
-
-
-def test_harm_is_told_as_such_and_after_what_helped() -> None:
-    base = {"easy": benchmark(0.7), "dusk": benchmark(0.613)}
-    worse = benchmark(0.6, paired=WORSE)
-    assert said({0: base, 1: {"easy": worse}})[0].startswith(
-        "Self-play hurt on easy: 70.0 to 60.0 %, -10.0 points [-13.0, -7.0] after iteration 1"
-    )
-    both = said({0: base, 1: {"easy": worse, "dusk": benchmark(0.831, paired=BETTER)}})[0]
-    assert 0 < both.index("Self-play helped on dusk") + 1 < both.index("It hurt on easy")
-
-
-def test_a_dip_that_recovered_is_open() -> None:
-    run = {0: {"dusk": benchmark(0.6)}, 1: {"dusk": benchmark(0.5, paired=WORSE)},
-           2: {"dusk": benchmark(0.604, paired=OPEN)}}  # fmt: skip
-    assert said(run)[0].startswith("Whether self-play helped can't be told on dusk (+0.4 points")
-
-
-def test_no_gain_that_many_comparisons_take_back_or_the_interval_does_not_carry() -> None:
-    close = change(0.02, 0.001, 0.04, verdict="better", p_value=0.03)  # 0.06 after Holm, of two
-    text = said({0: {}, 1: {"dusk": benchmark(0.6, paired=close), "easy": benchmark(0.6, paired=OPEN)}})[0]
-    assert "helped on" not in text
+    assert "helped can't be told on easy (+0.4 points [-1.0, +1.8], n = 1 000 after iteration 1)" in text
+    text = said(
+        {0: base, 1: {"dusk": benchmark(0.831, paired=BETTER)}, 2: {"dusk": benchmark(0.5, paired=WORSE)}}
+    )[0]
     assert (
-        "can't be told on dusk (+2.0 points [+0.1, +4.0] after iteration 1, n = 1 000; better by itself, "
-        "but not among 2 comparisons) and easy" in text
+        "the best of 2 iterations as picked on these questions; after iteration 2 the verdict is worse"
+        in text
     )
-    claimed = change(0.01, -0.01, 0.03, verdict="better", p_value=1e-9)
-    assert "can't be told on dusk" in said({0: {}, 1: {"dusk": benchmark(0.6, paired=claimed)}})[0]
+    assert "hurt on dusk: -10.0 points" in said({0: base, 1: {"dusk": benchmark(0.5, paired=WORSE)}})[0]
+    dip = {0: base, 1: {"dusk": benchmark(0.5, paired=WORSE)}, 2: {"dusk": benchmark(0.604, paired=OPEN)}}
+    assert said(dip)[0].startswith("Whether self-play helped can't be told on dusk (+0.4 points")
+    control = {0: {}, 1: {"dusk": benchmark(0.8, paired=BETTER)}}
+    assert said(control, config={"control": "random_reward"})[0].startswith(
+        "This control (random_reward) helped"
+    )
 
 
 def test_what_was_not_measured_has_its_sentence() -> None:
-    assert said({})[0] == "Nothing is measured yet, so nothing tells whether self-play helps."
-    assert said({}, config={"evaluation": {"benchmarks": []}})[0] == (
-        "No benchmark was asked (evaluation.benchmarks), so nothing tells whether self-play helped."
-    )
-    assert said({0: {"dusk": benchmark(0.613), "easy": withheld()}})[0] == (
-        "No iteration is measured yet, so nothing tells whether self-play helps; "
-        "the base starts from 61.3 % on dusk (n = 1 000)."
-    )
-    assert said({0: {"dusk": benchmark(0.613)}, 1: {"dusk": withheld()}})[0] == (
-        "There is no figure on dusk (90 of 1000 rows failed)."
-    )
-    assert (
-        said({1: {"dusk": benchmark(0.613)}})[0] == "There is no figure on dusk (not compared with the base)."
-    )
-
-
-def test_a_control_is_not_called_self_play() -> None:
-    text = said({0: {}, 1: {"dusk": benchmark(0.8, paired=BETTER)}}, config={"control": "random_reward"})[0]
-    assert text.startswith("This control (random_reward) helped on dusk: +21.8 points")
+    assert said({})[0].startswith("Nothing is measured, so nothing tells whether self-play helps")
+    only_base = said({0: {"dusk": benchmark(0.613), "easy": withheld()}})[0]
+    assert only_base.endswith("whether self-play helps; the base starts from 61.3 % on dusk.")
+    failed = said({0: {"dusk": benchmark(0.613)}, 1: {"dusk": withheld()}})[0]
+    assert failed == "There is no figure on dusk (90 of 1000 rows failed)."
+    assert said({1: {"dusk": benchmark(0.613)}})[0] == "There is no figure on dusk (not compared)."
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,351 @@
+"""Several vLLM servers as one: who is asked, who is out, and which adapters all of them hold."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rollouts.engine import AdapterVersion, EngineUnavailable, same_version
+from rollouts.servers.replica import Answer, Replica, ReplicaFault, ReplicaLost, ReplicaRefused
+
+_TRIES = 5  # of a group, and outages of a server without an answer in between
+_DEATHS = 4  # of a process of ours, after which it is not started any more
+_ANSWER_SECONDS = 60.0  # for a server that is said to run already
+_WELL_SECONDS = 300.0  # after which earlier deaths of a server that answers are forgotten
+_STALLED = 3  # times the patience, for a server that is healthy and completes nothing
+_TICK = 0.05  # seconds
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Group:
+    """The n completions of one prompt: one request, answered once.
+
+    Attributes:
+        request: body of `/inference/v1/generate` without the model.
+        model: the adapter's name on the servers; None is the base VLM, which each server names for itself.
+        n: sequences.
+        said: what went wrong so far, by attempt; `failed_at` are the servers with which it did.
+    """
+
+    request: dict[str, Any]
+    model: str | None
+    n: int
+    answer: Answer | None = None
+    said: list[str] = field(default_factory=list)
+    failed_at: set[Replica] = field(default_factory=set)
+
+
+class Pool:
+    """The servers, watched all the time; at any moment each that is alive holds all current adapters.
+
+    A group goes to the server with the fewest sequences under way. A server is taken out when a connection
+    to it breaks, its process ends, or nothing at all is heard of it for `silence` seconds; any answer is a
+    sign of life. Its groups go to others, and it is taken back, with the adapters as they then are, when it
+    answers again. A group that fails five times, or a server that is lost five times without an answer in
+    between, is given up, with the reason.
+
+    Args:
+        replicas: none of them asked yet.
+        prefix: of the names of our adapters, by which they are told from those of other runs.
+        max_adapters: versions kept; one more drops the least recently used.
+        sequences: the most under way at each server; a larger group goes to one that has nothing else.
+        patience: seconds without any server before giving up.
+        silence: seconds without any sign of life of a server before it is taken out.
+        check_every: seconds between health checks.
+
+    Attributes:
+        asleep: some of them have given their GPU's memory back.
+        events: (monotonic seconds, URL, `lost` or `back`) of every server taken out or back.
+    """
+
+    def __init__(
+        self, replicas: Sequence[Replica], *, prefix: str, max_adapters: int, sequences: int, patience: float,
+        silence: float, check_every: float,
+    ) -> None:  # fmt: skip
+        self._replicas, self._prefix, self._max_adapters = list(replicas), prefix, max_adapters
+        self._sequences, self._patience = sequences, patience
+        self._silence, self._check_every = silence, check_every
+        self._current: dict[str, AdapterVersion] = {}  # by their names on the servers
+        self._changing = asyncio.Lock()  # adapters are published, or a server is readmitted, one at a time
+        self._watchers: list[asyncio.Task[None]] = []
+        self.asleep = False
+        self.events: list[tuple[float, str, str]] = []
+
+    def alive(self) -> list[Replica]:
+        """Those that may be given work."""
+        return [replica for replica in self._replicas if replica.alive]
+
+    def name(self, adapter: AdapterVersion) -> str:
+        """What the servers call a version."""
+        return f"{self._prefix}-{adapter.name}-{adapter.version}"
+
+    def use(self, adapter: AdapterVersion) -> str:
+        """The name of a version that the servers hold, now the most recently used.
+
+        Raises:
+            KeyError: they don't hold it.
+        """
+        name = self.name(adapter)
+        if name not in self._current:
+            raise KeyError(f"adapter {adapter} is not loaded; publish it first. Loaded: {self._held()}")
+        self._current[name] = self._current.pop(name)
+        return name
+
+    async def answers(self, groups: Sequence[Group]) -> list[Answer]:
+        """One answer for each group, in their order.
+
+        Raises:
+            EngineUnavailable: no server is left, or one group failed too often.
+            ReplicaRefused: a server will not answer such a request.
+        """
+        waiting, tasks = deque(groups), dict[asyncio.Task[Answer], tuple[Group, Replica]]()
+        seen = time.monotonic()
+        try:
+            while waiting or tasks:
+                seen = time.monotonic() if self.alive() else self._give_up_after(seen)
+                while waiting and (replica := self._free(waiting[0])):
+                    group = waiting.popleft()
+                    replica.begin(group.n)
+                    task = asyncio.create_task(replica.generate(group.request, group.model, n=group.n))
+                    tasks[task] = group, replica
+                if not tasks:
+                    await asyncio.sleep(_TICK)
+                    continue
+                done, _ = await asyncio.wait(tasks, timeout=_TICK, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    group, replica = tasks.pop(task)
+                    replica.under_way -= group.n
+                    try:
+                        group.answer = task.result()
+                        replica.did_well()
+                    except (ReplicaLost, ReplicaFault) as error:
+                        self._note_trouble(group, replica, error)
+                        waiting.append(group)
+        finally:
+            for task, (group, replica) in tasks.items():
+                replica.under_way -= group.n
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return [group.answer for group in groups if group.answer is not None]
+
+    def _free(self, group: Group) -> Replica | None:
+        """The least loaded server with room; those that have failed with this group come last."""
+        asked, now = [r for r in self.alive() if r not in group.failed_at] or self.alive(), time.monotonic()
+        room = [r for r in asked if not r.under_way or r.under_way + group.n <= self._sequences]
+        return min((r for r in room if r.not_before <= now), key=lambda r: r.under_way, default=None)
+
+    def _note_trouble(self, group: Group, replica: Replica, error: ReplicaLost | ReplicaFault) -> None:
+        group.said.append(str(error))
+        group.failed_at.add(replica)
+        if isinstance(error, ReplicaLost):
+            self._take_out(replica, str(error))
+        else:
+            replica.did_badly()
+        if len(group.said) >= _TRIES:
+            raise EngineUnavailable(
+                f"completions of one prompt failed {_TRIES} times: " + "; ".join(dict.fromkeys(group.said))
+            ) from error
+
+    def _give_up_after(self, seen: float) -> float:
+        why = "; ".join(dict.fromkeys(r.given_up or r.why_lost or f"{r.url} is out" for r in self._replicas))
+        if all(replica.given_up for replica in self._replicas):
+            raise EngineUnavailable(f"no server is left: {why}")
+        if time.monotonic() > seen + self._patience:
+            raise EngineUnavailable(f"no server answers, after {self._patience:g} s: {why}")
+        return seen
+
+    async def open(self) -> None:
+        """Start our servers and wait until all answer.
+
+        Raises:
+            EngineUnavailable: one of ours did not within the patience, another one in a minute; or it will
+                not do what it is asked.
+        """
+        for replica in self._replicas:
+            replica.lost.set()
+            if replica.server:
+                replica.server.start()
+        begun = time.monotonic()
+        for replica in self._replicas:
+            seconds = self._patience if replica.server else min(self._patience, _ANSWER_SECONDS)
+            while trouble := await self._try_to_readmit(replica):
+                if replica.server and not replica.server.running():
+                    raise EngineUnavailable(f"a server did not start:\n{replica.server.log_tail()}")
+                if isinstance(trouble, ReplicaRefused):
+                    raise EngineUnavailable(str(trouble)) from trouble
+                if time.monotonic() > begun + seconds:
+                    raise EngineUnavailable(
+                        f"after {seconds:g} s, {trouble}; is it running, and is its address right?"
+                    ) from trouble
+                await asyncio.sleep(self._check_every)
+        self._watchers = [asyncio.create_task(self._watch(replica)) for replica in self._replicas]
+
+    async def close(self) -> None:
+        """Stop watching, let go of our adapters, stop our servers."""
+        for watcher in self._watchers:
+            watcher.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
+        theirs = [replica for replica in self.alive() if not replica.server]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                unloads = (r.unload(name) for r in theirs for name in self._current)
+                await asyncio.gather(*unloads, return_exceptions=True)
+        await self._stop(self._replicas)
+
+    async def publish(self, adapter: AdapterVersion) -> None:
+        """Load an adapter on all that answer, or on none.
+
+        Raises:
+            ValueError: this version is there already, from another path.
+            EngineUnavailable: no server answers, or one will not load it.
+        """
+        name, seen = self.name(adapter), time.monotonic()
+        if same_version(self._current.get(name), adapter):
+            return
+        while not self.alive():
+            self._give_up_after(seen)
+            await asyncio.sleep(self._check_every)
+        async with self._changing:
+            await self._forget_gone()
+            try:
+                await self._each(self.alive(), lambda replica: replica.load(name, adapter))
+            except EngineUnavailable as error:
+                await self._drop(name)
+                raise EngineUnavailable(f"{adapter} is not published: {error}") from error
+            self._current[name] = adapter
+            while len(self._current) > self._max_adapters:
+                await self._drop(next(iter(self._current)))
+        if not self.alive():  # the last one was lost meanwhile; those that come back load it
+            await self.publish(adapter)
+
+    async def sleep(self) -> None:
+        """Put servers that can sleep to sleep; none is started or taken back until they wake.
+
+        One that has just been started is waited for. One that is out would keep the GPU: it is stopped, and
+        started again afterwards.
+        """
+        sleepers = [r for r in self._replicas if r.server and r.server.sleeps]
+        until = time.monotonic() + self._patience
+        while any(r.starting for r in sleepers) and time.monotonic() < until:
+            await asyncio.sleep(self._check_every)
+        async with self._changing:
+            if sleepers and not self.asleep:
+                self.asleep = True
+                await self._stop([r for r in sleepers if not r.alive])
+                await self._each([r for r in sleepers if r.alive], Replica.sleep)
+
+    async def wake(self) -> None:
+        """Undo `sleep`."""
+        async with self._changing:
+            await self._each([r for r in self.alive() if r.server and r.server.sleeps], Replica.wake)
+            self.asleep = False
+
+    async def _stop(self, replicas: Sequence[Replica]) -> None:
+        servers = [replica.server for replica in replicas if replica.server]
+        await asyncio.gather(*(asyncio.to_thread(server.stop) for server in servers))
+
+    async def _each(
+        self, replicas: Sequence[Replica], do: Callable[[Replica], Coroutine[Any, Any, None]]
+    ) -> None:
+        """Ask all of them; one that is lost is taken out, and gets what it misses when it is readmitted."""
+        results = await asyncio.gather(*(r.unless_lost(do(r)) for r in replicas), return_exceptions=True)
+        for replica, result in zip(replicas, results, strict=True):
+            if isinstance(result, ReplicaLost):
+                self._take_out(replica, str(result))
+        for result in results:
+            if isinstance(result, ReplicaFault | ReplicaRefused):
+                raise EngineUnavailable(str(result)) from result
+            if isinstance(result, BaseException) and not isinstance(result, ReplicaLost):
+                raise result
+
+    async def _drop(self, name: str) -> None:
+        self._current.pop(name, None)
+        await asyncio.gather(*(replica.unload(name) for replica in self.alive()), return_exceptions=True)
+
+    async def _forget_gone(self) -> None:
+        """Drop versions whose files have gone, as those of a phase do when it ends: nobody asks for them."""
+        for name, adapter in list(self._current.items()):
+            if adapter.path and not adapter.path.exists():
+                await self._drop(name)
+
+    def _take_out(self, replica: Replica, why: str) -> None:
+        """Give it no more work, and end what it has under way."""
+        if replica.alive:
+            replica.why_lost, replica.outages = why, replica.outages + 1
+            replica.lost.set()
+            self.events.append((time.monotonic(), replica.url, "lost"))
+            _log.warning("%s; its work goes to the others", why)
+            if replica.outages >= _TRIES:
+                self._give_up(replica, f"{replica.url} was lost {_TRIES} times in a row, last: {why}")
+
+    def _give_up(self, replica: Replica, why: str) -> None:
+        replica.given_up = why
+        _log.warning("%s; it is not asked any more", why)
+
+    async def _watch(self, replica: Replica) -> None:
+        said = ""
+        while not replica.given_up:
+            await asyncio.sleep(self._check_every)
+            now, stalled = time.monotonic(), _STALLED * self._patience
+            if not replica.alive:
+                trouble = None if self.asleep else await self._try_to_readmit(replica)
+                if isinstance(trouble, ReplicaRefused) and str(trouble) != said:
+                    said = str(trouble)
+                    _log.warning("%s answers and is not taken back: %s", replica.url, trouble)
+            elif trouble := await replica.trouble():
+                self._take_out(replica, str(trouble))
+            elif now > replica.heard + self._silence:
+                self._take_out(replica, f"{replica.url} has said nothing for {self._silence:g} s")
+            elif replica.under_way and now > replica.completed + stalled:
+                self._take_out(replica, f"{replica.url} has completed nothing for {stalled:g} s")
+            elif replica.server and now > replica.back_since + _WELL_SECONDS:
+                replica.server.deaths = 0
+
+    async def _try_to_readmit(self, replica: Replica) -> Exception | None:
+        """Where it answers, load what it lacks, and give it work; where it is ours and dead, start it.
+
+        Returns what is wrong with it, None where nothing is.
+        """
+        server = replica.server
+        async with self._changing:
+            if self._watchers and server and not server.running() and not self.asleep:
+                if server.died() and server.deaths >= _DEATHS:
+                    self._give_up(replica, f"{replica.url} has died {_DEATHS} times:\n{server.log_tail()}")
+                    replica.starting = False
+                    return None
+                replica.starting = True
+                await asyncio.to_thread(server.start)
+        if trouble := await replica.trouble(at_once=True):
+            return trouble
+        async with self._changing:
+            try:
+                await self._equip(replica)
+            except (ReplicaLost, ReplicaFault, ReplicaRefused) as error:
+                return error
+            replica.starting, replica.back_since = False, time.monotonic()
+            replica.lost.clear()
+            self.events.append((time.monotonic(), replica.url, "back"))
+            if self._watchers:  # else it is the start
+                _log.warning("%s is taken back with adapters %s", replica.url, self._held())
+            return None
+
+    async def _equip(self, replica: Replica) -> None:
+        """Give a server the current adapters, leave it no other of ours."""
+        await self._forget_gone()
+        if replica.server and replica.server.sleeps:  # it may have left in its sleep
+            await replica.wake()
+        held = await replica.served()
+        for name in held:
+            if name.startswith(self._prefix) and name not in self._current:
+                await replica.unload(name)
+        for name, adapter in self._current.items():
+            if held.get(name) != str(adapter.path):
+                await replica.load(name, adapter)
+
+    def _held(self) -> str:
+        return ", ".join(map(str, self._current.values()))

@@ -1,0 +1,358 @@
+"""`visplay plan` and `visplay config init`: what a run will take, and a first configuration that fits."""
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from visplay.cli.printing import plain_table
+from visplay.config.loading import Config, check_config, enough_kept
+from visplay.config.sections import Model
+from visplay.config.yaml_text import dump_yaml
+from visplay.data.images import count_entries
+from visplay.errors import ImageSourceError
+from visplay.models.cards import CARDS, GIB, Card
+from visplay.models.memory import LEAST_LENGTH
+from visplay.models.processor import load_processor, smaller_pictures
+from visplay.planning.plan import Plan, make_plan
+from visplay.planning.work import (
+    ANSWER_TOKENS,
+    KEPT,
+    QUESTION_TOKENS,
+    WITHOUT_CURATION,
+    disk,
+    evaluation_work,
+    evaluations,
+    iteration_work,
+    pictures_asked,
+)
+from visplay.runs.results import kept_share
+
+ASSUMED_PICTURES = 1000  # where the source is not there yet
+TRAINER_LINES = {
+    "weights": "weights of the base", "adapter": "LoRA weights (fp32)", "gradients": "LoRA gradients",
+    "moments": "AdamW's two moments", "reference": "LoRA as reference (KL)",
+    "kept": "kept by the forward pass", "working": "one layer's backward or LM head",
+    "pictures": "pictures of the step",
+    "overhead": "allocator and CUDA context",
+}  # fmt: skip
+
+
+def print_plan(
+    config: Config, *, cards: Sequence[Card] = (), prompt_tokens: int | None = None,
+    pictures: int | None = None, kept: float | None = None, console: Console | None = None,
+) -> None:  # fmt: skip
+    """Print memory, cards, work and disk of a run.
+
+    Args:
+        config: of the run.
+        cards: to plan for; all known ones if there are none.
+        prompt_tokens: of a prompt with its picture; None measures one.
+        pictures: how many there will be; None counts those in `images.source`.
+        kept: share of curation's questions that is kept, in (0, 1]; None takes what the run has measured so
+            far, or a quarter.
+        console: where to print; None: standard output, 80 columns wide.
+
+    Raises:
+        ConfigError: no `config.json` of the base VLM can be had.
+    """
+    console = console or Console(width=80)
+    plan = make_plan(config, prompt_tokens=prompt_tokens)
+    size = plan.size
+    dtype = str(size.dtype).removeprefix("torch.")
+    counted = (
+        "" if plan.held.counted
+        else " Activations are estimated: this architecture's forward pass cannot be counted without values."
+    )  # fmt: skip
+    quantized = (
+        " The base is quantized: its weights take less."
+        if config.model.options.get("quantization_config")
+        else ""
+    )
+    console.print(
+        f"{config.name}: {config.model.path} in {dtype} on a {'GPU' if plan.on_gpu else 'CPU'}\n"
+        f"{size.parameters:,} parameters; LoRA of rank {config.lora.rank} adds {size.adapter:,}; a token "
+        f"takes {size.kv_bytes:,} bytes of KV cache.\n"
+        f"A prompt of {plan.batch.prompt:,} tokens, {plan.prompt.how}, and at most "
+        f"{plan.batch.completion:,} tokens of completion.{counted}{quantized}",
+        highlight=False,
+    )  # fmt: skip
+    _print_memory(plan, console)
+    if plan.on_gpu:
+        _print_cards(plan, cards or CARDS, console)
+        for line in _advice(plan, cards):
+            console.print(line, highlight=False)
+    _print_work(plan, console, pictures=pictures, kept=kept)
+    console.print(
+        "Counted and added up, not measured: one run on one card has confirmed its memory. "
+        "docs/planning.md says what it was checked against.",
+        highlight=False,
+    )  # fmt: skip
+
+
+def _print_memory(plan: Plan, console: Console) -> None:
+    trainer, engine, alone = plan.trainer(), plan.engine(), plan.backend == "transformers"
+    table = plain_table(f"Trainer, micro-batches of {plan.trainer_micro}", "", "GB")
+    for name, words in TRAINER_LINES.items():
+        if size := getattr(trainer, name):
+            table.add_row(words, _gb(size))
+    table.add_row("in all", _gb(trainer.total))
+    console.print(table)
+    table = plain_table(f"Engine: {plan.backend}", "", "GB")
+    table.add_row("weights" if engine.weights else "weights: the trainer's", _gb(engine.weights))
+    table.add_row("three versions of LoRA", _gb(engine.adapters))
+    table.add_row("logits" if alone else "context, graphs, buffers", _gb(engine.runtime))
+    sequences, length = (plan.config.engine.batch_size, plan.batch.tokens) if alone else (1, plan.longest)
+    table.add_row(f"KV cache, {sequences} x {length:,} tokens", _gb(engine.needs))
+    console.print(table)
+    if alone:
+        said = f"Both on one device, at work in turn: {_gb(plan.together('asleep'))} GB"
+    elif plan.shares:
+        said = (
+            f"Both on one GPU: {_gb(plan.together('asleep'))} GB with the engine asleep while the "
+            f"trainer works, {_gb(plan.together('awake'))} GB with both awake; sequences of "
+            f"{max(plan.longest, LEAST_LENGTH):,} tokens where there is room, {plan.longest:,} at least."
+        )
+    else:
+        said = f"The engine ({plan.backend}) is on cards of its own."
+    console.print(said, highlight=False)
+
+
+def _print_cards(plan: Plan, cards: Sequence[Card], console: Console) -> None:
+    columns = ("asleep", "awake") if plan.shares else ("1 x",)
+    table = plain_table(
+        "Largest micro-batch by card; - where none fits", "card", "GiB", *columns, "2 x", "4 x", "8 x"
+    )
+    for card in cards:
+        own = [plan.largest_micro(card, how) for how in (("asleep", "awake") if plan.shares else ("asleep",))]
+        own += [plan.largest_micro(card, "fsdp2", ranks=ranks) for ranks in (2, 4, 8)]
+        table.add_row(card.name, f"{card.memory // GIB}", *(str(micro or "-") for micro in own))
+    console.print(table)
+    console.print(
+        ("asleep, awake: trainer and engine on one card. " if plan.shares else "")
+        + "2 x, 4 x, 8 x: the trainer alone on so many ranks with FSDP2 (docs/scaling.md).",
+        highlight=False,
+    )
+
+
+def _advice(plan: Plan, cards: Sequence[Card]) -> Iterator[str]:
+    """What to lower for the cards that were named."""
+    asked = plan.trainer_micro
+    for card in cards:
+        asleep, awake = plan.largest_micro(card, "asleep"), plan.largest_micro(card, "awake")
+        if plan.shares and awake >= asked:
+            yield f"{card.name}: fits with both awake (engine.sleep=false spares the waking)."
+        elif asleep >= asked:
+            how = " with the engine asleep while the trainer works (the default)" if plan.shares else ""
+            yield f"{card.name}: fits{how}."
+        elif asleep:
+            yield f"{card.name}: set optimizer.micro_batch_size={asleep} (it is {asked})."
+        else:
+            yield (
+                f"{card.name}: not even micro-batches of 1 fit: lower max_tokens or model.max_pixels, take a "
+                "larger card, a smaller VLM, or an engine of its own (engine.backend=server)."
+            )
+
+
+def _print_work(plan: Plan, console: Console, *, pictures: int | None, kept: float | None) -> None:
+    config, prompt = plan.config, plan.batch.prompt
+    count, how = _pictures(config, pictures)
+    measured = kept_share(config.folder)
+    share = kept or measured or KEPT
+    works = iteration_work(config, pictures=count, prompt=prompt, kept=share)
+    table = plain_table(
+        f"One iteration of {config.iterations}, {count:,} pictures {how}",
+        "phase", "prompts", "completions", "tokens", "at most",
+    )  # fmt: skip
+    for work in works:
+        table.add_row(
+            work.phase, f"{work.prompts:,}", f"{work.completions:,}", _short(work.tokens), _short(work.bound)
+        )
+    console.print(table)
+    if (enough := enough_kept(config)) is not None and config.loop not in WITHOUT_CURATION:
+        asked, most = pictures_asked(config, pictures=count, kept=share)
+        known = "as given" if kept else "what the run's last curation kept" if measured else "assumed"
+        console.print(
+            f"Curation stops once {enough:,} examples are kept: after about {asked:,} pictures where "
+            f"{share:.0%} of the questions are, which is {known}; after {most:,} at most.",
+            highlight=False,
+        )  # fmt: skip
+    once, often = evaluation_work(config), evaluations(config)
+    repeated = [work for work in works if work.phase != "evaluation"]
+    total = config.iterations * sum(w.completions for w in repeated) + often * once.completions
+    tokens = config.iterations * sum(w.tokens for w in repeated) + often * once.tokens
+    found = disk(config, plan.size, pictures=count, prompt=prompt, kept=share)
+    console.print(
+        f"The whole run: {total:,} completions, {_short(tokens)} tokens. Questions of {QUESTION_TOKENS} and "
+        f"answers of {ANSWER_TOKENS} tokens are assumed; all questions count as valid. Disk: "
+        f"{_gb(found.adapters)} GB of adapters, {_gb(found.rollouts)} GB of rollouts, "
+        f"{_gb(found.samples)} GB of samples, and {_gb(found.working)} GB while a phase goes on.",
+        highlight=False,
+    )  # fmt: skip
+
+
+def _pictures(config: Config, given: int | None) -> tuple[int, str]:
+    """How many, and how that is known."""
+    images = config.images
+    if given is not None:
+        return given, "as given"
+    try:
+        found = count_entries(images.source, **images.reading)
+    except ImageSourceError:
+        return images.limit or ASSUMED_PICTURES, f"assumed ({images.source} is not there)"
+    return min(found, images.limit or found), f"in {images.source}"
+
+
+def _gb(size: float) -> str:
+    return f"{size / 1e9:,.1f}" if size >= 5e7 else f"{size / 1e9:.3f}"
+
+
+def _short(count: int) -> str:
+    return f"{count / 1e6:,.1f} M" if count >= 1e5 else f"{count:,}"
+
+
+# Tokens of a picture, of a question and of an answer, the roomiest first; the first with which a micro-batch
+# of LEAST_MICRO completions fits is taken.
+LENGTHS = ((1280, 1024, 4096), (1280, 1024, 2048), (640, 512, 2048), (640, 512, 1024), (320, 256, 512))
+LEAST_MICRO, MOST_MICRO = 4, 16
+POCKET: dict[str, Any] = {
+    "prompts": {"answer_forms": False},
+    "questioner": {"types": ["numerical", "yes/no", "short answer"], "steps": 10, "max_tokens": 64},
+    "curation": {"questions_per_image": 3, "images": 300},
+    "reasoner": {"steps": 20, "max_tokens": 160},
+    "optimizer": {"learning_rate": 1e-3, "micro_batch_size": 64},
+    "evaluation": {
+        "benchmarks": ["pocket-dusk", "easy-vqa"], "limit": 500, "maj_limit": 100, "blind_limit": 100,
+    },
+}  # fmt: skip
+ORACLE = {"oracle": "visplay.pocket.truth:read_truth"}
+MEANINGS = {  # of a section or key, said beside it
+    "method": "for labels that stay right; `paper` is VisPlay as published. docs/when-self-play-helps.md",
+    "model": "the base VLM; both roles are LoRA adapters on it",
+    "max_pixels": "larger pictures are scaled down",
+    "processor": "so that a picture takes few tokens",
+    "images": "your pictures: a folder, a dataset, a list of paths ...; docs/pictures.md",
+    "oracle": "the truth, for telemetry only; other pictures than pocket scenes have none",
+    "prompts": "the pocket VLM was taught without the form of an answer",
+    "questioner": "asks; rewarded for diverse questions that the Reasoner is unsure about",
+    "reasoner": "answers; rewarded for agreeing with its own majority vote",
+    "curation": "keeps questions on which the votes are neither split nor certain",
+    "images: 1000": "at most; it stops as soon as enough is kept",
+    "steps": "of the optimizer, in each iteration",
+    "max_tokens": "a longer completion is cut off",
+    "micro_batch_size": "completions learned from at once; the largest that fits",
+    "evaluation": "before the first and after each iteration; `visplay benchmarks` lists what there is",
+    "limit": "questions of each benchmark: more give narrower intervals and take longer",
+}
+
+
+def card_here() -> Card | None:
+    """This machine's first GPU as a card; None without one."""
+    if not torch.cuda.is_available():
+        return None
+    about = torch.cuda.get_device_properties(0)
+    return Card(name=about.name, memory=about.total_memory, bandwidth=math.nan, flops=math.nan, source="")
+
+
+def draft(model: str, images: str, *, card: Card | None, file: Path | None) -> str:
+    """The text of a configuration.
+
+    Args:
+        model: base VLM, as `model.path`.
+        images: pictures, as `images.source`.
+        card: that it is written for; None: the CPU.
+        file: it will be written to, for the commands in its head.
+
+    Raises:
+        ConfigError: no `config.json` or no processor of the base VLM can be had, or nothing fits the card.
+    """
+    name = re.sub(r"[^\w.-]+", "-", (file.stem if file else Path(model).name).lower()).strip(".") or "run"
+    data = {"name": name, "method": "steady", "iterations": 3}
+    if model == "pocket":
+        data |= {"model": {"path": model, "dtype": "float32"}, "images": {"source": images, **ORACLE}}
+        about = ["The pocket VLM: minutes on two CPU cores, everything synthetic.", _counted(images)]
+        return _written(data | POCKET, about, file)
+    plan = _roomiest(data, model, images, card)
+    settings = plan.config.model_dump(exclude_unset=True, mode="json")
+    return _written(settings, [*_about(plan, card), _counted(images)], file)
+
+
+def _counted(images: str) -> str:
+    try:
+        return f"{count_entries(Path(images)):,} pictures in {images}."
+    except ImageSourceError as error:
+        return f"No pictures yet: {' '.join(str(error).split())[:160]}"
+
+
+def _roomiest(data: dict[str, Any], model: str, images: str, card: Card | None) -> Plan:
+    """The plan of the roomiest configuration that fits, its micro-batch set."""
+    processor = load_processor(Model(path=model))
+    best: tuple[int, Plan] | None = None
+    for tokens, question, answer in LENGTHS if card else LENGTHS[-1:]:
+        smaller = smaller_pictures(processor, tokens=tokens)
+        # vLLM takes no lists among a processor's settings.
+        engine = any(isinstance(value, list) for value in smaller.get("processor", {}).values())
+        dtype = "bfloat16" if card else "float32"
+        own = data | {
+            "model": {"path": model, "dtype": dtype, **smaller, **({} if card else {"device": "cpu"})},
+            **({"engine": {"backend": "transformers", "batch_size": 64}} if engine and card else {}),
+            "images": {"source": images},
+            "questioner": {"steps": 10, "max_tokens": question},
+            "curation": {"images": 1000},
+            "reasoner": {"steps": 10, "max_tokens": answer},
+        }
+        plan = make_plan(check_config(own), on_gpu=card is not None)
+        micro = min(plan.largest_micro(card, "asleep") if card else LEAST_MICRO, MOST_MICRO)
+        own |= {
+            "optimizer": {"micro_batch_size": max(micro, 1)},
+            "evaluation": {"benchmarks": ["mmstar"], "limit": 200, "maj_limit": 100, "blind_limit": 200},
+        }
+        if best is None or micro > best[0]:
+            best = micro, dataclasses.replace(plan, config=check_config(own))
+        if micro >= LEAST_MICRO:
+            break
+    assert best is not None
+    return best[1]
+
+
+def _about(plan: Plan, card: Card | None) -> Iterator[str]:
+    if card is None:
+        yield "For a CPU: to try things out; a VLM of billions of parameters takes days there."
+        return
+    needed, memory = plan.together("asleep"), card.memory
+    fits = plan.largest_micro(card, "asleep") >= plan.trainer_micro
+    yield (
+        f"For one {card.name} of {memory // GIB} GiB: `visplay plan` expects {needed / 1e9:.1f} GB"
+        + (" with vLLM asleep while the trainer works." if plan.backend == "vllm" else ".")
+    )
+    if not fits:
+        yield (
+            "THAT DOES NOT FIT, whatever the lengths: take a larger card, a smaller VLM, or servers of their "
+            "own (docs/scaling.md)."
+        )
+
+
+def _written(data: dict[str, Any], about: list[str], file: Path | None) -> str:
+    """YAML with a head and with what its keys mean."""
+    shown = file or "FILE"
+    head = [
+        *about,
+        f"visplay plan {shown}     memory, work, time and disk; nothing is loaded",
+        f"visplay train {shown}    starts the run, and goes on with it after a stop",
+        "Every other key has its default, the paper's value where it gives one: docs/configuration.md.",
+    ]
+    lines = [f"# {line}" for line in head]
+    seen: set[str] = set()
+    for line in dump_yaml(data).splitlines():
+        whole, key = line.strip(), line.strip().partition(":")[0]
+        where = whole if whole in MEANINGS else key
+        # A key that several sections have is explained once.
+        meaning = MEANINGS.get(where) if where not in seen else None
+        seen.add(where)
+        lines.append(f"{line} # {meaning}" if meaning else line)
+    return "\n".join(lines) + "\n"
