@@ -6,6 +6,7 @@ ORACLE = "visplay.pocket.truth:read_truth"
 
 SMALL: dict[str, Any] = {
     "iterations": 1,
+    "adapters": "shared",
     "threads": 1,  # whatever an earlier test has set: bits depend on it
     "model": {"path": "pocket", "dtype": "float32"},
     "prompts": {"forms": {}},

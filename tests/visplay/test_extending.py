@@ -28,6 +28,7 @@ from visplay.models.preflight import run_canaries
 from visplay.prompts import canary_prompt
 from visplay.runs.checkpoints import roles_after
 from visplay.runs.results import run_steps
+from visplay.storage import read_jsonl
 
 PAGE = (Path(__file__).parents[2] / "docs" / "extending.md").read_text()
 PYTHON = {m[1]: m[2] for m in re.finditer(r"```python\n# (\w+\.py)\n(.*?)```", PAGE, re.DOTALL)}
@@ -36,6 +37,7 @@ YAML = {
     for title, text in (part.split("\n", 1) for part in PAGE.split("\n## ")[1:])
 }
 SMALL: dict[str, Any] = {
+    "adapters": "shared",
     "threads": 1,
     "model": {"path": "pocket", "dtype": "float32"},
     "prompts": {"forms": {}},
@@ -97,9 +99,9 @@ def test_a_reward_sees_the_whole_row(examples: Path) -> None:
     round = Round(phase="questioner", roles={"reasoner": BASE}, seed=0)
     groups = through(ctx, groups, round, [parse])
     groups[0].append(Asked(picture="a", question=groups[0][0].question, reject="judged invalid"))
-    scored = reward(ctx, groups, step=0, seed=0, memory=[])
-    assert [row["reward_terms"]["brevity"] for row in scored.records] == [0.1, 0.0, 0.0, 0.0]
-    assert [row["reward_validity"] for row in scored.records] == [1.0, 1.0, 0.0, 0.0]
+    _, records = reward(ctx, groups, step=0, seed=0, memory=[])
+    assert [row["reward_terms"]["brevity"] for row in records] == [0.1, 0.0, 0.0, 0.0]
+    assert [row["reward_validity"] for row in records] == [1.0, 1.0, 0.0, 0.0]
 
 
 def test_a_judge_is_one_file_and_one_line(examples: Path) -> None:
@@ -164,6 +166,18 @@ def test_a_loop_of_ones_own_is_resumed_where_it_was(examples: Path) -> None:
     calls = len(ctx.engine.calls)
     play(ctx)
     assert run_steps(ctx.run.folder) == steps and len(ctx.engine.calls) == calls
+
+
+@pytest.mark.slow
+def test_an_advantage_and_a_loss_are_one_line(examples: Path) -> None:
+    config = settings(examples, "An advantage or a loss", iterations=1)
+    assert (config.optimizer.advantage, config.optimizer.loss) == ("reinforce:leave_one_out", "reinforce:loss")
+    found = sys.modules["reinforce"].leave_one_out([[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
+    assert found == [[1.0, -0.5, -0.5], [0.0, 0.0, 0.0]]
+    ctx = scripted(config)
+    play(ctx)
+    metrics = read_jsonl(ctx.run.folder / "metrics.jsonl")
+    assert [row["grad_norm"] > 0 for row in metrics if row["phase"] == "reasoner"] == [True]
 
 
 @pytest.mark.slow

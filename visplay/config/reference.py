@@ -14,8 +14,7 @@ HEADER = """# Configuration
 A YAML file says only what differs from the defaults; on the command line any key can be set as
 `key.sub=value`. An unknown key is an error that names the nearest one. The run's folder holds the whole
 configuration as `config.yaml`. This page is what `visplay config keys` prints.
-
-Under `rewards`, beside the keys below, every value of a preset can be set; [rewards.md](rewards.md) has them.
+`method` sets the keys that [methods.md](methods.md) names.
 """
 
 

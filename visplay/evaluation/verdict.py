@@ -107,13 +107,12 @@ def sum_up(
     Args:
         evaluations: iteration -> benchmark -> figures; iteration 0 is the base.
         curations: iteration -> figures of the labels.
-        health: iteration -> what is watched, of which `probe_silver`, `learned` and `corrupted` are used,
+        health: iteration -> what is watched, `probe_silver` is used,
             shares in [0, 1] or None.
         config: of the run, plain data; what it does not hold is taken as not known.
     """
     return [
         *_helped(evaluations, config),
-        *_question_by_question(health, evaluations, config),
         *_labels(curations, health, evaluations, config),
     ]
 
@@ -156,21 +155,6 @@ def _helped(evaluations: Evaluations, config: Mapping[str, Any]) -> list[str]:
     if unknown:
         said.append(f"There is no figure on {_listed(unknown)}.")
     return said
-
-
-def _question_by_question(
-    health: Mapping[int, Mapping[str, Any]], evaluations: Evaluations, config: Mapping[str, Any]
-) -> list[str]:
-    """What became of the probe's questions by majority vote, where it was taken before and after."""
-    known = [i for i, row in health.items() if row.get("learned") is not None]
-    if not known:
-        return []
-    row, probe = health[max(known)], _probe(evaluations, config)
-    return [
-        f"By majority vote, {share(row['learned'])} of the sampled questions of {probe} were learned since "
-        f"the base, wrong then and right after iteration {max(known)}; {share(row['corrupted'])} went the "
-        "other way."
-    ]
 
 
 def _probe(evaluations: Evaluations, config: Mapping[str, Any]) -> str:

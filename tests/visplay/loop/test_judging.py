@@ -27,7 +27,7 @@ def asked(text: str, *, truth: str | None = None, **values: Any) -> Asked:
 
 
 @pytest.mark.parametrize(("function", "who"), [("ask_base", BASE), ("ask_reasoner", REASONER)])
-def test_validity_is_the_share_of_verdicts_that_say_yes(
+def test_validity_is_whether_the_verdict_says_yes(
     tmp_path: Path, function: str, who: AdapterVersion
 ) -> None:
     (tmp_path / "pictures").mkdir()
@@ -35,14 +35,13 @@ def test_validity_is_the_share_of_verdicts_that_say_yes(
 
     def script(prompt: Prompt, adapter: AdapterVersion, sampling: Sampling) -> Sequence[str]:
         text = str(prompt.messages)
-        assert adapter == who and sampling.n == 4 and sampling.temperature == 1 and "Settled:" in text
-        yes = 3 if "How many?" in text else 1
-        return ["\\boxed{yes}"] * yes + ["\\boxed{no}", "no box", "\\boxed{maybe}"][: 4 - yes]
+        assert adapter == who and sampling.n == 1 and sampling.temperature == 0 and "Settled:" in text
+        return ["\\boxed{yes}" if "How many?" in text else "\\boxed{maybe}"]
 
     config = check_config(
         {
             "images": {"source": str(tmp_path / "pictures")}, "output": str(tmp_path),
-            "judge": {"function": f"visplay.loop.judging:{function}", "samples": 4},
+            "judge": {"function": f"visplay.loop.judging:{function}"},
             "prompts": {"judge": "Settled: {question!r}?"},
         }
     )  # fmt: skip
@@ -52,16 +51,13 @@ def test_validity_is_the_share_of_verdicts_that_say_yes(
         row.picture = ctx.images.records[0].key
     round = Round(phase="questioner", roles={"reasoner": REASONER}, seed=0)
     ((sure, unsure),) = through(ctx, [rows], round, [judge])
-    assert (sure.validity, sure.reject) == (0.75, "") and (unsure.validity, unsure.reject) == (
-        0.25,
-        JUDGED_INVALID,
-    )
-    # What the judge let pass is paid by its share.
-    sure.vote = rewards.vote(["1", "2"])
-    scored = reward(ctx, [[sure]], step=0, seed=0, memory=[])
-    assert scored.records[0]["reward_validity"] == 0.75 and scored.records[0]["reward_uncertainty"] == 1.0
-    alone = scored.records[0]["reward_redundancy"]
-    assert scored.records[0]["reward"] == pytest.approx(max(0.0, 0.75 - alone))
+    assert (sure.validity, sure.reject) == (1.0, "")
+    assert (unsure.validity, unsure.reject) == (0.0, JUDGED_INVALID)
+    # A validity multiplies what the difficulty is worth.
+    sure.vote, sure.validity = rewards.vote(["1", "2"]), 0.75
+    _, (row,) = reward(ctx, [[sure]], step=0, seed=0, memory=[])
+    assert row["reward_validity"] == 0.75 and row["reward_uncertainty"] == 1.0
+    assert row["reward"] == pytest.approx(max(0.0, 0.75 - row["reward_redundancy"]))
 
 
 def test_precision_and_recall_where_truth_is_known() -> None:
