@@ -5,7 +5,6 @@ only be told apart by a computer algebra system, and stops it when the interpret
 """
 
 from rewards.answers.equivalence import Verdict, equivalent
-from rewards.answers.math_worker import MathWorker
 from rewards.diversity.bleu import bleu_distances, bleu_scores
 from rewards.diversity.redundancy import (
     cluster_labels,
@@ -27,7 +26,6 @@ from rewards.voting import Vote, vote
 
 __all__ = [
     "AnswerForm",
-    "MathWorker",
     "ParseFailure",
     "Preset",
     "Question",

@@ -13,7 +13,7 @@ from rewards.voting import Vote
 
 
 def blind_agreement(
-    vote: Vote, blind: Vote, *, options: Sequence[str] | None = None, tolerance: float | None = None
+    vote: Vote, blind: Vote, *, options: Sequence[str] | None = None
 ) -> float:
     """Returns the share of blind answers that equal the silver answer, in [0, 1]; 0 without a silver answer.
 
@@ -21,10 +21,9 @@ def blind_agreement(
         vote: the vote with the image.
         blind: the vote on the same question with the image greyed out.
         options: texts of a multiple-choice question's options, A first.
-        tolerance: relative tolerance between numbers.
     """
     for answer, share in blind.shares if vote.answer is not None else ():
-        if equivalent(answer, vote.answer, options=options, tolerance=tolerance).equal:
+        if equivalent(answer, vote.answer, options=options).equal:
             return share
     return 0.0
 
@@ -35,7 +34,6 @@ def is_grounded(
     *,
     limit: float,
     options: Sequence[str] | None = None,
-    tolerance: float | None = None,
 ) -> bool:
     """Says whether curation may keep a question: its blind agreement is below the limit.
 
@@ -44,9 +42,8 @@ def is_grounded(
         blind: the vote on the same question with the image greyed out.
         limit: in [0, 1].
         options: texts of a multiple-choice question's options, A first.
-        tolerance: relative tolerance between numbers.
     """
-    return blind_agreement(vote, blind, options=options, tolerance=tolerance) < limit
+    return blind_agreement(vote, blind, options=options) < limit
 
 
 def probed_groups(count: int, *, fraction: float, seed: int) -> list[bool]:

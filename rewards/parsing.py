@@ -13,7 +13,14 @@ from rewards.answers.choices import inline_options
 AnswerForm = Literal["boxed", "tagged"]  # where the Reasoner is told to put its answer
 QUESTION_TAGS = ("type", "question", "answer")
 _TAG = re.compile(r"<\s?(/?)\s?(type|question|answer)\s?>", re.IGNORECASE)
-_THINK = re.compile(r"[<\u25c1]\s?(/?)\s?(?:think(?:ing)?|thought|reasoning)\s?[>\u25b7]", re.IGNORECASE)
+_THINK = re.compile(
+    r"[<\u25c1\[]\s?(/?)\s?(?:\w{1,16}[:_])?(?:think(?:ing)?|thoughts?|reasoning|analysis|reflection)\s?[>\u25b7\]]"
+    r"|<\|(?:begin_of_(?:thought|thinking|reasoning)|(?:start_)?think(?:ing)?(?:_start)?)\|>"
+    r"|(<\|(?:end_of_(?:thought|thinking|reasoning)|end_think(?:ing)?|think(?:ing)?_end|/think)\|>)"
+    r"|<\|channel\|>\s?(?:analysis|commentary|thought)\b|(<\|channel\|>\s?final\b)"
+    r"|<unused94>\s?thought\b|(<unused95>)",
+    re.IGNORECASE,
+)
 _FILLING = frozenset({"or", "and", "question", "questions", "type"})
 _BOX_TOKENS = re.compile(
     r"\\{1,4}(?:boxed|fbox)(?:\s{0,8}\{|\s{0,8}([-+]?\d+(?:[.,]\d+)*%?)|\s{1,8}([A-Za-z])(?![A-Za-z]))|\\.|[{}]",
@@ -26,6 +33,7 @@ _BLANK = re.compile(
 _TAGGED = re.compile(
     r"<\s?answer\s?>((?:(?!<\s?/?\s?answer\s?>).)*)<\s?/\s?answer\s?>", re.DOTALL | re.IGNORECASE
 )
+_BOX_OF_TOKENS = re.compile(r"<\|begin_of_box\|>([^{}<|]*)<\|end_of_box\|>")
 _ANSWER_TAG = re.compile(
     r"(?:<answer>|<\|begin_of_box\|>)\s*(\S.*?)\s*(?:</answer>|<\|end_of_box\|>)", re.DOTALL | re.IGNORECASE
 )
@@ -119,11 +127,12 @@ def without_thinking(text: str) -> str:
     kept: list[str] = []
     place, inside = 0, False
     for tag in _THINK.finditer(text):
-        if not tag[1] and not inside:
+        closes = any(tag.groups())
+        if not closes and not inside:
             kept.append(text[place : tag.start()])
-        elif tag[1] and not inside:
+        elif closes and not inside:
             kept.clear()
-        inside, place = not tag[1], tag.end()
+        inside, place = not closes, tag.end()
     return "".join(kept if inside else [*kept, text[place:]])
 
 
@@ -140,11 +149,11 @@ def extract_answer(text: str, form: AnswerForm = "boxed") -> str | None:
     """
     if form == "tagged":
         inside = [found.strip() for found in _TAGGED.findall(without_thinking(text))]
-        last = next((found for found in reversed(inside) if found), None)
+        last = next((found for found in reversed(inside) if found and not _BLANK.fullmatch(found)), None)
         return last and (extract_answer(last) or last)
     if "box" not in text:
         return None
-    text = without_thinking(text)
+    text = _BOX_OF_TOKENS.sub(r"\\boxed{\1}", without_thinking(text))
     open_braces: list[tuple[int, bool]] = []
     best_start, best_end = -1, -1
     for token in _BOX_TOKENS.finditer(text):
@@ -162,5 +171,15 @@ def extract_answer(text: str, form: AnswerForm = "boxed") -> str | None:
         elif symbol == "{":
             open_braces.append((token.end(), False))
     answer = text[best_start:best_end].strip() if best_start >= 0 else ""
+    return _untagged(answer) or None
+
+
+def stated_answer(text: str) -> str:
+    r"""The answer that a data set states: out of its tags, its box, or from behind `####`."""
+    text = _untagged(text.rpartition("####")[2].strip())
+    return (extract_answer(text) or text) if text.startswith("\\boxed") else text
+
+
+def _untagged(answer: str) -> str:
     tagged = _ANSWER_TAG.fullmatch(answer)
-    return (tagged[1] if tagged else answer) or None
+    return tagged[1] if tagged else answer

@@ -17,7 +17,6 @@ def reasoner_rewards(
     silver: Vote,
     preset: Preset,
     options: Sequence[str] | None = None,
-    tolerance: float | None = None,
     judge: Judge | None = None,
     form: AnswerForm = "boxed",
     terms: Sequence[Term] = (),
@@ -30,7 +29,6 @@ def reasoner_rewards(
         silver: the vote that gave the silver answer.
         preset: the values to use.
         options: texts of a multiple-choice question's options, A first.
-        tolerance: relative tolerance between numbers.
         judge: see `equivalent`.
         form: where the answer is read; see `extract_answer`.
         terms: rewards of one's own, added to every completion's.
@@ -53,7 +51,7 @@ def reasoner_rewards(
         accuracy = 0.0
         if answer is not None:
             for known, value in values:
-                if equivalent(answer, known, options=options, tolerance=tolerance, judge=judge).equal:
+                if equivalent(answer, known, options=options, judge=judge).equal:
                     accuracy = value
                     break
         formed = float(follows_format(text, form))

@@ -6,6 +6,7 @@ from typing import Any
 
 from PIL import Image
 
+from rewards.answers.choices import option_label
 from rollouts.engine import Prompt
 from visplay.config.prompts import Prompts
 
@@ -72,7 +73,7 @@ def benchmark_prompt(
 
 def with_options(question: str, options: Sequence[str]) -> str:
     """A question with its options below it, one a line, lettered from A."""
-    return "\n".join([question, *(f"{chr(65 + i)}. {option}" for i, option in enumerate(options))])
+    return "\n".join([question, *(f"{option_label(i)}. {option}" for i, option in enumerate(options))])
 
 
 def reasoner_text(question: str, kind: str, words: Prompts) -> str:

@@ -1,60 +1,79 @@
-"""Do two answers say the same? Cheapest stage first, and the verdict names the stage that decided."""
+r"""The grammar of answers: each form is read whole to the last character, and what is no form is text.
+
+Two answers are the same where their keys are, so that equality is symmetric and transitive, and a vote needs
+no comparisons. `docs/answer-equivalence.md` lists the forms.
+"""
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
 
-from rewards.answers.canonical import canonical, option_forms
-from rewards.answers.form import Form, same
-from rewards.answers.math_worker import shared_worker
+from rewards.answers.algebra import Expression, Value, equation_key, read_expression, value_of
+from rewards.answers.choices import bare_letter, option_label, option_place, pieces, unlabelled, with_label
+from rewards.answers.cleaning import UNIT_MARK, plain, unwrapped, without_lead_in
+from rewards.answers.notations import code, formula, joined, moment
+from rewards.answers.numerals import ordinals_in_words, parse_ordinal
+from rewards.answers.quantities import Quantity, parse_quantity
+from rewards.answers.questions import Asked, asked
+from rewards.answers.units import Unit, known_unit
+from rewards.answers.yes_no import yes_or_no
 
 Judge = Callable[[str, str], bool | None]
-Mathematics = Callable[[str, str], bool | None]
 
-_LONGEST_MATH = 200
-_DEEPEST = 12
-_CLOSED = frozenset(
-    {"empty", "letter", "yes_no", "number", "ordinal", "time", "date", "range", "size", "ratio", "code"}
+_LONGEST, _LONGEST_OPTION, _LONGEST_CACHED = 200, 2000, 4000
+_MAX_ITEMS = 32
+_ASSIGNED = re.compile(
+    r"((?:m?\s*\\angle\s*)?\\?[A-Za-z]+(?:_\{?\w+\}?)?'?(?:\([A-Za-z\d]{1,4}\))?|[A-Za-z]+(?: [A-Za-z]+){1,4})"
+    r"\s*=\s*([^=\s].*)"
 )
-_HARMLESS = re.compile(r"[0-9A-Za-z\\{}()\[\].,;:+\-*/^_=<>|&%°≤≥√π\u00d7÷∞ ]*")
-_COMMAND = re.compile(r"\\([A-Za-z]+)")
-_COMMAND_NAMES = (
-    "frac sqrt pi cdot times div pm mp le leq ge geq lt gt ne neq infty alpha beta gamma delta theta lambda "
-    "mu phi omega sigma rho tau epsilon sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln "
-    "exp lim to in cup cap emptyset mathbb text begin end pmatrix bmatrix circ angle overline vec hat bar "
-    "langle rangle lbrace rbrace lvert rvert vert mid or and approx quad left right"
+_UNIT_START = re.compile(r"(?<=[\d)}\]\s])(?=[^\W\d_]|[°%])|(?<=\\pi)\s+(?=[^\W\d_])")
+_SURE_UNIT = re.compile(
+    r"(?:[cmdk]m|kg|ft|[kM]?Hz|[kM]?Pa|[°%].*|[^\W\d_]{3,}(?:\s+[^\W\d_]{3,})*|[\u4e00-\u9fff].*|.*/.*)(?:\^?\{?-?\d\}?)?"
 )
-_COMMANDS = frozenset(_COMMAND_NAMES.split())
-_TOWER = re.compile(r"\^\s*(?:\{[^}]*\^|\w\s*\^|\\)|\^\s*\{?\s*[({+-]*\d{4,}|\*\*|\)\s*\^.*\)\s*\^.*\)\s*\^")
-_LONG_NUMBER = re.compile(r"\d{25,}")
-_ATOM = r"(\\[a-zA-Z]+|[0-9a-zA-Z])"
-_NAME = re.compile(r"(?<![\\a-zA-Z])[A-Z]{2,6}(?![a-z])")  # a segment or an angle is one thing, not a product
-_REPLACEMENTS = [
-    (re.compile(rf"\\frac\s*{_ATOM}\s*(?={_ATOM}|\{{)"), r"\\frac{\1}"),
-    (re.compile(rf"(\\frac\{{[^{{}}]*\}})\s*{_ATOM}"), r"\1{\2}"),
-    (re.compile(r"\{\s*\\(?:rm|bf)\s+([^{}]*)\}"), r"\1"),
-    (re.compile(r"(?<!\\)\bsqrt\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
-    (re.compile(r"√\s*\(([^()]*)\)|√\s*(\w+)"), r"\\sqrt{\1\2}"),
-    (re.compile(r"(?<![\\a-zA-Z])(pi|sin|cos|tan|log|ln)(?![a-zA-Z])"), r"\\\1 "),
-    (re.compile(r"(?<![\\a-zA-Z])(?:infinity|infty)(?![a-zA-Z])|∞"), r"\\infty "),
-    (re.compile("π"), r"\\pi "),
-    (re.compile("\\*|\u00d7"), r"\\cdot "),
-    (re.compile("÷"), "/"),
-    (re.compile("≤"), r"\\le "),
-    (re.compile("≥"), r"\\ge "),
-    (re.compile("°"), r"^{\\circ}"),
-]
+_ONE_LETTER_UNIT = re.compile(r"(.*[\d)}])\s*([A-Za-z])")
+_SAID_TWICE = re.compile(r"(.+?)\s*\(([^()]+)\)")
+_ARTICLE = re.compile(r"(?:the|a|an)\s+(?=\S)")
+_PLACE = re.compile(
+    r"(?:(?:on|at|to|in|towards?)\s+)?(?:the\s+)?(?:very\s+)?(left|right|top|bottom|middle|center|centre|front|back)"
+    r"(?:[ -]?hand)?(?:\s+(?:side|part|edge))?"
+)
+_BARE_COMMA = re.compile(r"(?<!\d),|,(?!\d{3}(?!\d))")
+_NAMED_PAIR = re.compile(r"\(([A-Za-z](?:\s*,\s*[A-Za-z])+)\)\s*=\s*\(([^()]*)\)")
+_MATRIX = re.compile(r"\\begin\{([a-zB]?matrix|array|cases)\}(?:\{[lcr|]+\})?(.*)\\end\{\1\}", re.DOTALL)
+_BELOW = {"<": "(", "<=": "["}
+_ABOVE = {"<": ")", "<=": "]"}
+_TURNED = {">": "<", ">=": "<="}
+_ORDERED = ("range", "ratio", "yes_no")
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """An answer in canonical form; two answers with one key are the same.
+
+    Attributes:
+        key: its canonical text, which begins with its kind; empty for an empty answer.
+        bare: of a value, the key of its number without unit and name.
+    """
+
+    key: str
+    bare: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What it is: `letter`, `yes_no`, `value`, `list`, `text` and so on; `empty` for nothing."""
+        return self.key.partition(":")[0] or "empty"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Whether two answers are equivalent, and which stage decided.
+    """Whether two answers are equivalent, and what decided.
 
     Attributes:
         equal: the decision.
-        stage: the kind of answer that the fast path compared (see `Kind`), or `math`, `judge`; `refused` for
-            mathematics that is not safe to parse, `timeout` where the mathematics worker gave no verdict,
-            `judge_error` where the judge gave none. The last three are never equal.
+        stage: the kind of the two answers, `text` where their kinds differ; `judge`, or `judge_error` where
+            the judge gave no verdict.
     """
 
     equal: bool
@@ -65,109 +84,405 @@ def equivalent(
     a: str | None,
     b: str | None,
     *,
+    question: str | None = None,
     options: Sequence[str] | None = None,
-    tolerance: float | None = None,
     judge: Judge | None = None,
-    mathematics: Mathematics | None = None,
 ) -> Verdict:
-    """Decides whether two answers are the same answer; symmetric in a and b, never raises on their text.
-
-    The typed fast path decides most pairs in microseconds. Only two texts that look mathematical and differ
-    reach the mathematics worker, and only what neither could show equal reaches the judge.
+    """Decides whether two answers are the same answer; never raises on their text.
 
     Args:
         a: an answer, untrusted; None for unparsed, which is equivalent to nothing.
         b: the other one.
+        question: what was asked: `3 dogs` is `3` where it counts dogs, `5 cm` is `5` where it asks for cm.
         options: texts of a multiple-choice question's options, A first.
-        tolerance: relative to the larger of two numbers, e.g. 0.05, >= 0; None for exact.
-        judge: asked last, with both texts in alphabetical order; None from it means that it failed.
-        mathematics: decides pairs of LaTeX texts, None for no verdict; by default one worker process,
-            started when first needed.
-
-    Raises:
-        ValueError: the tolerance is negative.
+        judge: asked about texts that differ, in alphabetical order; None from it means that it failed.
     """
-    if tolerance is not None and not tolerance >= 0:
-        raise ValueError(f"tolerance must be >= 0, got {tolerance}")
     if a is None or b is None:
         return Verdict(equal=False, stage="empty")
     labels = tuple(options) if options is not None else ()
-    left, right = (answer_form(text, options=labels, mathematics=mathematics) for text in (a, b))
-    verdict = compare(left, right, tolerance=tolerance, mathematics=mathematics)
-    if judge is None or verdict.equal or (left.kind in _CLOSED and right.kind in _CLOSED):
-        return verdict
+    left, right = (answer_form(text, question=question, options=labels) for text in (a, b))
+    equal = bool(left.key) and left.key == right.key
+    if judge is None or equal or "text" not in (left.kind, right.kind):
+        return Verdict(equal=equal, stage=left.kind if left.kind == right.kind else "text")
     opinion = judge(*sorted((a, b)))
     return Verdict(equal=bool(opinion), stage="judge" if opinion is not None else "judge_error")
 
 
-def answer_form(text: str, *, options: tuple[str, ...] = (), mathematics: Mathematics | None = None) -> Form:
-    """The canonical form of an answer; with options, an expression equal to one of them is its letter.
+def answer_form(text: str, *, question: str | None = None, options: tuple[str, ...] = ()) -> Form:
+    """The canonical form of an answer; never raises, whatever the text.
 
     Args:
         text: an answer, untrusted.
+        question: what was asked; None for unknown.
         options: texts of a multiple-choice question's options, A first.
-        mathematics: see `equivalent`.
     """
-    form = canonical(text, options=options)
-    if not options or not form.mathematical:
-        return form
-    forms = option_forms(options)
-    if not any(option.kind == "math" or form.kind == "math" for option in forms if option.mathematical):
-        return form
-    equal = [
-        place for place, option in enumerate(forms) if compare(form, option, mathematics=mathematics).equal
-    ]
-    letter = chr(65 + equal[0]) if len(equal) == 1 else ""
-    return Form(kind="letter", key=letter, name=letter) if letter else form
+    read = _answer_form.__wrapped__ if len(text) > _LONGEST_CACHED else _answer_form
+    return read(text, question or None, options)
 
 
-def compare(
-    left: Form, right: Form, *, tolerance: float | None = None, mathematics: Mathematics | None = None
-) -> Verdict:
-    """Compares two canonical forms, by mathematics only where the fast path leaves them open."""
-    known = same(left, right, tolerance=tolerance)
-    if known is not None:
-        return Verdict(equal=known, stage=left.kind if left.kind == right.kind else "text")
-    first, second = _in_one_unit(left, right)
-    if first == second:
-        return Verdict(equal=True, stage="math")
-    if not (safe_to_parse(first) and safe_to_parse(second)):
-        return Verdict(equal=False, stage="refused")
-    decided = (mathematics or shared_worker())(*sorted((first, second)))
-    return Verdict(equal=bool(decided), stage="math" if decided is not None else "timeout")
+@lru_cache(maxsize=65_536)
+def _answer_form(text: str, question: str | None, options: tuple[str, ...]) -> Form:
+    if options and (chosen := _chosen(text, options, question)):
+        return Form(f"letter:{chosen}")
+    return _form(text, asked(question), alone=not options)
 
 
-def _in_one_unit(left: Form, right: Form) -> tuple[str, str]:
-    """Both sides as LaTeX; where their units differ, each times the factor to the same base."""
-    first, second = as_latex(left.latex or left.key), as_latex(right.latex or right.key)
-    if left.counts and right.counts:
-        one, other = left.counts.factors(right.counts)[0]
-        if one != other:
-            return tuple(  # type: ignore[return-value]
-                rf"\frac{{{factor.numerator}}}{{{factor.denominator}}} \cdot ({text})"
-                for factor, text in ((one, first), (other, second))
-            )
-    return first, second
+def _chosen(text: str, options: tuple[str, ...], question: str | None) -> str:
+    """The labels of the options that an answer names, or an empty text.
+
+    By an option's own text, then by a label, alone or with that option's text, then by the rules, and last
+    as several options, each named in one of these ways.
+    """
+    clean = unwrapped(text) if len(text) <= _LONGEST_OPTION else text
+    for said in dict.fromkeys((text, clean, without_lead_in(clean))):
+        if (place := _one_of(said, options, question)) is not None:
+            return option_label(place)
+    parts = pieces(without_lead_in(clean)) if len(clean) <= _LONGEST else []
+    places = {_one_of(part, options, question) for part in parts}
+    if len(parts) > 1 and None not in places:
+        return ",".join(option_label(place) for place in sorted(filter(None.__ne__, places)))
+    return ""
 
 
-def as_latex(text: str) -> str:
-    r"""Writes plain mathematics as LaTeX: `sqrt(2)` becomes `\sqrt{2}`, `pi` becomes `\pi`."""
-    for pattern, replacement in _REPLACEMENTS:
-        text = pattern.sub(replacement, text)
-    text = _NAME.sub(lambda name: "S_{" + "".join(str(ord(c)) for c in name.group()) + "}", text)
-    return " ".join(text.split())
+def _one_of(said: str, options: tuple[str, ...], question: str | None) -> int | None:
+    texts = [exact for exact, _, _ in _option_keys(options, question)]
+    if (place := _only(texts, _squeezed(said))) is not None:
+        return place
+    if (place := _only([text.lower() for text in texts], _squeezed(said).lower())) is not None:
+        return place
+    if len(said) > _LONGEST_OPTION:
+        return None
+    if (label := bare_letter(said)) and option_place(label) < len(options):
+        return option_place(label)
+    for label, rest in with_label(said):
+        place = option_place(label)
+        if place < len(options) and place == _by_rules(rest, options, question):
+            return place
+    return _by_rules(said, options, question)
 
 
-def safe_to_parse(latex: str) -> bool:
-    """Says whether the worker may see a text: short, shallow, known commands, no towers, no factorials."""
-    if len(latex) > _LONGEST_MATH or not _HARMLESS.fullmatch(latex) or "__" in latex:
-        return False
-    if not _COMMANDS.issuperset(_COMMAND.findall(latex)):
-        return False
-    if _TOWER.search(latex) or _LONG_NUMBER.search(latex):
-        return False
-    depth = deepest = 0
-    for character in latex:
-        depth += (character in "({[") - (character in ")}]")
-        deepest = max(deepest, depth)
-    return deepest <= _DEEPEST
+def _by_rules(said: str, options: tuple[str, ...], question: str | None) -> int | None:
+    keys = _option_keys(options, question)
+    squeezed = _squeezed(said).lower()
+    if (place := _only([exact.lower() for exact, _, _ in keys], squeezed)) is not None:
+        return place
+    form = _form(said, asked(question), alone=False)
+    if (place := _only([key for _, key, _ in keys], form.key)) is not None or not form.bare:
+        return place
+    bare = form.key == f"value:{form.bare}"  # a number without a unit, where each option has one
+    if bare and all(key != f"value:{core}" for _, key, core in keys):
+        return _only([core for _, _, core in keys], form.bare)
+    return None
+
+
+def _only(keys: Sequence[str], key: str) -> int | None:
+    return list(keys).index(key) if key and list(keys).count(key) == 1 else None
+
+
+def _squeezed(text: str) -> str:
+    return " ".join(text.split()).rstrip(". ").strip()
+
+
+@lru_cache(maxsize=4096)
+def _option_keys(options: tuple[str, ...], question: str | None) -> tuple[tuple[str, str, str], ...]:
+    """Of each option its own text, its key, and its number without its unit."""
+    texts = list(unlabelled([unwrapped(option) if len(option) <= _LONGEST_OPTION else option for option in options]))
+    measured = [_ONE_LETTER_UNIT.fullmatch(text) for text in texts]
+    read = list(texts)
+    if len({found and found[2] for found in measured}) == 1 and measured[0] and known_unit(measured[0][2]):
+        read = [f"{found[1]} {UNIT_MARK}{found[2]}" for found in measured if found]  # 3\sqrt{2}m, 6m
+    forms = [_form(text, asked(question), alone=False) for text in read]
+    exact = [_squeezed(text.replace(UNIT_MARK, "")) for text in texts]
+    return tuple((text, form.key, form.bare) for text, form in zip(exact, forms, strict=True))
+
+
+def _form(text: str, question: Asked, *, alone: bool) -> Form:
+    if len(text) > _LONGEST:
+        key = " ".join(text.lower().split())
+        return Form(f"text:{key}" if key else "")
+    whole = unwrapped(text)
+    if alone:
+        parts = pieces(whole)
+        letters = [bare_letter(part) for part in parts]
+        if 1 < len(parts) == len({*letters} - {""}) and re.search(r"\band\b|[,&和与及、]", whole) and whole[:1] not in "([":
+            return Form("list:{}" + str(sorted(f"letter:{letter}" for letter in letters)))
+    return _Reader(question).form(without_lead_in(whole), alone=alone)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads texts as the answers to one question."""
+
+    question: Asked
+
+    def form(self, text: str, *, alone: bool = True, nested: bool = False) -> Form:
+        """Finds the form of a cleaned text; the order of the forms is the order of precedence.
+
+        Args:
+            text: cleaned, with `UNIT_MARK` before upright units.
+            alone: whether there are no options, so that a letter may be an answer's.
+            nested: whether it is an item of a list.
+        """
+        clean = text.replace(UNIT_MARK, "")
+        if alone and (letter := bare_letter(clean)) and len(letter) == 1:
+            return Form(f"letter:{letter}")
+        if said := yes_or_no(clean.lower()):
+            return Form(f"yes_no:{said}")
+        article = _ARTICLE.match(clean.lower())
+        bare = clean[article.end() :] if article else clean
+        if when := moment(re.sub("^year ", "", bare)):
+            return Form(when)
+        if value := self.named_value(text):
+            return value
+        if (found := parse_quantity(clean) or _said_twice(clean)) or (
+            article and (found := parse_quantity(bare))
+        ):
+            return self.number(found)
+        if infinite := re.fullmatch(r"([+-]?)\s*\\?(?:infty|inf|infinity)", clean.lower()):
+            return Form(f"value:{infinite[1].strip('+')}inf")
+        if (place := parse_ordinal(bare)) is not None:
+            return Form(f"ordinal:{place}")
+        for key in (
+            joined(bare, lambda one: self.number(one).key) if "=" not in bare else None,
+            None if nested else self.several(text),
+            formula(clean),
+            code(bare),
+            self.relation(clean),
+        ):
+            if key:
+                return Form(key)
+        if measured := self.expression(text):
+            return measured
+        if found := parse_quantity(clean, counted=True):
+            return self.number(found)
+        return Form(_words(clean))
+
+    def number(self, found: Quantity, name: str = "") -> Form:
+        return self.value(found.value, unit=found.unit, thing=found.thing, name=name)
+
+    def value(self, value: Fraction | Value, *, unit: Unit | None, thing: str = "", name: str = "") -> Form:
+        """The form of a number or an expression, in base units unless the question names its unit."""
+        said, dimension = value, unit.dimension if unit else ()
+        factor = unit.factor if unit else Fraction(1)
+        if dimension == (("%", 1),):
+            factor, dimension = (factor if self.question.percent else factor / 100), ()
+        elif dimension and (wanted := self.question.unit(dimension)):
+            factor, dimension = factor / wanted.factor, ()
+        if factor != 1:
+            value = value * factor if isinstance(value, Fraction) else value * value_of(factor)
+        thing = "" if thing and self.question.counts(thing) else thing
+        name = "" if name == "x" or name in self.question.names else name
+        key = _key(value)
+        measured = "".join(f" {base}^{power}" for base, power in dimension)
+        return Form(f"value:{name + '=' if name else ''}{key}{measured}{' of ' + thing if thing else ''}", _key(said))
+
+    def named_value(self, text: str) -> Form | None:
+        """`x = 5`, `AB = 5 cm`, `width = 9`: a name and the value of it."""
+        match = _ASSIGNED.fullmatch(text)
+        if match is None or "=" in match[2]:
+            return None
+        name = re.sub(r"\s+", " ", re.sub(r"[_{}\\]", "", match[1])).strip()
+        clean = match[2].replace(UNIT_MARK, "").strip()
+        if found := parse_quantity(clean):
+            return self.number(found, name if len(name) == 1 else name.lower() if " " in name else name)
+        form = self.expression(match[2], name=name)
+        return form if form and name.isascii() else None
+
+    def expression(self, text: str, name: str = "") -> Form | None:
+        """An expression, its unit behind it where it has one; with a name, only one without variables."""
+        clean = text.replace(UNIT_MARK, "")
+        if not re.search(r"[\\+*/^()|]|\d|[^\W\d_]\s*-\s*[^\W_]|\b(?:pi|sin|cos|tan|log|ln|sqrt|exp|alpha|beta|gamma|delta|theta|lambda|phi|omega|sigma)\b", clean.lower()):
+            return None
+        body, unit = _measured(text)
+        read = read_expression(body)
+        if read is None or len(read.sides) != 1 or (name and read.names[0]):
+            return None
+        if read.joined:
+            return None if unit or name else Form(f"written:{read.written[0]}")
+        return self.value(read.sides[0], unit=unit, name=name)
+
+    def relation(self, clean: str) -> str | None:
+        """An equation, or an inequality: one variable between numbers is an interval."""
+        if member := re.fullmatch(r"([a-zA-Z])\s*\\in\s*([(\[{\\].*)", clean):
+            inside = self.several(member[2])
+            return _interval(member[1], inside) if inside else None
+        parts = re.split(r"\s+and\s+|,\s*", clean)
+        if len(parts) == 2:
+            bounds = [_bounds(read) if (read := read_expression(part)) else None for part in parts]
+            if bounds[0] and bounds[1] and bounds[0][0] == bounds[1][0]:
+                low, high = bounds[0][1] or bounds[1][1], bounds[0][2] or bounds[1][2]
+                if low and high and sum(bool(end) for bound in bounds if bound for end in bound[1:]) == 2:
+                    return _interval(bounds[0][0], _between(low, high))
+        read = read_expression(clean)
+        if read is None or not read.relations:
+            return None
+        if read.relations == ["="]:
+            return self.equation(clean, read)
+        if bound := _bounds(read):
+            return _interval(bound[0], _between(bound[1], bound[2]))
+        said = "".join(f"{side.key}{sign}" for side, sign in zip(read.sides, [*read.relations, ""], strict=True))
+        return f"relation:{said}"
+
+    def equation(self, clean: str, read: Expression) -> str:
+        """`y = 2x + 1` is `2x + 1`, `3 = x` is `x = 3`; any other equation is its multiples."""
+        sides, names, lone, written = read.sides, read.names, read.lone, read.written
+        if not any(names):
+            return f"relation:{'='.join(written)}"
+        for one, other in ((0, 1), (1, 0)):
+            if lone[one] and not names[other] and not re.search(r"[+*]|\d-", written[other]):
+                return self.value(sides[other], unit=None, name=lone[one]).key
+            function = lone[one] == "y" or lone[one].endswith("(x)")
+            if function and "x" in names[other] and not lone[other] and lone[one][:1] not in names[other]:
+                return self.value(sides[other], unit=None).key
+        key = equation_key(clean)
+        return f"equation:{key}" if key else f"relation:{'='.join(written)}"
+
+    def several(self, text: str) -> str | None:
+        """Reads `1, 2 and 3`, `{a, b}`, `(1, 2]`, `x = 1, y = 2`; None where there are not at least two items."""
+        if matrix := _MATRIX.fullmatch(text.strip()):
+            rows = [[self.form(plain(cell), nested=True).key for cell in row.split("&")] for row in re.split(r"\\\\", matrix[2]) if row.strip()]
+            return f"matrix:{matrix[1]} {rows}"
+        unions = re.split(r"\s*\\cup\s*|\s+U\s+(?=[(\[])", text)
+        if 1 < len(unions) <= _MAX_ITEMS and all(unions):
+            return "union:" + str(sorted(self.form(plain(one)).key for one in unions))
+        if pair := _NAMED_PAIR.fullmatch(text):
+            sides = [[part.strip() for part in side.split(",")] for side in pair.groups()]
+            if len(sides[0]) == len(sides[1]):
+                text = ", ".join(f"{name} = {value}" for name, value in zip(*sides, strict=True))
+        clean = text.replace(UNIT_MARK, "")
+        inner, bracket = text, ""
+        if clean.startswith("\\{") and clean.endswith("\\}"):
+            inner, bracket = text[2:-2], "{}"
+        elif clean.startswith("{") and clean.endswith("}"):
+            inner, bracket = text[1:-1], "{}"
+        elif clean[:1] in ("(", "[") and clean[-1:] in (")", "]") and _closes_at_end(clean):
+            inner, bracket = text[1:-1], clean[0] + clean[-1]
+        joint = "or" if not bracket and re.search(r"\bor\b", inner) else "and"
+        inner = re.sub(rf",?\s+(?:{joint}|&)\s+|[和与](?=\S)|\n", ", ", inner)
+        parts = _split_items(inner, thousands=not bracket)
+        if not 2 <= len(parts) <= _MAX_ITEMS or not all(parts) or any(part.count(" ") > 3 for part in parts):
+            return None
+        if not bracket and re.fullmatch(r"\d+,\d+", clean):
+            return None  # 1,5 may be a number
+        items = [self.form(unwrapped(part), nested=True) for part in parts]
+        named = [_ASSIGNED.fullmatch(plain(part)) for part in parts]
+        if all(named) and joint == "and":
+            names = [match[1] for match in named if match]
+            if len(set(names)) == len(names) and bracket in ("", "()", "[]"):
+                values = {name: self.form(plain(match[2]), nested=True).key for name, match in zip(names, named, strict=True) if match}
+                if names and sorted(names) in (["x", "y"], ["x", "y", "z"]):
+                    return f"list:()[{', '.join(repr(values[name]) for name in sorted(names))}]"
+                return f"named:{sorted(values.items())}"
+        keys = [item.key for item in items]
+        ordered = self.question.ordered and bracket in ("", "()", "[]")
+        if ordered or all(item.kind in _ORDERED for item in items):
+            bracket = "seq"
+        if bracket in ("", "{}"):
+            keys, bracket = sorted(keys), "{}"
+        return f"list:{'or' if joint == 'or' else ''}{bracket}{keys}"
+
+
+def _bounds(read: Expression) -> tuple[str, str, str] | None:
+    """The variable, and what bounds it below and above, of `1 < x <= 2` and `x > 0`: `(1`, `2]`."""
+    keys, signs = [_end(side.key, text) for side, text in zip(read.sides, read.written, strict=True)], read.relations
+    lone, names = read.lone, read.names
+    if all(sign in _TURNED for sign in signs):
+        keys, lone, names, signs = keys[::-1], lone[::-1], names[::-1], [_TURNED[sign] for sign in signs[::-1]]
+    places = [place for place, name in enumerate(lone) if name and name not in ("infty", "inf")]
+    others = [key for place, key in enumerate(keys) if place not in places]
+    if len(places) != 1 or len(keys) > 3 or not signs or any(sign not in _BELOW for sign in signs):
+        return None
+    place = places[0]
+    if any(names[other] for other in range(len(names)) if other != place and not keys[other].endswith("inf")):
+        return None
+    if len(keys) == 3 and place != 1:
+        return None
+    low = _BELOW[signs[0]] + keys[0] if place else ""
+    high = keys[-1] + _ABOVE[signs[-1]] if place < len(keys) - 1 else ""
+    return (lone[place], low, high) if others else None
+
+
+def _end(key: str, written: str) -> str:
+    infinite = re.fullmatch(r"([+-]?)\\?(?:infty|inf|infinity)", written)
+    return f"{infinite[1].strip('+')}inf" if infinite else key
+
+
+def _between(low: str, high: str) -> str:
+    low, high = low or "(-inf", high or "inf)"
+    return f"list:{low[0]}{high[-1]}{[f'value:{low[1:]}', f'value:{high[:-1]}']}"
+
+
+def _interval(name: str, inside: str) -> str:
+    return inside if name == "x" else f"interval:{name}={inside}"
+
+
+def _key(value: Fraction | Value) -> str:
+    return str(value) if isinstance(value, Fraction) else value.key
+
+
+def _measured(text: str) -> tuple[str, Unit | None]:
+    """The expression, and the unit that stands behind it: upright, or one that can be no product of variables."""
+    value, mark, upright = text.rpartition(UNIT_MARK)
+    if mark and (unit := known_unit(upright)):
+        return value.replace(UNIT_MARK, ""), unit if unit.dimension != (("unit", 1),) else None
+    clean = text.replace(UNIT_MARK, "")
+    for start in (match.start() for match in _UNIT_START.finditer(clean)):
+        value, tail = clean[:start], clean[start:].strip()
+        if re.search(r"\\[a-zA-Z]+\s*$", value) and not re.search(r"\\pi\s*$", value):
+            continue
+        bare = not re.search("[A-Za-z]", re.sub(r"\\[A-Za-z]+|\b(?:sqrt|pi)\b", "", value))
+        sure = _SURE_UNIT.fullmatch(tail) or (bare and re.fullmatch(r"m\^?\{?[23]?\}?", tail) and value[-1].isspace())
+        if sure and tail != "pi" and (unit := known_unit(tail)):
+            return value, unit if unit.dimension != (("unit", 1),) else None
+    return clean, None
+
+
+def _said_twice(clean: str) -> Quantity | None:
+    """`3 (three)` is 3."""
+    match = _SAID_TWICE.fullmatch(clean)
+    if match is None:
+        return None
+    first, again = parse_quantity(match[1]), parse_quantity(match[2])
+    return first if first and again and first.value == again.value else None
+
+
+def _words(clean: str) -> str:
+    """The key of a text: without its article; small letters, unless capitals tell a sign from another."""
+    if not clean:
+        return ""
+    if "\\" in clean or re.search(r"[\^_=*]|\w[+/]\w|[a-z]'", clean):
+        return "written:" + re.sub(r"\s*([^\w\s])\s*", r"\1", " ".join(clean.split()))
+    text = " ".join(clean.split())
+    text = re.sub(r"\s+([-+/<>#&=])\s+", r"\1", text)
+    text = re.sub(r"^([-+<>#=]+)\s+|\s+([-+]+)$", r"\1\2", text)
+    if re.fullmatch(r"(?i:(?:([a-z])\1){1,4})", text) or re.fullmatch(r"[A-Z]{2}", text):
+        return f"text:{text if not text.istitle() else text}"
+    text = text.lower()
+    if place := _PLACE.fullmatch(text):
+        return "text:" + place[1].replace("centre", "center")
+    if article := _ARTICLE.match(text):
+        text = text[article.end() :]
+    return "text:" + re.sub(r"(?<=[^\W\d_]{2})-(?=[^\W\d_])|(?<=[^\W\d_])-(?=[^\W\d_]{2})", " ", ordinals_in_words(text))
+
+
+def _closes_at_end(text: str) -> bool:
+    depth = 0
+    for position, character in enumerate(text):
+        depth += (character in "([") - (character in ")]")
+        if depth == 0:
+            return position == len(text) - 1
+    return False
+
+
+def _split_items(text: str, *, thousands: bool) -> list[str]:
+    """Splits at commas and semicolons outside brackets; a bare `1,234` stays whole."""
+    depth, cuts = 0, [-1]
+    separators = {match.start() for match in _BARE_COMMA.finditer(text)} if thousands else None
+    for position, character in enumerate(text):
+        depth += (character in "([{") - (character in ")]}")
+        if depth == 0 and (
+            character == ";" or (character == "," and (separators is None or position in separators))
+        ):
+            cuts.append(position)
+    ends = [*cuts[1:], len(text)]
+    return [text[start + 1 : end].strip() for start, end in zip(cuts, ends, strict=True)]

@@ -15,6 +15,7 @@ from typing import Any
 import httpx2
 import tenacity
 
+from rewards.answers.choices import option_label
 from visplay.errors import EvaluationError
 from visplay.evaluation.items import Gold
 from visplay.evaluation.records import Record, scored, with_score
@@ -42,7 +43,7 @@ Answer to grade:
 """
 GRADED = "Give a number from 0 (wrong) to 1 (right), in steps of 0.1, for how much of the reference is there."
 STRICT = "Give 1 if it is right and 0 if it is not."
-_SCORE = re.compile(r"score\s*[:=]\s*\**\s*(\d+(?:\.\d+)?)(?!\s*[/%]|[\d.]\d)", re.IGNORECASE)
+_SCORE = re.compile(r"score\s*[:=]\s*\**\s*(\S[^\n]*)", re.IGNORECASE)
 
 
 class _Unanswered(Exception):
@@ -122,7 +123,7 @@ class Judge:
 def judge_prompt(record: Record) -> str:
     """What the judge is shown of a sample."""
     gold = Gold.from_json(record["gold"])
-    options = "".join(f"{chr(65 + i)}. {option}\n" for i, option in enumerate(gold.options))
+    options = "".join(f"{option_label(i)}. {option}\n" for i, option in enumerate(gold.options))
     answer = record["answer"] if record["answer"] is not None else record["output"]
     return JUDGE_PROMPT.format(
         scale=GRADED if gold.rule == "judge" else STRICT,
@@ -134,9 +135,10 @@ def judge_prompt(record: Record) -> str:
 
 
 def read_score(reply: str) -> float | None:
-    """The number in the last `score:` of a reply; None where there is none from 0 to 1."""
+    """The number that stands alone behind the last `score:` of a reply; None where there is none from 0 to 1."""
     found = _SCORE.findall(reply)
-    value = float(found[-1]) if found else -1.0
+    said = found[-1].strip(" *.\r") if found else ""
+    value = float(said) if re.fullmatch(r"\d+(?:\.\d+)?", said, re.ASCII) else -1.0
     return value if 0 <= value <= 1 else None
 
 
