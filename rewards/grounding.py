@@ -12,9 +12,7 @@ from rewards.answers.equivalence import equivalent
 from rewards.voting import Vote
 
 
-def blind_agreement(
-    vote: Vote, blind: Vote, *, options: Sequence[str] | None = None
-) -> float:
+def blind_agreement(vote: Vote, blind: Vote, *, options: Sequence[str] | None = None) -> float:
     """Returns the share of blind answers that equal the silver answer, in [0, 1]; 0 without a silver answer.
 
     Args:

@@ -60,7 +60,9 @@ def vote(
 
     first = {text: place for place, text in enumerate(counts)}
     classes: list[list[str]] = []
-    for group in sorted(groups.values(), key=lambda group: (-size(group), min(first[text] for text in group))):
+    for group in sorted(
+        groups.values(), key=lambda group: (-size(group), min(first[text] for text in group))
+    ):
         for leading in classes if judge is not None else ():
             a, b = min(leading), min(group)
             if equivalent(a, b, question=question, options=labels, judge=judge).equal:

@@ -15,7 +15,9 @@ from hashlib import sha512
 
 from rewards.answers.numerals import WORDS
 
-PRIME = 2**448 - 2**224 - 1  # it leaves 3 by 4, 2 by 3 and 4 by 5, so that square, cube and fifth roots are unique
+PRIME = (
+    2**448 - 2**224 - 1
+)  # it leaves 3 by 4, 2 by 3 and 4 by 5, so that square, cube and fifth roots are unique
 _LONGEST, _DEEPEST, _LARGEST_POWER, _LARGEST_FACTORED = 200, 16, 9999, 10**9
 _SMALL = 10**60  # of a numerator and a denominator: beyond it a value counts as irrational
 _TOKEN = re.compile(
@@ -348,7 +350,7 @@ class _Reader:
         if name in _FUNCTIONS:
             self.irrational = True
             return self._function(name)
-        if name.casefold() == "pi":
+        if name == "pi" or token == "Pi":
             self.irrational = True
             return _opaque("pi")
         if not name.isalpha() or (token[0] == "\\" and name not in _SYMBOLS):
@@ -474,7 +476,11 @@ def read_expression(text: str) -> Expression | None:
     if len(text) > _LONGEST:
         return None
     tokens, place = [], 0
-    text = re.sub(r"(?<=\d)(?:°|\^\{?\\circ\}?)", r"*\\pi/180", text) if "sin" in text or "cos" in text or "tan" in text else text
+    text = (
+        re.sub(r"(\d+(?:\.\d+)?)°", r"(\1*\\pi/180)", text)
+        if "sin" in text or "cos" in text or "tan" in text
+        else text
+    )
     text = text.rstrip()
     while place < len(text):
         match = _TOKEN.match(text, place)

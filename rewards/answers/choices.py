@@ -18,7 +18,7 @@ _LABELLED = re.compile(r"\s*(?:\(([A-Za-z])\)|([A-J])\s?[:)]|([A-Ja-j])\.(?!\d))
 _JOINT = re.compile(r"\s*(?:[,;\u3001，；]\s*(?:and\s+|&\s*)?|\s(?:and|&)\s|[和与及])\s*")
 _BREAKS = ",;:?\uff1a\uff0c\uff1b\uff1f\u3002"
 _LABEL = re.compile(
-    rf"(?P<strong>^|[\n{_BREAKS}])?(?:(?<=[\s{_BREAKS}])|(?<![^\s])|(?<=[\u3400-\u9fff])(?=[(\uff08]))[^\S\n]{{0,3}}(?:[-*\u2022]\s)?"
+    rf"(?P<strong>^|[\n{_BREAKS}])?(?:(?<=[\s{_BREAKS}])|(?<![^\s])|(?<=[\u3400-\u9fff])(?=[(\uff08]))[^\S\n]{{0,3}}(?:[-*\u2022]\s)?(?:(?:[Oo]ption|[Cc]hoice)\s)?"
     r"(?P<opener>\*{0,2}[(\[\uff08]?)(?P<letter>[A-Za-z])(?P<closer>[.:)\]\uff0e\uff1a\uff09\u3001]\*{0,2})\s*(?=\S)(?!\(?[A-Za-z][.:)](?:\s|$))",
     re.MULTILINE,
 )
@@ -67,15 +67,17 @@ def pieces(clean: str) -> list[str]:
         return list(clean)
     if re.fullmatch(r"(?:\([A-Z]\)\s*){2,10}", clean):
         return re.findall("[A-Z]", clean)
-    if clean[:1] in "[{(" and clean[-1:] in "]})":
-        clean = clean[1:-1]
+    if clean[:1] in "[{(\\" and clean[-1:] in "]})":
+        clean = clean.strip("\\[]{}()")
     return [part.strip("'\" ") for part in _JOINT.split(clean)]
 
 
 def unlabelled(options: Sequence[str]) -> tuple[str, ...]:
     """The options without the labels `A.`, `B.`, ...; only where every option has its own."""
     found = [_LABELLED.fullmatch(option) for option in options]
-    labels = [next(group for group in label.groups()[:3] if group).upper() if label else "" for label in found]
+    labels = [
+        next(group for group in label.groups()[:3] if group).upper() if label else "" for label in found
+    ]
     if all(label == option_label(place) for place, label in enumerate(labels)):
         return tuple(label[4] for label in found if label)
     return tuple(options)

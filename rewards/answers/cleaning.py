@@ -29,7 +29,14 @@ _GREEK = {0x3B1 + place: f"\\{name} " for place, name in enumerate(_NAMES.split(
 _GREEK |= {0x391 + place: f"\\{name.title()} " for place, name in enumerate(_NAMES.split())
            if name in "gamma delta theta lambda xi pi sigma phi psi"}  # fmt: skip
 _GREEK |= {0x3D5: r"\phi ", 0x3F5: r"\epsilon ", 0x3D1: r"\theta "}
-_SUPERSCRIPTS = {ord(c): d for c, d in zip("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b\u207a\u207f", "0123456789-+n", strict=True)}
+_SUPERSCRIPTS = {
+    ord(c): d
+    for c, d in zip(
+        "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b\u207a\u207f",
+        "0123456789-+n",
+        strict=True,
+    )
+}
 _SUBSCRIPTS = {0x2080 + digit: str(digit) for digit in range(10)}
 _RAISED = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207b\u207a\u207f]+")
 _LOWERED = re.compile("[\u2080-\u2089]+")
@@ -62,13 +69,24 @@ _REWRITES = [
     (re.compile(r"\\[dtc]frac"), r"\\frac"),
     (re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degree"), "°"),
     (re.compile(r"(?<=\d)\{,\}(?=\d)|(?<=\d)\\,(?=\d{3}(?!\d))"), ","),
-    (re.compile(r"\\[!,;: ]|(?<=\S)~(?=\w)|\\quad|\\qquad"), " "),
+    (re.compile(r"(?<!\\)\\[!,;: ]|(?<=\S)~(?=\w)|\\quad|\\qquad"), " "),
     (re.compile(r"\\([%&#])"), r"\1"),
     (re.compile(r"\+\s?/\s?-"), r"\\pm "),
+    (re.compile(r"(?<=\w)\s+(?=\^)|^\{\}(?=[\^_])"), ""),
     (re.compile(r"\\(?:long)?rightarrow(?![a-z])|\\to(?![a-z])|[-=]+>"), "\u2192"),
 ]  # fmt: skip
 _INITIALS = re.compile(r"(?<![A-Za-z.])([A-Z])\.(?:([A-Z])\.)(?:([A-Z])\.)?(?![A-Za-z])")  # U.S.
-_DELIMITERS = [("$$", "$$"), ("$", "$"), ("**", "**"), ("__", "__"), ("`", "`"), ('"', '"'), ("'", "'"), ("*", "*"), ("_", "_")]
+_DELIMITERS = [
+    ("$$", "$$"),
+    ("$", "$"),
+    ("**", "**"),
+    ("__", "__"),
+    ("`", "`"),
+    ('"', '"'),
+    ("'", "'"),
+    ("*", "*"),
+    ("_", "_"),
+]
 _DELIMITERS += [("{", "}"), ("(", ")"), ("[", "]")]
 _ASKED_NOUN = (
     "answer|choice|option|result|solution|value|total|sum|count|number"
@@ -76,7 +94,7 @@ _ASKED_NOUN = (
 )
 _PREAMBLE = re.compile(
     r"(?:so|therefore|thus|hence)?,?\s*(?:(?:the|my|our|la|a|die)\s+)?(?:(?:final|correct|best|right|total|правильный)\s+)*"
-    rf"(?:{_ASKED_NOUN}|ans\.?)(?:\s+(?:correct[ao]|corretta|final))?\s*(?:(?:is|would be|es|est|ist|é|è)(?![a-z])\s*:?|:|=|-(?=\s))\s*(?=\S)"
+    rf"(?:{_ASKED_NOUN}|ans\.?)(?:\s+(?:correc?t[ao]|corretta|final))?\s*(?:(?:is|would be|es|est|ist|é|è)(?![a-z])\s*:?|:|=|-(?=\s))\s*(?=\S)"
     r"|ans\.\s*(?=\S)|letter\s*:?\s*(?=[A-Z]$)"
     r"|(?:综上|故|因此|所以|本题)?[,，]?\s*应?该?(?:(?:最终|正确)?(?:答え|答案?|正解|정답|답|选项(?=[是为]))(?:选项?|選択肢)?\s*(?:是|为|選|は|은|는|应?选)?\s*:?|"
     r"选(?:择|项)?\s*:?(?=\s*\(?[A-Z]\)?项?$))\s*(?=\S)",
@@ -113,14 +131,22 @@ def unwrapped(text: str) -> str:
     text = _VARIANTS.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
     text = unicodedata.normalize("NFC", text).translate(_TRANSLATION)
     if not re.search("[\u0370-\u03ff]{3}", text):  # a word of Greek stays one
-        text = re.sub("[\u03b1-\u03c9\u0391-\u03a9\u03d1\u03d5\u03f5](?!m\\b|[A-Z]\\b)", lambda c: c[0].translate(_GREEK), text)
+        text = re.sub(
+            "[\u03b1-\u03c9\u0391-\u03a9\u03d1\u03d5\u03f5](?!m\\b|[A-Z]\\b)",
+            lambda c: c[0].translate(_GREEK),
+            text,
+        )
     characters = []
     for character in text.replace("\\$", _DOLLAR):
         if character.isascii():
             characters.append(character if character.isprintable() or character == "\n" else " ")
         elif unicodedata.category(character) == "Nd":
             characters.append(str(unicodedata.decimal(character)))
-        elif unicodedata.category(character) not in ("Cf", "Cc", "Mn") or character == _DOLLAR or unicodedata.combining(character):
+        elif (
+            unicodedata.category(character) not in ("Cf", "Cc", "Mn")
+            or character == _DOLLAR
+            or unicodedata.combining(character)
+        ):
             characters.append(character)
     text = "".join(characters)
     for _ in range(4):

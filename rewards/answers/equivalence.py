@@ -139,7 +139,7 @@ def _chosen(text: str, options: tuple[str, ...], question: str | None) -> str:
             return option_label(place)
     parts = pieces(without_lead_in(clean)) if len(clean) <= _LONGEST else []
     places = {_one_of(part, options, question) for part in parts}
-    if len(parts) > 1 and None not in places:
+    if parts and None not in places:
         return ",".join(option_label(place) for place in sorted(filter(None.__ne__, places)))
     return ""
 
@@ -186,7 +186,9 @@ def _squeezed(text: str) -> str:
 @lru_cache(maxsize=4096)
 def _option_keys(options: tuple[str, ...], question: str | None) -> tuple[tuple[str, str, str], ...]:
     """Of each option its own text, its key, and its number without its unit."""
-    texts = list(unlabelled([unwrapped(option) if len(option) <= _LONGEST_OPTION else option for option in options]))
+    texts = list(
+        unlabelled([unwrapped(option) if len(option) <= _LONGEST_OPTION else option for option in options])
+    )
     measured = [_ONE_LETTER_UNIT.fullmatch(text) for text in texts]
     read = list(texts)
     if len({found and found[2] for found in measured}) == 1 and measured[0] and known_unit(measured[0][2]):
@@ -204,7 +206,11 @@ def _form(text: str, question: Asked, *, alone: bool) -> Form:
     if alone:
         parts = pieces(whole)
         letters = [bare_letter(part) for part in parts]
-        if 1 < len(parts) == len({*letters} - {""}) and re.search(r"\band\b|[,&和与及、]", whole) and whole[:1] not in "([":
+        if (
+            1 < len(parts) == len({*letters} - {""})
+            and re.search(r"\band\b|[,&和与及、]", whole)
+            and whole[:1] not in "(["
+        ):
             return Form("list:{}" + str(sorted(f"letter:{letter}" for letter in letters)))
     return _Reader(question).form(without_lead_in(whole), alone=alone)
 
@@ -223,14 +229,17 @@ class _Reader:
             alone: whether there are no options, so that a letter may be an answer's.
             nested: whether it is an item of a list.
         """
+        text = re.sub(r"^year (?=\d{4}$)", "", text)
         clean = text.replace(UNIT_MARK, "")
+        if nested and len(clean) == 1 and clean.isalpha():
+            return Form(f"letter:{clean}")
         if alone and (letter := bare_letter(clean)) and len(letter) == 1:
             return Form(f"letter:{letter}")
         if said := yes_or_no(clean.lower()):
             return Form(f"yes_no:{said}")
         article = _ARTICLE.match(clean.lower())
         bare = clean[article.end() :] if article else clean
-        if when := moment(re.sub("^year ", "", bare)):
+        if when := moment(bare):
             return Form(when)
         if value := self.named_value(text):
             return value
@@ -244,6 +253,7 @@ class _Reader:
             return Form(f"ordinal:{place}")
         for key in (
             joined(bare, lambda one: self.number(one).key) if "=" not in bare else None,
+            self.relation(clean) if re.search(r"[<>]|\\[lg](?:eq?|t)(?![a-z])", clean) else None,
             None if nested else self.several(text),
             formula(clean),
             code(bare),
@@ -274,7 +284,9 @@ class _Reader:
         name = "" if name == "x" or name in self.question.names else name
         key = _key(value)
         measured = "".join(f" {base}^{power}" for base, power in dimension)
-        return Form(f"value:{name + '=' if name else ''}{key}{measured}{' of ' + thing if thing else ''}", _key(said))
+        return Form(
+            f"value:{name + '=' if name else ''}{key}{measured}{' of ' + thing if thing else ''}", _key(said)
+        )
 
     def named_value(self, text: str) -> Form | None:
         """`x = 5`, `AB = 5 cm`, `width = 9`: a name and the value of it."""
@@ -291,7 +303,10 @@ class _Reader:
     def expression(self, text: str, name: str = "") -> Form | None:
         """An expression, its unit behind it where it has one; with a name, only one without variables."""
         clean = text.replace(UNIT_MARK, "")
-        if not re.search(r"[\\+*/^()|]|\d|[^\W\d_]\s*-\s*[^\W_]|\b(?:pi|sin|cos|tan|log|ln|sqrt|exp|alpha|beta|gamma|delta|theta|lambda|phi|omega|sigma)\b", clean.lower()):
+        if clean.lower() == "n/a" or not re.search(
+            r"[\\+*/^()|]|\d|[^\W\d_]\s*-\s*[^\W_]|\b(?:pi|sin|cos|tan|log|ln|sqrt|exp|alpha|beta|gamma|delta|theta|lambda|phi|omega|sigma)\b",
+            clean.lower(),
+        ):
             return None
         body, unit = _measured(text)
         read = read_expression(body)
@@ -320,7 +335,9 @@ class _Reader:
             return self.equation(clean, read)
         if bound := _bounds(read):
             return _interval(bound[0], _between(bound[1], bound[2]))
-        said = "".join(f"{side.key}{sign}" for side, sign in zip(read.sides, [*read.relations, ""], strict=True))
+        said = "".join(
+            f"{side.key}{sign}" for side, sign in zip(read.sides, [*read.relations, ""], strict=True)
+        )
         return f"relation:{said}"
 
     def equation(self, clean: str, read: Expression) -> str:
@@ -340,7 +357,11 @@ class _Reader:
     def several(self, text: str) -> str | None:
         """Reads `1, 2 and 3`, `{a, b}`, `(1, 2]`, `x = 1, y = 2`; None where there are not at least two items."""
         if matrix := _MATRIX.fullmatch(text.strip()):
-            rows = [[self.form(plain(cell), nested=True).key for cell in row.split("&")] for row in re.split(r"\\\\", matrix[2]) if row.strip()]
+            rows = [
+                [self.form(plain(cell), nested=True).key for cell in row.split("&")]
+                for row in re.split(r"\\\\", matrix[2])
+                if row.strip()
+            ]
             return f"matrix:{matrix[1]} {rows}"
         unions = re.split(r"\s*\\cup\s*|\s+U\s+(?=[(\[])", text)
         if 1 < len(unions) <= _MAX_ITEMS and all(unions):
@@ -369,7 +390,11 @@ class _Reader:
         if all(named) and joint == "and":
             names = [match[1] for match in named if match]
             if len(set(names)) == len(names) and bracket in ("", "()", "[]"):
-                values = {name: self.form(plain(match[2]), nested=True).key for name, match in zip(names, named, strict=True) if match}
+                values = {
+                    name: self.form(plain(match[2]), nested=True).key
+                    for name, match in zip(names, named, strict=True)
+                    if match
+                }
                 if names and sorted(names) in (["x", "y"], ["x", "y", "z"]):
                     return f"list:()[{', '.join(repr(values[name]) for name in sorted(names))}]"
                 return f"named:{sorted(values.items())}"
@@ -384,10 +409,18 @@ class _Reader:
 
 def _bounds(read: Expression) -> tuple[str, str, str] | None:
     """The variable, and what bounds it below and above, of `1 < x <= 2` and `x > 0`: `(1`, `2]`."""
-    keys, signs = [_end(side.key, text) for side, text in zip(read.sides, read.written, strict=True)], read.relations
+    keys, signs = (
+        [_end(side.key, text) for side, text in zip(read.sides, read.written, strict=True)],
+        read.relations,
+    )
     lone, names = read.lone, read.names
     if all(sign in _TURNED for sign in signs):
-        keys, lone, names, signs = keys[::-1], lone[::-1], names[::-1], [_TURNED[sign] for sign in signs[::-1]]
+        keys, lone, names, signs = (
+            keys[::-1],
+            lone[::-1],
+            names[::-1],
+            [_TURNED[sign] for sign in signs[::-1]],
+        )
     places = [place for place, name in enumerate(lone) if name and name not in ("infty", "inf")]
     others = [key for place, key in enumerate(keys) if place not in places]
     if len(places) != 1 or len(keys) > 3 or not signs or any(sign not in _BELOW for sign in signs):
@@ -413,7 +446,8 @@ def _between(low: str, high: str) -> str:
 
 
 def _interval(name: str, inside: str) -> str:
-    return inside if name == "x" else f"interval:{name}={inside}"
+    point = inside.startswith("list:()") and "inf" not in inside  # (1, 2) may be one, and 1 < x < 2 is none
+    return inside if name == "x" and not point else f"interval:{name}={inside}"
 
 
 def _key(value: Fraction | Value) -> str:
@@ -430,8 +464,12 @@ def _measured(text: str) -> tuple[str, Unit | None]:
         value, tail = clean[:start], clean[start:].strip()
         if re.search(r"\\[a-zA-Z]+\s*$", value) and not re.search(r"\\pi\s*$", value):
             continue
+        if tail[0] == "°" and re.search("sin|cos|tan", value):
+            continue
         bare = not re.search("[A-Za-z]", re.sub(r"\\[A-Za-z]+|\b(?:sqrt|pi)\b", "", value))
-        sure = _SURE_UNIT.fullmatch(tail) or (bare and re.fullmatch(r"m\^?\{?[23]?\}?", tail) and value[-1].isspace())
+        sure = _SURE_UNIT.fullmatch(tail) or (
+            bare and re.fullmatch(r"m\^?\{?[23]?\}?", tail) and value[-1].isspace()
+        )
         if sure and tail != "pi" and (unit := known_unit(tail)):
             return value, unit if unit.dimension != (("unit", 1),) else None
     return clean, None
@@ -450,7 +488,7 @@ def _words(clean: str) -> str:
     """The key of a text: without its article; small letters, unless capitals tell a sign from another."""
     if not clean:
         return ""
-    if "\\" in clean or re.search(r"[\^_=*]|\w[+/]\w|[a-z]'", clean):
+    if "\\" in clean or re.search(r"[\^_=*]|[a-zA-Z]'(?![a-z])", clean):
         return "written:" + re.sub(r"\s*([^\w\s])\s*", r"\1", " ".join(clean.split()))
     text = " ".join(clean.split())
     text = re.sub(r"\s+([-+/<>#&=])\s+", r"\1", text)
@@ -462,7 +500,9 @@ def _words(clean: str) -> str:
         return "text:" + place[1].replace("centre", "center")
     if article := _ARTICLE.match(text):
         text = text[article.end() :]
-    return "text:" + re.sub(r"(?<=[^\W\d_]{2})-(?=[^\W\d_])|(?<=[^\W\d_])-(?=[^\W\d_]{2})", " ", ordinals_in_words(text))
+    return "text:" + re.sub(
+        r"(?<=[^\W\d_]{2})-(?=[^\W\d_])|(?<=[^\W\d_])-(?=[^\W\d_]{2})", " ", ordinals_in_words(text)
+    )
 
 
 def _closes_at_end(text: str) -> bool:

@@ -11,16 +11,20 @@ from dataclasses import replace
 from rewards.answers.numerals import WORDS, parse_ordinal
 from rewards.answers.quantities import Quantity, parse_quantity
 
-_HAN_CLOCK = re.compile(r"(上午|早上|下午|晚上)?\s*(\S{1,3}?)\s*[点點时時]\s*(?:(半|\S{1,3}?)\s*分?)?")
+_HAN_CLOCK = re.compile(r"(上午|早上|下午|晚上)?\s*(\S{1,3}?)\s*[点點时時]\s*(?:(半)|(\S{1,3}?)\s*分)?")
 _HAN_DAY = re.compile(r"(?:(\d{4})年)?(\d{1,2})\s*月(?:\s*(\d{1,2})\s*[日号])?")
 # 10/2015 is a month, 120/80 mmHg a reading, 50/50 odds: their quotients would make different ones equal.
 _MONTH_YEAR = re.compile(r"(0?[2-9]|01|1[0-2])/((?:19|20)\d\d)")
 _YEAR_MONTH = re.compile(r"((?:19|20)\d\d)-(0[1-9]|1[0-2])")
-_PAIR = re.compile(r"(\d{1,3})/\1(?:\s+[a-z]+)?|\d{2,3}/\d{2,3}\s*mm\s?hg|\d{1,2}/\d{1,2}\s+time", re.IGNORECASE)
+_PAIR = re.compile(
+    r"(\d{1,3})/\1(?:\s+[a-z]+)?|\d{2,3}/\d{2,3}\s*mm\s?hg|\d{1,2}/\d{1,2}\s+time", re.IGNORECASE
+)
 _HALF = r"(?:\s*([ap])\.?\s?m\b\.?)?"
 _CLOCK = re.compile(rf"(\d{{1,2}})[:h]([0-5]\d)(?::([0-5]\d))?{_HALF}(?:\s*(?:hours|hrs|h))?")
 _HOUR = re.compile(r"(\d{1,2}|[a-z]+)\s*(?:([ap])\.?\s?m\b\.?|o'? ?clock" + _HALF + ")")
-_PAST = re.compile(r"(?:a\s+)?(half|quarter|\d{1,2}|[a-z]+)(?:\s+minutes)?\s+(past|to|after)\s+(\d{1,2}|[a-z]+)" + _HALF)
+_PAST = re.compile(
+    r"(?:a\s+)?(half|quarter|\d{1,2}|[a-z]+)(?:\s+minutes)?\s+(past|to|after)\s+(\d{1,2}|[a-z]+)" + _HALF
+)
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\d)[t ](\d\d:\d\d(?::\d\d)?)")
 _YEAR_FIRST = re.compile(r"(\d{4})(?:([-/.])|\s*年\s*)(\d{1,2})(?:\2|\s*月\s*)(\d{1,2})\s*[日号]?")
 _YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4}|(?<!\.)\d{2})")
@@ -30,14 +34,16 @@ _DAY = r"(\d{1,2})(?:st|nd|rd|th)?"
 _WEEKDAY = re.compile(r"(?:mon|tues|wednes|thurs|fri|satur|sun)day,?\s+(?=.*\d)")
 _MONTH_FIRST = re.compile(rf"{_MONTH}(?:\s+{_DAY}(?!\d))?(?:\s*,?\s+(\d{{4}}))?")
 _DAY_FIRST = re.compile(rf"(?:the\s+)?{_DAY}[\s-]+(?:of\s+)?{_MONTH}(?:\s*,?[\s-]+(\d{{4}}))?")
-_RANGE_WORD = re.compile(r"(?:from\s+|between\s+)?(.+?)\s*(?:\bto\b|\bthrough\b|\buntil\b|\.{2,3}|[~至到]|\u2026)\s*(.+)")
+_RANGE_WORD = re.compile(
+    r"(?:from\s+|between\s+)?(.+?)\s*(?:\bto\b|\bthrough\b|\buntil\b|\.{2,3}|[~至到]|\u2026)\s*(.+)"
+)
 _BETWEEN = re.compile(r"between\s+(.+?)\s+and\s+(.+)")
 _RANGE_SIGN = re.compile(r"(?<=[\w%°)\u20ac\u00a3])\s*-{1,3}\s*(?=[-+$€£¥₹.\w])")
 _TIMES = re.compile(r"\s*(?:\\times(?![a-z])|\\cdot(?![a-z])|\*|(?<=[\d\s\w])x(?=\s*[\d.])|\bby\b)\s*")
 _RATIO = re.compile(r"\d+(?:\.\d+)?(?:\s*:\s*\d+(?:\.\d+)?)+")
 _PHONE = re.compile(r"\+?[\d(][\d\s().-]{5,}\d")
 _LEADING_ZERO = re.compile(r"(?<![\d.,])0\d")
-_TOKEN = re.compile(r"[\w./:#-]+")
+_TOKEN = re.compile(r"[\w./:#-]+", re.ASCII)
 _LETTER_DIGIT = re.compile(r"[^\W\d_]+[-_.]?\d")
 _FUNCTION_FIRST = re.compile(r"(?:sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt|pi)\d+\b")
 _JOINTS = re.compile(r"(?<=\w)[-./:](?=\w)")
@@ -104,7 +110,7 @@ def _clock(folded: str) -> str | None:
         return "time:24:00:00" if named_hour[1] == "midnight" else "time:24:12:00"
     if han := _HAN_CLOCK.fullmatch(folded):
         half = "" if not han[1] else "am" if han[1] in ("上午", "早上") else "pm"
-        said = [parse_quantity(part or "0") for part in (han[2], (han[3] or "").replace("半", "30"))]
+        said = [parse_quantity(part or "0") for part in (han[2], "30" if han[3] else han[4])]
         folded = ":".join(f"{one.value!s:0>2}" for one in said if one and not one.unit) + half
     folded = re.sub(r"(?<=\d)\.(?=[0-5]\d\s*[ap]\.?\s?m)", ":", folded)
     if match := _CLOCK.fullmatch(folded):
@@ -213,6 +219,9 @@ def _moments(kind: str, parts: list[str]) -> str | None:
         return None
     if (half := re.search(r"\s*([ap]\.?m\.?)$", parts[-1])) and parts[0].isdigit():
         parts = [parts[0] + half[1], parts[1]]
-    items = [f"ordinal:{parse_ordinal(part)}" if parse_ordinal(part) is not None else moment(part) for part in parts]
+    items = [
+        f"ordinal:{parse_ordinal(part)}" if parse_ordinal(part) is not None else moment(part)
+        for part in parts
+    ]
     kinds = {str(item).partition(":")[0] for item in items}
     return f"{kind}:" + " ".join(map(str, items)) if len(kinds) == 1 and None not in items else None

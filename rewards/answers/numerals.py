@@ -67,7 +67,9 @@ def read_han(text: str) -> Read | None:
     value, end = _han_number(match[0]), match.end()
     if value is None:
         return None
-    if (point := re.match(rf"点([{''.join(_HAN_DIGITS)}]{{1,9}})(?!分)", text[end:])) and not text[0].isdigit():
+    if (point := re.match(rf"点([{''.join(_HAN_DIGITS)}]{{1,9}})(?!分)", text[end:])) and not text[
+        0
+    ].isdigit():
         digits = "".join(str(_HAN_DIGITS[character]) for character in point[1])
         return value + Fraction(int(digits), 10 ** len(digits)), end + point.end()
     return (value / 10, end + 1) if text[end:] == "成" and value <= 10 else (value, end)
@@ -89,7 +91,12 @@ def _han_number(text: str) -> Fraction | None:
         elif token in _HAN_MYRIADS:
             if not total + (digit or 0):
                 return None
-            whole, total, digit, smallest = (whole + total + (digit or 0)) * _HAN_MYRIADS[token], 0, None, 10**5
+            whole, total, digit, smallest = (
+                (whole + total + (digit or 0)) * _HAN_MYRIADS[token],
+                0,
+                None,
+                10**5,
+            )
         elif digit:
             return None
         elif token.isdecimal() or token in _HAN_DIGITS:
@@ -102,7 +109,9 @@ def _han_number(text: str) -> Fraction | None:
 def read_words(text: str) -> Read | None:
     """Reads number words from the front: `twenty-one dogs`, `half a dozen`, `two and a half`, `3 eighths`."""
     run = re.match(r"(?:\d{1,15}|[A-Za-z]+)(?:[ -](?:\d{1,15}(?![\d.,/])|[A-Za-z]+))*", text)
-    tokens = [(token.group().casefold(), token.end()) for token in _TOKENS.finditer(run.group())] if run else []
+    tokens = (
+        [(token.group().casefold(), token.end()) for token in _TOKENS.finditer(run.group())] if run else []
+    )
     said = [word for word, _ in tokens]
 
     def end(count: int) -> int:
@@ -125,7 +134,9 @@ def read_words(text: str) -> Read | None:
     if rest[:1] == ["point"]:
         digits = [WORDS.get(word, 10) for word in rest[1:10]]
         if digits and max(digits) < 10:
-            return whole + Fraction(int("".join(map(str, digits))), 10 ** len(digits)), end(used + 1 + len(digits))
+            return whole + Fraction(int("".join(map(str, digits))), 10 ** len(digits)), end(
+                used + 1 + len(digits)
+            )
         return None
     if rest[:1] == ["and"] and len(rest) > 2:
         above, more = (Fraction(1), 1) if rest[1] == "a" else _cardinal(rest[1:])

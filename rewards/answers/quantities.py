@@ -49,6 +49,7 @@ _MAGNITUDE = re.compile(r"(\s*)([A-Za-z]+)(?![A-Za-z/^\\\\Ωμ])")
 _DECADE = re.compile(r"(?:the\s+)?(?:1\d|20)\d0'?s")
 _HAN_MAGNITUDE = re.compile("\\s*([百千]?)([万萬亿億]?)")
 _HAN_FACTORS = {"": 1, "百": 10**2, "千": 10**3, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
+_MIXED_HAN = re.compile(r"\d+(?:[十百千万萬亿億]\d|分之)")
 _PIECE = re.compile(r"(an?|\d+(?:\.\d+)?)\s*([^\W\d]+|')(?:,?\s*(?:and\s+)?|$)")
 _MEASURE = frozenset("个個箇개つ")  # a Chinese, Japanese or Korean number has one, whatever is counted
 
@@ -89,7 +90,8 @@ def parse_quantity(text: str, *, counted: bool = False) -> Quantity | None:
         money, rest = currency[2].rstrip("."), currency[1] + rest[currency.end() :]
     if rest.startswith(("+", "-")):
         sign, rest = (-sign if rest[0] == "-" else sign), rest[1:].lstrip()
-    found = read_words(rest) or _read_digits(rest) or read_han(rest)
+    mixed = read_han(rest) if _MIXED_HAN.match(rest) else None
+    found = mixed or read_words(rest) or _read_digits(rest) or read_han(rest)
     if found is None:
         return _sum_of_units(text)
     value, used = found
@@ -181,7 +183,9 @@ def _sum_of_units(text: str) -> Quantity | None:
     place = 0
     while match := _PIECE.match(text, place):
         unit = known_unit(match[2])
-        if unit is None or (pieces and (unit.dimension, False) != (pieces[0][1].dimension, match[1][0] == "a")):
+        if unit is None or (
+            pieces and (unit.dimension, False) != (pieces[0][1].dimension, match[1][0] == "a")
+        ):
             return None
         if pieces and not unit.factor < pieces[-1][1].factor:
             return None

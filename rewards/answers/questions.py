@@ -9,12 +9,16 @@ from rewards.answers.quantities import singular
 from rewards.answers.units import Dimension, Unit, known_unit
 
 _LONGEST = 4000
-_HOW_MANY = re.compile(r"(?:how many|number of|how much|count(?: all)?(?: of)?(?: the)?|total of)\s+((?:[^\W\d_]+[ -]){0,3}[^\W\d_]+)")
+_HOW_MANY = re.compile(
+    r"(?:how many|number of|how much|count(?: all)?(?: of)?(?: the)?|total of)\s+((?:[^\W\d_]+[ -]){0,3}[^\W\d_]+)"
+)
 _ASKED = re.compile(
     r"(?:find|solve for|value of|what is|what's|determine|calculate|compute|evaluate|measure of|length of)\s+"
     r"(?:the\s+)?(?:(?:value|measure|length|size)\s+of\s+)?\$?(\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\s?[A-Z]{1,3})?(?:\([A-Za-z\d]\))?)\$?"
 )
-_UNIT = re.compile(r"(?:\d\s*|\bin\s+|[(/]\s*)(\\?[A-Za-zμΩ°%$€£]+(?:\^?[23])?(?:/[A-Za-z]+(?:\^?\d)?)?)(?![A-Za-z])|([%°$€£])|([A-Za-z]{4,})")
+_UNIT = re.compile(
+    r"(?:\d\s*|\bin\s+|[(/]\s*)(\\?[A-Za-zμΩ°%$€£]+(?:\^?[23])?(?:/[A-Za-z]+(?:\^?\d)?)?)(?![A-Za-z])|([%°$€£])|([A-Za-z]{4,})"
+)
 _NO_UNIT = frozenset("in a as at is an am pm mo second bar bars point mean mole moles min max".split())
 _ORDER = re.compile(
     r"\b(?:order|ascending|descending|sequence|coordinates?|ordered|respectively|rank(?:ed|ing)?|sort(?:ed)?|arrange|"
@@ -45,7 +49,9 @@ class Asked:
     def counts(self, thing: str) -> bool:
         """Whether the question names what an answer counts: each of its words, the last as what is counted."""
         if not thing.isascii():
-            return thing in self.text or (thing in "只隻条條张張本位名头頭辆輛棵朵根件枚座艘匹" and f"几{thing}" in self.text)
+            return thing in self.text or (
+                thing in "只隻条條张張本位名头頭辆輛棵朵根件枚座艘匹" and f"几{thing}" in self.text
+            )
         words = thing.split()
         named = {singular(word) for word in re.findall(r"[^\W\d_]+", self.text)}
         return words[-1] in self.things and named.issuperset(words)

@@ -40,6 +40,7 @@ px | pixel | |
 rad | radian | 1 |
  | unit | |
 ppm | | |
+us | | 0.000001 s |
 ‰ | permille per-mille | 0.1 % |
 dB | decibel | |
 rev | revolution | |
@@ -221,7 +222,9 @@ def _units() -> tuple[dict[str, Unit], dict[str, Unit], dict[str, list[Unit]]]:
             more = Unit(unit.dimension, unit.factor * Fraction(10) ** int(power))
             named = [symbol + name.lstrip("_") for name in short]
             symbols |= {name: more for name in named if name not in symbols}
-            words |= {word + name: more for name in (*long, *(s for s in short if len(s) > 2)) if name.isascii()}
+            words |= {
+                word + name: more for name in (*long, *(s for s in short if len(s) > 2)) if name.isascii()
+            }
     folded: dict[str, list[Unit]] = {}
     for name, unit in symbols.items():
         lower = name.casefold()

@@ -121,7 +121,11 @@ def _says_less(answer: str, right: str, question: str | None) -> bool:
         return any(form.key == f"value:{form.bare}" for form in forms)
     for said, other in ((answer, plain(right)), (right, plain(answer))):
         inside = plain(said)
-        if other[:1] in ("(", "[") and inside[:1] not in ("(", "[", "{", "\\") and re.search("[,;]|and", inside):
+        if (
+            other[:1] in ("(", "[")
+            and inside[:1] not in ("(", "[", "{", "\\")
+            and re.search("[,;]|and", inside)
+        ):
             bracketed = f"{other[0]}{inside.replace(' and ', ', ')}{other[-1]}"
             if rewards.equivalent(bracketed, other, question=question).equal:
                 return True
