@@ -65,7 +65,8 @@ def benchmark_prompt(
             content.append({"type": "image"})
             order.append(number)
         elif number is not None:
-            content.append({"type": "text", "text": f"(picture {number})"})
+            place = order.index(number) + 1 if number in order else number
+            content.append({"type": "text", "text": f"(picture {place})"})
         elif piece:
             content.append({"type": "text", "text": piece})
     return _turns(content, images=[images[i - 1] for i in order], words=words, key=key)
