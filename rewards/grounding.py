@@ -12,16 +12,19 @@ from rewards.answers.equivalence import equivalent
 from rewards.voting import Vote
 
 
-def blind_agreement(vote: Vote, blind: Vote, *, options: Sequence[str] | None = None) -> float:
+def blind_agreement(
+    vote: Vote, blind: Vote, *, question: str | None = None, options: Sequence[str] | None = None
+) -> float:
     """Returns the share of blind answers that equal the silver answer, in [0, 1]; 0 without a silver answer.
 
     Args:
         vote: the vote with the image.
         blind: the vote on the same question with the image greyed out.
+        question: what was asked; see `equivalent`.
         options: texts of a multiple-choice question's options, A first.
     """
     for answer, share in blind.shares if vote.answer is not None else ():
-        if equivalent(answer, vote.answer, options=options).equal:
+        if equivalent(answer, vote.answer, question=question, options=options).equal:
             return share
     return 0.0
 
@@ -31,6 +34,7 @@ def is_grounded(
     blind: Vote,
     *,
     limit: float,
+    question: str | None = None,
     options: Sequence[str] | None = None,
 ) -> bool:
     """Says whether curation may keep a question: its blind agreement is below the limit.
@@ -39,9 +43,10 @@ def is_grounded(
         vote: the vote with the image.
         blind: the vote on the same question with the image greyed out.
         limit: in [0, 1].
+        question: what was asked; see `equivalent`.
         options: texts of a multiple-choice question's options, A first.
     """
-    return blind_agreement(vote, blind, options=options) < limit
+    return blind_agreement(vote, blind, question=question, options=options) < limit
 
 
 def probed_groups(count: int, *, fraction: float, seed: int) -> list[bool]:

@@ -16,6 +16,7 @@ def reasoner_rewards(
     *,
     silver: Vote,
     preset: Preset,
+    question: str | None = None,
     options: Sequence[str] | None = None,
     judge: Judge | None = None,
     form: AnswerForm = "boxed",
@@ -28,6 +29,7 @@ def reasoner_rewards(
         completions: raw texts; the answer is extracted here.
         silver: the vote that gave the silver answer.
         preset: the values to use.
+        question: what was asked; see `equivalent`.
         options: texts of a multiple-choice question's options, A first.
         judge: see `equivalent`.
         form: where the answer is read; see `extract_answer`.
@@ -51,7 +53,7 @@ def reasoner_rewards(
         accuracy = 0.0
         if answer is not None:
             for known, value in values:
-                if equivalent(answer, known, options=options, judge=judge).equal:
+                if equivalent(answer, known, question=question, options=options, judge=judge).equal:
                     accuracy = value
                     break
         formed = float(follows_format(text, form))

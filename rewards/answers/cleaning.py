@@ -11,7 +11,7 @@ _DOLLAR = "\ufdd0"  # an escaped dollar, while others are taken for delimiters; 
 
 _TRANSLATION: dict[int, str] = {}
 for _characters, _plain in (
-    ("\u2212\u2010\u2011\u2012\u2013\u2014\ufe63", "-"), ("\u2018\u2019\u02bc\u2032", "'"),
+    ("\u2212\u2010\u2011\u2012\u2013\ufe63", "-"), ("\u2014", " - "), ("\u2018\u2019\u02bc\u2032", "'"),
     ("\u201c\u201d\u2033", '"'), ("\u2044\u2215", "/"), ("\u066b", "."), ("\u066c\u3001", ","),
     ("\u301c", "~"), ("\u2236", ":"), ("\u00ab\u00bb\u300a\u300b\u300c\u300d\u300e\u300f\u3010\u3011", ""),
     ("\u00b5", "\u03bc"), ("\u2126", "Ω"), ("\u2260", r"\ne "), ("\u2264\u2a7d", r"\le "), ("\u2265\u2a7e", r"\ge "),

@@ -138,10 +138,8 @@ def _chosen(text: str, options: tuple[str, ...], question: str | None) -> str:
         if (place := _one_of(said, options, question)) is not None:
             return option_label(place)
     parts = pieces(without_lead_in(clean)) if len(clean) <= _LONGEST else []
-    places = {_one_of(part, options, question) for part in parts}
-    if parts and None not in places:
-        return ",".join(option_label(place) for place in sorted(filter(None.__ne__, places)))
-    return ""
+    named = [place for part in parts if (place := _one_of(part, options, question)) is not None]
+    return ",".join(map(option_label, sorted(set(named)))) if len(named) == len(parts) else ""
 
 
 def _one_of(said: str, options: tuple[str, ...], question: str | None) -> int | None:

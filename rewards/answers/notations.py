@@ -101,6 +101,8 @@ def formula(clean: str) -> str | None:
         said.append(re.sub(r"[_{}^]", "", part))
     if len(said) == 1 and not re.search(r"\d|[+-]$", said[0]):
         return None  # a word
+    if len(said) == 1 and re.fullmatch(r"[A-Z\d]+", said[0]):
+        return f"code:{said[0].lower()}"  # CO2 is co2, but Co2 is not
     return "formula:" + "".join(said)
 
 

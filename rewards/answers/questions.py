@@ -13,11 +13,11 @@ _HOW_MANY = re.compile(
     r"(?:how many|number of|how much|count(?: all)?(?: of)?(?: the)?|total of)\s+((?:[^\W\d_]+[ -]){0,3}[^\W\d_]+)"
 )
 _ASKED = re.compile(
-    r"(?:find|solve for|value of|what is|what's|determine|calculate|compute|evaluate|measure of|length of)\s+"
+    r"(?i:find|solve for|value of|what is|what's|determine|calculate|compute|evaluate|measure of|length of)\s+"
     r"(?:the\s+)?(?:(?:value|measure|length|size)\s+of\s+)?\$?(\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\s?[A-Z]{1,3})?(?:\([A-Za-z\d]\))?)\$?"
 )
 _UNIT = re.compile(
-    r"(?:\d\s*|\bin\s+|[(/]\s*)(\\?[A-Za-zμΩ°%$€£]+(?:\^?[23])?(?:/[A-Za-z]+(?:\^?\d)?)?)(?![A-Za-z])|([%°$€£])|([A-Za-z]{4,})"
+    r"(?:\d\s*|\b(?:in|many|much)\s+|[(/]\s*)(\\?[A-Za-zμΩ°%$€£]+(?:\^?[23])?(?:/[A-Za-z]+(?:\^?\d)?)?)(?![A-Za-z])|([%°$€£])|([A-Za-z]{4,})"
 )
 _NO_UNIT = frozenset("in a as at is an am pm mo second bar bars point mean mole moles min max".split())
 _ORDER = re.compile(

@@ -164,9 +164,9 @@ def literal(text: str) -> Any:
 
     Never given what a model wrote.
     """
-    text = text.strip()
-    if not text.startswith(("[", "(", "{")) or len(text) > LONGEST_LIST:
+    if len(text) > LONGEST_LIST or not text.strip().startswith(("[", "(", "{")):
         return None
+    text = text.strip()
     if re.fullmatch(r"\[\s*(?:'[^']*'|\"[^\"]*\")(?:\s+(?:'[^']*'|\"[^\"]*\"))+\s*\]", text):
         return [one[1:-1] for one in re.findall(r"'[^']*'|\"[^\"]*\"", text)]
     for read in (ast.literal_eval, json.loads):

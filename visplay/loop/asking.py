@@ -157,7 +157,9 @@ def grounded(ctx: RunContext, groups: Groups, round: Round) -> Groups:
         if (
             row.vote
             and unseeing
-            and not rewards.is_grounded(row.vote, unseeing, limit=limit, options=_options(row))
+            and not rewards.is_grounded(
+                row.vote, unseeing, limit=limit, question=_question(row), options=_options(row)
+            )
         ):
             row.reject = "answered the same without the picture"
     return groups
@@ -216,6 +218,7 @@ def take_votes(
         counted = {
             place: rewards.vote(
                 [rewards.extract_answer(completion.text, words.answer_form) for completion in group],
+                question=asked.question,
                 options=asked.options or None,
                 count_unparsed=preset.curation_counts_unparsed or not in_curation,
                 judge=answer_judge(ctx, asked.question),
@@ -236,6 +239,10 @@ def answer_judge(ctx: RunContext, question: str) -> Callable[[str, str], bool | 
 
 def _as_it_is(picture: Image.Image) -> Image.Image:
     return picture
+
+
+def _question(row: Asked) -> str | None:
+    return row.question.question if isinstance(row.question, Question) else None
 
 
 def _options(row: Asked) -> tuple[str, ...]:

@@ -92,7 +92,10 @@ def blind_answer_rate(kept: Sequence[Asked], blind: Sequence[rewards.Vote | None
     """
     same = [
         row.vote is not None
-        and same_answer(row.vote.answer, unseeing.answer if unseeing else None, options=_options(row))
+        and same_answer(
+            row.vote.answer, unseeing.answer if unseeing else None,
+            question=_question(row), options=_options(row),
+        )  # fmt: skip
         for row, unseeing in zip(kept, blind, strict=True)
     ]
     return asdict(accuracy_interval(same)) if same else None
@@ -100,7 +103,13 @@ def blind_answer_rate(kept: Sequence[Asked], blind: Sequence[rewards.Vote | None
 
 def is_right(row: Asked) -> bool:
     """Whether a question's silver answer is the true one."""
-    return row.vote is not None and same_answer(row.vote.answer, row.truth, options=_options(row))
+    return row.vote is not None and same_answer(
+        row.vote.answer, row.truth, question=_question(row), options=_options(row)
+    )
+
+
+def _question(row: Asked) -> str | None:
+    return row.question.question if isinstance(row.question, Question) else None
 
 
 def _options(row: Asked) -> tuple[str, ...]:

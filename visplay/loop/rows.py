@@ -61,8 +61,11 @@ class Asked:
         question = self.question if isinstance(self.question, Question) else None
         vote = self.vote
         options = question.options if question else ()
+        asked = question.question if question else None
         agreement = (
-            rewards.blind_agreement(vote, self.blind, options=options) if vote and self.blind else None
+            rewards.blind_agreement(vote, self.blind, question=asked, options=options)
+            if vote and self.blind
+            else None
         )
         return {
             "image_key": self.picture, "completion": self.completion, "tokens": self.tokens, "cut": self.cut,
@@ -106,6 +109,8 @@ class Asked:
 Groups = list[list[Asked]]  # [P][G]
 
 
-def same_answer(one: str | None, other: str | None, *, options: Sequence[str] = ()) -> bool:
+def same_answer(
+    one: str | None, other: str | None, *, question: str | None = None, options: Sequence[str] = ()
+) -> bool:
     """Whether two answers to a question with these options are one; a missing answer is like none."""
-    return one is not None and other is not None and rewards.equivalent(one, other, options=options).equal
+    return rewards.equivalent(one, other, question=question, options=options).equal
