@@ -112,7 +112,8 @@ def _penalties(
         asked = (item for group in groups for item in group)
         ballots = ((vote for row in rows for vote in row) for rows in (votes, blind))
         found["groundedness"] = [
-            preset.groundedness_weight * blind_agreement(seen, unseen, question=item.question, options=item.options)
+            preset.groundedness_weight
+            * blind_agreement(seen, unseen, question=item.question, options=item.options)
             if seen and unseen and isinstance(item, Question)
             else 0.0
             for item, seen, unseen in zip(asked, *ballots, strict=True)

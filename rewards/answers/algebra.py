@@ -332,16 +332,15 @@ class _Reader:
             raise Unread
         else:
             over = self.atom()
-        if self.tokens[start + 1 : start + 2] in (["d"], [r"\partial"]):
+        tops, below = self.tokens[start + 1 : start + 2], self.tokens[self.place + 1 : self.place + 2]
+        if tops in (["d"], [r"\partial"]) and below and below[0][:1] in ("d", "\\"):
             raise Unread
         return over * (self.group() if self.peek() == "{" else self.atom()).inverse()
 
     def _absolute(self, value: Value) -> Value:
-        exact = value.fraction
         self.irrational = True
-        if exact is not None:
-            return value_of(abs(exact))
-        return _opaque("abs", min(value.key, (-value).key))
+        exact = value.fraction
+        return _opaque("abs", min(value.key, (-value).key)) if exact is None else value_of(abs(exact))
 
     def _named(self, token: str) -> Value:
         name = token.lstrip("\\")
@@ -380,7 +379,8 @@ class _Reader:
         if name == "e":
             self.irrational = True
             return _opaque("e")
-        if name in _CALLED and self.peek() == "(":
+        single = self.tokens[self.place + 2 : self.place + 3] == [")"]  # v(t) and f(2) are no products
+        if self.peek() == "(" and (name in _CALLED or single):
             argument = self.atom()
             self.names.add(f"{name}()")
             return _opaque("call", self.salt, name, argument.key)
@@ -475,20 +475,10 @@ def read_expression(text: str) -> Expression | None:
     """
     if len(text) > _LONGEST:
         return None
-    tokens, place = [], 0
-    text = (
-        re.sub(r"(\d+(?:\.\d+)?)°", r"(\1*\\pi/180)", text)
-        if "sin" in text or "cos" in text or "tan" in text
-        else text
-    )
-    text = text.rstrip()
-    while place < len(text):
-        match = _TOKEN.match(text, place)
-        if match is None:
-            return None
-        tokens.append(match[1])
-        place = match.end()
-    if not tokens:
+    if re.search("sin|cos|tan", text):
+        text = re.sub(r"(\d+(?:\.\d+)?)°", r"(\1*\\pi/180)", text)
+    tokens = _TOKEN.findall(text)
+    if _TOKEN.sub("", text).strip() or not tokens:
         return None
     try:
         found = _relation(tokens, "", imaginary=False)
@@ -499,21 +489,11 @@ def read_expression(text: str) -> Expression | None:
     return found
 
 
-def equation_key(tokens_text: str) -> str | None:
-    """The key of an equation: the same for each of its multiples, and however its sides are arranged."""
-    ratio = []
-    for salt in ("one", "two"):
-        try:
-            tokens = [match[1] for match in _TOKEN.finditer(tokens_text)]
-            found = _relation(tokens, salt, imaginary=False)
-            difference = (found.sides[0] + -found.sides[1]).over
-            ratio.append(Value(difference))
-        except Unread:
-            return None
-    try:
-        return (ratio[0] * ratio[1].inverse()).key
-    except Unread:
-        return None  # it holds whatever its variables are
+def equation_key(text: str) -> str | None:
+    """The key of an equation: the same for each of its multiples; None where it always holds."""
+    found = [_relation(_TOKEN.findall(text), salt, imaginary=False).sides for salt in ("one", "two")]
+    first, second = (Value((one + -other).over) for one, other in found)
+    return None if (0, 0) in (first.over, second.over) else (first * second.inverse()).key
 
 
 def _relation(tokens: list[str], salt: str, *, imaginary: bool) -> Expression:

@@ -1,8 +1,7 @@
-"""Multiple choice: letters and texts of answers, and the options that stand in a question."""
+"""Multiple choice: letters and texts of answers, and labels."""
 
 import re
 from collections.abc import Sequence
-from itertools import islice
 
 _LETTER = re.compile(
     r"(?:(?:options?|choice|answer)\s+)?[(<\[]?\s*([A-Za-z]{1,2})\s*[)>\]]?[.):]?\s*(?:选?项)?(?:正确)?"
@@ -16,14 +15,6 @@ _LABEL_FIRST = re.compile(
 _LABEL_LAST = re.compile(r"(.*\S)\s*\((?:option\s+)?([A-Za-z]{1,2})\)", re.DOTALL | re.IGNORECASE)
 _LABELLED = re.compile(r"\s*(?:\(([A-Za-z])\)|([A-J])\s?[:)]|([A-Ja-j])\.(?!\d))\s*(\S.*)", re.DOTALL)
 _JOINT = re.compile(r"\s*(?:[,;\u3001，；]\s*(?:and\s+|&\s*)?|\s(?:and|&)\s|[和与及])\s*")
-_BREAKS = ",;:?\uff1a\uff0c\uff1b\uff1f\u3002"
-_LABEL = re.compile(
-    rf"(?P<strong>^|[\n{_BREAKS}])?(?:(?<=[\s{_BREAKS}])|(?<![^\s])|(?<=[\u3400-\u9fff])(?=[(\uff08]))[^\S\n]{{0,3}}(?:[-*\u2022]\s)?(?:(?:[Oo]ption|[Cc]hoice)\s)?"
-    r"(?P<opener>\*{0,2}[(\[\uff08]?)(?P<letter>[A-Za-z])(?P<closer>[.:)\]\uff0e\uff1a\uff09\u3001]\*{0,2})\s*(?=\S)(?!\(?[A-Za-z][.:)](?:\s|$))",
-    re.MULTILINE,
-)
-_LONGEST, _MAX_LABELS = 8_000, 200  # characters of a question, labels in it
-_TRAILING = re.compile(r"[\s,;]*(?:\b(?:or|and))?[\s,;]*(?:\n\s*[-*\u2022])?$")
 
 
 def option_label(place: int) -> str:
@@ -81,41 +72,3 @@ def unlabelled(options: Sequence[str]) -> tuple[str, ...]:
     if all(label == option_label(place) for place, label in enumerate(labels)):
         return tuple(label[4] for label in found if label)
     return tuple(options)
-
-
-def inline_options(question: str) -> tuple[str, ...]:
-    """The options that stand in a question as `A. ...`, `A: ...` or `(a) ...`, in one run from A on.
-
-    All labels of a run are written alike. A label after a line end or a comma counts for more than one after
-    a space, so that `vitamin C: ascorbic acid` may stand in an option.
-
-    Returns:
-        An empty tuple where there are not at least two.
-    """
-    labels = list(islice(_LABEL.finditer(question[:_LONGEST]), _MAX_LABELS))
-    best: list[re.Match[str]] = []
-    for start in [place for place, label in enumerate(labels) if label["letter"] in "Aa"][::-1]:
-        if not labels[start]["opener"] and labels[start]["letter"] == "a" and labels[start]["closer"] != ")":
-            continue
-        for strong in (False, True):
-            run = _run(labels[start:], strong=strong)
-            if len(run) >= max(2, len(best)) and (len(run) > len(best) or strong):
-                best = run
-    if not best:
-        return ()
-    last_line = question.find("\n", best[-1].end())
-    ends = [label.start() for label in best[1:]] + [last_line if last_line >= 0 else len(question)]
-    texts = [question[label.end() : end] for label, end in zip(best, ends, strict=True)]
-    if "?" in texts[-1] and "?" not in question[: best[0].start()] + "".join(texts[:-1]):
-        return ()  # names of what is asked about: `A: 5, B: 6. What is the sum?`
-    return tuple(_TRAILING.sub("", text).strip() for text in texts)
-
-
-def _run(labels: Sequence[re.Match[str]], *, strong: bool) -> list[re.Match[str]]:
-    run = [labels[0]]
-    for label in labels[1:]:
-        follows = ord(label["letter"]) == ord(run[-1]["letter"]) + 1
-        alike = all(label[part] == run[0][part] for part in ("opener", "closer"))
-        if follows and alike and (not strong or label["strong"] is not None):
-            run.append(label)
-    return run

@@ -130,7 +130,7 @@ def _answer_form(text: str, question: str | None, options: tuple[str, ...]) -> F
 def _chosen(text: str, options: tuple[str, ...], question: str | None) -> str:
     """The labels of the options that an answer names, or an empty text.
 
-    By an option's own text, then by a label, alone or with that option's text, then by the rules, and last
+    By a label alone, by an option's own text, by a label with that option's text, then by the rules, and last
     as several options, each named in one of these ways.
     """
     clean = unwrapped(text) if len(text) <= _LONGEST_OPTION else text
@@ -143,6 +143,9 @@ def _chosen(text: str, options: tuple[str, ...], question: str | None) -> str:
 
 
 def _one_of(said: str, options: tuple[str, ...], question: str | None) -> int | None:
+    label = bare_letter(said) if len(said) <= _LONGEST else ""
+    if label and option_place(label) < len(options):
+        return option_place(label)
     texts = [exact for exact, _, _ in _option_keys(options, question)]
     if (place := _only(texts, _squeezed(said))) is not None:
         return place
@@ -150,8 +153,6 @@ def _one_of(said: str, options: tuple[str, ...], question: str | None) -> int | 
         return place
     if len(said) > _LONGEST_OPTION:
         return None
-    if (label := bare_letter(said)) and option_place(label) < len(options):
-        return option_place(label)
     for label, rest in with_label(said):
         place = option_place(label)
         if place < len(options) and place == _by_rules(rest, options, question):

@@ -8,107 +8,34 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-# symbols | words | definition by what stands above, empty for a dimension of its own | p: SI prefixes
+# symbols | words | definition by what stands before, empty for a dimension of its own | p: SI prefixes
 _TABLE = """
-m | meter metre 米 | | p
-g | gram gramme 克 | | p
- | kilo | 1000 g |
-s sec | second 秒 | | p
-A | ampere amp 安培 | | p
-K | kelvin | |
-mol | mole | | p
-cd | candela | |
-lm | lumen | |
-lx | lux | | p
-° deg | degree 度 | |
-°C C | degree-celsius celsius degree-c 摄氏度 | |
-°F F | degree-fahrenheit fahrenheit degree-f 华氏度 | |
-bit | | | p
-% pct | percent per-cent percentage percentage-point percent-point | |
-$ usd us$ | dollar us-dollar american-dollar 美元 | |
-€ eur | euro 欧元 | | p
-£ gbp | pound-sterling british-pound | |
- | penny pence | 0.01 £ |
-¥ jpy | yen 円 | |
-cny rmb | yuan 元 人民币 | |
-₹ rs inr | rupee | |
-₩ krw | won | |
-₽ rub | ruble rouble | |
-₿ btc | bitcoin | |
-chf | franc | |
-px | pixel | |
-rad | radian | 1 |
- | unit | |
-ppm | | |
-us | | 0.000001 s |
-‰ | permille per-mille | 0.1 % |
-dB | decibel | |
-rev | revolution | |
-mo | month | |
-¢ | cent | 0.01 $ |
-B | byte | 8 bit | p
-KB | | 8000 bit |
-kb | | 1000 bit |
-Mb | | 1000000 bit |
-Gb | | 1000000000 bit |
-min mins | minute 分钟 | 60 s |
-h hr hrs | hour 小时 | 60 min |
- | day 天 | 24 h |
-wk | week | 168 h |
-yr | year 年 | 12 mo |
- | decade | 10 yr |
- | century | 100 yr |
- | tonne 吨 | 1000000 g |
- | ton | |
-Å | angstrom | 0.0000000001 m |
-lb lbs | pound | 453.59237 g |
-oz | ounce | 28.349523125 g |
-in | inch inche | 0.0254 m |
-ft | foot feet | 12 in |
-yd | yard | 3 ft |
-mi | mile | 1760 yd |
-' | | 12 in |
-nmi | nautical-mile | 1852 m |
- | 厘米 | 0.01 m |
- | 毫米 | 0.001 m |
- | 公里 千米 | 1000 m |
- | 公斤 千克 | 1000 g |
-L l | liter litre 升 | 0.001 m^3 | p
-gal | gallon | 3.785411784 L |
- | quart | 0.25 gal |
-ha | hectare | 10000 m^2 |
-ac | acre | 43560 ft^2 |
-Hz | hertz | s^-1 | p
-N | newton | 1000 g m s^-2 | p
-Pa | pascal | N m^-2 | p
-Nm | newton-meter newton-metre | N m |
-J | joule | N m | p
-W | watt | J s^-1 | p
-Wh | watt-hour | 3600 J | p
-V | volt | W A^-1 | p
-Ω | ohm | V A^-1 | p
-_C | coulomb | A s | p
-_F | farad | _C V^-1 | p
-T | tesla | V s m^-2 | p
-H | henry henries | V s A^-1 | p
-Wb | weber | V s | p
-eV | electronvolt electron-volt | 0.0000000000000000001602176634 J | p
-cal | calorie | 4.184 J | p
-bar | | 100000 Pa | p
-atm | atmosphere | 101325 Pa |
-mmHg torr | | 101325/760 Pa |
-psi | | 6894.757293168 Pa |
-cc | | 0.000001 m^3 |
-mph | | mi h^-1 |
-Mbps | | 1000000 bit s^-1 |
-Kbps kbps | | 1000 bit s^-1 |
-Gbps | | 1000000000 bit s^-1 |
-bps | | bit s^-1 |
-sqm | | m^2 |
-sqft | | ft^2 |
-kph kmh kmph | | 1000 m h^-1 |
-mps | | m s^-1 |
-rpm | | rev min^-1 |
+m | meter metre 米 |  | p; g | gram gramme 克 |  | p; | kilo | 1000 g; s sec | second 秒 |  | p
+A | ampere amp 安培 |  | p; K | kelvin; mol | mole |  | p; cd | candela; lm | lumen; lx | lux |  | p
+° deg | degree 度; °C C | degree-celsius celsius degree-c 摄氏度
+°F F | degree-fahrenheit fahrenheit degree-f 华氏度; bit |  |  | p
+% pct | percent per-cent percentage percentage-point percent-point
+$ usd us$ | dollar us-dollar american-dollar 美元; € eur | euro 欧元 |  | p
+£ gbp | pound-sterling british-pound; | penny pence | 0.01 £; ¥ jpy | yen 円; cny rmb | yuan 元 人民币
+₹ rs inr | rupee; ₩ krw | won; ₽ rub | ruble rouble; ₿ btc | bitcoin; chf | franc; px | pixel
+rad | radian | 1; | unit; ppm; us |  | 0.000001 s; ‰ | permille per-mille | 0.1 %; dB | decibel
+rev | revolution; mo | month; ¢ | cent | 0.01 $; B | byte | 8 bit | p; KB |  | 8000 bit; kb |  | 1000 bit
+Mb |  | 1000000 bit; Gb |  | 1000000000 bit; min mins | minute 分钟 | 60 s; h hr hrs | hour 小时 | 60 min
+| day 天 | 24 h; wk | week | 168 h; yr | year 年 | 12 mo; | decade | 10 yr; | century | 100 yr
+| tonne 吨 | 1000000 g; | ton; Å | angstrom | 0.0000000001 m; lb lbs | pound | 453.59237 g
+oz | ounce | 28.349523125 g; in | inch inche | 0.0254 m; ft | foot feet | 12 in; yd | yard | 3 ft
+mi | mile | 1760 yd; ' |  | 12 in; nmi | nautical-mile | 1852 m; | 厘米 | 0.01 m; | 毫米 | 0.001 m
+| 公里 千米 | 1000 m; | 公斤 千克 | 1000 g; L l | liter litre 升 | 0.001 m^3 | p; gal | gallon | 3.785411784 L
+| quart | 0.25 gal; ha | hectare | 10000 m^2; ac | acre | 43560 ft^2; Hz | hertz | s^-1 | p
+N | newton | 1000 g m s^-2 | p; Pa | pascal | N m^-2 | p; Nm | newton-meter newton-metre | N m
+J | joule | N m | p; W | watt | J s^-1 | p; Wh | watt-hour | 3600 J | p; V | volt | W A^-1 | p
+Ω | ohm | V A^-1 | p; _C | coulomb | A s | p; _F | farad | _C V^-1 | p; T | tesla | V s m^-2 | p
+H | henry henries | V s A^-1 | p; Wb | weber | V s | p
+eV | electronvolt electron-volt | 0.0000000000000000001602176634 J | p; cal | calorie | 4.184 J | p
+bar |  | 100000 Pa | p; atm | atmosphere | 101325 Pa; mmHg torr |  | 101325/760 Pa
+psi |  | 6894.757293168 Pa; cc |  | 0.000001 m^3; mph |  | mi h^-1; Mbps |  | 1000000 bit s^-1
+Kbps kbps |  | 1000 bit s^-1; Gbps |  | 1000000000 bit s^-1; bps |  | bit s^-1; sqm |  | m^2
+sqft |  | ft^2; kph kmh kmph |  | 1000 m h^-1; mps |  | m s^-1; rpm |  | rev min^-1
 """
 _PREFIXES = (
     "T tera 12 G giga 9 M mega 6 k kilo 3 h hecto 2 d deci -1 c centi -2 m milli -3 μ micro -6 n nano -9"
@@ -212,8 +139,10 @@ def _units() -> tuple[dict[str, Unit], dict[str, Unit], dict[str, list[Unit]]]:
     unprefixed: set[str] = set()
     parts = _PREFIXES.split()
     prefixes = list(zip(parts[::3], parts[1::3], parts[2::3], strict=True))
-    for line in _TABLE.strip("\n").splitlines():
-        short, long, definition, prefixed, *_ = [*(cell.split() for cell in line.split("|")), []]
+    for line in _TABLE.replace("\n", ";").split(";"):
+        short, long, definition, prefixed, *_ = [*(cell.split() for cell in line.split("|")), [], [], []]
+        if not short and not long:
+            continue
         unit = _defined(definition, symbols) if definition else Unit((((*short, *long)[0], 1),), Fraction(1))
         unprefixed.update(short)
         symbols |= dict.fromkeys(short, unit)

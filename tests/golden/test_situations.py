@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rewards import ParseFailure, Question, extract_answer, parse_question, vote
-from rewards.answers.choices import inline_options
+from rewards.parsing import inline_options
 from rewards.reasoner import follows_format
 from visplay.config.loading import load_config
 from visplay.errors import ConfigError

@@ -142,9 +142,7 @@ def test_equivalence_is_symmetric_reflexive_and_never_raises(a, b):
     itself = equivalent(a, a)
     assert itself.equal or itself.stage == "empty"
     options = (a, b, "red")
-    assert equivalent(a, b, options=options) == equivalent(
-        b, a, options=options
-    )
+    assert equivalent(a, b, options=options) == equivalent(b, a, options=options)
 
 
 @given(

@@ -10,9 +10,9 @@ from typing import Any
 
 from PIL import Image
 
-from rewards.answers.choices import inline_options, option_label, option_place
+from rewards.answers.choices import option_label, option_place
 from rewards.answers.equivalence import answer_form
-from rewards.parsing import stated_answer
+from rewards.parsing import inline_options, stated_answer
 from visplay.data.rows import Row, is_empty
 from visplay.errors import BenchmarkError
 from visplay.evaluation.sources import Rows

@@ -16,7 +16,10 @@ def main() -> None:
     for line in sys.stdin:
         asked = json.loads(line)
         score = score_output(
-            asked["output"], Gold.from_json(asked["gold"]), cut=asked["cut"], form=asked["form"],
+            asked["output"],
+            Gold.from_json(asked["gold"]),
+            cut=asked["cut"],
+            form=asked["form"],
             question=asked.get("question"),
         )
         sys.stdout.write(json.dumps(asdict(score)) + "\n")

@@ -93,8 +93,10 @@ def blind_answer_rate(kept: Sequence[Asked], blind: Sequence[rewards.Vote | None
     same = [
         row.vote is not None
         and same_answer(
-            row.vote.answer, unseeing.answer if unseeing else None,
-            question=_question(row), options=_options(row),
+            row.vote.answer,
+            unseeing.answer if unseeing else None,
+            question=_question(row),
+            options=_options(row),
         )  # fmt: skip
         for row, unseeing in zip(kept, blind, strict=True)
     ]
