@@ -1,4 +1,4 @@
-r"""Arithmetic and algebra read whole -> one value: equal expressions have equal values, whatever their spelling.
+r"""Arithmetic and algebra read whole -> one value: equal expressions have equal values, however spelt.
 
 An expression is evaluated exactly, at points that depend on the names of its variables only, in the field of
 two dimensions over a prime of 448 bits. Each step is an addition, a product or a power there, so the cost is
@@ -28,16 +28,16 @@ _GREEK = (
     "tau upsilon phi varphi chi psi omega Gamma Theta Lambda Xi Sigma Phi Psi Omega ell hbar"
 )
 _SYMBOLS = frozenset(_GREEK.split())
-_FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp lg abs sqrt".split()
-)
+_FUNCTIONS_TEXT = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp lg abs sqrt"
+_FUNCTIONS = frozenset(_FUNCTIONS_TEXT.split())
 _CALLED = frozenset("fghFGHP")
-_SHORT_WORDS = frozenset(
-    "a an am as at be by do for he if in is it its me my no not of off on one or so the to two up us we yes and "
-    "big red box car cat dog man men sea sun van day new old low all any are but can did had has her him his "
-    "hot ice ink jar leg let lie lot map mat may net nor now nut odd oil our out own pan pen pie pin pot put ran "
-    "row saw say see set she sit six sky ten tie tin toe top toy try use war was way who why win".split()
+_SHORT_WORDS_TEXT = (
+    "a an am as at be by do for he if in is it its me my no not of off on one or so the to two up us we yes "
+    "and big red box car cat dog man men sea sun van day new old low all any are but can did had has her him "
+    "his hot ice ink jar leg let lie lot map mat may net nor now nut odd oil our out own pan pen pie pin pot "
+    "put ran row saw say see set she sit six sky ten tie tin toe top toy try use war was way who why win"
 )
+_SHORT_WORDS = frozenset(_SHORT_WORDS_TEXT.split())
 _RELATIONS = {"=": "=", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "!=": "!=", r"\le": "<=", r"\leq": "<=",
               r"\ge": ">=", r"\geq": ">=", r"\lt": "<", r"\gt": ">", r"\ne": "!=", r"\neq": "!="}  # fmt: skip
 _ENDS = frozenset({"+", "-", ")", "}", "]", ",", "*", "/", r"\cdot", r"\times", r"\div", *_RELATIONS})
@@ -306,7 +306,7 @@ class _Reader:
     def atom(self) -> Value:
         token = self.take()
         if token and (token[0].isdigit() or token[0] == "."):
-            if len(token) > 40 or self.peek() == "_":
+            if len(token) > 40 or self.peek() == "_" or (token[0] == "0" and token[1:2].isdigit()):
                 raise Unread
             return value_of(Fraction(token))
         if token in ("(", "{", "["):

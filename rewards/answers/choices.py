@@ -14,7 +14,7 @@ _LABEL_FIRST = re.compile(
 )
 _LABEL_LAST = re.compile(r"(.*\S)\s*\((?:option\s+)?([A-Za-z]{1,2})\)", re.DOTALL | re.IGNORECASE)
 _LABELLED = re.compile(r"\s*(?:\(([A-Za-z])\)|([A-J])\s?[:)]|([A-Ja-j])\.(?!\d))\s*(\S.*)", re.DOTALL)
-_JOINT = re.compile(r"\s*(?:[,;\u3001，；]\s*(?:and\s+|&\s*)?|\s(?:and|&)\s|[和与及])\s*")
+_JOINT = re.compile(r"\s*(?:[,;\u3001\uff0c\uff1b]\s*(?:and\s+|&\s*)?|\s(?:and|&)\s|[和与及])\s*")
 
 
 def option_label(place: int) -> str:

@@ -14,17 +14,22 @@ for _characters, _plain in (
     ("\u2212\u2010\u2011\u2012\u2013\ufe63", "-"), ("\u2014", " - "), ("\u2018\u2019\u02bc\u2032", "'"),
     ("\u201c\u201d\u2033", '"'), ("\u2044\u2215", "/"), ("\u066b", "."), ("\u066c\u3001", ","),
     ("\u301c", "~"), ("\u2236", ":"), ("\u00ab\u00bb\u300a\u300b\u300c\u300d\u300e\u300f\u3010\u3011", ""),
-    ("\u00b5", "\u03bc"), ("\u2126", "Ω"), ("\u2260", r"\ne "), ("\u2264\u2a7d", r"\le "), ("\u2265\u2a7e", r"\ge "),
-    ("\u22c5\u00b7\u2219", r"\cdot "), ("\u00d7\u2715", r"\times "), ("\u00f7", r"\div "), ("\u221e", r"\infty "),
-    ("\u221a", r"\sqrt "), ("\u221b", r"\sqrt[3] "), ("\u00b1", r"\pm "), ("\u2220", r"\angle "),
-    ("\u25b3", r"\triangle "), ("\u2299", r"\odot "), ("\u2205", r"\emptyset "), ("\u2208", r"\in "),
-    ("\u2209", r"\notin "), ("\u222a", r"\cup "), ("\u2229", r"\cap "), ("\u22a5", r"\perp "), ("\u2225", r"\parallel "),
-    ("\u2245", r"\cong "), ("\u2200", r"\forall "), ("\u2203", r"\exists "), ("\u2207", r"\nabla "), ("\u222b", r"\int "),
-    ("\u2211", r"\sum "), ("\u2202", r"\partial "), ("\u2228", r"\lor "), ("\u2227", r"\land "), ("\u21d2", r"\Rightarrow "),
-    ("\u2248", r"\approx "), ("\u0127\u210f", r"\hbar "), ("\u2713\u2714\u2705", r"\checkmark "),
+    ("\u00b5", "\u03bc"), ("\u2126", "Ω"), ("\u2260", r"\ne "), ("\u2264\u2a7d", r"\le "),
+    ("\u2265\u2a7e", r"\ge "), ("\u22c5\u00b7\u2219", r"\cdot "), ("\u00d7\u2715", r"\times "),
+    ("\u00f7", r"\div "), ("\u221e", r"\infty "), ("\u221a", r"\sqrt "), ("\u221b", r"\sqrt[3] "),
+    ("\u00b1", r"\pm "), ("\u2220", r"\angle "), ("\u25b3", r"\triangle "), ("\u2299", r"\odot "),
+    ("\u2205", r"\emptyset "), ("\u2208", r"\in "), ("\u2209", r"\notin "), ("\u222a", r"\cup "),
+    ("\u2229", r"\cap "), ("\u22a5", r"\perp "), ("\u2225", r"\parallel "), ("\u2245", r"\cong "),
+    ("\u2200", r"\forall "), ("\u2203", r"\exists "), ("\u2207", r"\nabla "), ("\u222b", r"\int "),
+    ("\u2211", r"\sum "), ("\u2202", r"\partial "), ("\u2228", r"\lor "), ("\u2227", r"\land "),
+    ("\u21d2", r"\Rightarrow "), ("\u2248", r"\approx "), ("\u0127\u210f", r"\hbar "),
+    ("\u2713\u2714\u2705", r"\checkmark "),
 ):  # fmt: skip
     _TRANSLATION |= dict.fromkeys(map(ord, _characters), _plain)
-_NAMES = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi . pi rho . sigma tau upsilon phi chi psi omega"
+_NAMES = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi . pi rho . sigma tau upsilon phi "
+    "chi psi omega"
+)
 _GREEK = {0x3B1 + place: f"\\{name} " for place, name in enumerate(_NAMES.split()) if name != "."}
 _GREEK |= {0x391 + place: f"\\{name.title()} " for place, name in enumerate(_NAMES.split())
            if name in "gamma delta theta lambda xi pi sigma phi psi"}  # fmt: skip
@@ -94,9 +99,10 @@ _ASKED_NOUN = (
 )
 _PREAMBLE = re.compile(
     r"(?:so|therefore|thus|hence)?,?\s*(?:(?:the|my|our|la|a|die)\s+)?(?:(?:final|correct|best|right|total|правильный)\s+)*"
-    rf"(?:{_ASKED_NOUN}|ans\.?)(?:\s+(?:correc?t[ao]|corretta|final))?\s*(?:(?:is|would be|es|est|ist|é|è)(?![a-z])\s*:?|:|=|-(?=\s))\s*(?=\S)"
+    rf"(?:{_ASKED_NOUN}|ans\.?)(?:\s+(?:correc?t[ao]|corretta|final))?"
+    rf"\s*(?:(?:is|would be|es|est|ist|é|è)(?![a-z])\s*:?|:|=|-(?=\s))\s*(?=\S)"
     r"|ans\.\s*(?=\S)|letter\s*:?\s*(?=[A-Z]$)"
-    r"|(?:综上|故|因此|所以|本题)?[,，]?\s*应?该?(?:(?:最终|正确)?(?:答え|答案?|正解|정답|답|选项(?=[是为]))(?:选项?|選択肢)?\s*(?:是|为|選|は|은|는|应?选)?\s*:?|"
+    r"|(?:综上|故|因此|所以|本题)?[,\uff0c]?\s*应?该?(?:(?:最终|正确)?(?:答え|答案?|正解|정답|답|选项(?=[是为]))(?:选项?|選択肢)?\s*(?:是|为|選|は|은|는|应?选)?\s*:?|"
     r"选(?:择|项)?\s*:?(?=\s*\(?[A-Z]\)?项?$))\s*(?=\S)",
     re.IGNORECASE,
 )

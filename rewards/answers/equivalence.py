@@ -25,12 +25,14 @@ Judge = Callable[[str, str], bool | None]
 _LONGEST, _LONGEST_OPTION, _LONGEST_CACHED = 200, 2000, 4000
 _MAX_ITEMS = 32
 _ASSIGNED = re.compile(
-    r"((?:m?\s*\\angle\s*)?\\?[A-Za-z]+(?:_\{?\w+\}?)?'?(?:\([A-Za-z\d]{1,4}\))?|[A-Za-z]+(?: [A-Za-z]+){1,4})"
+    r"((?:m?\s*\\angle\s*)?\\?[A-Za-z]+(?:_\{?\w+\}?)?'?(?:\([A-Za-z\d]{1,4}\))?"
+    r"|[A-Za-z]+(?: [A-Za-z]+){1,4})"
     r"\s*=\s*([^=\s].*)"
 )
 _UNIT_START = re.compile(r"(?<=[\d)}\]\s])(?=[^\W\d_]|[°%])|(?<=\\pi)\s+(?=[^\W\d_])")
 _SURE_UNIT = re.compile(
-    r"(?:[cmdk]m|kg|ft|[kM]?Hz|[kM]?Pa|[°%].*|[^\W\d_]{3,}(?:\s+[^\W\d_]{3,})*|[\u4e00-\u9fff].*|.*/.*)(?:\^?\{?-?\d\}?)?"
+    r"(?:[cmdk]m|kg|ft|[kM]?Hz|[kM]?Pa|[°%].*|[^\W\d_]{3,}(?:\s+[^\W\d_]{3,})*|[\u4e00-\u9fff].*|.*/.*)"
+    r"(?:\^?\{?-?\d\}?)?"
 )
 _ONE_LETTER_UNIT = re.compile(r"(.*[\d)}])\s*([A-Za-z])")
 _SAID_TWICE = re.compile(r"(.+?)\s*\(([^()]+)\)")
@@ -311,7 +313,7 @@ class _Reader:
         read = read_expression(body)
         if read is None or len(read.sides) != 1 or (name and read.names[0]):
             return None
-        if read.joined:
+        if read.joined or (read.names[0] - {"i"} and read.sides[0].fraction is not None):  # 2 + 3, x - x
             return None if unit or name else Form(f"written:{read.written[0]}")
         return self.value(read.sides[0], unit=unit, name=name)
 
@@ -354,7 +356,7 @@ class _Reader:
         return f"equation:{key}" if key else f"relation:{'='.join(written)}"
 
     def several(self, text: str) -> str | None:
-        """Reads `1, 2 and 3`, `{a, b}`, `(1, 2]`, `x = 1, y = 2`; None where there are not at least two items."""
+        """Reads `1, 2 and 3`, `{a, b}`, `(1, 2]`, `x = 1, y = 2`; None for fewer than two items."""
         if matrix := _MATRIX.fullmatch(text.strip()):
             rows = [
                 [self.form(plain(cell), nested=True).key for cell in row.split("&")]
@@ -382,7 +384,7 @@ class _Reader:
         parts = _split_items(inner, thousands=not bracket)
         if not 2 <= len(parts) <= _MAX_ITEMS or not all(parts) or any(part.count(" ") > 3 for part in parts):
             return None
-        if not bracket and re.fullmatch(r"\d+,\d+", clean):
+        if not bracket and re.fullmatch(r"\d+,\d+|[\d,]*,0\d[\w,]*", clean):
             return None  # 1,5 may be a number
         items = [self.form(unwrapped(part), nested=True) for part in parts]
         named = [_ASSIGNED.fullmatch(plain(part)) for part in parts]
@@ -454,7 +456,7 @@ def _key(value: Fraction | Value) -> str:
 
 
 def _measured(text: str) -> tuple[str, Unit | None]:
-    """The expression, and the unit that stands behind it: upright, or one that can be no product of variables."""
+    """The expression, and the unit behind it: upright, or one that can be no product of variables."""
     value, mark, upright = text.rpartition(UNIT_MARK)
     if mark and (unit := known_unit(upright)):
         return value.replace(UNIT_MARK, ""), unit if unit.dimension != (("unit", 1),) else None
@@ -492,8 +494,8 @@ def _words(clean: str) -> str:
     text = " ".join(clean.split())
     text = re.sub(r"\s+([-+/<>#&=])\s+", r"\1", text)
     text = re.sub(r"^([-+<>#=]+)\s+|\s+([-+]+)$", r"\1\2", text)
-    if re.fullmatch(r"(?i:(?:([a-z])\1){1,4})", text) or re.fullmatch(r"[A-Z]{2}", text):
-        return f"text:{text if not text.istitle() else text}"
+    if re.fullmatch(r"(?i:(?:([a-z])\1){1,4})", text):
+        return f"text:{text}"  # Aa, BbRr
     text = text.lower()
     if place := _PLACE.fullmatch(text):
         return "text:" + place[1].replace("centre", "center")

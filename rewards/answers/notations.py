@@ -1,6 +1,6 @@
 """Text that happens to hold digits and is no number: times, dates, ranges, sizes, ratios, codes, formulas.
 
-Each is read whole, before any arithmetic, and compared as what it is: `18-24` is `18 to 24`, and no difference.
+Each is read whole, before any arithmetic: `18-24` is `18 to 24`, and no difference.
 Each function gives a key, or None for a text that is nothing of the kind.
 """
 
@@ -28,7 +28,8 @@ _PAST = re.compile(
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\d)[t ](\d\d:\d\d(?::\d\d)?)")
 _YEAR_FIRST = re.compile(r"(\d{4})(?:([-/.])|\s*年\s*)(\d{1,2})(?:\2|\s*月\s*)(\d{1,2})\s*[日号]?")
 _YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4}|(?<!\.)\d{2})")
-_MONTHS = "january february march april may june july august september october november december".split()
+_MONTHS_TEXT = "january february march april may june july august september october november december"
+_MONTHS = _MONTHS_TEXT.split()
 _MONTH = rf"({'|'.join(rf'{month[:3]}(?:{month[3:]})?' for month in _MONTHS)}|sept)\.?"
 _DAY = r"(\d{1,2})(?:st|nd|rd|th)?"
 _WEEKDAY = re.compile(r"(?:mon|tues|wednes|thurs|fri|satur|sun)day,?\s+(?=.*\d)")
@@ -48,11 +49,12 @@ _LETTER_DIGIT = re.compile(r"[^\W\d_]+[-_.]?\d")
 _FUNCTION_FIRST = re.compile(r"(?:sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt|pi)\d+\b")
 _JOINTS = re.compile(r"(?<=\w)[-./:](?=\w)")
 _SEQUENCE = re.compile(r"[A-Z](?:\s*(?:-|\u2192)\s*[A-Z]){2,}|[A-Z]{1,4}-\d+[A-Z]?")
-_ELEMENTS = frozenset(
-    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr "
-    "Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Nd Sm Eu Gd Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn "
-    "Fr Ra Ac Th Pa U Np Pu".split()
+_ELEMENTS_TEXT = (
+    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr "
+    "Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Nd Sm Eu Gd Hf Ta W Re Os Ir Pt Au Hg Tl Pb "
+    "Bi Po At Rn Fr Ra Ac Th Pa U Np Pu"
 )
+_ELEMENTS = frozenset(_ELEMENTS_TEXT.split())
 _SPECIES = re.compile(
     r"(?:(?<![\d}])\d*)?(?:[A-Z][a-z]?(?:_?\{\d+\}|_\d|\d+)?|[()\[\]](?:_?\{\d+\}|_\d|\d+)?)+"
     r"(?:\^\{\d?[+-]\}|\^?\d?[+-](?=$|\s))?(?:\((?:s|l|g|aq)\))?"
@@ -100,7 +102,8 @@ def formula(clean: str) -> str | None:
             return None
         said.append(re.sub(r"[_{}^]", "", part))
     if len(said) == 1 and not re.search(r"\d|[+-]$", said[0]):
-        return None  # a word
+        carbonyl = len(clean) == 2 and clean.isupper() and clean.title() in _ELEMENTS
+        return f"formula:{clean}" if carbonyl else None  # CO is not Co; any other is a word
     if len(said) == 1 and re.fullmatch(r"[A-Z\d]+", said[0]):
         return f"code:{said[0].lower()}"  # CO2 is co2, but Co2 is not
     return "formula:" + "".join(said)

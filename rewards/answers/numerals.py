@@ -1,4 +1,4 @@
-"""Numbers in words and Chinese characters: `twenty-one`, `two and a half`, `two thirds`, `二十一`, `三分之一`."""
+"""Numbers in words and Chinese characters: `twenty-one`, `two thirds`, `二十一`, `三分之一`."""
 
 import re
 from fractions import Fraction
@@ -12,7 +12,8 @@ SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10*
 SCALES |= {"hundred": 100, "dozen": 12, "lakh": 10**5, "crore": 10**7}
 WORDS = {word: value for value, word in enumerate(_SMALL.split())}
 WORDS |= {word: 10 * value for value, word in enumerate(_TENS.split(), start=2)}
-_FIRST = "zeroth first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
+_FIRST_TEXT = "zeroth first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
+_FIRST = _FIRST_TEXT.split()
 _ORDINALS = {word: value for value, word in enumerate(_FIRST)}
 _ORDINALS |= {f"{word}th": value for word, value in WORDS.items() if 12 < value < 20}
 _ORDINALS |= {f"{word[:-1]}ieth": value for word, value in WORDS.items() if value >= 20}
@@ -56,7 +57,7 @@ def ordinals_in_words(text: str) -> str:
 
 
 def read_han(text: str) -> Read | None:
-    """Reads Chinese numerals from the front: `二十一`, `12万5千`, `三点五`, `三分之一`, `百分之三十`, `三成`."""
+    """Reads Chinese numerals from the front: `二十一`, `12万5千`, `三点五`, `三分之一`, `三成`."""
     if part := _HAN_PART.match(text):
         below = Fraction(100) if part[1] == "百" else _han_number(part[1])
         above = read_han(part[2]) if "分之" not in part[2] else None

@@ -9,12 +9,13 @@ from rewards.answers.units import Unit, known_unit
 
 _LONGEST = 64
 _MAX_EXPONENT = 300
-_NOT_COUNTED = frozenset(
+_NOT_COUNTED_TEXT = (
     "and or of to by x plus minus than out per vs in on at for not times from with is below above zero over "
-    "under about more less most least off pi theta alpha beta gamma delta lambda mu phi psi omega sigma rho tau "
-    "epsilon eta infinity inf e mod am pm bc ad remainder r sqrt log sin cos tan ln exp factorial degrees the a "
-    "an n no if then but as each ones tens dozens".split()
+    "under about more less most least off pi theta alpha beta gamma delta lambda mu phi psi omega sigma rho "
+    "tau epsilon eta infinity inf e mod am pm bc ad remainder r sqrt log sin cos tan ln exp factorial "
+    "degrees the a an n no if then but as each ones tens dozens"
 )
+_NOT_COUNTED = frozenset(_NOT_COUNTED_TEXT.split())
 _ABOUT = re.compile(
     r"(?:about|approximately|approx\.?|around|roughly|exactly|≈|~(?=\s*\d)|\\approx|[约約])\s*", re.IGNORECASE
 )
@@ -29,10 +30,12 @@ _FRACTION = re.compile(
 _REPEATING = re.compile(r"(\d{0,9})\.(\d{0,9})(?:\\(?:overline|bar|dot)\s*\{(\d{1,9})\}|\((\d{1,9})\)(?!\d))")
 _DOTS = re.compile(r"(\d{0,9})\.(\d{0,9}?)(\d{1,6}?)\3{2,}(?:\.{3}|…|\\[cl]?dots)$")
 _DECIMAL = re.compile(
-    r"([1-9]\d{0,2}(?:,\d{3})+(?![\d,])|[1-9]\d?(?:,\d{2})+,\d{3}(?!\d)|[1-9]\d{0,2}(?: \d{3})+(?!\d)|\d+)?(\.\d*)?"
+    r"([1-9]\d{0,2}(?:,\d{3})+(?![\d,])|[1-9]\d?(?:,\d{2})+,\d{3}(?!\d)"
+    r"|[1-9]\d{0,2}(?: \d{3})+(?!\d)|\d+)?(\.\d*)?"
 )
 _EXPONENT = re.compile(
-    r"[eE]([+-]?\d{1,4})(?![\w.])|\s*(?:\u00d7|\\times|\\cdot|\*|[xX])\s*10\s*(?:\^|\*\*)\s*\{?([+-]?\d{1,4})\}?"
+    r"[eE]([+-]?\d{1,4})(?![\w.])"
+    r"|\s*(?:\u00d7|\\times|\\cdot|\*|[xX])\s*10\s*(?:\^|\*\*)\s*\{?([+-]?\d{1,4})\}?"
 )
 _POWER_OF_TEN = re.compile(r"10\s*(?:\^|\*\*)\s*(?:\{([+-]?\d{1,4})\}|([+-]?\d{1,4}))(?!\d)")
 _THING = re.compile(r"\s+[^\W\d_]+(?:[ -][^\W\d_]+){0,2}")
@@ -175,7 +178,7 @@ def _magnitude(text: str, used: int, *, money: bool) -> tuple[int, int]:
 
 
 def _sum_of_units(text: str) -> Quantity | None:
-    """Reads `1 hour 30 minutes`, `an hour and a half`: one dimension, each unit smaller than the one before."""
+    """Reads `1 hour 30 minutes`, `an hour and a half`: one dimension, each unit smaller than the last."""
     if half := re.fullmatch(r"(an?\s+[a-z]+)\s+and\s+a\s+half", text):
         whole = _sum_of_units(half[1])
         return Quantity(value=whole.value * 3 / 2, unit=whole.unit) if whole else None

@@ -1,4 +1,4 @@
-"""What a question says about the form of its answer: the things it counts, its units, its unknown, an order."""
+"""What a question says of its answer: the things it counts, its units, its unknown, an order."""
 
 import re
 from dataclasses import dataclass
@@ -10,16 +10,43 @@ from rewards.answers.units import Dimension, Unit, known_unit
 
 _LONGEST = 4000
 _HOW_MANY = re.compile(
-    r"(?:how many|number of|how much|count(?: all)?(?: of)?(?: the)?|total of)\s+((?:[^\W\d_]+[ -]){0,3}[^\W\d_]+)"
+    r"(?:how many|number of|how much|count(?: all)?(?: of)?(?: the)?|total of)"
+    r"\s+((?:[^\W\d_]+[ -]){0,3}[^\W\d_]+)"
 )
 _ASKED = re.compile(
-    r"(?i:find|solve for|value of|what is|what's|determine|calculate|compute|evaluate|measure of|length of)\s+"
-    r"(?:the\s+)?(?:(?:value|measure|length|size)\s+of\s+)?\$?(\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\s?[A-Z]{1,3})?(?:\([A-Za-z\d]\))?)\$?"
+    r"(?i:find|solve for|value of|what is|what's|determine|calculate|compute|evaluate"
+    r"|measure of|length of)\s+"
+    r"(?:the\s+)?(?:(?:value|measure|length|size)\s+of\s+)?"
+    r"\$?(\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\s?[A-Z]{1,3})?(?:\([A-Za-z\d]\))?)\$?"
 )
 _UNIT = re.compile(
-    r"(?:\d\s*|\b(?:in|many|much)\s+|[(/]\s*)(\\?[A-Za-zμΩ°%$€£]+(?:\^?[23])?(?:/[A-Za-z]+(?:\^?\d)?)?)(?![A-Za-z])|([%°$€£])|([A-Za-z]{4,})"
+    r"(?:\d\s*|\b(?:in|many|much)\s+|[(/]\s*)"
+    r"(\\?[A-Za-zμΩ°%$€£]+(?:\^?[23])?(?:/[A-Za-z]+(?:\^?\d)?)?)(?![A-Za-z])|([%°$€£])|([A-Za-z]{4,})"
 )
-_NO_UNIT = frozenset("in a as at is an am pm mo second bar bars point mean mole moles min max".split())
+_NO_UNIT_TEXT = "in a as at is an am pm mo second bar bars point mean mole moles min max"
+_NO_UNIT = frozenset(_NO_UNIT_TEXT.split())
+_BEHIND_NOUNS = frozenset(
+    [
+        "are",
+        "is",
+        "do",
+        "does",
+        "did",
+        "can",
+        "were",
+        "was",
+        "in",
+        "on",
+        "of",
+        "there",
+        "have",
+        "has",
+        "will",
+        "would",
+        "the",
+        "you",
+    ]
+)
 _ORDER = re.compile(
     r"\b(?:order|ascending|descending|sequence|coordinates?|ordered|respectively|rank(?:ed|ing)?|sort(?:ed)?|arrange|"
     r"left to right|top to bottom|point)\b|坐标|顺序|依次|排列"
@@ -47,11 +74,10 @@ class Asked:
     percent: bool = False
 
     def counts(self, thing: str) -> bool:
-        """Whether the question names what an answer counts: each of its words, the last as what is counted."""
+        """Whether the question names each word of what is counted, the last as something countable."""
         if not thing.isascii():
-            return thing in self.text or (
-                thing in "只隻条條张張本位名头頭辆輛棵朵根件枚座艘匹" and f"几{thing}" in self.text
-            )
+            measured = thing in "只隻条條张張本位名头頭辆輛棵朵根件枚座艘匹" and f"几{thing}" in self.text
+            return thing in self.text or measured
         words = thing.split()
         named = {singular(word) for word in re.findall(r"[^\W\d_]+", self.text)}
         return words[-1] in self.things and named.issuperset(words)
@@ -71,7 +97,8 @@ def asked(question: str | None) -> Asked:
     things = {singular(word) for word in re.findall(r"[^\W\d_]{3,}", text) if word != singular(word)}
     for run in _HOW_MANY.finditer(text):
         words = run[1].replace("-", " ").split()
-        things |= {singular(word) for word in words}
+        ends = next((place for place, word in enumerate(words) if word in _BEHIND_NOUNS), len(words))
+        things |= {singular(word) for word in words[:ends]}
     units: dict[Dimension, set[Unit]] = {}
     for match in _UNIT.finditer(question):
         name = match[1] or match[2] or match[3]

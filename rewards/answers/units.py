@@ -140,7 +140,7 @@ def _units() -> tuple[dict[str, Unit], dict[str, Unit], dict[str, list[Unit]]]:
     parts = _PREFIXES.split()
     prefixes = list(zip(parts[::3], parts[1::3], parts[2::3], strict=True))
     for line in _TABLE.replace("\n", ";").split(";"):
-        short, long, definition, prefixed, *_ = [*(cell.split() for cell in line.split("|")), [], [], []]
+        short, long, definition, prefixed, *_ = _cells(line)
         if not short and not long:
             continue
         unit = _defined(definition, symbols) if definition else Unit((((*short, *long)[0], 1),), Fraction(1))
@@ -161,6 +161,10 @@ def _units() -> tuple[dict[str, Unit], dict[str, Unit], dict[str, list[Unit]]]:
             folded.setdefault(lower, [])
             folded[lower] += [unit] if unit not in folded[lower] else []
     return symbols, words, folded
+
+
+def _cells(line: str) -> list[list[str]]:
+    return [*(cell.split() for cell in line.split("|")), [], [], []]
 
 
 def _defined(definition: list[str], symbols: dict[str, Unit]) -> Unit:

@@ -9,10 +9,11 @@ _NO = (
 )
 _SAID = {word: "yes" for word in _YES.split()} | {word: "no" for word in _NO.split()}
 # What a sentence may go on with: `yes both are equal`, `no they are not`; `no dogs` is a number of dogs.
-_NO_GOES_ON = frozenset(
+_NO_GOES_ON_TEXT = (
     "it there they he she this that these those the we you i both all each every some most only neither none "
-    "and but because since as at in on is are was were does do did has have had can could will would not".split()
+    "and but because since as at in on is are was were does do did has have had can could will would not"
 )
+_NO_GOES_ON = frozenset(_NO_GOES_ON_TEXT.split())
 _YES_GOES_ON = _NO_GOES_ON | {"one", "two", "three", "a", "an", "more", "exactly", "indeed"}
 _FIRST = re.compile(r"([^\W\d_]+(?:[\u0300-\u036f\u0900-\u0dff]+[^\W\d_]*)*)")
 _MARK = re.compile(r"\s*(?:[,;:!(\[\u2026]|\.(?!\s*\d)|\.{2,})|\s+-")

@@ -92,7 +92,7 @@ def _named_file(text: str) -> str:
 
 
 def _decoded(text: str) -> bytes:
-    """The bytes of a data URI, or of base64 text in either alphabet, with or without line ends and padding."""
+    """The bytes of a data URI, or of base64 text in either alphabet, whatever its line ends and padding."""
     if uri := _DATA_URI.match(text):
         text = text[uri.end() :]
         if ";base64" not in uri[0].lower():

@@ -203,7 +203,7 @@ def is_empty(cell: Any) -> bool:
 
 
 def _archives_table(files: Sequence[Path], *, only: str | None) -> Table:
-    """The samples of webdataset archives: neighbouring files of one name are a row, their endings its columns.
+    """The samples of webdataset archives: neighbouring files of one name are a row, endings its columns.
 
     A file that is not what its ending says is null in its row; the rest of the row stands.
     """

@@ -89,7 +89,7 @@ def read_item(spec: Spec, rows: Rows, number: int) -> Item:
     for pattern in spec.strip:
         question = re.sub(pattern, "", question).strip()
     question = question or spec.when_empty or _UNANSWERED
-    stated = row.get(spec.answer)
+    stated: Any = row.get(spec.answer)
     stated = stated.tolist() if hasattr(stated, "tolist") else stated
     answer = "" if is_empty(stated) else stated_answer(str(stated))
     answer = spec.answer_values.get(answer, answer)

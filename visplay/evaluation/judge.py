@@ -135,7 +135,7 @@ def judge_prompt(record: Record) -> str:
 
 
 def read_score(reply: str) -> float | None:
-    """The number that stands alone behind the last `score:` of a reply; None where there is none from 0 to 1."""
+    """The number alone behind the last `score:` of a reply; None where there is none from 0 to 1."""
     found = _SCORE.findall(reply)
     said = found[-1].strip(" *.\r") if found else ""
     value = float(said) if re.fullmatch(r"\d+(?:\.\d+)?", said, re.ASCII) else -1.0

@@ -97,7 +97,7 @@ def blind_answer_rate(kept: Sequence[Asked], blind: Sequence[rewards.Vote | None
             unseeing.answer if unseeing else None,
             question=_question(row),
             options=_options(row),
-        )  # fmt: skip
+        )
         for row, unseeing in zip(kept, blind, strict=True)
     ]
     return asdict(accuracy_interval(same)) if same else None

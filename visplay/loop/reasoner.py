@@ -107,7 +107,8 @@ def reward(
             rows = [Answered.of(example, completion) for completion in group]
             payments = rewards.reasoner_rewards(
                 [row.completion for row in rows], silver=example.vote, preset=ctx.preset, terms=terms,
-                rows=rows, question=example.question.question, options=example.question.options or None, form=ctx.config.prompts.answer_form,
+                rows=rows, question=example.question.question,
+                options=example.question.options or None, form=ctx.config.prompts.answer_form,
                 judge=answer_judge(ctx, example.question.question),
             )  # fmt: skip
             if ctx.config.control == "random_reward":
