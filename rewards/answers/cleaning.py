@@ -27,8 +27,8 @@ for _characters, _plain in (
 ):  # fmt: skip
     _TRANSLATION |= dict.fromkeys(map(ord, _characters), _plain)
 _NAMES = (
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi . pi rho . sigma tau upsilon phi "
-    "chi psi omega"
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi . pi rho . sigma tau upsilon "
+    "phi chi psi omega"
 )
 _GREEK = {0x3B1 + place: f"\\{name} " for place, name in enumerate(_NAMES.split()) if name != "."}
 _GREEK |= {0x391 + place: f"\\{name.title()} " for place, name in enumerate(_NAMES.split())

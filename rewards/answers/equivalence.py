@@ -34,6 +34,11 @@ _SURE_UNIT = re.compile(
     r"(?:[cmdk]m|kg|ft|[kM]?Hz|[kM]?Pa|[°%].*|[^\W\d_]{3,}(?:\s+[^\W\d_]{3,})*|[\u4e00-\u9fff].*|.*/.*)"
     r"(?:\^?\{?-?\d\}?)?"
 )
+_MATHEMATICAL = re.compile(
+    r"[\\+*/^()|]|\d|[^\W\d_]\s*-\s*[^\W_]|^-\s*[a-z]$|\b(?:squared|cubed|pi|sin|cos|tan|log|ln|sqrt|exp)\b"
+    r"|\b(?:alpha|beta|gamma|delta|theta|lambda|phi|omega|sigma)\b",
+    re.IGNORECASE,
+)
 _ONE_LETTER_UNIT = re.compile(r"(.*[\d)}])\s*([A-Za-z])")
 _SAID_TWICE = re.compile(r"(.+?)\s*\(([^()]+)\)")
 _ARTICLE = re.compile(r"(?:the|a|an)\s+(?=\S)")
@@ -285,9 +290,8 @@ class _Reader:
         name = "" if name == "x" or name in self.question.names else name
         key = _key(value)
         measured = "".join(f" {base}^{power}" for base, power in dimension)
-        return Form(
-            f"value:{name + '=' if name else ''}{key}{measured}{' of ' + thing if thing else ''}", _key(said)
-        )
+        shown = f"{name + '=' if name else ''}{key}{measured}{' of ' + thing if thing else ''}"
+        return Form(f"value:{shown}", "" if thing else _key(said))
 
     def named_value(self, text: str) -> Form | None:
         """`x = 5`, `AB = 5 cm`, `width = 9`: a name and the value of it."""
@@ -304,10 +308,7 @@ class _Reader:
     def expression(self, text: str, name: str = "") -> Form | None:
         """An expression, its unit behind it where it has one; with a name, only one without variables."""
         clean = text.replace(UNIT_MARK, "")
-        if clean.lower() == "n/a" or not re.search(
-            r"[\\+*/^()|]|\d|[^\W\d_]\s*-\s*[^\W_]|\b(?:pi|sin|cos|tan|log|ln|sqrt|exp|alpha|beta|gamma|delta|theta|lambda|phi|omega|sigma)\b",
-            clean.lower(),
-        ):
+        if clean.lower() == "n/a" or not _MATHEMATICAL.search(clean):
             return None
         body, unit = _measured(text)
         read = read_expression(body)

@@ -38,7 +38,7 @@ _EXPONENT = re.compile(
     r"|\s*(?:\u00d7|\\times|\\cdot|\*|[xX])\s*10\s*(?:\^|\*\*)\s*\{?([+-]?\d{1,4})\}?"
 )
 _POWER_OF_TEN = re.compile(r"10\s*(?:\^|\*\*)\s*(?:\{([+-]?\d{1,4})\}|([+-]?\d{1,4}))(?!\d)")
-_THING = re.compile(r"\s+[^\W\d_]+(?:[ -][^\W\d_]+){0,2}")
+_THING = re.compile(r"(?:\s+|(?=[^\x00-\u2fff]))[^\W\d_]+(?:[ -][^\W\d_]+){0,2}")
 _CURRENCY = re.compile(
     r"([+-]?)\s*(us\$|rs\.?|usd|eur|gbp|jpy|cny|rmb|inr|chf|[$€£¥₹₩₽₿])\s*(?=[\d.+-])", re.IGNORECASE
 )
@@ -108,7 +108,8 @@ def parse_quantity(text: str, *, counted: bool = False) -> Quantity | None:
             powers = tuple((base, -power) for base, power in below.dimension)
             said = unit = Unit(tuple(sorted((*unit.dimension, *powers))), unit.factor / below.factor)
         if said is None or (unit is not None and unit.dimension != said.dimension):
-            thing = _thing(tail) if counted and unit is None else ""
+            apart = tail[0].isspace() or rest[used - 1].isascii()
+            thing = _thing(tail) if counted and unit is None and apart else ""
             if not thing:
                 return _sum_of_units(text)
         unit = unit or said

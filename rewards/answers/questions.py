@@ -76,8 +76,7 @@ class Asked:
     def counts(self, thing: str) -> bool:
         """Whether the question names each word of what is counted, the last as something countable."""
         if not thing.isascii():
-            measured = thing in "只隻条條张張本位名头頭辆輛棵朵根件枚座艘匹" and f"几{thing}" in self.text
-            return thing in self.text or measured
+            return any(f"{many}{thing}" in self.text for many in ("几", "幾", "多少", "何", "몇", "몇 "))
         words = thing.split()
         named = {singular(word) for word in re.findall(r"[^\W\d_]+", self.text)}
         return words[-1] in self.things and named.issuperset(words)
