@@ -1,8 +1,4 @@
-"""Rewards as pure functions: text -> question, answer, vote, reward. No torch, no files, no network.
-
-The one exception is mathematics: `equivalent` starts a worker process the first time that two answers can
-only be told apart by a computer algebra system, and stops it when the interpreter ends.
-"""
+"""Rewards as pure functions: text -> question, answer, vote, reward. No torch, no files, no network, no clock."""
 
 from rewards.answers.equivalence import Verdict, equivalent
 from rewards.diversity.bleu import bleu_distances, bleu_scores
