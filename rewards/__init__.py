@@ -1,4 +1,4 @@
-"""Rewards as pure functions: text -> question, answer, vote, reward. No torch, no files, no network, no clock."""
+"""Rewards as pure functions: text -> question, answer, vote, reward. No torch, files, network or clock."""
 
 from rewards.answers.equivalence import Verdict, equivalent
 from rewards.diversity.bleu import bleu_distances, bleu_scores

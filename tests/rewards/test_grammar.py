@@ -13,7 +13,7 @@ SAME = {
     "powers in words": [("4 squared", "16"), ("2 cubed", "8"), ("x squared", "x^2")],
     "decimals in words": [("two point five", "2.5"), ("zero point zero four", "0.04")],
     "mathematics in words": [("7 pi", r"7\pi"), ("1/3 pi", r"\frac{\pi}{3}"), ("two pi", "2π")],
-    "Chinese numerals": [("七分之二", "2/7"), ("六点五", "6.5"), ("负八", "-8"), ("3万2千", "32000"), ("四成", "40%")],
+    "Chinese numerals": [("七分之二", "2/7"), ("六点五", "6.5"), ("负八", "-8"), ("四成", "40%")],
     "programs": [("5**2", "25"), ("y**3", "y^3"), ("2**-2", "1/4"), ("sqrt(7)", r"\sqrt{7}")],
     "matrices": [(r"\begin{bmatrix} 5 & 6 \\ 7 & 8 \end{bmatrix}", r"\begin{bmatrix}5&6\\7&8\end{bmatrix}")],
     "algebra": [
