@@ -184,10 +184,8 @@ class Reader:
             return self.equation(clean, read)
         if bound := _bounds(read):
             return _interval(bound[0], _between(bound[1], bound[2]))
-        said = "".join(
-            f"{side.key}{sign}" for side, sign in zip(read.sides, [*read.relations, ""], strict=True)
-        )
-        return f"relation:{said}"
+        signs = [*read.relations, ""]
+        return "relation:" + "".join(side.key + sign for side, sign in zip(read.sides, signs, strict=True))
 
     def equation(self, clean: str, read: Expression) -> str:
         """`y = 2x + 1` is `2x + 1`, `3 = x` is `x = 3`; any other equation is its multiples."""
@@ -206,11 +204,8 @@ class Reader:
     def several(self, text: str) -> str | None:
         """Reads `1, 2 and 3`, `{a, b}`, `(1, 2]`, `x = 1, y = 2`; None for fewer than two items."""
         if matrix := _MATRIX.fullmatch(text.strip()):
-            rows = [
-                [self.form(plain(cell), nested=True).key for cell in row.split("&")]
-                for row in re.split(r"\\\\", matrix[2])
-                if row.strip()
-            ]
+            cells = [row.split("&") for row in matrix[2].split("\\\\") if row.strip()]
+            rows = [[self.form(plain(cell), nested=True).key for cell in row] for row in cells]
             return f"matrix:{matrix[1]} {rows}"
         unions = re.split(r"\s*\\cup\s*|\s+U\s+(?=[(\[])", text)
         if 1 < len(unions) <= _MAX_ITEMS and all(unions):
@@ -221,10 +216,8 @@ class Reader:
                 text = ", ".join(f"{name} = {value}" for name, value in zip(*sides, strict=True))
         clean = text.replace(UNIT_MARK, "")
         inner, bracket = text, ""
-        if clean.startswith("\\{") and clean.endswith("\\}"):
-            inner, bracket = text[2:-2], "{}"
-        elif clean.startswith("{") and clean.endswith("}"):
-            inner, bracket = text[1:-1], "{}"
+        if clean.startswith(("\\{", "{")) and clean.endswith("}"):
+            inner, bracket = text.removeprefix("\\")[1:-1].removesuffix("\\"), "{}"
         elif clean[:1] in ("(", "[") and clean[-1:] in (")", "]") and _closes_at_end(clean):
             inner, bracket = text[1:-1], clean[0] + clean[-1]
         joint = "or" if not bracket and re.search(r"\bor\b", inner) else "and"
@@ -236,17 +229,11 @@ class Reader:
             return None  # 1,5 may be a number
         items = [self.form(unwrapped(part), nested=True) for part in parts]
         named = [_ASSIGNED.fullmatch(plain(part)) for part in parts]
-        if all(named) and joint == "and":
-            names = [match[1] for match in named if match]
-            if len(set(names)) == len(names) and bracket in ("", "()", "[]"):
-                values = {
-                    name: self.form(plain(match[2]), nested=True).key
-                    for name, match in zip(names, named, strict=True)
-                    if match
-                }
-                if names and sorted(names) in (["x", "y"], ["x", "y", "z"]):
-                    return f"list:()[{', '.join(repr(values[name]) for name in sorted(names))}]"
-                return f"named:{sorted(values.items())}"
+        values = {match[1]: self.form(plain(match[2]), nested=True).key for match in named if match}
+        if len(values) == len(parts) and joint == "and" and bracket in ("", "()", "[]"):
+            if sorted(values) in (["x", "y"], ["x", "y", "z"]):
+                return f"list:(){[values[name] for name in sorted(values)]}"
+            return f"named:{sorted(values.items())}"
         keys = [item.key for item in items]
         ordered = self.question.ordered and bracket in ("", "()", "[]")
         if ordered or all(item.kind in _ORDERED for item in items):
@@ -258,18 +245,11 @@ class Reader:
 
 def _bounds(read: Expression) -> tuple[str, str, str] | None:
     """The variable, and what bounds it below and above, of `1 < x <= 2` and `x > 0`: `(1`, `2]`."""
-    keys, signs = (
-        [_end(side.key, text) for side, text in zip(read.sides, read.written, strict=True)],
-        read.relations,
-    )
-    lone, names = read.lone, read.names
+    keys = [_end(side.key, text) for side, text in zip(read.sides, read.written, strict=True)]
+    lone, names, signs = read.lone, read.names, read.relations
     if all(sign in _TURNED for sign in signs):
-        keys, lone, names, signs = (
-            keys[::-1],
-            lone[::-1],
-            names[::-1],
-            [_TURNED[sign] for sign in signs[::-1]],
-        )
+        keys, lone, names = keys[::-1], lone[::-1], names[::-1]
+        signs = [_TURNED[sign] for sign in signs[::-1]]
     places = [place for place, name in enumerate(lone) if name and name not in ("infty", "inf")]
     others = [key for place, key in enumerate(keys) if place not in places]
     if len(places) != 1 or len(keys) > 3 or not signs or any(sign not in _BELOW for sign in signs):

@@ -25,28 +25,8 @@ _UNIT = re.compile(
 )
 _NO_UNIT_TEXT = "in a as at is an am pm mo second bar bars point mean mole moles min max"
 _NO_UNIT = frozenset(_NO_UNIT_TEXT.split())
-_BEHIND_NOUNS = frozenset(
-    [
-        "are",
-        "is",
-        "do",
-        "does",
-        "did",
-        "can",
-        "were",
-        "was",
-        "in",
-        "on",
-        "of",
-        "there",
-        "have",
-        "has",
-        "will",
-        "would",
-        "the",
-        "you",
-    ]
-)
+_BEHIND_NOUNS_TEXT = "are is do does did can were was in on of there have has will would the you"
+_BEHIND_NOUNS = frozenset(_BEHIND_NOUNS_TEXT.split())
 _ORDER = re.compile(
     r"\b(?:order|ascending|descending|sequence|coordinates?|ordered|respectively|rank(?:ed|ing)?|sort(?:ed)?|arrange|"
     r"left to right|top to bottom|point)\b|坐标|顺序|依次|排列"
