@@ -13,7 +13,8 @@ AnswerForm = Literal["boxed", "tagged"]  # where the Reasoner is told to put its
 QUESTION_TAGS = ("type", "question", "answer")
 _TAG = re.compile(r"<\s?(/?)\s?(type|question|answer)\s?>", re.IGNORECASE)
 _THINK = re.compile(
-    r"[<\u25c1\[]\s?(/?)\s?(?:\w{1,16}[:_])?(?:think(?:ing)?|thoughts?|reasoning|analysis|reflection)\s?[>\u25b7\]]"
+    r"[<\u25c1]\s?(/?)\s?(?:\w{1,16}[:_])?(?:think(?:ing)?|thoughts?|reasoning|analysis|reflection)\s?[>\u25b7]"
+    r"|\[(/?)THINK(?:ING)?\]"
     r"|<\|(?:begin_of_(?:thought|thinking|reasoning)|(?:start_)?think(?:ing)?(?:_start)?)\|>"
     r"|(<\|(?:end_of_(?:thought|thinking|reasoning)|end_think(?:ing)?|think(?:ing)?_end|/think)\|>)"
     r"|<\|channel\|>\s?(?:analysis|commentary|thought)\b|(<\|channel\|>\s?final\b)"

@@ -174,6 +174,7 @@ def test_votes_keep_apart_what_only_looks_alike():
         (r"<|channel|>analysis \boxed{4}<|channel|>final \boxed{5}", "5"),
         (r"<|begin_of_thought|>\boxed{4}<|end_of_thought|> so five", None),
         (r"<own_think>\boxed{4}</own_think> so five", None),
+        (r"the [analysis] gives \boxed{5}", "5"),
         ("<|begin_of_box|>D<|end_of_box|>", "D"),
     ],
 )

@@ -132,6 +132,8 @@ def read_options(cell: Any) -> tuple[str, ...]:
         return ()
     if isinstance(cell, str):
         read = literal(cell)
+        if cell.strip() in ("nan", "NaN", "None", "null"):
+            return ()
         if read is None:
             return inline_options(cell) or tuple(line.strip() for line in cell.splitlines() if line.strip())
         cell = read
@@ -145,7 +147,9 @@ def read_options(cell: Any) -> tuple[str, ...]:
         cell = [option.get("text") for option in labelled if not _is_none(option.get("text"))]
         labels = [str(option.get("label")).strip("(). ") for option in labelled][: len(cell)]
         places = range(len(labels))
-        if labels not in ([option_label(place) for place in places], [str(place + 1) for place in places]):
+        runs = [[option_label(place) for place in places]]
+        runs += [[str(place + first) for place in places] for first in (0, 1)]
+        if [label.upper() for label in labels] not in runs:
             raise ValueError(f"the options' labels are {', '.join(labels)}, and not A, B, ... or 1, 2, ...")
     options = list(cell)
     while options and _is_none(options[-1]):

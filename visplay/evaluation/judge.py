@@ -46,6 +46,10 @@ STRICT = "Give 1 if it is right and 0 if it is not."
 _SCORE = re.compile(r"score\s*[:=]\s*\**\s*(\S[^\n]*)", re.IGNORECASE)
 
 
+# A reason may stand behind the number, and no other number: not `1 (of 10)`, `0,5`, `1/2`.
+_ALONE = re.compile(r"(\d+(?:\.\d+)?)\s*\**\.?(?:\s*[(;\u2013\u2014-](?!\s*(?:out )?of\b)[^\d]*|)", re.ASCII)
+
+
 class _Unanswered(Exception):
     """A call that may succeed when it is made again."""
 
@@ -137,8 +141,8 @@ def judge_prompt(record: Record) -> str:
 def read_score(reply: str) -> float | None:
     """The number alone behind the last `score:` of a reply; None where there is none from 0 to 1."""
     found = _SCORE.findall(reply)
-    said = found[-1].strip(" *.\r") if found else ""
-    value = float(said) if re.fullmatch(r"\d+(?:\.\d+)?", said, re.ASCII) else -1.0
+    alone = _ALONE.fullmatch(found[-1].strip()) if found else None
+    value = float(alone[1]) if alone else -1.0
     return value if 0 <= value <= 1 else None
 
 

@@ -95,7 +95,8 @@ def test_the_question_counts_for_scoring():
         ("score: 1", 1.0), ("Score: 0.5", 0.5), ("**score: 0**", 0.0), ("score = 1.", 1.0),
         ("score: 1 out of 10", None), ("score: 1 of 5 points", None), ("score: 0,5", None),
         ("score: 1/2", None),
-        ("score: 7", None), ("score: 0.3\nscore: 1 point of two", None), ("no verdict", None),
+        ("score: 7", None), ("score: 1 (the same colour)", 1.0), ("score: 1 (of 10)", None),
+        ("score: 0.3\nscore: 1 point of two", None), ("no verdict", None),
     ],
 )  # fmt: skip
 def test_a_score_stands_alone(reply, score):
