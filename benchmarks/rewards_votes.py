@@ -1,7 +1,7 @@
 """Votes against pairwise math-verify: `python benchmarks/rewards_votes.py`.
 
 10,000 questions with 10 answers each: numbers, letters, short phrases, one answer in ten in LaTeX. Ours is
-timed in full, the start of the mathematics worker and cold caches included. math-verify, both sides boxed,
+timed in full, cold caches included. math-verify, both sides boxed,
 is timed on a sample of questions and extrapolated: once parsing for every pair, once parsing every answer
 only once.
 """
@@ -17,7 +17,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from math_verify import parse, verify
 
 from rewards import vote
-from rewards.answers.math_worker import shared_worker
 
 PHRASES = (
     "red|blue|dark green|a wooden table|the man on the left|stop sign|in the kitchen|a baseball bat|two dogs|"
@@ -88,8 +87,7 @@ def main() -> None:
     for group in groups:
         vote(group)
     ours = time.perf_counter() - start
-    starts = shared_worker().starts
-    print(f"  ours {ours:.1f} s, {ours / len(groups) * 1e3:.2f} ms a vote; worker starts: {starts}")
+    print(f"  ours {ours:.1f} s, {ours / len(groups) * 1e3:.2f} ms a vote")
     start = time.perf_counter()
     for group in groups:
         vote(group)

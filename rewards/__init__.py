@@ -1,11 +1,6 @@
-"""Rewards as pure functions: text -> question, answer, vote, reward. No torch, no files, no network.
-
-The one exception is mathematics: `equivalent` starts a worker process the first time that two answers can
-only be told apart by a computer algebra system, and stops it when the interpreter ends.
-"""
+"""Rewards as pure functions: text -> question, answer, vote, reward. No torch, files, network or clock."""
 
 from rewards.answers.equivalence import Verdict, equivalent
-from rewards.answers.math_worker import MathWorker
 from rewards.diversity.bleu import bleu_distances, bleu_scores
 from rewards.diversity.redundancy import cluster_labels, cluster_shares, merged_cluster_shares
 from rewards.grounding import blind_agreement, probed_groups
@@ -21,7 +16,6 @@ from rewards.voting import Vote, vote
 __all__ = [
     "AnswerForm",
     "Candidate",
-    "MathWorker",
     "ParseFailure",
     "Question",
     "Reward",

@@ -4,16 +4,23 @@ Model text is data: any string gives a result, none raises, and the time taken i
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
-
-from rewards.answers.choices import inline_options
 
 AnswerForm = Literal["boxed", "tagged"]  # where the Reasoner is told to put its answer
 QUESTION_TAGS = ("type", "question", "answer")
 _TAG = re.compile(r"<\s?(/?)\s?(type|question|answer)\s?>", re.IGNORECASE)
-_THINK = re.compile(r"[<\u25c1]\s?(/?)\s?(?:think(?:ing)?|thought|reasoning)\s?[>\u25b7]", re.IGNORECASE)
+_THINK = re.compile(
+    r"[<\u25c1]\s?(/?)\s?(?:\w{1,16}[:_])?(?:think(?:ing)?|thoughts?|reasoning|analysis|reflection)\s?[>\u25b7]"
+    r"|\[(/?)THINK(?:ING)?\]"
+    r"|<\|(?:begin_of_(?:thought|thinking|reasoning)|(?:start_)?think(?:ing)?(?:_start)?)\|>"
+    r"|(<\|(?:end_of_(?:thought|thinking|reasoning)|end_think(?:ing)?|think(?:ing)?_end|/think)\|>)"
+    r"|<\|channel\|>\s?(?:analysis|commentary|thought)\b|(<\|channel\|>\s?final\b)"
+    r"|<unused94>\s?thought\b|(<unused95>)",
+    re.IGNORECASE,
+)
 _FILLING = frozenset({"or", "and", "question", "questions", "type"})
 _BOX_TOKENS = re.compile(
     r"\\{1,4}(?:boxed|fbox)(?:\s{0,8}\{|\s{0,8}([-+]?\d+(?:[.,]\d+)*%?)|\s{1,8}([A-Za-z])(?![A-Za-z]))|\\.|[{}]",
@@ -26,9 +33,19 @@ _BLANK = re.compile(
 _TAGGED = re.compile(
     r"<\s?answer\s?>((?:(?!<\s?/?\s?answer\s?>).)*)<\s?/\s?answer\s?>", re.DOTALL | re.IGNORECASE
 )
+_BOX_OF_TOKENS = re.compile(r"<\|begin_of_box\|>([^{}<|]*)<\|end_of_box\|>")
 _ANSWER_TAG = re.compile(
     r"(?:<answer>|<\|begin_of_box\|>)\s*(\S.*?)\s*(?:</answer>|<\|end_of_box\|>)", re.DOTALL | re.IGNORECASE
 )
+
+_BREAKS = ",;:?\uff1a\uff0c\uff1b\uff1f\u3002"
+_LABEL = re.compile(
+    rf"(?P<strong>^|[\n{_BREAKS}])?(?:(?<=[\s{_BREAKS}])|(?<![^\s])|(?<=[\u3400-\u9fff])(?=[(\uff08]))[^\S\n]{{0,3}}(?:[-*\u2022]\s)?(?:(?:[Oo]ption|[Cc]hoice)\s)?"
+    r"(?P<opener>\*{0,2}[(\[\uff08]?)(?P<letter>[A-Za-z])(?P<closer>[.:)\]\uff0e\uff1a\uff09\u3001]\*{0,2})\s*(?=\S)(?!\(?[A-Za-z][.:)](?:\s|$))",
+    re.MULTILINE,
+)
+_LONGEST_QUESTION, _MAX_LABELS = 8_000, 200  # characters of a question, labels in it
+_TRAILING = re.compile(r"[\s,;]*(?:\b(?:or|and))?[\s,;]*(?:\n\s*[-*\u2022])?$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,11 +136,12 @@ def without_thinking(text: str) -> str:
     kept: list[str] = []
     place, inside = 0, False
     for tag in _THINK.finditer(text):
-        if not tag[1] and not inside:
+        closes = any(tag.groups())
+        if not closes and not inside:
             kept.append(text[place : tag.start()])
-        elif tag[1] and not inside:
+        elif closes and not inside:
             kept.clear()
-        inside, place = not tag[1], tag.end()
+        inside, place = not closes, tag.end()
     return "".join(kept if inside else [*kept, text[place:]])
 
 
@@ -140,11 +158,11 @@ def extract_answer(text: str, form: AnswerForm = "boxed") -> str | None:
     """
     if form == "tagged":
         inside = [found.strip() for found in _TAGGED.findall(without_thinking(text))]
-        last = next((found for found in reversed(inside) if found), None)
+        last = next((found for found in reversed(inside) if found and not _BLANK.fullmatch(found)), None)
         return last and (extract_answer(last) or last)
     if "box" not in text:
         return None
-    text = without_thinking(text)
+    text = _BOX_OF_TOKENS.sub(r"\\boxed{\1}", without_thinking(text))
     open_braces: list[tuple[int, bool]] = []
     best_start, best_end = -1, -1
     for token in _BOX_TOKENS.finditer(text):
@@ -162,5 +180,53 @@ def extract_answer(text: str, form: AnswerForm = "boxed") -> str | None:
         elif symbol == "{":
             open_braces.append((token.end(), False))
     answer = text[best_start:best_end].strip() if best_start >= 0 else ""
+    return _untagged(answer) or None
+
+
+def stated_answer(text: str) -> str:
+    r"""The answer that a data set states: out of its tags, its box, or from behind `####`."""
+    text = _untagged(text.rpartition("####")[2].strip())
+    return (extract_answer(text) or text) if text.startswith("\\boxed") else text
+
+
+def _untagged(answer: str) -> str:
     tagged = _ANSWER_TAG.fullmatch(answer)
-    return (tagged[1] if tagged else answer) or None
+    return tagged[1] if tagged else answer
+
+
+def inline_options(question: str) -> tuple[str, ...]:
+    """The options that stand in a question as `A. ...`, `A: ...` or `(a) ...`, in one run from A on.
+
+    All labels of a run are written alike. A label after a line end or a comma counts for more than one after
+    a space, so that `vitamin C: ascorbic acid` may stand in an option.
+
+    Returns:
+        An empty tuple where there are not at least two.
+    """
+    labels = list(islice(_LABEL.finditer(question[:_LONGEST_QUESTION]), _MAX_LABELS))
+    best: list[re.Match[str]] = []
+    for start in [place for place, label in enumerate(labels) if label["letter"] in "Aa"][::-1]:
+        if not labels[start]["opener"] and labels[start]["letter"] == "a" and labels[start]["closer"] != ")":
+            continue
+        for strong in (False, True):
+            run = _run(labels[start:], strong=strong)
+            if len(run) >= max(2, len(best)) and (len(run) > len(best) or strong):
+                best = run
+    if not best:
+        return ()
+    last_line = question.find("\n", best[-1].end())
+    ends = [label.start() for label in best[1:]] + [last_line if last_line >= 0 else len(question)]
+    texts = [question[label.end() : end] for label, end in zip(best, ends, strict=True)]
+    if "?" in texts[-1] and "?" not in question[: best[0].start()] + "".join(texts[:-1]):
+        return ()  # names of what is asked about: `A: 5, B: 6. What is the sum?`
+    return tuple(_TRAILING.sub("", text).strip() for text in texts)
+
+
+def _run(labels: Sequence[re.Match[str]], *, strong: bool) -> list[re.Match[str]]:
+    run = [labels[0]]
+    for label in labels[1:]:
+        follows = ord(label["letter"]) == ord(run[-1]["letter"]) + 1
+        alike = all(label[part] == run[0][part] for part in ("opener", "closer"))
+        if follows and alike and (not strong or label["strong"] is not None):
+            run.append(label)
+    return run

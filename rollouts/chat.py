@@ -82,7 +82,35 @@ class Chat:
 
     def messages(self, prompt: Prompt) -> list[dict[str, Any]]:
         """The prompt's messages, no text of which spells a control token; what a trainer must render, too."""
-        return [{**message, "content": self._neutral(message["content"])} for message in prompt.messages]
+        return [
+            {**message, "content": self._neutral(self._with_names(message["content"]))}
+            for message in prompt.messages
+        ]
+
+    @cached_property
+    def _pictures_first(self) -> bool:
+        """Whether the template moves pictures before the text that they stand in."""
+        content = [{"type": "text", "text": "before"}, {"type": "image"}, {"type": "text", "text": "behind"}]
+        rendered = self.processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+        )
+        between = str(rendered).partition("before")[2].partition("behind")
+        return bool(between[1]) and not between[0].strip()
+
+    def _with_names(self, content: Any) -> Any:
+        """Where the template would move them away, pictures within a text leave their number behind."""
+        if isinstance(content, str) or sum(block["type"] == "image" for block in content) < 2:
+            return content
+        if all(block["type"] != "text" for block in content[:-1]) or not self._pictures_first:
+            return content
+        blocks: list[dict[str, Any]] = []
+        pictures = 0
+        for block in content:
+            blocks.append(block)
+            pictures += block["type"] == "image"
+            if block["type"] == "image" and any(one["type"] == "text" for one in blocks):
+                blocks.append({"type": "text", "text": f"(picture {pictures})"})
+        return blocks
 
     def _neutral(self, content: Any) -> Any:
         if isinstance(content, str):

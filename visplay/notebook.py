@@ -104,7 +104,11 @@ class Answering:
         sampling = Sampling(n=samples, top_k=40, max_tokens=self._max_tokens, seed=seed)
         said = self._sample(picture, question, sampling)
         return rewards.vote(
-            [rewards.extract_answer(completion.text, self._reasoner.words.answer_form) for completion in said]
+            [
+                rewards.extract_answer(completion.text, self._reasoner.words.answer_form)
+                for completion in said
+            ],
+            question=question,
         )
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from PIL import Image
 
+from rewards.answers.choices import option_label
 from rollouts.engine import Prompt
 from visplay.config.prompts import Prompts
 
@@ -64,7 +65,8 @@ def benchmark_prompt(
             content.append({"type": "image"})
             order.append(number)
         elif number is not None:
-            content.append({"type": "text", "text": f"(picture {number})"})
+            place = order.index(number) + 1 if number in order else number
+            content.append({"type": "text", "text": f"(picture {place})"})
         elif piece:
             content.append({"type": "text", "text": piece})
     return _turns(content, images=[images[i - 1] for i in order], words=words, key=key)
@@ -72,7 +74,7 @@ def benchmark_prompt(
 
 def with_options(question: str, options: Sequence[str]) -> str:
     """A question with its options below it, one a line, lettered from A."""
-    return "\n".join([question, *(f"{chr(65 + i)}. {option}" for i, option in enumerate(options))])
+    return "\n".join([question, *(f"{option_label(i)}. {option}" for i, option in enumerate(options))])
 
 
 def reasoner_text(question: str, kind: str, words: Prompts) -> str:

@@ -1,60 +1,30 @@
-"""Do two answers say the same? Cheapest stage first, and the verdict names the stage that decided."""
+"""Do two answers say the same? Each has a key, and they are the same where their keys are.
+
+So equality is symmetric and transitive, and a vote needs no comparisons.
+"""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
-from rewards.answers.canonical import canonical, option_forms
-from rewards.answers.form import Form, same
-from rewards.answers.math_worker import shared_worker
+from rewards.answers.choices import bare_letter, option_label, option_place, pieces, unlabelled, with_label
+from rewards.answers.cleaning import UNIT_MARK, unwrapped, without_lead_in
+from rewards.answers.forms import Form, Reader
+from rewards.answers.questions import Asked, asked
+from rewards.answers.units import known_unit
 
-Judge = Callable[[str, str], bool | None]
-Mathematics = Callable[[str, str], bool | None]
-
-_LONGEST_MATH = 200
-_DEEPEST = 12
-_CLOSED = frozenset(
-    {"empty", "letter", "yes_no", "number", "ordinal", "time", "date", "range", "size", "ratio", "code"}
-)
-_HARMLESS = re.compile(r"[0-9A-Za-z\\{}()\[\].,;:+\-*/^_=<>|&%°≤≥√π\u00d7÷∞ ]*")
-_COMMAND = re.compile(r"\\([A-Za-z]+)")
-_COMMAND_NAMES = (
-    "frac sqrt pi cdot times div pm mp le leq ge geq lt gt ne neq infty alpha beta gamma delta theta lambda "
-    "mu phi omega sigma rho tau epsilon sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln "
-    "exp lim to in cup cap emptyset mathbb text begin end pmatrix bmatrix circ angle overline vec hat bar "
-    "langle rangle lbrace rbrace lvert rvert vert mid or and approx quad left right"
-)
-_COMMANDS = frozenset(_COMMAND_NAMES.split())
-_TOWER = re.compile(r"\^\s*(?:\{[^}]*\^|\w\s*\^|\\)|\^\s*\{?\s*[({+-]*\d{4,}|\*\*|\)\s*\^.*\)\s*\^.*\)\s*\^")
-_LONG_NUMBER = re.compile(r"\d{25,}")
-_ATOM = r"(\\[a-zA-Z]+|[0-9a-zA-Z])"
-_NAME = re.compile(r"(?<![\\a-zA-Z])[A-Z]{2,6}(?![a-z])")  # a segment or an angle is one thing, not a product
-_REPLACEMENTS = [
-    (re.compile(rf"\\frac\s*{_ATOM}\s*(?={_ATOM}|\{{)"), r"\\frac{\1}"),
-    (re.compile(rf"(\\frac\{{[^{{}}]*\}})\s*{_ATOM}"), r"\1{\2}"),
-    (re.compile(r"\{\s*\\(?:rm|bf)\s+([^{}]*)\}"), r"\1"),
-    (re.compile(r"(?<!\\)\bsqrt\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
-    (re.compile(r"√\s*\(([^()]*)\)|√\s*(\w+)"), r"\\sqrt{\1\2}"),
-    (re.compile(r"(?<![\\a-zA-Z])(pi|sin|cos|tan|log|ln)(?![a-zA-Z])"), r"\\\1 "),
-    (re.compile(r"(?<![\\a-zA-Z])(?:infinity|infty)(?![a-zA-Z])|∞"), r"\\infty "),
-    (re.compile("π"), r"\\pi "),
-    (re.compile("\\*|\u00d7"), r"\\cdot "),
-    (re.compile("÷"), "/"),
-    (re.compile("≤"), r"\\le "),
-    (re.compile("≥"), r"\\ge "),
-    (re.compile("°"), r"^{\\circ}"),
-]
+_LONGEST, _LONGEST_OPTION, _LONGEST_CACHED = 200, 2000, 4000
+_ONE_LETTER_UNIT = re.compile(r"(.*[\d)}])\s*([A-Za-z])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """Whether two answers are equivalent, and which stage decided.
+    """Whether two answers are equivalent, and what decided.
 
     Attributes:
         equal: the decision.
-        stage: the kind of answer that the fast path compared (see `Kind`), or `math`, `judge`; `refused` for
-            mathematics that is not safe to parse, `timeout` where the mathematics worker gave no verdict,
-            `judge_error` where the judge gave none. The last three are never equal.
+        stage: the kind of the two answers, `text` where their kinds differ, `empty` where one is missing.
     """
 
     equal: bool
@@ -67,109 +37,124 @@ def equivalent(
     *,
     question: str | None = None,
     options: Sequence[str] | None = None,
-    tolerance: float | None = None,
-    judge: Judge | None = None,
-    mathematics: Mathematics | None = None,
 ) -> Verdict:
-    """Decides whether two answers are the same answer; symmetric in a and b, never raises on their text.
-
-    The typed fast path decides most pairs in microseconds. Only two texts that look mathematical and differ
-    reach the mathematics worker, and only what neither could show equal reaches the judge.
+    """Decides whether two answers are the same answer; never raises on their text.
 
     Args:
-        question: what is answered.
         a: an answer, untrusted; None for unparsed, which is equivalent to nothing.
         b: the other one.
+        question: what was asked: `3 dogs` is `3` where it counts dogs, `5 cm` is `5` where it asks for cm.
         options: texts of a multiple-choice question's options, A first.
-        tolerance: relative to the larger of two numbers, e.g. 0.05, >= 0; None for exact.
-        judge: asked last, with both texts in alphabetical order; None from it means that it failed.
-        mathematics: decides pairs of LaTeX texts, None for no verdict; by default one worker process,
-            started when first needed.
-
-    Raises:
-        ValueError: the tolerance is negative.
     """
-    if tolerance is not None and not tolerance >= 0:
-        raise ValueError(f"tolerance must be >= 0, got {tolerance}")
     if a is None or b is None:
         return Verdict(equal=False, stage="empty")
     labels = tuple(options) if options is not None else ()
-    left, right = (answer_form(text, options=labels, mathematics=mathematics) for text in (a, b))
-    verdict = compare(left, right, tolerance=tolerance, mathematics=mathematics)
-    if judge is None or verdict.equal or (left.kind in _CLOSED and right.kind in _CLOSED):
-        return verdict
-    opinion = judge(*sorted((a, b)))
-    return Verdict(equal=bool(opinion), stage="judge" if opinion is not None else "judge_error")
+    left, right = (answer_form(text, question=question, options=labels) for text in (a, b))
+    equal = bool(left.key) and left.key == right.key
+    return Verdict(equal=equal, stage=left.kind if left.kind == right.kind else "text")
 
 
-def answer_form(text: str, *, options: tuple[str, ...] = (), mathematics: Mathematics | None = None) -> Form:
-    """The canonical form of an answer; with options, an expression equal to one of them is its letter.
+def answer_form(text: str, *, question: str | None = None, options: tuple[str, ...] = ()) -> Form:
+    """The canonical form of an answer; never raises, whatever the text.
 
     Args:
         text: an answer, untrusted.
+        question: what was asked; None for unknown.
         options: texts of a multiple-choice question's options, A first.
-        mathematics: see `equivalent`.
     """
-    form = canonical(text, options=options)
-    if not options or not form.mathematical:
-        return form
-    forms = option_forms(options)
-    if not any(option.kind == "math" or form.kind == "math" for option in forms if option.mathematical):
-        return form
-    equal = [
-        place for place, option in enumerate(forms) if compare(form, option, mathematics=mathematics).equal
-    ]
-    letter = chr(65 + equal[0]) if len(equal) == 1 else ""
-    return Form(kind="letter", key=letter, name=letter) if letter else form
+    read = _answer_form.__wrapped__ if len(text) > _LONGEST_CACHED else _answer_form
+    return read(text, question or None, options)
 
 
-def compare(
-    left: Form, right: Form, *, tolerance: float | None = None, mathematics: Mathematics | None = None
-) -> Verdict:
-    """Compares two canonical forms, by mathematics only where the fast path leaves them open."""
-    known = same(left, right, tolerance=tolerance)
-    if known is not None:
-        return Verdict(equal=known, stage=left.kind if left.kind == right.kind else "text")
-    first, second = _in_one_unit(left, right)
-    if first == second:
-        return Verdict(equal=True, stage="math")
-    if not (safe_to_parse(first) and safe_to_parse(second)):
-        return Verdict(equal=False, stage="refused")
-    decided = (mathematics or shared_worker())(*sorted((first, second)))
-    return Verdict(equal=bool(decided), stage="math" if decided is not None else "timeout")
+@lru_cache(maxsize=65_536)
+def _answer_form(text: str, question: str | None, options: tuple[str, ...]) -> Form:
+    if options and (chosen := _chosen(text, options, question)):
+        return Form(f"letter:{chosen}")
+    return _form(text, asked(question), alone=not options)
 
 
-def _in_one_unit(left: Form, right: Form) -> tuple[str, str]:
-    """Both sides as LaTeX; where their units differ, each times the factor to the same base."""
-    first, second = as_latex(left.latex or left.key), as_latex(right.latex or right.key)
-    if left.counts and right.counts:
-        one, other = left.counts.factors(right.counts)[0]
-        if one != other:
-            return tuple(  # type: ignore[return-value]
-                rf"\frac{{{factor.numerator}}}{{{factor.denominator}}} \cdot ({text})"
-                for factor, text in ((one, first), (other, second))
-            )
-    return first, second
+def _chosen(text: str, options: tuple[str, ...], question: str | None) -> str:
+    """The labels of the options that an answer names, or an empty text.
+
+    By a label alone, by an option's own text, by a label with that option's text, then by the rules, and last
+    as several options, each named in one of these ways.
+    """
+    clean = unwrapped(text) if len(text) <= _LONGEST_OPTION else text
+    for said in dict.fromkeys((text, clean, without_lead_in(clean))):
+        if (place := _one_of(said, options, question)) is not None:
+            return option_label(place)
+    parts = pieces(without_lead_in(clean)) if len(clean) <= _LONGEST else []
+    named = [place for part in parts if (place := _one_of(part, options, question)) is not None]
+    return ",".join(map(option_label, sorted(set(named)))) if len(named) == len(parts) else ""
 
 
-def as_latex(text: str) -> str:
-    r"""Writes plain mathematics as LaTeX: `sqrt(2)` becomes `\sqrt{2}`, `pi` becomes `\pi`."""
-    for pattern, replacement in _REPLACEMENTS:
-        text = pattern.sub(replacement, text)
-    text = _NAME.sub(lambda name: "S_{" + "".join(str(ord(c)) for c in name.group()) + "}", text)
-    return " ".join(text.split())
+def _one_of(said: str, options: tuple[str, ...], question: str | None) -> int | None:
+    label = bare_letter(said) if len(said) <= _LONGEST else ""
+    if label and option_place(label) < len(options):
+        return option_place(label)
+    texts = [exact for exact, _, _ in _option_keys(options, question)]
+    if (place := _only(texts, _squeezed(said))) is not None:
+        return place
+    if (place := _only([text.lower() for text in texts], _squeezed(said).lower())) is not None:
+        return place
+    if len(said) > _LONGEST_OPTION:
+        return None
+    for label, rest in with_label(said):
+        place = option_place(label)
+        if place < len(options) and place == _by_rules(rest, options, question):
+            return place
+    return _by_rules(said, options, question)
 
 
-def safe_to_parse(latex: str) -> bool:
-    """Says whether the worker may see a text: short, shallow, known commands, no towers, no factorials."""
-    if len(latex) > _LONGEST_MATH or not _HARMLESS.fullmatch(latex) or "__" in latex:
-        return False
-    if not _COMMANDS.issuperset(_COMMAND.findall(latex)):
-        return False
-    if _TOWER.search(latex) or _LONG_NUMBER.search(latex):
-        return False
-    depth = deepest = 0
-    for character in latex:
-        depth += (character in "({[") - (character in ")}]")
-        deepest = max(deepest, depth)
-    return deepest <= _DEEPEST
+def _by_rules(said: str, options: tuple[str, ...], question: str | None) -> int | None:
+    keys = _option_keys(options, question)
+    squeezed = _squeezed(said).lower()
+    if (place := _only([exact.lower() for exact, _, _ in keys], squeezed)) is not None:
+        return place
+    form = _form(said, asked(question), alone=False)
+    if (place := _only([key for _, key, _ in keys], form.key)) is not None or not form.bare:
+        return place
+    bare = form.key == f"value:{form.bare}"  # a number without a unit, where each option has one
+    if bare and all(key != f"value:{core}" for _, key, core in keys):
+        return _only([core for _, _, core in keys], form.bare)
+    return None
+
+
+def _only(keys: Sequence[str], key: str) -> int | None:
+    return list(keys).index(key) if key and list(keys).count(key) == 1 else None
+
+
+def _squeezed(text: str) -> str:
+    return " ".join(text.split()).rstrip(". ").strip()
+
+
+@lru_cache(maxsize=4096)
+def _option_keys(options: tuple[str, ...], question: str | None) -> tuple[tuple[str, str, str], ...]:
+    """Of each option its own text, its key, and its number without its unit."""
+    texts = list(
+        unlabelled([unwrapped(option) if len(option) <= _LONGEST_OPTION else option for option in options])
+    )
+    measured = [_ONE_LETTER_UNIT.fullmatch(text) for text in texts]
+    read = list(texts)
+    if len({found and found[2] for found in measured}) == 1 and measured[0] and known_unit(measured[0][2]):
+        read = [f"{found[1]} {UNIT_MARK}{found[2]}" for found in measured if found]  # 3\sqrt{2}m, 6m
+    forms = [_form(text, asked(question), alone=False) for text in read]
+    exact = [_squeezed(text.replace(UNIT_MARK, "")) for text in texts]
+    return tuple((text, form.key, form.bare) for text, form in zip(exact, forms, strict=True))
+
+
+def _form(text: str, question: Asked, *, alone: bool) -> Form:
+    if len(text) > _LONGEST:
+        key = " ".join(text.lower().split())
+        return Form(f"text:{key}" if key else "")
+    whole = unwrapped(text)
+    if alone:
+        parts = pieces(whole)
+        letters = [bare_letter(part) for part in parts]
+        if (
+            1 < len(parts) == len({*letters} - {""})
+            and re.search(r"\band\b|[,&和与及、]", whole)
+            and whole[:1] not in "(["
+        ):
+            return Form("list:{}" + str(sorted(f"letter:{letter}" for letter in letters)))
+    return Reader(question).form(without_lead_in(whole), alone=alone)

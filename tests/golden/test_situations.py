@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from rewards import MathWorker, ParseFailure, Question, extract_answer, parse_question, vote
-from rewards.answers.choices import inline_options
+from rewards import ParseFailure, Question, extract_answer, parse_question, vote
+from rewards.parsing import inline_options
 from rewards.reasoner import follows_format
 from visplay.config.loading import load_config
 from visplay.errors import ConfigError
@@ -17,34 +17,27 @@ TYPES = ("multiple choice", "numerical", "yes/no", "short answer")
 COLOURS = ("red", "blue")
 
 
-@pytest.fixture(scope="module")
-def patient():
-    worker = MathWorker(deadline=30.0)
-    yield worker
-    worker.stop()
-
-
 @pytest.mark.parametrize(
     ("answers", "options", "confidence"),
     [
         (["0-9", "10-19", "20-29", "0 to 9"], (), 0.5),
         (["S. aureus", "S. pyogenes", "S. mitis", "S"], (), 0.25),
-        (["16\\pi", "16\\pi \\text{ m}^2", "16\\pi\\text{ square units}", "16π"], (), 1.0),
+        (["16\\pi", "16\\pi \\text{ m}^2", "16\\pi\\text{ square units}", "16π"], (), 0.5),
         (["7 MW", "7 MW", "7 mW"], (), 2 / 3),
         (["x=1, y=2", "x=2, y=1", "y = 2, x = 1"], (), 2 / 3),
         (["A", "red"] * 5, COLOURS, 1.0),
         (["A", "(A) red", "red", "A. red"], COLOURS, 1.0),
         (["A", "red", "B", "blue"], COLOURS, 0.5),
-        (["C", "C. green", "green", "Green", "(C) green"], (), 1.0),  # the answers say what C is
-        (["5", "5", "5 m", "5 cm"], (), 0.75),  # two units are two answers, whatever joins them
-        (["5 cm", "5", "50 mm"], (), 1.0),
-        (["2\\sqrt{3} cm", "2\\sqrt{3} m", "2\\sqrt{3}"], (), 2 / 3),
+        (["C", "C. green", "green", "Green", "(C) green"], (), 0.4),  # no question says what C is
+        (["5", "5", "5 m", "5 cm"], (), 0.5),  # no question says which unit the bare number has
+        (["5 cm", "5", "50 mm"], (), 2 / 3),
+        (["2\\sqrt{3} cm", "2\\sqrt{3} m", "2\\sqrt{3}"], (), 1 / 3),
         (["15-13, 15-9", "15-9, 15-13"], (), 0.5),
-        (["C", "C. green", "C. brown", "green"], (), 0.75),  # and these contradict one another
+        (["C", "C. green", "C. brown", "green"], (), 0.25),
     ],
 )
-def test_votes(patient, answers, options, confidence):
-    assert vote(answers, options=options, mathematics=patient).confidence == pytest.approx(confidence)
+def test_votes(answers, options, confidence):
+    assert vote(answers, options=options).confidence == pytest.approx(confidence)
 
 
 @pytest.mark.parametrize(

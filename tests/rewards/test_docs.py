@@ -1,26 +1,29 @@
-"""What the docs promise of equivalence."""
+"""What the page on equivalence promises, line by line."""
 
+import re
 from pathlib import Path
 
-DOCS = Path(__file__).parents[2] / "docs"
+import pytest
+
+from rewards import equivalent
+
+PAGE = (Path(__file__).parents[2] / "docs" / "answer-equivalence.md").read_text(encoding="utf-8")
+FORMS = re.findall(r"^\| (.+?) \| `(.+?)` = `(.+?)` \| `(.+?)` ≠ `(.+?)` \|$", PAGE, re.MULTILINE)
+ASKED = re.findall(r'"(.+?)": `(.+?)` = `(.+?)` \|$', PAGE, re.MULTILINE)
 
 
-def test_every_policy_of_the_golden_table_is_written_down():
-    text = (DOCS / "answer-equivalence.md").read_text(encoding="utf-8").casefold()
-    table = (DOCS.parent / "tests" / "golden" / "answer_pairs.tsv").read_text(encoding="utf-8")
-    policies = {line.split("\t")[0] for line in table.splitlines()[1:]}
-    named = {
-        "tuple": "`(1, 2)` is ordered",
-        "magnitude and unit": "magnitudes: `5k`",
-        "unit on mathematics": "units are taken off before mathematics",
-        "size and sum": "sizes: ",
-        "time of day": "times: ",
-        "text with digits": "text that happens to hold digits",
-        "notation": "codes, versions, phone numbers",
-        "scientific": r"\times 10",
-        "nothing": "empty answer",
-        "number word": "words:",
-    }
-    named |= {"letter and option": "letters and options", "yes/no": "yes and no"}
-    missing = {policy for policy in policies if named.get(policy, policy) not in text}
-    assert not missing
+@pytest.mark.parametrize(("form", "a", "b", "c", "d"), FORMS)
+def test_a_form_has_an_example_of_equal_and_of_unequal(form, a, b, c, d):
+    assert equivalent(a, b).equal
+    assert not equivalent(c, d).equal
+
+
+@pytest.mark.parametrize(("question", "a", "b"), ASKED)
+def test_a_question_adds_what_the_page_says(question, a, b):
+    assert equivalent(a, b, question=question).equal
+    assert not equivalent(a, b).equal
+
+
+def test_the_page_lists_the_forms():
+    assert len(FORMS) == PAGE.count("≠") and len(FORMS) >= 45
+    assert len(ASKED) == 6

@@ -1,16 +1,11 @@
 """What a model may write by accident or by training: every text gets a verdict, soon, and nothing runs."""
 
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
-import rewards.answers.math_process
-from rewards import MathWorker, equivalent, extract_answer, parse_question, vote
-from rewards.answers.equivalence import safe_to_parse
-from rewards.answers.math_worker import shared_worker
+from rewards import equivalent, extract_answer, parse_question, vote
+from rewards.answers.algebra import read_expression
 
 MEGABYTE = 1_000_000
 SECONDS = 2.0
@@ -90,12 +85,6 @@ HOSTILE = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def warm():
-    """The worker's start, about a second, is paid once per process and not by an answer."""
-    assert equivalent(r"\sqrt{4}", "2").equal
-
-
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 @pytest.mark.parametrize("other", ["7", r"\sqrt{2}", "red", "itself and one letter"])
 def test_a_verdict_in_time(text, other):
@@ -122,10 +111,6 @@ def test_reading_is_linear(text):
     assert time.process_time() - start < SECONDS
 
 
-def never(first, second):
-    raise AssertionError(f"{first!r} and {second!r} should not have reached the worker")
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -133,32 +118,26 @@ def never(first, second):
         "9^9^9+1",
         "2^{99999999}",
         "x^{12345}",
-        "7" * 25 + "x",
-        "(" * 13 + "x+1" + ")" * 13,
+        "7" * 41 + "x",
+        "(" * 17 + "x+1" + ")" * 17,
         "1000000!",
         r"\input{x}",
         r"\sum_{n=1}^{9} n",
         "x__y+1",
         "x+1;'a'",
-        "+".join(["x"] * 100) + "+1",
+        "+".join(["x"] * 101),
     ],
 )
-def test_dangerous_mathematics_is_refused_unseen(text):
-    verdict = equivalent(text, r"\sqrt{2}", mathematics=never)
-    assert (verdict.equal, verdict.stage) in {(False, "refused"), (False, "text")}
-    assert equivalent(text, text, mathematics=never).equal
+def test_mathematics_beyond_the_limits_is_compared_as_written(text):
+    assert read_expression(text) is None
+    assert equivalent(text, text).equal and not equivalent(text, r"\sqrt{2}").equal
 
 
-def test_the_limits_of_what_may_be_parsed():
-    assert safe_to_parse("(" * 12 + "x" + ")" * 12)
-    assert not safe_to_parse("(" * 13 + "x" + ")" * 13)
-    assert safe_to_parse("x^{999}")
-    assert not safe_to_parse("x^{1000}")
-    assert safe_to_parse("7" * 24)
-    assert not safe_to_parse("7" * 25)
-    assert not safe_to_parse("2^{3^{4}}")
-    assert safe_to_parse("x" * 200)
-    assert not safe_to_parse("x" * 201)
+def test_the_limits_of_what_is_evaluated():
+    assert read_expression("(" * 14 + "x" + ")" * 14) and not read_expression("(" * 17 + "x" + ")" * 17)
+    assert read_expression("x^{9999}") and not read_expression("x^{10000}")
+    assert read_expression("7" * 40) and not read_expression("7" * 41)
+    assert read_expression("+".join(["x"] * 100)) and not read_expression("+".join(["x"] * 101))
 
 
 def test_a_vote_over_all_of_them_is_quick():
@@ -190,67 +169,3 @@ def test_nothing_is_executed(command, tmp_path):
     equivalent("$" + text + "$", r"\sqrt{4}")
     vote([text, text + " ", "2", r"\boxed{" + text + "}"])
     assert not canary.exists()
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_nothing_is_executed_even_past_the_filter(command, tmp_path):
-    canary = tmp_path / "ran"
-    shared_worker()(command.format(path=canary), "2")
-    assert not canary.exists()
-
-
-def test_the_worker_forbids_files_and_programs(tmp_path):
-    """The guard itself, asked in a process set up as the worker is."""
-    canary = tmp_path / "ran"
-    program = f"""
-import os, sys
-sys.path.insert(0, {str(Path(rewards.answers.math_process.__file__).parents[1])!r})
-from rewards.answers import math_process
-math_process._limit(2 * 1024**3)
-sys.addaudithook(math_process._forbid)
-refused = 0
-for attempt in (
-    lambda: os.system("touch {canary}"),
-    lambda: open({str(canary)!r}, "w"),
-    lambda: os.open({str(canary)!r}, os.O_CREAT | os.O_WRONLY),
-    lambda: __import__("subprocess").run(["touch", {str(canary)!r}]),
-    lambda: os.fork(),
-    lambda: __import__("socket").create_connection(("127.0.0.1", 9)),
-):
-    try:
-        attempt()
-    except PermissionError:
-        refused += 1
-print(refused, open(os.devnull).read() == "")
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert done.stdout.split() == ["6", "True"], done.stderr
-    assert not canary.exists()
-
-
-def test_memory_is_bounded():
-    program = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from rewards.answers import math_process
-math_process._limit(1024**3)
-try:
-    bytearray(1024**3)
-except MemoryError:
-    print("bounded")
-"""
-    root = Path(rewards.answers.math_process.__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", program, root], capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == "bounded", done.stderr
-
-
-@pytest.mark.slow
-def test_a_worker_out_of_memory_answers_no_and_goes_on():
-    """The worker needs some 200 MiB for itself; here it has little more."""
-    worker = MathWorker(memory_bytes=400 * 1024**2)
-    try:
-        assert worker("1/2", "0.5") is True
-        assert not worker("2^{(2^{33})}", "1")
-        assert worker(r"\sqrt{9}", "3") is True, "the worker, or its successor, still answers"
-    finally:
-        worker.stop()

@@ -60,11 +60,6 @@ FRAGMENTS = st.sampled_from(
 MODEL_TEXT = st.one_of(st.text(), st.lists(FRAGMENTS, max_size=16).map("".join))
 
 
-def unsure(first, second):
-    """In place of the worker: these properties are about the rest."""
-    return None
-
-
 def totals(group, name):
     items, confidences = zip(*group, strict=True)
     return [r.total for r in questioner_rewards([items], [confidences], preset=preset(name))[0]]
@@ -120,7 +115,7 @@ def test_uncertainty_is_symmetric_and_in_range(confidence):
 def test_a_vote_is_the_same_in_any_order(answers, random):
     shuffled = list(answers)
     random.shuffle(shuffled)
-    one, other = vote(answers, mathematics=unsure), vote(shuffled, mathematics=unsure)
+    one, other = vote(answers), vote(shuffled)
     assert set(one.shares) == set(other.shares)
     assert (one.confidence, one.parsed, one.samples) == (other.confidence, other.parsed, other.samples)
     leaders = {answer for answer, share in one.shares if share == one.confidence}
@@ -129,7 +124,7 @@ def test_a_vote_is_the_same_in_any_order(answers, random):
 
 @given(st.lists(ANSWERS, max_size=12))
 def test_shares_of_a_vote_add_up(answers):
-    found = vote(answers, mathematics=unsure)
+    found = vote(answers)
     assert math.isclose(
         sum(share for _, share in found.shares) * max(1, found.samples), found.parsed, abs_tol=1e-9
     )
@@ -143,13 +138,11 @@ def test_shares_of_a_vote_add_up(answers):
 )
 @example("1,1", "0,0D")  # lists of which some items are unsure
 def test_equivalence_is_symmetric_reflexive_and_never_raises(a, b):
-    assert equivalent(a, b, mathematics=unsure) == equivalent(b, a, mathematics=unsure)
-    itself = equivalent(a, a, mathematics=unsure)
+    assert equivalent(a, b) == equivalent(b, a)
+    itself = equivalent(a, a)
     assert itself.equal or itself.stage == "empty"
     options = (a, b, "red")
-    assert equivalent(a, b, options=options, mathematics=unsure) == equivalent(
-        b, a, options=options, mathematics=unsure
-    )
+    assert equivalent(a, b, options=options) == equivalent(b, a, options=options)
 
 
 @given(
@@ -158,7 +151,7 @@ def test_equivalence_is_symmetric_reflexive_and_never_raises(a, b):
     st.sampled_from(["paper", "official", "soft"]),
 )
 def test_reasoner_rewards_stay_in_their_range(completions, answers, name):
-    silver = vote(answers, mathematics=unsure)
+    silver = vote(answers)
     for reward in reasoner_rewards(completions, silver=silver, preset=preset(name)):
         assert 0.0 <= reward.total <= 1.0
         assert reward.parts["accuracy"] == 0.0 or reward.parts["parsed"] == 1.0
@@ -166,7 +159,7 @@ def test_reasoner_rewards_stay_in_their_range(completions, answers, name):
 
 @given(st.lists(ANSWERS, min_size=1, max_size=10))
 def test_the_silver_answer_is_rewarded_most(answers):
-    silver = vote(answers, mathematics=unsure)
+    silver = vote(answers)
     completions = ["\\boxed{" + (answer or "") + "}" for answer in answers]
     rewards = [r.total for r in reasoner_rewards(completions, silver=silver, preset=preset("soft"))]
     if silver.answer is not None:

@@ -171,7 +171,10 @@ def test_a_loop_of_ones_own_is_resumed_where_it_was(examples: Path) -> None:
 @pytest.mark.slow
 def test_an_advantage_and_a_loss_are_one_line(examples: Path) -> None:
     config = settings(examples, "An advantage or a loss", iterations=1)
-    assert (config.optimizer.advantage, config.optimizer.loss) == ("reinforce:leave_one_out", "reinforce:loss")
+    assert (config.optimizer.advantage, config.optimizer.loss) == (
+        "reinforce:leave_one_out",
+        "reinforce:loss",
+    )
     found = sys.modules["reinforce"].leave_one_out([[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]])
     assert found == [[1.0, -0.5, -0.5], [0.0, 0.0, 0.0]]
     ctx = scripted(config)

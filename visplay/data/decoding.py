@@ -7,11 +7,14 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 from PIL import Image
 
 _LARGEST = 2**30  # bytes of one picture's file; an archive that lies beside it is not read
+_PNG = b"\x89PNG\r\n\x1a\n"
 _ORIENTATION = 0x0112  # the EXIF tag
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -26,6 +29,7 @@ _PIXELS_ALONE = {
     "jfif", "jfif_version", "jfif_unit", "jfif_density", "adobe", "adobe_transform", "progressive",
     "progression", "dpi", "icc_profile", "gamma", "srgb", "chromaticity", "interlace", "aspect",
 }  # fmt: skip
+_DATA_URI = re.compile(r"data:[^,]{0,200},", re.IGNORECASE)
 _BASE64 = re.compile(r"iVBORw0KGgo|/9j/|R0lGOD|UklGR|Qk0|SUkq|TU0A|[\w+/-]{256,}={0,2}$", re.ASCII)
 
 
@@ -57,14 +61,10 @@ def cell_bytes(cell: object, *, base: Path) -> bytes:
         data = cell.get("bytes")
         return cell_bytes(data if data is not None else cell.get("path"), base=base)
     if isinstance(cell, bytes):
-        return (
-            _decoded(cell.decode("ascii")) if cell.isascii() and _BASE64.match(cell.decode("ascii")) else cell
-        )
+        said = cell.decode("ascii") if cell.isascii() else ""
+        return _decoded(said) if _DATA_URI.match(said) or _BASE64.match(said) else cell
     if isinstance(cell, str):
-        _, comma, text = (
-            cell.partition(",") if cell.startswith("data:image/") else ("", "", "".join(cell.split()))
-        )
-        return _decoded(text) if comma or _BASE64.match(text) else file_bytes(base / cell)
+        return _decoded(cell) if _holds_picture(cell) else file_bytes(base / _named_file(cell))
     if isinstance(cell, list):
         raise ValueError("a list, not a picture; images.lists=all takes each of a list")
     raise ValueError("no picture in this row" if cell is None else f"a {type(cell).__name__}, not a picture")
@@ -74,13 +74,27 @@ def cell_file(cell: object) -> str:
     """The file that a table cell names, relative to the table; "" where it holds the picture itself."""
     if isinstance(cell, Mapping):
         return "" if cell.get("bytes") is not None else cell_file(cell.get("path"))
-    if not isinstance(cell, str) or cell.startswith("data:image/") or _BASE64.match("".join(cell.split())):
-        return ""
-    return cell
+    return _named_file(cell) if isinstance(cell, str) and not _holds_picture(cell) else ""
+
+
+def _holds_picture(text: str) -> bool:
+    """Whether a text is an encoded picture and no file's name: base64, or a data URI of any type."""
+    return _DATA_URI.match(text) is not None or _BASE64.match("".join(text.split())) is not None
+
+
+def _named_file(text: str) -> str:
+    """The path that a text names; it may be a file:// address."""
+    address = urlsplit(text) if text[:7].lower() == "file://" else None
+    return url2pathname(address.path) if address else text
 
 
 def _decoded(text: str) -> bytes:
-    """The bytes of base64 text in either alphabet, with or without its line ends and padding."""
+    """The bytes of a data URI, or of base64 text in either alphabet, whatever its line ends and padding."""
+    if uri := _DATA_URI.match(text):
+        text = text[uri.end() :]
+        if ";base64" not in uri[0].lower():
+            return unquote_to_bytes(text)
+        text = unquote(text)
     text = "".join(text.split()).rstrip("=").translate(str.maketrans("-_", "+/"))
     return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
 
@@ -91,11 +105,14 @@ def decode(data: bytes, *, at_least: int | None = None) -> Image.Image:
     Where `at_least` is given, a JPEG may come out as a fraction of its size, in a fraction of the time, with
     no side shorter than so many pixels.
     """
-    with Image.open(io.BytesIO(data)) as opened:
+    with _opened(data) as opened:
         if at_least is not None:
             opened.draft(None, (at_least, at_least))
         opened.load()
         picture = _upright(opened)
+    depth, colours = (data[24], data[25]) if data.startswith(_PNG) else (8, 0)
+    if colours == 0 and depth in (2, 4) and isinstance(level := picture.info.get("transparency"), int):
+        picture.info["transparency"] = level * 255 // (2**depth - 1)  # Pillow scales the pixels alone
     if picture.mode.startswith("I;16"):
         levels = np.asarray(picture).astype(np.float64)
         clear = picture.info.get("transparency")
@@ -111,6 +128,25 @@ def decode(data: bytes, *, at_least: int | None = None) -> Image.Image:
     return picture.convert("RGB")
 
 
+def _opened(data: bytes) -> Image.Image:
+    """The picture, without what a PNG says beside its pixels where Pillow finds that too long."""
+    try:
+        opened = Image.open(io.BytesIO(data))
+        if data.startswith(_PNG):
+            opened.load()
+        return opened
+    except ValueError:
+        if not data.startswith(_PNG):
+            raise
+    kept, place = [_PNG], len(_PNG)
+    while place + 12 <= len(data):
+        end = place + 12 + int.from_bytes(data[place : place + 4], "big")
+        if data[place + 4 : place + 8] not in (b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf"):
+            kept.append(data[place:end])
+        place = end
+    return Image.open(io.BytesIO(b"".join(kept)))
+
+
 def to_hand_on(data: bytes) -> tuple[bytes, str]:
     """An encoded picture as it may leave the machine, `jpg` or `png`: what is seen of it and nothing else.
 
@@ -118,7 +154,7 @@ def to_hand_on(data: bytes) -> tuple[bytes, str]:
     decoded as for a role and encoded anew, without EXIF, place or comments: what was a JPEG as one of
     quality 95, the rest as PNG.
     """
-    with Image.open(io.BytesIO(data)) as opened:
+    with _opened(data) as opened:
         opened.load()
         kind, plain = opened.format, opened.mode in {"RGB", "L"} and opened.info.keys() <= _PIXELS_ALONE
         plain = plain and not getattr(opened, "is_animated", False)

@@ -219,13 +219,13 @@ class _Rows:
         return cell_bytes(self._cell(name), base=self.base)
 
     def _names_in(self, row: int) -> list[str]:
-        cell = self.table.read(row)[self.column]
+        cell = self.table.read(row).get(self.column)
         pictures = _flat(cell) if isinstance(cell, list) else []
         return [f"{row}:{place}" for place in range(len(pictures))] or [str(row)]  # an empty row is told
 
     def _cell(self, name: str) -> object:
         row, _, place = name.partition(":")
-        cell = self.table.read(int(row))[self.column]
+        cell = self.table.read(int(row)).get(self.column)
         if place:
             return _flat(cell)[int(place)]
         if self.lists == "all" and cell == []:

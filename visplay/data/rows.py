@@ -6,6 +6,7 @@ Training pictures (`visplay.data.images`) and benchmarks (`visplay.evaluation.it
 import csv
 import hashlib
 import json
+import re
 import tarfile
 import time
 from bisect import bisect_right
@@ -22,6 +23,9 @@ import pyarrow.parquet as pq
 from visplay.storage import file_stamp
 
 Row = dict[str, Any]
+_SAMPLE = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)")
+_ENDINGS = {"json": "mixed", "txt": "string", "text": "string", "transcript": "string"}
+_ENDINGS |= dict.fromkeys(("cls", "cls2", "id", "index"), "int64")  # any other ending is of bytes
 PARQUET, ARCHIVES, LISTS = (".parquet", ".pq"), (".tar",), (".jsonl", ".json", ".csv", ".tsv")
 
 
@@ -45,6 +49,8 @@ class Table:
 def parquet_table(files: Sequence[Path], *, only: str | None = None) -> Table:
     """The rows of parquet files one after the other; `only` names the one column to read.
 
+    A file may lack a column that another has; a row of it lacks it, too.
+
     Raises:
         OSError: a file cannot be read.
         pyarrow.ArrowException: a file is not parquet.
@@ -60,10 +66,12 @@ def parquet_table(files: Sequence[Path], *, only: str | None = None) -> Table:
 
     def read(number: int) -> Row:
         index = bisect_right(starts, number) - 1
+        if only and only not in groups[index][0].schema_arrow.names:
+            return {}
         row: Row = group_table(index).slice(number - starts[index], 1).to_pylist()[0]
         return row
 
-    columns = {name.name: str(name.type) for name in opened[0].schema_arrow} if opened else {}
+    columns = {name.name: str(name.type) for file in reversed(opened) for name in file.schema_arrow}
     return Table(columns=columns, count=starts[-1], read=read, version=files_version(files))
 
 
@@ -159,14 +167,50 @@ def is_empty(cell: Any) -> bool:
 
 
 def _archives_table(files: Sequence[Path], *, only: str | None) -> Table:
-    """The samples of webdataset archives: files of one name are a row, their endings its columns."""
-    import datasets
+    """The samples of webdataset archives: neighbouring files of one name are a row, endings its columns.
 
+    A file that is not what its ending says is null in its row; the rest of the row stands.
+    """
+    samples: list[tuple[str, dict[str, tuple[Path, int, int]]]] = []
     for file in files:
-        with tarfile.open(file):  # a broken one is named
-            pass
-    rows = datasets.load_dataset("webdataset", data_files=[str(file) for file in files], split="train")
-    return dataset_table(rows, only=only)
+        with tarfile.open(file, "r:") as archive:
+            for member in archive:
+                named = _SAMPLE.fullmatch(member.name)
+                if named is None or not member.isfile():
+                    continue
+                if not samples or samples[-1][0] != f"{file}:{named[1]}":
+                    samples.append((f"{file}:{named[1]}", {}))
+                samples[-1][1][named[2].lower()] = (file, member.offset_data, member.size)
+    if not samples:
+        raise ValueError("it holds no samples: files NAME.ENDING, those of one name next to one another")
+
+    def read(number: int) -> Row:
+        key, parts = samples[number]
+        row: Row = {"__key__": key.partition(":")[2]} if only is None else {}
+        for ending, (file, offset, size) in parts.items():
+            if only in (None, ending):
+                with file.open("rb") as opened:
+                    opened.seek(offset)
+                    row[ending] = _member(ending, opened.read(size))
+        return row
+
+    endings = dict.fromkeys(ending for _, parts in samples for ending in parts)
+    return Table(
+        columns={"__key__": "string"} | {ending: _ENDINGS.get(ending, "binary") for ending in endings},
+        count=len(samples), read=read, version=files_version(files),
+    )  # fmt: skip
+
+
+def _member(ending: str, data: bytes) -> Any:
+    """What a file of a sample says, by its ending; None where it is broken."""
+    try:
+        if ending == "json":
+            return json.loads(data)
+        if ending in ("cls", "cls2", "id", "index"):
+            return int(data)
+        return data.decode() if ending in _ENDINGS else data
+    except (ValueError, RecursionError):
+        return None
 
 
 def _listed_file(path: Path) -> Table:

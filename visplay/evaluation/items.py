@@ -1,8 +1,9 @@
 """The rows of a source, and the items they become: what the model is asked, and the gold beside it."""
 
 import ast
+import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 
 from PIL import Image
 
-from rewards.answers.choices import inline_options
+from rewards.answers.choices import option_label, option_place
 from rewards.answers.equivalence import answer_form
+from rewards.parsing import inline_options, stated_answer
 from visplay.data.decoding import cell_bytes, decode
 from visplay.data.rows import Row, Table, hub_table, is_empty, is_table, listed_table, open_table
 from visplay.errors import BenchmarkError
@@ -124,18 +126,23 @@ def read_item(spec: Spec, rows: Rows, number: int) -> Item:
     """Make an item of row `number`.
 
     Raises:
-        BenchmarkError: the row has no question or no gold answer.
+        BenchmarkError: the row has no gold answer, or options that cannot be read.
     """
     row = rows[number]
     question = fill(spec.question, row)
     for pattern in spec.strip:
         question = re.sub(pattern, "", question).strip()
     question = question or spec.when_empty or _UNANSWERED
-    answer = "" if is_empty(row.get(spec.answer)) else str(row[spec.answer]).strip()
+    stated: Any = row.get(spec.answer)
+    stated = stated.tolist() if hasattr(stated, "tolist") else stated
+    answer = "" if is_empty(stated) else stated_answer(str(stated))
     answer = spec.answer_values.get(answer, answer)
     if not answer:
         raise BenchmarkError(f"{spec.id}: row {number} has no gold answer in column {spec.answer!r}")
-    options = read_options(row.get(spec.options)) if spec.options else ()
+    try:
+        options = read_options(row.get(spec.options)) if spec.options else ()
+    except ValueError as error:
+        raise BenchmarkError(f"{spec.id}: row {number}: {error}") from error
     inside = inline_options(question) if spec.inline_options and not options else ()
     groups = {name: _group(row, group) for name, group in spec.groups.items()}
 
@@ -157,30 +164,76 @@ def read_item(spec: Spec, rows: Rows, number: int) -> Item:
 
 
 def read_options(cell: Any) -> tuple[str, ...]:
-    """Options from a list, a list written as a string, or lettered text; from benchmark data only."""
+    """Options from a list, a mapping by label, either written as a string, or lettered text.
+
+    From benchmark data only. What is null, NaN or empty behind the options is none of them.
+
+    Raises:
+        ValueError: an option between others is null, or labels do not run from A or 1.
+    """
+    cell = cell.tolist() if hasattr(cell, "tolist") else cell
     if is_empty(cell):
         return ()
     if isinstance(cell, str):
-        listed = literal_list(cell)
-        if listed is None:
+        read = literal(cell)
+        if cell.strip() in ("nan", "NaN", "None", "null"):
+            return ()
+        if read is None:
             return inline_options(cell) or tuple(line.strip() for line in cell.splitlines() if line.strip())
-        cell = listed
-    return tuple(str(option).strip() for option in cell)
+        cell = read
+    if isinstance(cell, Mapping):
+        listed = [cell.get(name) for name in ("label", "text")]
+        lists = all(isinstance(column, list | tuple) for column in listed)
+        cell = list(zip(*listed, strict=True)) if lists else list(cell.items())
+        cell = [{"label": label, "text": text} for label, text in cell]
+    labelled = [option for option in cell if isinstance(option, Mapping)]
+    if labelled and len(labelled) == len(cell):
+        cell = [option.get("text") for option in labelled if not _is_none(option.get("text"))]
+        labels = [str(option.get("label")).strip("(). ") for option in labelled][: len(cell)]
+        places = range(len(labels))
+        runs = [[option_label(place) for place in places]]
+        runs += [[str(place + first) for place in places] for first in (0, 1)]
+        if [label.upper() for label in labels] not in runs:
+            raise ValueError(f"the options' labels are {', '.join(labels)}, and not A, B, ... or 1, 2, ...")
+    options = list(cell)
+    while options and _is_none(options[-1]):
+        options.pop()
+    if any(_is_none(option) for option in options):
+        raise ValueError("an option between others is null")
+    return tuple(str(option).strip() for option in options)
+
+
+def _is_none(option: Any) -> bool:
+    return is_empty(option) or (isinstance(option, str) and option.strip() in ("", "NaN", "nan"))
+
+
+def literal(text: str) -> Any:
+    """A list or mapping written as a Python literal, as JSON or as numpy prints it, or None.
+
+    Never given what a model wrote.
+    """
+    if len(text) > LONGEST_LIST or not text.strip().startswith(("[", "(", "{")):
+        return None
+    text = text.strip()
+    if re.fullmatch(r"\[\s*(?:'[^']*'|\"[^\"]*\")(?:\s+(?:'[^']*'|\"[^\"]*\"))+\s*\]", text):
+        return [one[1:-1] for one in re.findall(r"'[^']*'|\"[^\"]*\"", text)]
+    for read in (ast.literal_eval, json.loads):
+        try:
+            value = read(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+        return value if isinstance(value, list | tuple | dict) else None
+    return None
 
 
 def literal_list(text: str) -> list[Any] | None:
-    """A list written as a Python literal, or None; never given what a model wrote."""
-    if not text.strip().startswith(("[", "(")) or len(text) > LONGEST_LIST:
-        return None
-    try:
-        value = ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return None
-    return list(value) if isinstance(value, list | tuple) else None
+    """The same for a list alone, without what is null."""
+    value = literal(text)
+    return [one for one in value if not is_empty(one)] if isinstance(value, list | tuple) else None
 
 
 def gold_letter(answer: str, options: Sequence[str], *, named: GoldOption) -> str | None:
-    """The letter of the option that a gold answer names, or None.
+    """The label of the option that a gold answer names, `A,C` of several, or None.
 
     Args:
         answer: the gold answer.
@@ -188,14 +241,14 @@ def gold_letter(answer: str, options: Sequence[str], *, named: GoldOption) -> st
         named: how the benchmark names it; a gold letter is a letter, whatever the options' texts are, and a
             gold text is a text, even where it is a letter.
     """
-    if named != "text" and re.fullmatch(r"\(?[A-Za-z]\)?\.?", answer):
+    if named != "text" and re.fullmatch(r"\(?[A-Za-z]{1,2}\)?\.?", answer):
         letter = answer.strip("().").upper()
-        if ord(letter) - 65 < len(options) and (named == "letter" or answer not in options):
+        if option_place(letter) < len(options) and (named == "letter" or answer not in options):
             return letter
     if answer in options:
-        return chr(65 + list(options).index(answer))
+        return option_label(list(options).index(answer))
     form = answer_form(answer, options=tuple(options))
-    return form.key if form.kind == "letter" else None
+    return form.key.partition(":")[2] if form.kind == "letter" else None
 
 
 def _gold(spec: Spec, row: Row, *, answer: str, options: tuple[str, ...]) -> Gold:

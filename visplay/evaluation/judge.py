@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx2
 import tenacity
 
+from rewards.answers.choices import option_label
 from visplay.errors import EvaluationError
 from visplay.evaluation.items import Gold
 from visplay.evaluation.records import Record, scored, with_score
@@ -38,7 +39,9 @@ Reference answer:
 Answer to grade:
 {answer}
 """
-_SCORE = re.compile(r"score\s*[:=]\s*\**\s*(\d+(?:\.\d+)?)[\s.*_`]*$", re.IGNORECASE | re.MULTILINE)
+_SCORE = re.compile(r"score\s*[:=]\s*\**\s*(\S[^\n]*)", re.IGNORECASE)
+# A reason may stand behind the number, and no other number: not `1 (of 10)`, `0,5`, `1/2`.
+_ALONE = re.compile(r"(\d+(?:\.\d+)?)\s*\**\.?(?:\s*[(;\u2013\u2014-](?!\s*(?:out )?of\b)[^\d]*|)", re.ASCII)
 
 
 class _Unanswered(Exception):
@@ -118,7 +121,7 @@ class Judge:
 def judge_prompt(record: Record) -> str:
     """What the judge is shown of a sample."""
     gold = Gold.from_json(record["gold"])
-    options = "".join(f"{chr(65 + i)}. {option}\n" for i, option in enumerate(gold.options))
+    options = "".join(f"{option_label(i)}. {option}\n" for i, option in enumerate(gold.options))
     answer = record["answer"] if record["answer"] is not None else record["output"]
     return JUDGE_PROMPT.format(
         question=record["question"],
@@ -129,9 +132,10 @@ def judge_prompt(record: Record) -> str:
 
 
 def read_score(reply: str) -> float | None:
-    """The number in the last `score:` of a reply; None where there is none from 0 to 1."""
+    """The number alone behind the last `score:` of a reply; None where there is none from 0 to 1."""
     found = _SCORE.findall(reply)
-    value = float(found[-1]) if found else -1.0
+    alone = _ALONE.fullmatch(found[-1].strip()) if found else None
+    value = float(alone[1]) if alone else -1.0
     return value if 0 <= value <= 1 else None
 
 

@@ -153,7 +153,9 @@ def samples_by_item(records: Iterable[Record]) -> list[list[Record]]:
 def vote_of(samples: Sequence[Record]) -> tuple[rewards.Vote, bool]:
     """The vote of one item's samples, and whether its answer is right: no answer is not."""
     options = samples[0]["gold"].get("options")
-    vote = rewards.vote([record["answer"] for record in samples], options=options)
+    vote = rewards.vote(
+        [record["answer"] for record in samples], question=samples[0].get("question"), options=options
+    )
     # The silver answer is spelt as one of the samples is, and that one has been compared with the gold.
     right = next((r["correct"] for r in samples if r["answer"] == vote.answer is not None), False)
     return vote, right

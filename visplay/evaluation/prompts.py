@@ -7,6 +7,7 @@ from typing import Literal
 
 from PIL import Image
 
+from rewards.answers.choices import option_label, option_place
 from rollouts.engine import Prompt
 from visplay.config.prompts import Prompts
 from visplay.data.images import greyed_out
@@ -67,7 +68,8 @@ def permuted(item: Item, *, seed: int) -> Item | None:
     order = list(range(len(item.options)))
     shift = random.Random(f"{seed}:{item.key}").randrange(1, len(order))
     order = order[shift:] + order[:shift]  # every option moves
-    letter = chr(65 + order.index(ord(gold.answers[0]) - 65))
+    places = sorted(order.index(option_place(label)) for label in gold.answers[0].split(","))
+    letter = ",".join(map(option_label, places))
     options = tuple(item.options[i] for i in order)
     return replace(item, options=options, gold=replace(gold, answers=(letter,), options=options))
 

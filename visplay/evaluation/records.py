@@ -67,8 +67,9 @@ def scored(record: Record) -> Record:
     else:
         gold = Gold.from_json(record["gold"])
         score = score_output(
-            record["output"], gold, cut=record["finish"] == "length", form=record.get("form", "boxed")
-        )
+            record["output"], gold, cut=record["finish"] == "length", form=record.get("form", "boxed"),
+            question=record.get("question"),
+        )  # fmt: skip
     return with_score(record, score)
 
 

@@ -10,16 +10,17 @@ from fractions import Fraction
 from typing import Literal
 
 import rewards
-from rewards.answers.canonical import canonical
 from rewards.answers.cleaning import plain
+from rewards.answers.equivalence import answer_form
 from rewards.answers.quantities import Quantity, parse_quantity, values_in
 from visplay.evaluation.items import Gold
 
-SCORER = "2"  # rises whenever a verdict may change, so that stored samples are scored again
+SCORER = "3"  # rises whenever a verdict may change, so that stored samples are scored again
 Status = Literal["ok", "unparsed", "truncated", "engine_error", "judge_error"]
 FAILED: tuple[Status, ...] = ("engine_error", "judge_error")  # these say nothing about the model
 _PICTURE = re.compile(r"<image[ _]?(\d{1,2})>")  # an option that is a picture
 _LONGEST_NUMBER = 64  # characters
+_DECIMALS = re.compile(r"[+-]?\d*\.(\d{3,})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,9 @@ class Score:
         return self.score is not None and self.score >= 0.5
 
 
-def score_output(text: str, gold: Gold, *, cut: bool, form: rewards.AnswerForm = "boxed") -> Score:
+def score_output(
+    text: str, gold: Gold, *, cut: bool, form: rewards.AnswerForm = "boxed", question: str | None = None
+) -> Score:
     """Score one completion; a rule `judge` is left for the judge, as `judge_error` until it has spoken.
 
     Args:
@@ -54,6 +57,7 @@ def score_output(text: str, gold: Gold, *, cut: bool, form: rewards.AnswerForm =
         gold: what it is held against.
         cut: whether the length limit ended it.
         form: where the prompt asked for the answer.
+        question: what was asked; see `rewards.equivalent`.
     """
     answer = rewards.extract_answer(text, form)
     if gold.rule == "judge":
@@ -63,19 +67,27 @@ def score_output(text: str, gold: Gold, *, cut: bool, form: rewards.AnswerForm =
         return Score(status="judge_error", answer=answer, score=None, stage="unjudged")
     if answer is None:
         return Score(status="truncated" if cut else "unparsed", answer=None, score=0.0, stage="empty")
-    if gold.rule == "yes_no" and canonical(answer).kind != "yes_no":
+    if gold.rule == "yes_no" and answer_form(answer).kind != "yes_no":
         return Score(status="unparsed", answer=answer, score=0.0, stage="neither yes nor no")
-    verdicts = [compare(answer, one, gold) for one in gold.answers]
+    verdicts = [compare(answer, one, gold, question=question) for one in gold.answers]
     first = next((verdict for verdict in verdicts if verdict.equal), verdicts[0])
     return Score(status="ok", answer=answer, score=float(first.equal), stage=first.stage)
 
 
-def compare(answer: str, right: str, gold: Gold) -> rewards.Verdict:
+def compare(answer: str, right: str, gold: Gold, *, question: str | None = None) -> rewards.Verdict:
     """Compare an answer with one right answer by the rule of the gold."""
-    options = [_PICTURE.sub(r"image \1", option) for option in gold.options]
-    verdict = rewards.equivalent(_PICTURE.sub(r"image \1", answer), right, options=options or None)
+    options = tuple(_PICTURE.sub(r"image \1", option) for option in gold.options)
+    answer = _PICTURE.sub(r"image \1", answer)
+    if gold.rule == "choice" and options:
+        form = answer_form(answer, question=question, options=options)
+        return rewards.Verdict(
+            equal=form.key == f"letter:{right}", stage="letter" if form.kind == "letter" else "text"
+        )
+    verdict = rewards.equivalent(answer, right, question=question, options=options or None)
     if verdict.equal or gold.rule not in ("number", "open", "relaxed"):
         return verdict
+    if _says_less(answer, right, question):
+        return rewards.Verdict(equal=True, stage=verdict.stage)
     found, wanted = _quantity(answer), _quantity(right)
     if found is None or wanted is None:
         return verdict
@@ -86,6 +98,40 @@ def compare(answer: str, right: str, gold: Gold) -> rewards.Verdict:
         near = _at_precision(found, wanted, decimals=gold.decimals, two_digits=exact)
         return rewards.Verdict(equal=near, stage="precision")
     return verdict
+
+
+def _says_less(answer: str, right: str, question: str | None) -> bool:
+    """Whether one of two says the same without what a question or its picture may have said before.
+
+    A number without the unit or the name that the other has; a list without the brackets that say that its
+    order counts; a fraction rounded to three or more decimals; the value of a sum written out.
+    """
+    if max(len(answer), len(right)) > _LONGEST_NUMBER:
+        return False
+    found, wanted = _quantity(answer), _quantity(right)
+    if found and wanted:
+        bare = (found.unit is None) != (wanted.unit is None)
+        if bare and wanted.value in values_in(found, wanted):
+            return True
+        decimal = _DECIMALS.fullmatch(plain(answer))
+        rounded = decimal and wanted.value.denominator > 1 and "." not in right and wanted.unit == found.unit
+        return bool(rounded and decimal and round(wanted.value, len(decimal[1])) == found.value)
+    forms = [answer_form(text, question=question) for text in (answer, right)]
+    if all(form.bare for form in forms) and forms[0].bare == forms[1].bare:
+        return any(form.key == f"value:{form.bare}" for form in forms)
+    for said, other in ((answer, plain(right)), (right, plain(answer))):
+        inside = plain(said)
+        if (
+            other[:1] in ("(", "[")
+            and inside[:1] not in ("(", "[", "{", "\\")
+            and re.search("[,;]|and", inside)
+        ):
+            bracketed = f"{other[0]}{inside.replace(' and ', ', ')}{other[-1]}"
+            if rewards.equivalent(bracketed, other, question=question).equal:
+                return True
+    sum_of, equals, result = plain(answer).rpartition("=")
+    plainly = bool(equals) and re.fullmatch(r"[\d\s.+*/()=-]+", sum_of) is not None
+    return plainly and rewards.equivalent(result, right, question=question).equal
 
 
 def _quantity(text: str) -> Quantity | None:

@@ -158,7 +158,9 @@ def _is_right(row: dict[str, Any]) -> bool:
     """Whether a silver answer is the true one; an unanswerable question's is wrong."""
     if row["truth"] is None:
         return False
-    return rewards.equivalent(row["silver_answer"], row["truth"], options=tuple(row["options"])).equal
+    return rewards.equivalent(
+        row["silver_answer"], row["truth"], question=row["question"], options=tuple(row["options"])
+    ).equal
 
 
 def _write_shards(folder: Path, rows: Iterator[dict[str, Any]]) -> None:

@@ -41,9 +41,13 @@ def test_each_row_has_the_right_gold_and_scores(name: str, number: int) -> None:
     item = read_item(spec, open_rows(source, shown=name), number)
     assert (item.gold.rule, item.gold.answers) == (rule, answers)
     for said in right:
-        assert score_output(f"so \\boxed{{{said}}}", item.gold, cut=False).correct, said
+        assert score_output(f"so \\boxed{{{said}}}", item.gold, cut=False, question=item.question).correct, (
+            said
+        )
     for said in wrong:
-        assert not score_output(f"so \\boxed{{{said}}}", item.gold, cut=False).correct, said
+        assert not score_output(
+            f"so \\boxed{{{said}}}", item.gold, cut=False, question=item.question
+        ).correct, said
 
 
 @pytest.mark.parametrize("name", sorted(ROWS))

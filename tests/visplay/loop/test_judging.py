@@ -27,9 +27,7 @@ def asked(text: str, *, truth: str | None = None, **values: Any) -> Asked:
 
 
 @pytest.mark.parametrize(("function", "who"), [("ask_base", BASE), ("ask_reasoner", REASONER)])
-def test_validity_is_whether_the_verdict_says_yes(
-    tmp_path: Path, function: str, who: AdapterVersion
-) -> None:
+def test_validity_is_whether_the_verdict_says_yes(tmp_path: Path, function: str, who: AdapterVersion) -> None:
     (tmp_path / "pictures").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "pictures" / "a.png")
 

@@ -1,0 +1,102 @@
+"""What a question says of its answer: the things it counts, its units, its unknown, an order."""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+from rewards.answers.quantities import singular
+from rewards.answers.units import Dimension, Unit, known_unit
+
+_LONGEST = 4000
+_HOW_MANY = re.compile(
+    r"(?:how many|number of|how much|count(?: all)?(?: of)?(?: the)?|total of)"
+    r"\s+((?:[^\W\d_]+[ -]){0,3}[^\W\d_]+)"
+)
+_ASKED = re.compile(
+    r"(?i:find|solve for|value of|what is|what's|determine|calculate|compute|evaluate"
+    r"|measure of|length of)\s+"
+    r"(?:the\s+)?(?:(?:value|measure|length|size)\s+of\s+)?"
+    r"\$?(\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\s?[A-Z]{1,3})?(?:\([A-Za-z\d]\))?)\$?"
+)
+_UNIT = re.compile(
+    r"(?:\d\s*|\b(?:in|many|much)\s+|[(/]\s*)"
+    r"(\\?[A-Za-zμΩ°%$€£]+(?:\^?[23])?(?:/[A-Za-z]+(?:\^?\d)?)?)(?![A-Za-z])|([%°$€£])|([A-Za-z]{4,})"
+)
+_NO_UNIT_TEXT = "in a as at is an am pm mo second bar bars point mean mole moles min max"
+_NO_UNIT = frozenset(_NO_UNIT_TEXT.split())
+_BEHIND_NOUNS_TEXT = "are is do does did can were was in on of there have has will would the you"
+_BEHIND_NOUNS = frozenset(_BEHIND_NOUNS_TEXT.split())
+_ORDER = re.compile(
+    r"\b(?:order|ascending|descending|sequence|coordinates?|ordered|respectively|rank(?:ed|ing)?|sort(?:ed)?|arrange|"
+    r"left to right|top to bottom|point)\b|坐标|顺序|依次|排列"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a question says.
+
+    Attributes:
+        text: the question in small letters.
+        things: nouns that it counts, in the singular.
+        units: the unit that a bare number has, by dimension.
+        names: unknowns that it asks for.
+        ordered: whether it asks for an order or a point, so that a bare list has one.
+        percent: whether it asks for a percentage.
+    """
+
+    text: str = ""
+    things: frozenset[str] = frozenset()
+    units: tuple[tuple[Dimension, Unit], ...] = ()
+    names: frozenset[str] = frozenset()
+    ordered: bool = False
+    percent: bool = False
+
+    def counts(self, thing: str) -> bool:
+        """Whether the question names each word of what is counted, the last as something countable."""
+        if not thing.isascii():
+            return any(f"{many}{thing}" in self.text for many in ("几", "幾", "多少", "何", "몇", "몇 "))
+        words = thing.split()
+        named = {singular(word) for word in re.findall(r"[^\W\d_]+", self.text)}
+        return words[-1] in self.things and named.issuperset(words)
+
+    def unit(self, dimension: Dimension) -> Unit | None:
+        """The unit that a bare number is in, where the question names one of a dimension."""
+        return dict(self.units).get(dimension)
+
+
+@lru_cache(maxsize=4096)
+def asked(question: str | None) -> Asked:
+    """Reads a question, untrusted; only its first 4,000 characters."""
+    if not question:
+        return Asked()
+    question = question[:_LONGEST]
+    text = question.lower()
+    things = {singular(word) for word in re.findall(r"[^\W\d_]{3,}", text) if word != singular(word)}
+    for run in _HOW_MANY.finditer(text):
+        words = run[1].replace("-", " ").split()
+        ends = next((place for place, word in enumerate(words) if word in _BEHIND_NOUNS), len(words))
+        things |= {singular(word) for word in words[:ends]}
+    units: dict[Dimension, set[Unit]] = {}
+    for match in _UNIT.finditer(question):
+        name = match[1] or match[2] or match[3]
+        unit = None if name.lower() in _NO_UNIT else known_unit(name)
+        if unit and unit.dimension and (match[3] is None or name.islower()):
+            units.setdefault(unit.dimension, set()).add(unit)
+    power = 3 if re.search(r"\bvolume|capacity\b", text) else 2 if re.search(r"\barea\b", text) else 1
+    found = {dimension: named.pop() for dimension, named in units.items() if len(named) == 1}
+    metre: Dimension = (("m", 1),)
+    if power > 1 and metre in found:
+        length = found.pop(metre)
+        found.setdefault((("m", power),), Unit((("m", power),), length.factor**power))
+    if re.search(r"\bangle|degrees?\b|∠|\\angle", text):
+        found.setdefault((("°", 1),), Unit((("°", 1),), Fraction(1)))
+    if power > 1:
+        found[(("unit", power),)] = Unit((("unit", power),), Fraction(1))
+    percent = found.pop((("%", 1),), None) is not None or "percent" in text
+    return Asked(
+        text=text, things=frozenset(things), units=tuple(found.items()),
+        names=frozenset(match[1].strip("$\\ ") for match in _ASKED.finditer(question)),
+        ordered=_ORDER.search(text) is not None, percent=percent,
+    )  # fmt: skip
