@@ -221,7 +221,7 @@ def _short(count: int) -> str:
 LENGTHS = ((1280, 1024, 4096), (1280, 1024, 2048), (640, 512, 2048), (640, 512, 1024), (320, 256, 512))
 LEAST_MICRO, MOST_MICRO = 4, 16
 POCKET: dict[str, Any] = {
-    "prompts": {"answer_forms": False},
+    "prompts": {"forms": {}},
     "questioner": {"types": ["numerical", "yes/no", "short answer"], "steps": 10, "max_tokens": 64},
     "curation": {"questions_per_image": 3, "images": 300},
     "reasoner": {"steps": 20, "max_tokens": 160},

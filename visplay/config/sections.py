@@ -387,6 +387,8 @@ LIMITS: dict[str, float] = {
     "probe_silver": 0.3, "blind_answers": 0.8, "same_answer": 0.8, "parsed": 0.5, "truncated": 0.5,
     "no_spread": 0.9, "kl": 1.0, "ratio_error": 0.5, "accuracy_change": 0.0,
 }  # fmt: skip
+# The others are limits from below.
+AT_MOST = {"redundancy", "blind_answers", "same_answer", "truncated", "no_spread", "kl", "ratio_error"}
 
 
 class Health(Section):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from visplay.config.loading import Config
-from visplay.config.sections import LIMITS, Health
+from visplay.config.sections import AT_MOST, LIMITS, Health
 from visplay.evaluation.metrics import samples_by_item, vote_of
 from visplay.evaluation.records import GREEDY, SAMPLED, read_records
 from visplay.evaluation.scoring import FAILED
@@ -20,14 +20,6 @@ from visplay.storage import read_jsonl
 FEWEST = 20  # votes inside the band below which their accuracy says too little
 JUDGED = ("precision", "recall")
 RATIO = "sampling/importance_sampling_ratio/mean"
-AT_MOST = {
-    "blind_answers",
-    "same_answer",
-    "truncated",
-    "no_spread",
-    "kl",
-    "ratio_error",
-}  # else at least
 MEANING = {
     "valid": "the Questioner no longer writes well-formed questions",
     "distinct": "the Questioner asks the same again and again",

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from visplay.config.sections import LIMITS
+from visplay.config.sections import AT_MOST, LIMITS
 from visplay.evaluation.verdict import blind, estimate, finite, is_synthetic, majority, quantity, share
-from visplay.loop.alarms import AT_MOST
 from visplay.report.reading import RunData
 
 # Shown in this order; a metric that no row has is left out.

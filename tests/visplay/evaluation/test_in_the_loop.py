@@ -87,12 +87,6 @@ def test_a_stopped_check_goes_on_with_the_pictures_that_it_has_not_hashed(tmp_pa
         hash_pictures(images)
 
 
-def test_no_check_where_it_is_switched_off(tmp_path: Path) -> None:
-    ctx = lay(tmp_path, always("red"))
-    check_contamination(ctx)
-    assert ctx.run.journal() == []
-
-
 def write_own(folder: Path, answers: Sequence[str]) -> str:
     rows = [{"q": f"How much, {i}?", "a": said, "p": "pictures/white.png"} for i, said in enumerate(answers)]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -147,16 +147,6 @@ def test_labels_whose_truth_is_not_known() -> None:
     )
 
 
-def test_what_became_of_the_probes_questions() -> None:
-    base, after = {"dusk": benchmark(0.613)}, {"dusk": benchmark(0.831, paired=BETTER)}
-    health = {1: {"learned": 0.2, "corrupted": 0.03}, 2: {"learned": None, "corrupted": None}}
-    helped, _ = said({0: base, 1: after}, health=health)
-    assert helped.endswith(
-        "By majority vote, 20.0 % of the sampled questions of dusk were learned since the base, wrong then "
-        "and right after iteration 1; 3.0 % went the other way."
-    )
-
-
 @pytest.mark.parametrize(
     ("shares", "told"),
     [([0.6, 0.005, 0.4], "They collapsed at Reasoner step 21, where iteration 2 began"), ([0.6, 0.01], "")],

@@ -88,7 +88,7 @@ def test_curation_keeps_the_informative_ones_and_says_why_not(tmp_path: Path) ->
     assert [example.question.question for example in silver] == ["fair"] * 3
     assert silver[0].vote == rewards.vote(["3", "4", "3", None])
     votes = [call for call in engine.calls if "ask one" not in call[0][0].messages[0]["content"][1]["text"]]
-    assert [len(call[0]) for call in votes] == [6]  # two distinct questions a picture, each voted on once
+    assert [len(call[0]) for call in votes] == [6, 3]  # two distinct questions a picture, each voted on once; three kept ones asked blind
     assert pq.read_schema(folder_of(ctx) / "candidates.parquet").equals(CANDIDATES)
 
 
@@ -111,7 +111,7 @@ def test_a_stopped_curation_goes_on_after_the_votes_it_has_taken(tmp_path: Path)
             finished = len(list((cut.folder / "iteration-1/curation.partial/unfinished").iterdir()))
             assert finished < 3 and not folder_of(ctx).exists()
     assert again == whole
-    assert len(engine.calls) == 2 * (3 - finished)  # ask and vote, for the pictures that were left
+    assert len(engine.calls) == 2 * (3 - finished) + 1  # ask and vote, what was left; kept ones asked blind
 
 
 ENOUGH = {"reasoner": {"steps": 1, "prompts_per_step": 2}}  # a phase that uses two examples

@@ -57,22 +57,6 @@ def test_attempts_stand_at_the_question_they_belong_to(run: Path) -> None:
     assert (orphan["question"], orphan["answered"], orphan["silver"]) == ("How many?", "all", "2")
 
 
-def test_replayed_and_labelled_examples_are_told_from_new_ones(run: Path) -> None:
-    path = run / "iteration-1/reasoner/rollouts.parquet"
-    [row] = pq.read_table(path).to_pylist()
-    replayed = row | {"question": ATTACK, "origin": "replay", "step": 7, "reward_format": 0.5}
-    anchor = row | {"image_key": "of a benchmark", "origin": "anchor", "reward_format": 1.0}
-    write_rows(run / "iteration-2/reasoner/rollouts.parquet", [replayed, anchor])
-    questions = rollouts_of(page_of(run)[0])["questions"]
-    [hostile] = [q for q in questions if q.get("question") == ATTACK]
-    assert hostile["iteration"] == 1
-    assert hostile["attempts"] == [
-        {"iteration": 2, "step": 7, "text": ATTACK, "reward": 1.0, "parts": {"format": 0.5}}
-    ]
-    [labelled] = [q for q in questions if q.get("labelled")]
-    assert (labelled["iteration"], labelled["phase"], labelled["answered"]) == (2, "reasoner", "all")
-
-
 def test_rewards_of_the_questioner_stand_with_their_parts(run: Path) -> None:
     row = candidate("a" * 64, "Why?", step=3, completion="<question>Why?</question>", reward=0.25)
     del row["kept"], row["reject_reason"]

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from benchmarks.many_ranks import FSDP2
-from visplay.cli import again
+from visplay.cli import measuring as again
 from visplay.config.sections import Model
 from visplay.errors import ConfigError, RankLost
 from visplay.launcher import is_lost, rank, shards
