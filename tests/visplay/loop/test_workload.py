@@ -104,7 +104,7 @@ def _steps(run: Path) -> list[str]:
 
 
 SIZE = Size(
-    parameters=7 * 10**9, adapter=10**7, dtype=torch.bfloat16, layers=28, width=3584, feed_forward=18944,
+    parameters=7 * 10**9, adapter=10**7, dtype=torch.bfloat16, layers=28, width=3584,
     vocabulary=152064, layer_parameters=233_057_792, kv_bytes=57_344, context=32768,
 )  # fmt: skip
 
