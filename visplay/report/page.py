@@ -11,9 +11,17 @@ from visplay.evaluation.comparison import compare, find_side
 from visplay.evaluation.verdict import sum_up
 from visplay.report.comparison import write_comparison
 from visplay.report.figures import accuracy_figures, health_figures, label_figures, training_figures
-from visplay.report.pictures import SIDE, LoadImage, thumbnails
 from visplay.report.reading import RunData, read_run_data
-from visplay.report.samples import ANSWERING, CURATION, TRAINING, browsable, choices
+from visplay.report.samples import (
+    ANSWERING,
+    CURATION,
+    SIDE,
+    TRAINING,
+    LoadImage,
+    browsable,
+    choices,
+    thumbnails,
+)
 from visplay.report.template import page
 from visplay.storage import write_text
 
