@@ -33,7 +33,7 @@ def planned(
 ) -> TrainerMemory:
     size = measure_size(config, dtype=dtype, lora=LORA)
     batch = Batch(prompt=found.prompt, completion=COMPLETION, rows=micro, pixel_bytes=found.pixel_bytes)
-    held = count_held(config, dtype=dtype, lora=LORA, tokens=batch.tokens, checkpointing=checkpointing)
+    held = count_held(config, dtype=dtype, tokens=batch.tokens, checkpointing=checkpointing)
     return trainer_memory(size, held, batch, micro=micro, kl=False, on_gpu=False)
 
 

@@ -65,10 +65,6 @@ def print_plan(
     plan = make_plan(config, prompt_tokens=prompt_tokens)
     size = plan.size
     dtype = str(size.dtype).removeprefix("torch.")
-    counted = (
-        "" if plan.held.counted
-        else " Activations are estimated: this architecture's forward pass cannot be counted without values."
-    )  # fmt: skip
     quantized = (
         " The base is quantized: its weights take less."
         if config.model.options.get("quantization_config")
@@ -79,7 +75,7 @@ def print_plan(
         f"{size.parameters:,} parameters; LoRA of rank {config.lora.rank} adds {size.adapter:,}; a token "
         f"takes {size.kv_bytes:,} bytes of KV cache.\n"
         f"A prompt of {plan.batch.prompt:,} tokens, {plan.prompt.how}, and at most "
-        f"{plan.batch.completion:,} tokens of completion.{counted}{quantized}",
+        f"{plan.batch.completion:,} tokens of completion.{quantized}",
         highlight=False,
     )  # fmt: skip
     _print_memory(plan, console)

@@ -217,7 +217,7 @@ def _plan(config: Config, architecture: Any, prompt: Measured, *, on_gpu: bool, 
     )
     again = bool(config.optimizer.grpo.get("gradient_checkpointing", on_gpu))
     size = measure_size(architecture, dtype=dtype, lora=config.lora)
-    held = count_held(architecture, dtype=dtype, lora=config.lora, tokens=batch.tokens, checkpointing=again)
+    held = count_held(architecture, dtype=dtype, tokens=batch.tokens, checkpointing=again)
     return Plan(
         config=config, size=size, held=held, batch=batch, prompt=prompt, on_gpu=on_gpu, backend=backend
     )

@@ -7,8 +7,7 @@ from typing import Any
 from visplay.evaluation.comparison import Compared, Side, samples_of
 from visplay.evaluation.records import Record
 from visplay.evaluation.verdict import is_synthetic
-from visplay.report.pictures import thumbnail
-from visplay.report.samples import cut
+from visplay.report.samples import cut, thumbnail
 from visplay.report.template import page
 from visplay.storage import write_text
 

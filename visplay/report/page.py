@@ -9,9 +9,17 @@ from visplay.errors import ImageSourceError
 from visplay.evaluation import verdict as wording
 from visplay.evaluation.verdict import sum_up
 from visplay.report.figures import accuracy_figures, health_figures, label_figures, training_figures
-from visplay.report.pictures import SIDE, LoadImage, thumbnails
 from visplay.report.reading import RunData, read_run_data
-from visplay.report.samples import ANSWERING, CURATION, TRAINING, browsable, choices
+from visplay.report.samples import (
+    ANSWERING,
+    CURATION,
+    SIDE,
+    TRAINING,
+    LoadImage,
+    browsable,
+    choices,
+    thumbnails,
+)
 from visplay.report.template import page
 from visplay.storage import write_text
 

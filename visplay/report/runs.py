@@ -8,15 +8,13 @@ from typing import Any
 
 from visplay.errors import EvaluationError, RunError
 from visplay.evaluation.comparison import Side, compare_all, find_side
-from visplay.evaluation.verdict import difference, estimate, finite, is_synthetic, share, verdicts
-from visplay.report.figures import COLORS, Figure, by_iteration, iteration_name, with_interval
+from visplay.evaluation.verdict import difference, estimate, is_synthetic, verdicts
+from visplay.report.figures import iteration_name
 from visplay.report.page import summed_up
 from visplay.report.reading import RunData, read_run_data
 from visplay.report.template import page
 from visplay.storage import write_text
 
-DASHES = ("solid", "dot", "dash", "dashdot")  # of further runs when the colours are used up
-APART = 0.04  # iterations that neighbouring runs are drawn apart, so that one interval doesn't hide another
 NOT_COMPARED = {"name", "output"}  # say where a run lies, not what it is
 ABSENT = "not set"
 
@@ -55,22 +53,17 @@ def render_runs(runs: Sequence[Path]) -> str:
     benchmarks = list(
         dict.fromkeys(n for run in read.values() for own in run.evaluations.values() for n in own)
     )
-    figures = {
-        "accuracy": [_accuracy(read, name) for name in benchmarks],
-        "labels": [figure for figure in _labels(read) if figure is not None],
-    }
     paired = compare_all(sides)
     return page(
         "runs.html",
-        scripts=("charts.js",),
+        scripts=(),
         summed_up={name: " ".join(summed_up(run)) for name, run in read.items()},
         standings={name: _standings(read, name) for name in benchmarks},
         synthetic=[name for name in benchmarks if is_synthetic(name)],
         paired={name: [row for row in paired if row[2].benchmark == name] for name in benchmarks},
         missing=missing,
         differing=differing({name: run.config for name, run in read.items()}),
-        figures=figures,
-        specs={f"{part}-{i}": f.spec for part, some in figures.items() for i, f in enumerate(some)},
+        specs={},
     )
 
 
@@ -144,80 +137,3 @@ def _standings(read: Mapping[str, RunData], benchmark: str) -> list[Standing]:
 
 def _at(iteration: int) -> str:
     return "base" if iteration == 0 else f"iteration {iteration}"
-
-
-def _accuracy(read: Mapping[str, RunData], benchmark: str) -> Figure:
-    series = {
-        name: {
-            i: own[benchmark]["accuracy"]
-            for i, own in sorted(run.evaluations.items())
-            if benchmark in own and own[benchmark].get("accuracy")
-        }
-        for name, run in read.items()
-    }
-    title = benchmark + (" (synthetic)" if is_synthetic(benchmark) else "")
-    return _curves(title, "One greedy answer; bars are 95 % intervals.", "accuracy, %", series)
-
-
-def _labels(read: Mapping[str, RunData]) -> list[Figure | None]:
-    """Silver accuracy of the kept, then answerable, distinct and kept as shares; None where no run has it."""
-
-    def shares(part: str, whole: str) -> dict[str, dict[int, dict[str, float]]]:
-        return {name: {i: point for i, c in run.curations.items() if (point := _share(c, part, whole))}
-                for name, run in read.items()}  # fmt: skip
-
-    true = {
-        name: {
-            i: kept
-            for i, c in run.curations.items()
-            if (kept := (c.get("silver_accuracy") or {}).get("kept"))
-        }
-        for name, run in read.items()
-    }
-    count = "A count, so without interval."
-    return [
-        _curves(title, note, y_title, series) if any(series.values()) else None
-        for title, note, y_title, series in (
-            ("Silver answers that are true, kept for training", "Bars are 95 % intervals.", "true, %", true),
-            ("Answerable", count, "of the well-formed, %", shares("answerable", "valid")),
-            ("Distinct", count, "of the well-formed, %", shares("distinct", "valid")),
-            ("Kept", count, "of the questions, %", shares("kept", "questions")),
-        )
-    ]  # fmt: skip
-
-
-def _share(labels: Mapping[str, Any], part: str, whole: str) -> dict[str, float] | None:
-    some, all_ = finite(labels.get(part)), finite(labels.get(whole))
-    return None if some is None or not all_ else dict.fromkeys(("value", "low", "high"), some / all_)
-
-
-def _curves(title: str, note: str, y_title: str, series: Mapping[str, Mapping[int, Any]]) -> Figure:
-    """A line for each run, in the run's own colour on every chart."""
-    iterations = sorted({i for points in series.values() for i in points})
-    data = []
-    for number, (name, points) in enumerate(series.items()):
-        if not points:
-            continue
-        line = with_interval(dict(points), name, color=COLORS[number % len(COLORS)])
-        apart = APART * (number - (len(series) - 1) / 2)
-        line["x"] = [i + apart for i in points]
-        line["line"]["dash"] = DASHES[number // len(COLORS) % len(DASHES)]
-        data.append(line)
-    layout = by_iteration(y_title)
-    layout["xaxis"] |= {
-        "type": "linear", "tickvals": iterations, "ticktext": [iteration_name(i) for i in iterations],
-        "range": [min(iterations, default=0) - 0.3, max(iterations, default=0) + 0.3], "zeroline": False,
-    }  # fmt: skip
-    bare = all(p["low"] == p["high"] for points in series.values() for p in points.values())
-
-    def worded(point: Mapping[str, float]) -> str:
-        return share(point["value"]) if bare else estimate(point)
-
-    return Figure(
-        title=title, note=note, spec={"data": data, "layout": layout},
-        columns=("iteration", *series),
-        rows=[
-            (iteration_name(i), *(worded(points[i]) if i in points else "" for points in series.values()))
-            for i in iterations
-        ],
-    )  # fmt: skip

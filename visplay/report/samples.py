@@ -1,15 +1,20 @@
-"""What the browser of a report shows: questions with their votes, rewards and the Reasoner's attempts.
+"""What the browser of a report shows: questions with their votes, rewards, attempts and pictures.
 
 All rollouts of a run are shown as long as there is room, and an even draw over what happened where there is
 not. Everything here becomes JSON in the page, of which its script makes text and nothing else.
 """
 
+import base64
+import io
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from PIL import Image
+
 from rewards import Question
+from visplay.errors import VisplayError
 from visplay.evaluation.verdict import finite
 from visplay.loop.asking import same_answer
 from visplay.report.reading import MOST_ROLLOUTS, RunData
@@ -18,6 +23,11 @@ MOST_TEXT = 24_000_000  # characters of all texts in a page
 LONGEST_TEXT = 4_000  # characters of one text; what is cut is counted
 TRAINING, CURATION, ANSWERING = "questioner", "curation", "reasoner"  # where a question was met
 FILTERS = ("iteration", "phase", "type", "outcome", "judged", "paid", "answered")  # by one value of many
+MOST_PICTURES = 800
+MOST_BYTES = 8_000_000  # of all pictures of a page, as they stand in it
+SIDE = 240  # pixels of a thumbnail's longer side
+LARGE = 10_000  # bytes of a small drawing
+LoadImage = Callable[[str], Image.Image]
 Row = dict[str, Any]
 
 
@@ -230,3 +240,51 @@ def _judged(row: Row, verdicts: dict[tuple[Any, ...], str]) -> str:
         asked = Question(type=row["type"], question=row["question"], answer="", options=options)
         verdicts[key] = "true" if same_answer(*key[:2], asked) else "false"
     return verdicts[key]
+
+
+def thumbnail(key: str, load_image: LoadImage | None) -> str:
+    """A picture as a data URI, or "" where it cannot be loaded: a report must not fail for a lost picture."""
+    if load_image is None:
+        return ""
+    try:
+        picture = load_image(key).convert("RGB")
+    except (VisplayError, OSError, KeyError, ValueError):
+        return ""
+    picture.thumbnail((SIDE, SIDE))
+    small = picture.width * picture.height <= 128 * 128  # small drawings: no blur added by the report ...
+    kind, data = "png", _encoded(picture, "PNG") if small else b""
+    if not small or len(data) > LARGE:  # ... unless they are noise, of which a lossless file is large
+        kind, data = "jpeg", _encoded(picture, "JPEG", quality=90 if small else 80)
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _encoded(picture: Image.Image, form: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format=form, **options)
+    return buffer.getvalue()
+
+
+def thumbnails(
+    keys: Iterable[str], load_image: LoadImage | None, *, made: dict[str, str],
+    most: int = MOST_PICTURES, most_bytes: int = MOST_BYTES,
+) -> dict[str, str]:  # fmt: skip
+    """The first pictures that there is room for, by key; those that there is no room for are left out.
+
+    Args:
+        keys: the most wanted first.
+        load_image: gives the picture of a key; None leaves every picture "".
+        made: thumbnails of earlier calls, taken from there and added to.
+        most: pictures.
+        most_bytes: of all of them.
+    """
+    found: dict[str, str] = {}
+    room = most_bytes
+    for key in keys:
+        if len(found) == most:
+            break
+        made[key] = made.get(key) or thumbnail(key, load_image)
+        room -= len(made[key])
+        if room < 0:
+            break
+        found[key] = made[key]
+    return found

@@ -88,7 +88,10 @@ def test_curation_keeps_the_informative_ones_and_says_why_not(tmp_path: Path) ->
     assert [example.question.question for example in silver] == ["fair"] * 3
     assert silver[0].vote == rewards.vote(["3", "4", "3", None])
     votes = [call for call in engine.calls if "ask one" not in call[0][0].messages[0]["content"][1]["text"]]
-    assert [len(call[0]) for call in votes] == [6, 3]  # two distinct questions a picture, each voted on once; three kept ones asked blind
+    assert [len(call[0]) for call in votes] == [
+        6,
+        3,
+    ]  # two of each picture voted on, kept ones blind
     assert pq.read_schema(folder_of(ctx) / "candidates.parquet").equals(CANDIDATES)
 
 

@@ -2,23 +2,58 @@
 
 import ctypes
 import threading
+import weakref
 from dataclasses import dataclass
 from typing import Any
 
 import psutil
 import torch
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from trl.trainer.utils import add_fused_lm_head
 
 from rollouts.chat import Chat
 from visplay.config.prompts import Prompts
 from visplay.config.sections import Lora
-from visplay.models.counting import LiveBytes
 from visplay.models.policy import with_new_adapter
 from visplay.prompts import reasoner_prompt
 
 COMPLETION = 200  # tokens
 QUESTIONS = ("How many?", "How many small red shapes are left of the largest blue circle?")
+
+
+class LiveBytes(TorchDispatchMode):
+    """Follows the storages that operations make, from when they are made until nothing refers to them.
+
+    Args:
+        known: tensors that are not counted, such as weights and their gradients.
+    """
+
+    def __init__(self, known: list[torch.Tensor]) -> None:
+        super().__init__()
+        self._known = {tensor.untyped_storage()._cdata for tensor in known}
+        self.live = self.peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operation and count what it made."""
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, torch.Tensor):
+                self._count(tensor.untyped_storage())
+        return made
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self._known:
+            self._known.add(key)
+            weakref.finalize(storage, self._free, key, size)
+            self.live += size
+            self.peak = max(self.peak, self.live)
+
+    def _free(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.live -= size
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,10 @@ from visplay.models.processor import load_processor
 
 GIB = 1 << 30
 SIZE = Size(
-    parameters=1_000_000, adapter=10_000, dtype=torch.bfloat16, layers=4, width=64, feed_forward=256,
+    parameters=1_000_000, adapter=10_000, dtype=torch.bfloat16, layers=4, width=64,
     vocabulary=1000, layer_parameters=50_000, kv_bytes=1024, context=32768,
 )  # fmt: skip
-HELD = Held(kept=30_000, peak=500_000_000, checkpointed=True)
+HELD = Held(kept=30_000, peak=500_000_000)
 BATCH = Batch(prompt=100, completion=200, rows=16, pixel_bytes=5_000)
 
 
@@ -57,9 +57,7 @@ def test_what_ranks_share_and_what_they_do_not() -> None:
 
 
 def test_on_a_cpu_there_is_no_overhead_and_the_head_makes_tiles_in_fp32() -> None:
-    cpu = trainer_memory(
-        SIZE, replace(HELD, peak=30_000, checkpointed=False), BATCH, micro=2, kl=True, on_gpu=False
-    )
+    cpu = trainer_memory(SIZE, replace(HELD, peak=30_000), BATCH, micro=2, kl=True, on_gpu=False)
     assert cpu.overhead == 0
     rows = 2 * 300
     assert cpu.working == rows * 32768 * 2 + 7.25 * 4 * rows * 1000 + rows * 64 * 6
@@ -140,7 +138,7 @@ def beside(name: str, *, micro: int, completion: int) -> Beside:
     config = released(name)
     size = measure_size(config, dtype=torch.bfloat16, lora=Lora())
     batch = Batch(prompt=516, completion=completion, rows=64, pixel_bytes=1564 * 1176 * 4)
-    held = count_held(config, dtype=torch.bfloat16, lora=Lora(), tokens=batch.tokens, checkpointing=True)
+    held = count_held(config, dtype=torch.bfloat16, tokens=batch.tokens, checkpointing=True)
     trainer = trainer_memory(size, held, batch, micro=micro, kl=True)
     longest = sequence_length(prompt=516, completion=completion, context=size.context)
     return Beside(size=size, trainer=trainer, longest=longest)

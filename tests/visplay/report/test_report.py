@@ -8,7 +8,6 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.visplay.evaluation.test_comparison import evaluation
 from tests.visplay.report.small_run import (
     ATTACK,
     benchmark,

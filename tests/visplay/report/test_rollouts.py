@@ -17,9 +17,8 @@ from tests.visplay.report.small_run import (
     write_small_run,
     write_unfinished,
 )
-from visplay.report.pictures import thumbnails
 from visplay.report.reading import drawn_rows, read_run_data
-from visplay.report.samples import ballots, browsable, votes
+from visplay.report.samples import ballots, browsable, thumbnails, votes
 
 
 @pytest.fixture
