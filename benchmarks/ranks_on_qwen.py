@@ -66,7 +66,7 @@ with joined() as ranks:
             optimizer=Optimizer(learning_rate=1e-3, micro_batch_size=1, kl=0.01),
             folder=folder / "unfinished", ranks=ranks,
         )
-        ranks.tell(None)
+        ranks.broadcast(None)
         import json
         (folder / "ids.json").write_text(json.dumps(learner.records))
         (folder / "adapter").symlink_to(learner.trained.path)

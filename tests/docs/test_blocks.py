@@ -16,6 +16,7 @@ import yaml
 from tests.docs.pages import BLOCKS, PAGES, ROOT, Block
 from tests.visplay.cli.test_help import parse
 from visplay.config.loading import Config, check_config
+from visplay.config.sections import LIMITS
 from visplay.evaluation.spec import Spec
 
 MAKE = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -104,12 +105,10 @@ def test_keys_that_pages_name_exist() -> None:
 
 
 def _exists(key: str) -> bool:
-    from rewards.presets import Preset
-
     fields: Any = Config.model_fields
     first, *rest = key.split(".")
-    if first == "rewards" and rest[0] in Preset.__dataclass_fields__:
-        return True
+    if (first, rest[0]) == ("health", "limits"):
+        return len(rest) == 1 or rest[1] in LIMITS
     for name in (first, *rest):
         if name not in fields:
             return False

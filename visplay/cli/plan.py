@@ -12,6 +12,7 @@ from rich.console import Console
 
 from visplay.cli.printing import plain_table
 from visplay.config.loading import Config, check_config, enough_kept
+from visplay.config.method import ABOUT, differences
 from visplay.config.sections import Model
 from visplay.config.yaml_text import dump_yaml
 from visplay.data.images import count_entries
@@ -70,6 +71,8 @@ def print_plan(
         if config.model.options.get("quantization_config")
         else ""
     )
+    apart = "".join(f"\n  {line}" for line in differences(config))
+    console.print(f"method {config.method}: {ABOUT[config.method]}{apart}", highlight=False)
     console.print(
         f"{config.name}: {config.model.path} in {dtype} on a {'GPU' if plan.on_gpu else 'CPU'}\n"
         f"{size.parameters:,} parameters; LoRA of rank {config.lora.rank} adds {size.adapter:,}; a token "
@@ -228,7 +231,7 @@ POCKET: dict[str, Any] = {
 }  # fmt: skip
 ORACLE = {"oracle": "visplay.pocket.truth:read_truth"}
 MEANINGS = {  # of a section or key, said beside it
-    "method": "for labels that stay right; `paper` is VisPlay as published. docs/when-self-play-helps.md",
+    "method": "paper, official, rzero or steady; docs/methods.md has what each sets",
     "model": "the base VLM; both roles are LoRA adapters on it",
     "max_pixels": "larger pictures are scaled down",
     "processor": "so that a picture takes few tokens",
@@ -268,13 +271,12 @@ def draft(model: str, images: str, *, card: Card | None, file: Path | None) -> s
         ConfigError: no `config.json` or no processor of the base VLM can be had, or nothing fits the card.
     """
     name = re.sub(r"[^\w.-]+", "-", (file.stem if file else Path(model).name).lower()).strip(".") or "run"
-    data = {"name": name, "method": "steady", "iterations": 3}
+    data = {"name": name, "method": "paper", "iterations": 3}
     if model == "pocket":
         data |= {"model": {"path": model, "dtype": "float32"}, "images": {"source": images, **ORACLE}}
         about = ["The pocket VLM: minutes on two CPU cores, everything synthetic.", _counted(images)]
         return _written(data | POCKET, about, file)
-    plan = _roomiest(data, model, images, card)
-    settings = plan.config.model_dump(exclude_unset=True, mode="json")
+    plan, settings = _roomiest(data, model, images, card)
     return _written(settings, [*_about(plan, card), _counted(images)], file)
 
 
@@ -285,10 +287,12 @@ def _counted(images: str) -> str:
         return f"No pictures yet: {' '.join(str(error).split())[:160]}"
 
 
-def _roomiest(data: dict[str, Any], model: str, images: str, card: Card | None) -> Plan:
-    """The plan of the roomiest configuration that fits, its micro-batch set."""
+def _roomiest(
+    data: dict[str, Any], model: str, images: str, card: Card | None
+) -> tuple[Plan, dict[str, Any]]:
+    """The plan of the roomiest configuration that fits, its micro-batch set, and what it sets."""
     processor = load_processor(Model(path=model))
-    best: tuple[int, Plan] | None = None
+    best: tuple[int, Plan, dict[str, Any]] | None = None
     for tokens, question, answer in LENGTHS if card else LENGTHS[-1:]:
         smaller = smaller_pictures(processor, tokens=tokens)
         # vLLM takes no lists among a processor's settings.
@@ -309,11 +313,11 @@ def _roomiest(data: dict[str, Any], model: str, images: str, card: Card | None) 
             "evaluation": {"benchmarks": ["mmstar"], "limit": 200, "maj_limit": 100, "blind_limit": 200},
         }
         if best is None or micro > best[0]:
-            best = micro, dataclasses.replace(plan, config=check_config(own))
+            best = micro, dataclasses.replace(plan, config=check_config(own)), own
         if micro >= LEAST_MICRO:
             break
     assert best is not None
-    return best[1]
+    return best[1], best[2]
 
 
 def _about(plan: Plan, card: Card | None) -> Iterator[str]:

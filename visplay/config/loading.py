@@ -3,7 +3,6 @@
 A YAML file says only what differs; `visplay.config.sections` has the keys.
 """
 
-import hashlib
 import math
 import re
 from collections.abc import Sequence
@@ -36,7 +35,6 @@ from visplay.config.yaml_text import dump_yaml, merged, read_overrides, read_yam
 from visplay.errors import ConfigError, CorruptArtifact, nearest
 
 TAKEN = ("questioner", "reasoner", "curation", "evaluation", "health", "pruning", "shared", "base")
-_CHECKSUM = "# sha256 of what follows: "  # the first line of a run's own configuration
 
 
 class Config(Section):
@@ -217,23 +215,18 @@ def enough_kept(config: Config) -> int | None:
 
 
 def dump_config(config: Config) -> str:
-    """The resolved configuration as YAML under its checksum; reading it back gives the same configuration."""
-    text = dump_yaml(config.model_dump(mode="json"))
-    return f"{_CHECKSUM}{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
+    """The resolved configuration as YAML; reading it back gives the same configuration."""
+    return dump_yaml(config.model_dump(mode="json"))
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """What `dump_config` wrote, as plain data.
 
     Raises:
-        CorruptArtifact: the file is damaged or was edited.
+        CorruptArtifact: the file is damaged.
     """
-    content = path.read_bytes()
-    first, _, rest = content.partition(b"\n")
-    if first.startswith(_CHECKSUM.encode()) and first[-64:] != hashlib.sha256(rest).hexdigest().encode():
-        raise CorruptArtifact(f"{path} is not as the run wrote it")
     try:
-        data = read_yaml(content.decode())
+        data = read_yaml(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CorruptArtifact(f"{path} is damaged: {error}") from error
     if not isinstance(data, dict) or not data:

@@ -73,20 +73,14 @@ def probe_of(config: Config) -> str | None:
 def iteration_figures(run: Path, iteration: int, *, config: Config) -> dict[str, float | None]:
     """Everything that is watched of one iteration, and more to look at; None where it is not known.
 
-    All from what the iteration has stored. Shares in [0, 1] are, of the questions, `valid`; of the valid
-    ones `answerable` (where truth is known), `distinct`, `clusters`, `new_clusters`, `same_question`
-    (the most frequent one), `repeated` (asked in an iteration before) and `kept`; `redundancy` of the
-    questions about one picture (0 none, 1 all alike); `low_confidence` (c < 0.25) of those voted on;
-    `silver_accuracy` of the kept ones whose truth is known, `judge_precision` (of what a judge let pass,
-    answerable) and `judge_recall` (of what is answerable, let pass), `blind_answers` of those asked again
-    with a grey picture; `same_answer`, the largest share of one answer, and `parsed` of benchmark answers;
-    `probe_silver`, right among the probe's majority answers inside the informative band, None for fewer
-    than `FEWEST`. Of the training completions, as mean of a phase and the worse one's, `truncated`,
-    `no_spread` (groups of equal rewards). At the end of a phase, the worse one's: `kl` and `entropy`, in
-    nats per token. `ratio_error` is the largest distance of a step's mean importance ratio from 1,
-    `grad_norm` the largest before clipping. `questioner_tokens`, `reasoner_tokens` and so on are mean
-    lengths of completions. `calibration_error` is in [0, 1]. `probe_accuracy` is greedy. `accuracy_change` is
-    the largest loss against the base that is called worse, in [-1, 0]; 0 where none is.
+    Shares in [0, 1]: of the questions `valid`; of the valid ones `answerable`, `distinct`, `repeated` and
+    `kept`; of the kept ones `silver_accuracy`, `silver_of_answerable` and `blind_answers`; of a judge
+    `judge_precision` and `judge_recall`; of benchmark answers `same_answer` (the largest share of one answer)
+    and `parsed`; `probe_silver`, right among the probe's majority answers inside the band; `truncated` and
+    `no_spread` of the training completions and groups. `kl` and `entropy` are in nats a token at the end of a
+    phase, `ratio_error` is the largest distance of a step's mean importance ratio from 1, `grad_norm` the
+    largest before clipping, `ROLE_tokens` a mean length. Of several roles the worse one counts.
+    `accuracy_change` is the largest loss against the base that is called worse, in [-1, 0].
     """
     folder = run / f"iteration-{iteration}"
     return {
@@ -100,19 +94,19 @@ def _question_figures(summary: Path) -> dict[str, float | None]:
     """Of an iteration's curation; None throughout where it had none."""
     asked: dict[str, Any] = defaultdict(lambda: None, _read_json(summary) if summary.is_file() else {})
     valid = asked["valid"] and max(1, asked["valid"])
-    silver, blind = (asked["silver_accuracy"] or {}).get("kept"), asked["blind_answers"]
+    silver, blind = asked["silver_accuracy"] or {}, asked["blind_answers"]
 
     def of_valid(name: str) -> float | None:
         return asked[name] / valid if valid and asked[name] is not None else None
 
     return {
         "valid": asked["valid"] / asked["questions"] if asked["questions"] else None,
-        **{name: of_valid(name) for name in ("answerable", "distinct", "clusters", "new_clusters")},
+        **{name: of_valid(name) for name in ("answerable", "distinct", "repeated", "kept")},
         "redundancy": asked["redundancy"],
-        "same_question": of_valid("most_frequent"),
-        **{name: of_valid(name) for name in ("repeated", "kept")},
-        "low_confidence": asked["low_confidence"],
-        "silver_accuracy": silver["value"] if silver else None,
+        **{
+            name: (silver.get(key) or {}).get("value")
+            for name, key in (("silver_accuracy", "kept"), ("silver_of_answerable", "kept_answerable"))
+        },
         **{f"judge_{name}": ((asked["judge"] or {}).get(name) or {}).get("value") for name in JUDGED},
         "calibration_error": calibration_error(asked["calibration"]) if asked["calibration"] else None,
         "blind_answers": blind["value"] if blind else None,

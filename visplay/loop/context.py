@@ -218,7 +218,7 @@ def open_context(
         backend = backend_of(config.model, config.engine)
         run = stack.enter_context(Run(config.folder).opened(config, say=display.say, engine=backend))
         config = _dated(config)
-        ranks.tell(config)  # what the others load is what this one loads
+        ranks.broadcast(config)  # what the others load is what this one loads
         tracker = Tracker(config)
         stack.callback(tracker.close)
         if config.threads is not None:

@@ -12,9 +12,6 @@ from visplay.loop.asking import JUDGED_INVALID, Asked, same_answer
 
 BINS = 10  # of confidence
 FOOLED = 5  # skills that fool the judge
-MOST = (
-    2048  # distinct questions that are clustered, of this iteration and of those before; memory grows as n^2
-)
 
 
 def question_health(
@@ -28,11 +25,9 @@ def question_health(
         earlier: the questions that earlier iterations asked.
 
     Returns:
-        Counts of questions asked, valid, answerable (the truth has an answer), distinct, clusters among
-        the distinct ones (`rewards.cluster_labels`), clusters that no earlier question falls into,
-        valid ones that an earlier iteration asked in the same words, the most frequent question,
-        and kept; `redundancy` of the questions about one picture, in [0, 1], mean over pictures: 0
-        where each is a cluster of its own, 1 where all are one; reject reasons; the histogram of
+        Counts of questions asked, valid, answerable (the truth has an answer), distinct, asked before in the
+        same words, and kept; `redundancy` of the questions about one picture, in [0, 1], mean over pictures:
+        0 where each is a cluster of its own, 1 where all are one; reject reasons; the histogram of
         confidence; the *true* accuracy of silver answers: of all that are kept, where an unanswerable
         question counts as wrong, of the answerable ones among them, and of the rejected; calibration:
         accuracy by bin of confidence. `judge`, where
@@ -51,13 +46,10 @@ def question_health(
         "valid": len(valid),
         "answerable": sum(row.truth is not None for row, _ in valid) if has_truth else None,
         "distinct": len(texts),
-        **_clusters(list(texts), list(dict.fromkeys(earlier))),
         "repeated": sum(question.question in before for _, question in valid),
-        "most_frequent": max(texts.values(), default=0),
         "redundancy": _redundancy(valid),
         "kept": sum(not row.reject for row in candidates),
         "types": dict(sorted(Counter(question.type for _, question in valid).items())),
-        "low_confidence": sum(confidence < 0.25 for _, confidence in once) / max(1, len(once)),
         "rejects": dict(sorted(Counter(row.reject for row in candidates if row.reject).items())),
         "confidence_histogram": [[i / BINS, histogram[i]] for i in range(BINS)],
         "silver_accuracy": _silver_accuracy([row for row, _ in once]) if has_truth else None,
@@ -106,15 +98,6 @@ def is_right(row: Asked) -> bool:
 
 def _asked(row: Asked) -> Question | None:
     return row.question if isinstance(row.question, Question) else None
-
-
-def _clusters(texts: Sequence[str], earlier: Sequence[str]) -> dict[str, int]:
-    """Clusters within the iteration, and those of them that are new, both among `MOST` distinct questions."""
-    now, before = list(texts)[:MOST], set(list(earlier)[-MOST:])
-    joined = sorted(before | set(now))
-    label = dict(zip(joined, rewards.cluster_labels(joined), strict=True))
-    new = {label[text] for text in now} - {label[text] for text in before}
-    return {"clusters": len(set(rewards.cluster_labels(now))), "new_clusters": len(new)}
 
 
 def _redundancy(valid: Sequence[tuple[Asked, Question]]) -> float | None:

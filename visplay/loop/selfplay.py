@@ -66,13 +66,13 @@ def selfplay(config: Config, *, display: Display | None = None, api_key: str | N
         shown = display or Display.quiet()
         with open_context(config, display=shown, api_key=api_key, ranks=ranks) as ctx:
             play(ctx)
-            ranks.tell(None)  # no more to learn
+            ranks.broadcast(None)  # no more to learn
     return config.folder
 
 
 def follow(ranks: Ranks) -> None:
     """What every rank but the first does: it holds the base VLM and learns what the first one trains."""
-    config: Config = ranks.tell()
+    config: Config = ranks.broadcast()
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     set_seed(config.seed)

@@ -4,8 +4,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from visplay.config.loading import check_config
+from visplay.config.method import differences
 from visplay.data.images import Reading, reopen_images
-from visplay.errors import ImageSourceError
+from visplay.errors import ConfigError, ImageSourceError
 from visplay.evaluation import verdict as wording
 from visplay.evaluation.verdict import sum_up
 from visplay.report.figures import accuracy_figures, health_figures, label_figures, training_figures
@@ -155,6 +157,7 @@ def _facts(run_data: RunData) -> dict[str, str]:
     known = {
         "model": _model_path(run_data),
         "method": run_data.config.get("method"),
+        "differs from it": _differences(run_data),
         "adapters": run_data.config.get("adapters"),
         "control": run_data.config.get("control") if run_data.config.get("control") != "none" else None,
         "pictures": images.get("source")
@@ -162,6 +165,14 @@ def _facts(run_data: RunData) -> dict[str, str]:
         "seed": run_data.config.get("seed"),
     }
     return {name: str(value) for name, value in known.items() if value is not None}
+
+
+def _differences(run_data: RunData) -> str | None:
+    """What the run sets otherwise than its method; None where that is nothing."""
+    try:
+        return "; ".join(differences(check_config(run_data.config))) or None
+    except ConfigError:  # a run folder whose configuration is cut short
+        return None
 
 
 def _ahead(run_data: RunData) -> str | None:

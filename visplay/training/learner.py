@@ -72,11 +72,11 @@ class Learner:
         self._corrected, self._folder, self._seed, self._ranks = corrected, folder, seed, ranks
         finished = finished_steps(folder) if ranks.first else []
         if ranks.first:
-            ranks.tell(
+            ranks.broadcast(
                 {"start": start, "phase": phase, "optimizer": optimizer, "corrected": corrected,
                  "folder": folder, "seed": seed}
             )  # fmt: skip
-        self._done: int = ranks.tell(len(finished))
+        self._done: int = ranks.broadcast(len(finished))
         self.history = [step["metrics"] for step in finished]
         self.records = [record for step in finished for record in step["records"]]
         self._version = replace(start, version=start.version + self._done)
@@ -135,7 +135,7 @@ class Learner:
         Raises:
             RankLost: another rank is gone.
         """
-        while lesson := ranks.tell():
+        while lesson := ranks.broadcast():
             with cls(policy, ranks=ranks, **lesson) as learner:
                 for _ in learner.steps():
                     learner.update()
@@ -195,7 +195,7 @@ class Learner:
         parts = [rollouts[i : i + each] for i in range(0, len(rollouts), each)] if self._ranks.first else None
         # Drawn anew for each step, the state of the generators is no part of a checkpoint.
         set_seed(mix_seed(self._seed, "learn", self._done) + self._ranks.place)
-        batch = self._trl.batch(self._ranks.deal(parts))
+        batch = self._trl.batch(self._ranks.scatter(parts))
         losses, norms, rate = [], [], self._rates.get_last_lr()[0]
         for micro_batches in self._trl.windows(batch, updates=self._updates):
             loss, norm = self._descend(micro_batches)

@@ -45,25 +45,16 @@ class Ranks:
         """Whether the trainer cuts the model into W pieces (FSDP), as `accelerate launch` says."""
         return launcher.shards()
 
-    def tell(self, what: Any = None) -> Any:
+    def broadcast(self, what: Any = None) -> Any:
         """What rank 0 says, on every rank."""
         if self.size == 1:
             return what
-        told = [what if self.first else None]
+        sent = [what if self.first else None]
         with _lost():
-            distributed.broadcast_object_list(told, src=0, group=self.group)
-        return told[0]
+            distributed.broadcast_object_list(sent, src=0, group=self.group)
+        return sent[0]
 
-    def collect(self, own: Any) -> list[Any]:
-        """What each rank has, [W] in their order, on rank 0; empty on the others."""
-        if self.size == 1:
-            return [own]
-        collected = [None] * self.size if self.first else None
-        with _lost():
-            distributed.gather_object(own, collected, dst=0, group=self.group)
-        return collected or []
-
-    def deal(self, parts: list[Any] | None = None) -> Any:
+    def scatter(self, parts: list[Any] | None = None) -> Any:
         """This rank's part of what rank 0 has for each, [W]."""
         if self.size == 1:
             assert parts is not None
@@ -72,10 +63,6 @@ class Ranks:
         with _lost():
             distributed.scatter_object_list(own, parts if self.first else None, src=0, group=self.group)
         return own[0]
-
-    def wait(self) -> None:
-        """Until all ranks are here."""
-        self.tell(self.collect(None))
 
 
 ALONE = Ranks()

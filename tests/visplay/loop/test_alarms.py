@@ -46,11 +46,10 @@ def write_iteration(run: Path, number: int, *, accuracy: float, verdict: str = "
         (folder / name).mkdir(parents=True)
     asked = {
         "questions": 100, "valid": 80, "answerable": 60,
-        "distinct": 20, "kept": 40, "low_confidence": 0.25,
-        "clusters": 16, "new_clusters": 8, "most_frequent": 12,
+        "distinct": 20, "kept": 40,
         "redundancy": 0.2, "repeated": 60,
         "judge": {"precision": {"value": 0.9}, "recall": None, "fooled_by": {}},
-        "silver_accuracy": {"kept": {"value": 0.6}, "rejected": None}, "blind_answers": {"value": 0.4},
+        "silver_accuracy": {"kept": {"value": 0.6}, "kept_answerable": {"value": 0.8}, "rejected": None}, "blind_answers": {"value": 0.4},
         "calibration": [
             {"confidence": 0.5, "n": 30, "accuracy": 0.4}, {"confidence": 0.9, "n": 10, "accuracy": 0.7},
         ],
@@ -110,9 +109,8 @@ def test_figures_follow_from_what_the_iteration_stored(tmp_path: Path) -> None:
     assert figures == pytest.approx(
         {
             "valid": 0.8, "answerable": 0.75,
-            "distinct": 0.25, "clusters": 0.2, "new_clusters": 0.1, "redundancy": 0.2,
-            "same_question": 0.15,
-            "repeated": 0.75, "kept": 0.5, "low_confidence": 0.25, "silver_accuracy": 0.6,
+            "distinct": 0.25, "redundancy": 0.2, "repeated": 0.75, "kept": 0.5, "silver_accuracy": 0.6,
+            "silver_of_answerable": 0.8,
             "probe_silver": 0.0, "calibration_error": 0.125, "blind_answers": 0.4, "same_answer": 0.5,
             "parsed": 0.75, "truncated": 0.25, "no_spread": 0.5, "kl": 0.2, "entropy": 0.2,
             "ratio_error": 0.04, "grad_norm": 0.5, "questioner_tokens": 20.0, "reasoner_tokens": 40.0,

@@ -22,8 +22,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 def test_alone_everything_is_handed_straight_back() -> None:
     with joined() as ranks:
         assert ranks is ALONE and ranks.first and not ranks.sharded and rank() == 0 and not shards()
-    assert ALONE.tell("word") == "word" and ALONE.collect([3]) == [[3]] and ALONE.deal(["mine"]) == "mine"
-    ALONE.wait()
+    assert ALONE.broadcast("word") == "word" and ALONE.scatter(["mine"]) == "mine"
 
 
 def test_what_torch_says_of_a_lost_rank_is_told_from_other_errors() -> None:
