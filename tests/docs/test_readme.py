@@ -24,5 +24,5 @@ def test_the_python_example_runs(
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "README.md", "exec"), {})
     said = capsys.readouterr().out
-    assert "silver_answer" in said and said.strip().splitlines()[-1]
+    assert "iteration" in said and said.strip().splitlines()[-1]
     assert (tmp_path / "runs" / "demo" / "config.yaml").is_file()

@@ -36,18 +36,10 @@ METHODS: dict[MethodName, dict[str, Any]] = {
         "curation": {"low": 0.5, "high": 0.95},
     },
 }
-_ALL: dict[str, Any] = {"curation.margin": "all"}
+_FULL: dict[str, Any] = {"training": "all weights", "optimizer.learning_rate": 1e-6, "curation.margin": "all"}
+_BATCH: dict[str, Any] = {"questioner.prompts_per_step": 512, "reasoner.prompts_per_step": 512}
 PUBLISHED: dict[MethodName, dict[str, Any]] = {
-    "paper": {**_ALL, "optimizer.learning_rate": 1e-6, "training": "all weights"},
-    "official": {
-        **_ALL, "questioner.prompts_per_step": 512, "reasoner.prompts_per_step": 512,
-        "optimizer.learning_rate": 1e-6, "training": "all weights",
-    },
-    "rzero": {
-        **_ALL, "questioner.prompts_per_step": 512, "reasoner.prompts_per_step": 512,
-        "optimizer.learning_rate": 1e-6, "training": "all weights",
-    },
-    "steady": {},
+    "paper": _FULL, "official": _FULL | _BATCH, "rzero": _FULL | _BATCH, "steady": {},
 }  # fmt: skip
 
 

@@ -11,7 +11,6 @@ from visplay.evaluation.statistics import accuracy_interval
 from visplay.loop.asking import JUDGED_INVALID, Asked, same_answer
 
 BINS = 10  # of confidence
-FOOLED = 5  # skills that fool the judge
 
 
 def question_health(
@@ -30,10 +29,8 @@ def question_health(
         0 where each is a cluster of its own, 1 where all are one; reject reasons; the histogram of
         confidence; the *true* accuracy of silver answers: of all that are kept, where an unanswerable
         question counts as wrong, of the answerable ones among them, and of the rejected; calibration:
-        accuracy by bin of confidence. `judge`, where
-        one was asked and truth is known: which share of what it let pass is answerable (precision), which
-        share of what is answerable it let pass (recall), and the skills (`rewards.skill`) of what it let pass
-        most often though the picture does not settle it, with their number (fooled_by).
+        accuracy by bin of confidence. `judge`, where one was asked and truth is known: which share of what it
+        let pass is answerable (precision), and which share of what is answerable it let pass (recall).
     """
     valid = [(row, row.question) for row in candidates if isinstance(row.question, Question)]
     voted = [(row, row.vote) for row, _ in valid if row.vote is not None and row.vote.answer is not None]
@@ -65,15 +62,10 @@ def _judge(judged: Sequence[Asked]) -> dict[str, Any] | None:
     recall = [through for yes, through in zip(settled, passed, strict=True) if yes]
     if not judged:
         return None
-    fooled = Counter(
-        rewards.skill(row.question.question)
-        for row, yes, through in zip(judged, settled, passed, strict=True)
-        if through and not yes and isinstance(row.question, Question)
-    )
     return {
         name: asdict(accuracy_interval(flags)) if flags else None
         for name, flags in (("precision", precision), ("recall", recall))
-    } | {"fooled_by": dict(fooled.most_common(FOOLED))}
+    }
 
 
 def blind_answer_rate(kept: Sequence[Asked], blind: Sequence[rewards.Vote | None]) -> dict[str, Any] | None:

@@ -97,7 +97,12 @@ class Learning:
         assert self.learner
         self._join()
         learner, step = self.learner, self.learner.done
-        check_finite(rewards, step=step + 1)
+        for reward in (reward for group in rewards for reward in group):
+            if not math.isfinite(reward.total):
+                raise TrainingDiverged(
+                    f"step {step + 1}: a reward is {reward.total}, its parts {dict(reward.parts)}; the steps "
+                    "before it are kept. Fix the reward that is named, then start the same command again"
+                )
         rollouts = [
             Rollout(prompt=prompt, completion=completion, reward=reward.total)
             for prompt, group, paid in zip(prompts, groups, rewards, strict=True)
@@ -129,20 +134,6 @@ class Learning:
             self.pending.result()
             self.pending, self._sampled = None, []
             self.show(self.learner.history[-1])
-
-
-def check_finite(rewards: Sequence[Sequence[Reward]], *, step: int) -> None:
-    """See that every reward is a finite number.
-
-    Raises:
-        TrainingDiverged: naming the reward and its parts.
-    """
-    for reward in (reward for group in rewards for reward in group):
-        if not math.isfinite(reward.total):
-            raise TrainingDiverged(
-                f"step {step}: a reward is {reward.total}, its parts {dict(reward.parts)}; the steps before "
-                "it are kept. Fix the reward that is named there, then start the same command again"
-            )
 
 
 def in_background(work: Callable[[], None]) -> "Future[None]":

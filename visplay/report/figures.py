@@ -135,16 +135,11 @@ def _judge(run_data: RunData) -> Figure | None:
     ]
     return Figure(
         title="Is the judge right?",
-        note="Its verdicts against the oracle's; the table names the kinds of question that fooled it most.",
+        note="Its verdicts against the oracle's.",
         spec={"data": data, "layout": by_iteration("%")},
-        columns=("iteration", *labels.values(), "fooled by"),
+        columns=("iteration", *labels.values()),
         rows=[
-            (
-                iteration_name(i),
-                *(estimate(found.get(key)) for key in labels),
-                ", ".join(f"{skill} ({quantity(n)})" for skill, n in (found.get("fooled_by") or {}).items()),
-            )
-            for i, found in known.items()
+            (iteration_name(i), *(estimate(found.get(key)) for key in labels)) for i, found in known.items()
         ],
     )
 

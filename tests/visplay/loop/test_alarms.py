@@ -48,8 +48,11 @@ def write_iteration(run: Path, number: int, *, accuracy: float, verdict: str = "
         "questions": 100, "valid": 80, "answerable": 60,
         "distinct": 20, "kept": 40,
         "redundancy": 0.2, "repeated": 60,
-        "judge": {"precision": {"value": 0.9}, "recall": None, "fooled_by": {}},
-        "silver_accuracy": {"kept": {"value": 0.6}, "kept_answerable": {"value": 0.8}, "rejected": None}, "blind_answers": {"value": 0.4},
+        "judge": {"precision": {"value": 0.9}, "recall": None},
+        "silver_accuracy": {
+            "kept": {"value": 0.6}, "kept_answerable": {"value": 0.8}, "rejected": None,
+        },
+        "blind_answers": {"value": 0.4},
         "calibration": [
             {"confidence": 0.5, "n": 30, "accuracy": 0.4}, {"confidence": 0.9, "n": 10, "accuracy": 0.7},
         ],

@@ -41,8 +41,8 @@ class Reads:
 
 def test_a_picture_is_read_and_decoded_once_a_step(scenes: Path, tmp_path: Path) -> None:
     """Each read is a decode: `ImageSet.load` is the only way to a picture, and keeps nothing itself."""
-    grounding = {"groundedness_weight": 0.5, "groundedness_fraction": 1.0, "groundedness_limit": 1.0}
-    config = settings(scenes, tmp_path, rewards={**SMALL["rewards"], **grounding})
+    own = {**SMALL["curation"], "max_blind": 1.0}
+    config = settings(scenes, tmp_path, rewards={"groundedness_weight": 0.5}, curation=own)
     reads = Reads(scenes)
     with open_context(config, display=StopsAt()) as ctx:
         roles = first_roles(ctx)

@@ -105,8 +105,8 @@ def test_full_disk_at_the_report(disk: Disk, whole: Path, seen: Seen) -> None:
 
 @pytest.mark.parametrize(
     ("where", "pattern"),
-    [("questioner/unfinished/shared-V, cut in a file", r"unfinished/shared-4$"),
-     ("questioner/unfinished/trainer/checkpoint-K, cut in a file", r"checkpoint-3$")],
+    [("questioner/unfinished/shared-V, cut in a file", r"unfinished/shared-3$"),
+     ("questioner/unfinished/checkpoint-K, cut in a file", r"checkpoint-3$")],
     ids=["adapter", "checkpoint"],
 )  # fmt: skip
 def test_full_disk_in_the_middle_of_a_librarys_write(

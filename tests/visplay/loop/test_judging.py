@@ -67,7 +67,6 @@ def test_precision_and_recall_where_truth_is_known() -> None:
     found = question_health(rows, has_truth=True)["judge"]
     assert (found["precision"]["value"], found["precision"]["n"]) == (pytest.approx(2 / 3), 3)
     assert (found["recall"]["value"], found["recall"]["n"]) == (pytest.approx(2 / 3), 3)
-    assert found["fooled_by"] == {rewards.skill(rows[2].asks.question): 1}
     assert question_health(rows, has_truth=False)["judge"] is None
     assert question_health([asked("1", truth="1")], has_truth=True)["judge"] is None
 

@@ -111,8 +111,8 @@ def test_evaluation_figures_follow_from_the_stored_samples(finished: Path) -> No
         own, before = (read_jsonl(side / name / "greedy.jsonl") for side in (folder, base))
         assert len(own) == 24 == figures["n"]
         assert figures["accuracy"]["value"] == pytest.approx(sum(r["correct"] for r in own) / 24)
-        assert len(read_jsonl(folder / name / "sampled.jsonl")) == 8 * 8
-        assert figures["controls"]["blind"]["n"] == figures["sampled"]["maj@8"]["n"] == 8
+        assert len(read_jsonl(folder / name / "sampled.jsonl")) == 8 * 4
+        assert figures["controls"]["blind"]["n"] == figures["sampled"]["maj@4"]["n"] == 8
         pairs = list(zip(before, own, strict=True))
         assert all(b["item"] == r["item"] for b, r in pairs)
         assert figures["paired"]["gained"] == sum(r["correct"] and not b["correct"] for b, r in pairs)
@@ -375,7 +375,7 @@ def test_photographs_go_all_the_way(tmp_path: Path) -> None:
     Image.open(photographs / "coffee.png").convert("CMYK").save(photographs / "cmyk.jpg")
     run = selfplay(
         config(
-            photographs, tmp_path, rewards={"samples": 4, "curation_samples": 4, "low": 0.0, "high": 1.0},
+            photographs, tmp_path, curation={**SMALL["curation"], "low": 0.0, "high": 1.0},
             evaluation={**SMALL["evaluation"], "limit": 4, "maj_limit": 0},
         ),
         display=Display(),

@@ -51,11 +51,12 @@ def train_glances(
     infinite_at: int | None = None,
     reference: Literal["start", "base"] = "start",
     moved: bool = False,
+    dropout: float = 0.0,
     **options: Any,
 ) -> tuple[Policy, AdapterVersion, Learner, list[AdapterVersion]]:
     """Reward answers that are given at a glance, which greedy decoding could do or not."""
     options = {"micro_batch_size": 16} | options
-    policy = Policy(*load_base(pocket), lora=Lora(rank=8, alpha=16))
+    policy = Policy(*load_base(pocket), lora=Lora(rank=8, alpha=16, dropout=dropout))
     engine = TransformersEngine(*load_base(pocket))
     start = numbered(folder, "shared", 0)
     policy.create_adapter(start, seed=seed)
@@ -145,11 +146,19 @@ def test_the_same_seed_trains_the_same_adapter(tmp_path: Path) -> None:
 
 
 @slow
-@pytest.mark.parametrize(("killed_at", "reference"), [(0, "start"), (2, "start"), (3, "start"), (2, "base")])
+@pytest.mark.parametrize(
+    ("killed_at", "options"),
+    [
+        (0, {}), (2, {}), (3, {}), (2, {"reference": "base"}), (2, {"dropout": 0.1}),
+        (1, {"updates_per_batch": 2, "grpo": {"loss_type": "bnpo"}}),
+        (2, {"dropout": 0.1, "grpo": {"entropy_coef": 0.01, "lr_scheduler_type": "cosine"}}),
+    ],
+)  # fmt: skip
 def test_killed_in_a_phase_it_goes_on_after_the_last_finished_step(
-    tmp_path: Path, killed_at: int, reference: Literal["start", "base"]
+    tmp_path: Path, killed_at: int, options: dict[str, Any]
 ) -> None:
-    train_three = partial(train_glances, steps=3, kl=0.1, reference=reference)
+    """With dropout, and with losses whose micro-batches are shuffled, too."""
+    train_three = partial(train_glances, steps=3, kl=0.1, **options)
     undisturbed = train_three(tmp_path / "whole")[2]
     if killed_at < 3:
         with pytest.raises(Killed):
