@@ -51,7 +51,7 @@ class Scripted:
     def generate(
         self, prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling
     ) -> list[list[Completion]]:
-        canary = "What is in the picture?" in str(prompts[0].messages)
+        canary = bool(prompts) and "What is in the picture?" in str(prompts[0].messages)
         engine = self._real if canary else self._scripted
         return engine.generate(prompts, adapter=adapter, sampling=sampling)
 

@@ -44,8 +44,8 @@ SCRATCH = [
     ("evaluation", "evaluation-iteration-0/pocket-dusk/greedy.jsonl.unfinished", "a bit flipped"),
     ("questioner", "step-1.json", "cut in half"),
     ("questioner", "checkpoint.json", "a bit flipped"),
-    ("questioner", "checkpoint-1/adapter/adapter_model.safetensors", "a bit flipped"),
-    ("questioner", "checkpoint-1/optimizer.pt", "cut in half"),
+    ("questioner", "checkpoint-2/adapter/adapter_model.safetensors", "a bit flipped"),
+    ("questioner", "checkpoint-2/optimizer.pt", "cut in half"),
     ("curation", "pictures-0.json", "a bit flipped"),
 ]
 
@@ -59,7 +59,7 @@ def test_damaged_scratch(
     iteration = 0 if step == "evaluation" else 1
     scratch = config.folder / f"iteration-{iteration}" / f"{step}.partial" / "unfinished"
     DAMAGE[how](scratch / name)
-    piece = "checkpoint.json" if name.startswith("checkpoint-1") else name
+    piece = "checkpoint.json" if name.startswith("checkpoint-2") else name
     said = stop_at(config, NEXT[step])
     place = f"RUN/iteration-{iteration}/{step}.partial/unfinished/{piece}"
     told = "PIECE is damaged or covers a damaged file; it is done again"
