@@ -27,9 +27,9 @@ def test_no_file_is_a_drawer_for_everything() -> None:
 
 # Lines of Python at most; a budget is raised by a decision that says what for (docs/decisions/).
 BUDGETS = {
-    "visplay": 850, "visplay/config": 900, "visplay/data": 800, "visplay/models": 1200, "visplay/runs": 700,
-    "visplay/training": 950, "visplay/loop": 1900, "visplay/planning": 450, "visplay/evaluation": 3100,
-    "visplay/report": 1500, "visplay/cli": 1500, "visplay/pocket": 900, "rollouts": 1750, "rewards": 2400,
+    "visplay": 850, "visplay/config": 1050, "visplay/data": 800, "visplay/models": 1200, "visplay/runs": 700,
+    "visplay/training": 1100, "visplay/loop": 2000, "visplay/planning": 450, "visplay/evaluation": 3100,
+    "visplay/report": 1500, "visplay/cli": 1500, "visplay/pocket": 600, "rollouts": 1750, "rewards": 2400,
     "rewards/answers": 1500,
 }  # fmt: skip
 MOST_LINES, MOST_FILES = 18_500, 135
