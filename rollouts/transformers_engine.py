@@ -7,7 +7,13 @@ from typing import Any
 
 import torch
 from peft import PeftModel, load_peft_weights, set_peft_model_state_dict
-from transformers import LogitsProcessor, LogitsProcessorList, TopKLogitsWarper, TopPLogitsWarper
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from rollouts.chat import Chat
 from rollouts.engine import AdapterVersion, Completion, Prompt, Sampling, same_version
@@ -35,6 +41,11 @@ class TransformersEngine:
     def __init__(self, model: Any, processor: Any, *, batch_size: int = 512, max_adapters: int = 3) -> None:
         self._model: Any = model.eval()
         self._chat = Chat(processor, config=model.config, generation=model.generation_config)
+        # What a checkpoint ships (min_p, suppressed tokens, beams ...) would change what is sampled and not
+        # what the trainer takes for its probability.
+        model.generation_config = GenerationConfig(
+            eos_token_id=self._chat.end_ids, pad_token_id=self._chat.tokenizer.pad_token_id
+        )
         self._batch_size = batch_size
         self._max_adapters = max_adapters
         self._loaded: dict[str, AdapterVersion] = {}  # by slot, the least recently used first
@@ -139,9 +150,6 @@ class TransformersEngine:
         options: dict[str, Any] = {
             "do_sample": sampling.temperature > 0,
             "temperature": None, "top_k": 0 if sampling.temperature > 0 else None, "top_p": None,
-            "repetition_penalty": 1.0,  # some VLMs ship with another, which the trainer would not know of
-            "eos_token_id": self._chat.end_ids,
-            "pad_token_id": self._chat.tokenizer.pad_token_id,
             "return_dict_in_generate": True,
         }  # fmt: skip
         if sampling.n > 1:

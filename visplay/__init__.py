@@ -10,7 +10,10 @@
 What is named here is imported when it is used, so that `import visplay` costs no second and loads no torch.
 """
 
+import sys
 from importlib import import_module
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -46,6 +49,23 @@ _HOMES = {
     "open_run": "visplay.notebook:open_run",
     "train": "visplay.notebook:train",
 }
+
+
+def _hold(name: str) -> None:
+    """Import a top-level package of ours where a file of that name in the user's folder would hide it."""
+    home = Path(__file__).parents[1] / name
+    found = find_spec(name)
+    if found is not None and found.origin == str(home / "__init__.py"):
+        return
+    spec = spec_from_file_location(name, home / "__init__.py", submodule_search_locations=[str(home)])
+    assert spec and spec.loader
+    sys.modules[name] = module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+
+
+for _name in ("rewards", "rollouts"):
+    if _name not in sys.modules:
+        _hold(_name)
 
 
 def __getattr__(name: str) -> Any:

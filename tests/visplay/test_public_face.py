@@ -36,6 +36,23 @@ def test_importing_loads_no_torch(program: str) -> None:
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
+def test_files_of_ones_own_named_as_our_packages_hide_nothing(tmp_path: Path) -> None:
+    for name in ("rewards", "rollouts"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('not ours')\n")
+    (tmp_path / "mine.py").write_text("def f(): return 3\n")
+    for start in (["-m", "visplay.cli", "config", "keys"], ["-c", "import visplay, rewards; rewards.vote"]):
+        done = subprocess.run(
+            [sys.executable, *start], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    program = (
+        "import sys; sys.path.remove(''); from visplay.config.names import named; named('mine:f', key='k')()"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, check=True
+    )  # found where visplay is started
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")

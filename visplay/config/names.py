@@ -1,6 +1,8 @@
 """`module:attribute`: how a configuration names a function of one's own."""
 
 import pkgutil
+import sys
+from pathlib import Path
 from typing import Any
 
 from visplay.errors import ConfigError
@@ -14,10 +16,13 @@ def named(name: str, *, key: str) -> Any:
     Raises:
         ConfigError: the module or the attribute cannot be imported.
     """
+    here = str(Path.cwd())
+    if here not in sys.path:  # last, so that a file there hides no package
+        sys.path.append(here)
     try:
         return pkgutil.resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
-            f"{key}: {name!r} cannot be imported ({error}); write module:attribute, and start visplay where "
-            "the module can be found, or set PYTHONPATH"
+            f"{key}: {name!r} cannot be imported ({error}); write module:attribute, and start visplay in "
+            "the module's folder, or set PYTHONPATH; `rewards` and `rollouts` are visplay's own packages"
         ) from error

@@ -203,9 +203,14 @@ def judge(ctx: RunContext, groups: Groups, round: Round) -> Groups:
         return groups
     rows = [row for row in _rows(groups) if row.asks]
     grade = named(ctx.config.judge.function, key="judge.function")
-    for row, validity in zip(rows, grade(ctx, rows, round), strict=True):
+    graded = grade(ctx, rows, round)
+    if not isinstance(graded, list | tuple) or len(graded) != len(rows):
+        raise ConfigError(
+            f"judge.function: {ctx.config.judge.function} must return a list of {len(rows)} numbers"
+        )
+    for row, validity in zip(rows, graded, strict=True):
         row.validity = float(validity)
-        if not 0 <= row.validity <= 1:
+        if not 0 <= row.validity <= 1:  # NaN is not
             raise ConfigError(
                 f"judge.function: {ctx.config.judge.function} must return values in [0, 1], got {validity}"
             )

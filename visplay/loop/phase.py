@@ -1,6 +1,5 @@
 """One trained phase of one role, as a step of the run."""
 
-import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -23,6 +22,8 @@ from visplay.seeds import mix_seed
 from visplay.storage import write_parquet
 from visplay.training.learner import Learner
 from visplay.training.trl import Rollout
+
+LARGEST = 3e38  # of a reward, in 32 bits
 
 
 @dataclass(kw_only=True)
@@ -98,7 +99,7 @@ class Learning:
         self._join()
         learner, step = self.learner, self.learner.done
         for reward in (reward for group in rewards for reward in group):
-            if not math.isfinite(reward.total):
+            if not abs(reward.total) < LARGEST:
                 raise TrainingDiverged(
                     f"step {step + 1}: a reward is {reward.total}, its parts {dict(reward.parts)}; the steps "
                     "before it are kept. Fix the reward that is named, then start the same command again"

@@ -27,7 +27,7 @@ from visplay.loop.context import RunContext, first_roles, open_context
 from visplay.models.policy import Policy
 from visplay.progress import Display
 from visplay.runs.checkpoints import Roles
-from visplay.training.arguments import check_ahead, check_fields
+from visplay.training.arguments import check_ahead, check_fields, check_phases
 from visplay.training.learner import Learner
 from visplay.training.ranks import Ranks, joined
 
@@ -62,6 +62,7 @@ def selfplay(config: Config, *, display: Display | None = None, api_key: str | N
         check_names(config)
         check_fields(config.optimizer)
         check_ahead(config.optimizer, config.model, config.engine)
+        check_phases(config, ranks)
         _check_benchmarks(config)
         shown = display or Display.quiet()
         with open_context(config, display=shown, api_key=api_key, ranks=ranks) as ctx:

@@ -4,7 +4,7 @@ import copy
 import itertools
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,7 @@ def with_new_adapter(model: Any, lora: Lora) -> Any:
     Raises:
         ConfigError: `lora.targets` names nothing that this model has.
     """
+    _check_targets(model, lora.targets)
     config = LoraConfig(
         r=lora.rank,
         lora_alpha=lora.alpha,
@@ -121,13 +122,22 @@ def with_new_adapter(model: Any, lora: Lora) -> Any:
         target_modules=lora.targets or language_model_linears(model),
         task_type="CAUSAL_LM",
     )
-    try:
-        return get_peft_model(model, config)
-    except ValueError as error:  # PEFT's message does not say what there is
-        raise ConfigError(
-            f"lora.targets {lora.targets} match nothing in this model; its linear layers are: "
-            f"{', '.join(_linear_names(model))}"
-        ) from error
+    return get_peft_model(model, config)
+
+
+def _check_targets(model: Any, targets: Sequence[str]) -> None:
+    """See that each name matches a layer, which PEFT asks of one of them only."""
+    names = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
+    for target in targets:
+        if not any(name == target or name.endswith(f".{target}") for name in names):
+            raise ConfigError(
+                f"lora.targets: {target!r} matches nothing in this model; its linear layers are: "
+                f"{', '.join(_linear_names(model))}"
+            )
+        if target.rpartition(".")[2] == "lm_head":
+            raise ConfigError(
+                "lora.targets: lm_head can carry no adapter, because TRL computes log-probs from its weights"
+            )
 
 
 def adapter_state(peft_model: Any) -> dict[str, torch.Tensor]:

@@ -75,11 +75,23 @@ def _open(name: str, config: Config) -> GeneralTracker:
         tracker: Any = TensorBoardTracker("tensorboard", config.folder)
     elif name == "wandb":
         tracker = WandBTracker(
-            None, id=_identity(config.folder), name=config.name, resume="allow", dir=str(config.folder)
+            None,
+            id=_identity(config.folder),
+            name=config.name,
+            resume="allow",
+            dir=str(config.folder),
+            settings={"init_timeout": 30.0},
         )
     else:
         tracker = TrackioTracker(PROJECT, name=f"{config.name}-{_identity(config.folder)}", resume="allow")
-    tracker.start()
+    try:
+        tracker.start()
+    # wandb and trackio raise kinds of their own: no key, a bad one, no network.
+    except Exception as error:
+        raise ConfigError(
+            f"report_to: {name} cannot be started ({' '.join(str(error).split())[:200]}). Log in "
+            "(wandb login), set WANDB_MODE=offline, or take it out; what is done is kept"
+        ) from error
     if name != "tensorboard":
         tracker.store_init_configuration(flat_config(config.model_dump(mode="json")))
     return tracker

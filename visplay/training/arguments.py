@@ -1,12 +1,14 @@
 """What of TRL's GRPOConfig is ours, what is a user's (`optimizer.grpo`), and on which device it trains."""
 
 import dataclasses
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from trl.trainer.grpo_config import GRPOConfig
 
+from visplay.config.loading import Config, phase_of
 from visplay.config.sections import Engine, Model, Optimizer, Phase
 from visplay.errors import ConfigError, PreflightError, nearest
 from visplay.models.engines import backend_of
@@ -32,11 +34,56 @@ def check_fields(optimizer: Optimizer) -> None:
             f"optimizer.grpo.optim: {optimizer.grpo['optim']} updates weights inside the backward pass, "
             "which this loop does not do; take another optimizer, e.g. adamw_torch"
         )
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            made = GRPOConfig(output_dir=folder, use_cpu=True, report_to="none", **optimizer.grpo)
+            if made.loss_type not in LOSSES or made.importance_sampling_level not in LEVELS:
+                raise ValueError(f"loss_type is one of {LOSSES}, importance_sampling_level of {LEVELS}")
+        # Their own checks raise what they like: a value they do not know, a package that is not installed.
+        except Exception as error:
+            given = ", ".join(f"{name}: {value!r}" for name, value in optimizer.grpo.items())
+            raise ConfigError(f"optimizer.grpo: {{{given}}} cannot be used: {_first_line(error)}") from error
     if optimizer.ahead and not optimizer.grpo.get(_CORRECTION, True):
         raise ConfigError(
             f"optimizer.grpo.{_CORRECTION}: rollouts of an older adapter (optimizer.ahead) need it; leave it "
             "out, or set optimizer.ahead=0"
         )
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def check_phases(config: Config, ranks: Ranks) -> None:
+    """See that micro-batches fill the batch of every phase, before hours have passed.
+
+    Raises:
+        ConfigError: naming the phase and its numbers.
+    """
+    own = config.optimizer
+    for role in config.role_names:
+        phase = phase_of(config, role)
+        try:
+            micro_batch(phase, own, ranks)
+        except PreflightError as error:
+            raise ConfigError(f"{role}: {error}") from error
+
+
+def micro_batch(phase: Phase, optimizer: Optimizer, ranks: Ranks) -> int:
+    """Completions of a micro-batch.
+
+    Raises:
+        PreflightError: micro-batches do not fill a batch.
+    """
+    batch, updates = phase.prompts_per_step * phase.group_size, optimizer.updates_per_batch
+    micro = min(optimizer.micro_batch_size, max(1, batch // (ranks.size * updates)))
+    if batch % (micro * ranks.size * updates):
+        many = f" times {ranks.size} ranks" if ranks.size > 1 else ""
+        many += f" times {updates} updates_per_batch" if updates > 1 else ""
+        raise PreflightError(
+            f"optimizer.micro_batch_size {micro}{many} must divide prompts_per_step * group_size = {batch}"
+        )
+    return micro
 
 
 def check_ahead(optimizer: Optimizer, model: Model, engine: Engine) -> None:
@@ -60,6 +107,8 @@ def check_ahead(optimizer: Optimizer, model: Model, engine: Engine) -> None:
         )
 
 
+LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo")
+LEVELS = ("token", "sequence")
 _CORRECTION = "vllm_importance_sampling_correction"
 
 _BY_KEY = {
@@ -83,7 +132,7 @@ _WITHOUT_EFFECT = (
     "neftune_noise_alpha", "use_liger_kernel", "liger_kernel_config", "debug", "auto_find_batch_size",
     "torch_empty_cache_steps", "logging_nan_inf_filter", "include_num_input_tokens_seen",
     "use_adaptive_entropy", "deepspeed", "parallelism_config", "save_only_model", "ignore_data_skip",
-    "logging_strategy", "save_steps", "save_total_limit",
+    "logging_strategy", "save_steps", "save_total_limit", "eval_on_start",
 )  # fmt: skip
 _OWNED = (
     {name: f"set {key} instead" for name, key in _BY_KEY.items()}
@@ -121,13 +170,7 @@ def grpo_arguments(
         PreflightError: micro-batches that do not fill a batch.
     """
     batch, updates = phase.prompts_per_step * phase.group_size, optimizer.updates_per_batch
-    micro = min(optimizer.micro_batch_size, max(1, batch // (ranks.size * updates)))
-    if batch % (micro * ranks.size * updates):
-        many = f" times {ranks.size} ranks" if ranks.size > 1 else ""
-        many += f" times {updates} updates_per_batch" if updates > 1 else ""
-        raise PreflightError(
-            f"optimizer.micro_batch_size {micro}{many} must divide prompts_per_step * group_size = {batch}"
-        )
+    micro = micro_batch(phase, optimizer, ranks)
     weights = next(model.parameters())
     # A model that is going to be cut into pieces waits on the CPU for the GPUs.
     on_cpu = weights.device.type == "cpu" and not (ranks.sharded and torch.cuda.is_available())

@@ -80,6 +80,8 @@ class EngineGRPOTrainer(GRPOTrainer):
             processing_class=policy.processor, train_dataset=Dataset.from_dict({"prompt": [""]}),
         )  # fmt: skip
         self.remove_callback(PrinterCallback)
+        for weights in (p for p in self.model.parameters() if p.requires_grad):  # type: ignore[union-attr]
+            weights.data = weights.data.float()  # TRL casts LoRA to bf16 on a 4-bit base
         self._policy, self._ranks, self._own_loss = policy, ranks, own_loss
         self._rollouts: Sequence[Rollout] = ()
         self._entropies: list[float] = []  # of a loss of one's own, by micro-batch

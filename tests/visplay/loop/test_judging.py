@@ -1,7 +1,9 @@
 """The shipped judges: who is asked, how often, and what their precision and recall are."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -56,6 +58,22 @@ def test_validity_is_whether_the_verdict_says_yes(tmp_path: Path, function: str,
     _, (row,) = reward(ctx, [[sure]], step=0, seed=0, memory=[])
     assert row["reward_validity"] == 0.75 and row["reward_uncertainty"] == 1.0
     assert row["reward"] == pytest.approx(max(0.0, 0.75 - row["reward_redundancy"]))
+
+
+@pytest.mark.parametrize("graded", [[float("nan")], [7.0], {0: 1.0}, [1.0, 1.0]], ids=str)
+def test_what_is_no_validity_is_an_error(
+    graded: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "pictures" / "a.png")
+    monkeypatch.setitem(sys.modules, "graders", SimpleNamespace(grade=lambda ctx, rows, round: graded))
+    source = {"images": {"source": str(tmp_path / "pictures")}, "output": str(tmp_path)}
+    ctx = context(
+        check_config({**source, "judge": {"function": "graders:grade"}}), ScriptedEngine(lambda *_: [])
+    )
+    round = Round(phase="questioner", roles={"reasoner": REASONER}, seed=0)
+    with pytest.raises(ConfigError, match=r"judge\.function: graders:grade must return"):
+        through(ctx, [[asked("How many?")]], round, [judge])
 
 
 def test_precision_and_recall_where_truth_is_known() -> None:

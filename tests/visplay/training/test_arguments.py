@@ -7,9 +7,11 @@ import torch
 from accelerate import Accelerator
 from trl.trainer.grpo_config import GRPOConfig
 
+from visplay.config.loading import check_config
 from visplay.config.sections import Optimizer, Phase
 from visplay.errors import ConfigError
-from visplay.training.arguments import check_fields, grpo_arguments, on_one_device
+from visplay.training.arguments import check_fields, check_phases, grpo_arguments, on_one_device
+from visplay.training.ranks import ALONE
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,29 @@ def test_fields_of_ours_and_unknown_ones_are_refused_by_name(field: str, said: s
     with pytest.raises(ConfigError, match=rf"optimizer\.grpo\.{field}: ") as error:
         check_fields(Optimizer(grpo={field: 1}))
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"optim": "adamw_foo"}, {"importance_sampling_level": "foo"}, {"lr_scheduler_type": "cosin"},
+        {"loss_type": None}, {"loss_type": "gprpo"}, {"optim": "lomo"}, {"eval_on_start": True},
+        {"auto_find_batch_size": True}, {"use_liger_kernel": True}, {"deepspeed": "ds.json"},
+        {"save_only_model": True}, {"ignore_data_skip": True}, {"neftune_noise_alpha": 5.0},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_values_that_cannot_work_are_refused_before_anything_is_loaded(given: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=r"optimizer\.grpo"):
+        check_fields(Optimizer(grpo=given))
+
+
+def test_every_phase_is_checked_at_the_start() -> None:
+    small = {"images": {"source": "photos"}, "optimizer": {"micro_batch_size": 8, "updates_per_batch": 4}}
+    check_phases(check_config(small), ALONE)
+    odd = {**small, "reasoner": {"prompts_per_step": 3, "group_size": 5}}
+    with pytest.raises(ConfigError, match=r"reasoner: optimizer\.micro_batch_size .* must divide .* = 15"):
+        check_phases(check_config(odd), ALONE)
 
 
 def test_every_field_that_we_set_is_either_refused_or_a_users(tmp_path: Path) -> None:
