@@ -37,7 +37,7 @@ SETTINGS: dict[str, Any] = {
         "types": ["numerical", "yes/no", "short answer"], "steps": 3, "prompts_per_step": 2, "group_size": 4,
         "max_tokens": 48,
     },
-    "curation": {"questions_per_image": 2, "budget": 64, "margin": "all"},
+    "curation": {"questions_per_image": 2, "margin": "all"},
     "reasoner": {"steps": 3, "prompts_per_step": 4, "group_size": 4, "max_tokens": 96},
     "optimizer": {"learning_rate": 1e-3, "micro_batch_size": 8},
     "evaluation": {

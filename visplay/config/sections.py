@@ -229,6 +229,12 @@ class Optimizer(Section):
         """Whether the adapter that a phase begins with is held, beside the one that learns."""
         return self.kl > 0 and self.reference == "start"
 
+    @property
+    def by_rows(self) -> bool:
+        """Whether the gradient is the same whichever rows share a micro-batch, so that its size may change."""
+        means = {"top_entropy_quantile", "entropy_coef"} & self.grpo.keys()
+        return self.grpo.get("loss_type", "grpo") != "bnpo" and not means and self.loss is None
+
 
 class Phase(Section):
     """What the two trained phases share."""

@@ -44,10 +44,8 @@ FORMAT = 3  # of run folders
 # Keys and sections that may differ when a run is resumed: how far it goes, what computes, watches and
 # measures it. That the pictures are the same ones, wherever they lie, is seen to when they have been read.
 MAY_CHANGE = {
-    "name", "output", "iterations", "threads", "images.source", "images.split", "images.subset",
-    "images.revision", "model.device", "engine",
-    "optimizer.checkpoint_every", "optimizer.micro_batch_size", "evaluation", "health", "checkpoints",
-    "report_to",
+    "name", "output", "iterations", "threads", "images.source", "model.device", "engine",
+    "optimizer.micro_batch_size", "evaluation", "health", "checkpoints", "report_to",
 }  # fmt: skip
 CHANGES_BITS = ("threads", "model.device", "engine", "optimizer.micro_batch_size")
 UNFINISHED = "unfinished"  # inside a step's folder: what only a stopped step needs
@@ -258,11 +256,12 @@ class Run:
             ) from error
         after = flat_config(config.model_dump(mode="json"))
         changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-        if not all(_listed(key, MAY_CHANGE) for key in changed):
+        allowed = MAY_CHANGE - (set() if config.optimizer.by_rows else {"optimizer.micro_batch_size"})
+        if not all(_listed(key, allowed) for key in changed):
             raise RunMismatch(
                 f"{self.folder} holds a run with another configuration:\n"
                 + "\n".join(f"  {key}: {before.get(key)!r} -> {after.get(key)!r}" for key in changed)
-                + f"\nOnly {', '.join(sorted(MAY_CHANGE))} may change. Set the others back, give the run "
+                + f"\nOnly {', '.join(sorted(allowed))} may change. Set the others back, give the run "
                 "another name (name=...), or remove the folder."
             )
         return {key: (before.get(key), after.get(key)) for key in changed}

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import wandb
 from accelerate import PartialState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -68,6 +69,19 @@ def test_wandb_offline_keeps_one_identity(tmp_path: Path, monkeypatch: pytest.Mo
     kept = list((settings.folder / "wandb").glob("offline-run-*"))
     assert kept and all(path.name.endswith(identity) for path in kept)
     assert any(b"questioner/reward" in file.read_bytes() for path in kept for file in path.glob("*.wandb"))
+
+
+def test_a_tracker_that_cannot_start_is_named_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise wandb.errors.UsageError("No API key configured. Use `wandb login` to log in.")
+
+    monkeypatch.setattr(wandb, "init", refused)
+    config = check_config({"images": {"source": "photos"}, "output": str(tmp_path), "report_to": ["wandb"]})
+    config.folder.mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"report_to: wandb cannot be started .*WANDB_MODE=offline"):
+        Tracker(config)
 
 
 def test_a_tracker_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from visplay.models.policy import device_of
 from visplay.runs.shutdown import graceful_shutdown
 from visplay.training.ranks import ALONE, joined
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = Path(__file__).parents[3] / "configs"
 
 
 def test_alone_everything_is_handed_straight_back() -> None:

@@ -37,7 +37,7 @@ def test_two_ranks_give_what_one_process_gives(
 ) -> None:
     assert launch(tmp_path, how, settings).wait() == 0, (tmp_path / "log").read_text()[-3000:]
     assert rows_apart(alone, tmp_path / "run") == []
-    assert adapters_apart(alone, tmp_path / "run") < 1e-5
+    assert adapters_apart(alone, tmp_path / "run") < 1e-6
     said = (tmp_path / "log").read_text()
     assert said.count("pictures from") == 1 and said.count("report:") == 1  # rank 0 speaks
 
@@ -58,7 +58,7 @@ def test_a_rank_that_is_killed_ends_the_run_and_the_same_command_goes_on(
     assert "all finished steps are kept; resume with: " in said and "--nproc_per_node 2" in said
     assert launch(tmp_path, "ddp:2", settings).wait() == 0, (tmp_path / "log").read_text()[-3000:]
     assert rows_apart(alone, tmp_path / "run") == []
-    assert adapters_apart(alone, tmp_path / "run") < 1e-5
+    assert adapters_apart(alone, tmp_path / "run") < 1e-6
 
 
 def test_micro_batches_that_ranks_cannot_share_are_refused(settings: dict[str, Any], tmp_path: Path) -> None:
