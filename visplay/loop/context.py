@@ -19,6 +19,7 @@ from visplay.config.loading import Config, phase_of
 from visplay.config.sections import Phase
 from visplay.data.images import ImageSet, read_images
 from visplay.errors import RunMismatch
+from visplay.evaluation.reasoner import folder_digest
 from visplay.loop.alarms import best_iteration, out_of_patience, probe_of
 from visplay.models.engines import backend_of, shares_gpu, start_engine
 from visplay.models.generation import generate
@@ -255,7 +256,7 @@ def open_context(
             control_tokens=policy.chat.control_tokens, watch=Stopwatch(), display=display, tracker=tracker,
             ranks=ranks,
         )  # fmt: skip
-        _same_pictures(ctx)
+        _same_inputs(ctx)
         yield ctx
 
 
@@ -288,21 +289,40 @@ def first_roles(ctx: RunContext) -> Roles:
     return roles
 
 
-def _same_pictures(ctx: RunContext) -> None:
-    """See that a run which is resumed has the pictures that it was begun with: draws go by their order."""
-    images, folder = ctx.images, ctx.run.folder
+def _same_inputs(ctx: RunContext) -> None:
+    """See that a resumed run has the pictures and the base VLM that it was begun with.
+
+    Raises:
+        RunMismatch: naming which of them is another one.
+    """
+    images, folder, model = ctx.images, ctx.run.folder, ctx.config.model
+    source = Path(model.source)
+    files = {
+        path.relative_to(source).as_posix(): [path.stat().st_size, path.stat().st_mtime_ns]
+        for path in (sorted(source.rglob("*")) if source.is_dir() else ())
+        if path.is_file()
+    }
+
+    def base() -> str:
+        commit = getattr(ctx.policy.model.config, "_commit_hash", None)  # of what the hub gave
+        return folder_digest(source) if source.is_dir() else str(commit)
 
     def note(scratch: Path) -> list[dict[str, Any]]:
-        about = {"pictures": len(images), "digest": images.digest}
-        write_text(scratch / "pictures.json", json.dumps(about, indent=2))
+        about = {"pictures": len(images), "digest": images.digest, "base": base(), "files": files}
+        write_text(scratch / "inputs.json", json.dumps(about, indent=2))
         return []
 
-    begun = json.loads((ctx.step("iteration-0/pictures", note) / "pictures.json").read_text())
+    begun = json.loads((ctx.step("iteration-0/inputs", note) / "inputs.json").read_text())
+    again = "put it back as it was, or give the run another name (name=...)"
     if begun["digest"] != images.digest:
         raise RunMismatch(
             f"{folder} was begun with {begun['pictures']} pictures, and {ctx.config.images.source} now has "
-            f"{len(images)}, not the same ones in the same order; put it back as it was, or give the run "
-            "another name (name=...)"
+            f"{len(images)}, not the same ones in the same order; {again}"
+        )
+    # Files of the same size and time are not hashed again.
+    if (not files or begun["files"] != files) and begun["base"] != base():
+        raise RunMismatch(
+            f"model.path: the base VLM {model.path} is not the one that {folder} was begun with; {again}"
         )
 
 

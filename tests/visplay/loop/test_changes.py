@@ -5,9 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
-from tests.visplay.loop.faulty import FAULTY, StopsAt, error_of, settings, state, steps_of
+from tests.visplay.loop.faulty import (
+    FAULTY,
+    StopsAt,
+    error_of,
+    journal_lines,
+    settings,
+    state,
+    steps_of,
+    stop_at,
+)
 from visplay.config.loading import Config
+from visplay.config.sections import Model
 from visplay.loop.selfplay import selfplay
 from visplay.storage import read_jsonl
 
@@ -56,3 +67,21 @@ def test_what_decides_the_method_may_not(stopped: dict[str, Path], scenes: Path,
     assert said.startswith("RunMismatch: RUN holds a run with another configuration:\n")
     assert "  seed: 0 -> 1\n" in said and state(config.folder) == before
     assert not (config.folder / "changes.jsonl").exists()
+
+
+def test_another_base_under_the_same_path_is_refused(scenes: Path, tmp_path: Path) -> None:
+    """Weights that changed in place; a copy of the same files with other times is the same base."""
+    base = tmp_path / "base"
+    shutil.copytree(Model().source, base)
+    config = settings(scenes, tmp_path, model={**FAULTY["model"], "path": str(base)})
+    stop_at(config, "questioner", times=1)
+    before = journal_lines(config.folder)
+    weights = base / "model.safetensors"
+    kept = weights.read_bytes()
+    changed = {n: w * 1.02 if "q_proj" in n else w for n, w in load_file(weights).items()}
+    save_file(changed, weights, metadata={"format": "pt"})
+    said = error_of(config)
+    assert said.startswith(f"RunMismatch: model.path: the base VLM {base} is not the one that RUN was begun")
+    assert journal_lines(config.folder) == before
+    weights.write_bytes(kept)
+    assert stop_at(config, "curation")

@@ -79,7 +79,7 @@ def digest(path: Path) -> str:
 def test_a_run_leaves_everything_that_happened(finished: Path) -> None:
     steps = [entry["step"] for entry in read_jsonl(finished / "journal.jsonl")]
     assert steps == [
-        "iteration-0/pictures", "iteration-0/adapters", "iteration-0/contamination",
+        "iteration-0/inputs", "iteration-0/adapters", "iteration-0/contamination",
         "iteration-0/evaluation", "iteration-1/questioner",
         "iteration-1/curation", "iteration-1/reasoner", "iteration-1/evaluation", "iteration-1/health",
     ]  # fmt: skip
