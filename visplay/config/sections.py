@@ -231,7 +231,7 @@ class Optimizer(Section):
 
     @property
     def by_rows(self) -> bool:
-        """Whether the gradient is the same whichever rows share a micro-batch, so that its size may change."""
+        """Whether the gradient does not depend on which rows share a micro-batch."""
         means = {"top_entropy_quantile", "entropy_coef"} & self.grpo.keys()
         return self.grpo.get("loss_type", "grpo") != "bnpo" and not means and self.loss is None
 
