@@ -153,13 +153,13 @@ FIVE = "Question: Find x.\nChoices:\nA:\\frac{1}{3}\nB:\\frac{\\sqrt{5}}{3}\nC:1
 @pytest.mark.parametrize(
     ("benchmark", "row", "said", "right"),
     [
-        ("mmmu", MMMU | {"options": "['C', 'A', 'B']", "answer": "A"}, "\\boxed{A}", True),
-        ("mmmu", MMMU | {"options": "['C', 'A', 'B']", "answer": "A"}, "\\boxed{B}", False),
+        ("mmmu", MMMU | {"options": "['C', 'A', 'B']", "answer": "A"}, "\\boxed{C}", True),
+        ("mmmu", MMMU | {"options": "['C', 'A', 'B']", "answer": "A"}, "\\boxed{A}", False),
         ("mmmu", MMMU | {"options": "['E', 'F', 'C']", "answer": "C"}, "\\boxed{C}", True),
         (
             "mmmu_pro_standard",
             {"id": "7", "question": "?", "options": "['B', 'A']", "answer": "B", "subject": "s"},
-            "\\boxed{B}",
+            "\\boxed{A}",
             True,
         ),
         (
@@ -171,7 +171,7 @@ FIVE = "Question: Find x.\nChoices:\nA:\\frac{1}{3}\nB:\\frac{\\sqrt{5}}{3}\nC:1
                 "category": "c",
                 "l2_category": "l",
             },
-            "\\boxed{A}",
+            "\\boxed{C}",
             True,
         ),
         (
@@ -195,7 +195,7 @@ FIVE = "Question: Find x.\nChoices:\nA:\\frac{1}{3}\nB:\\frac{\\sqrt{5}}{3}\nC:1
         (
             "mathvista",
             VISTA | {"choices": ["B", "A"], "answer": "A", "answer_type": "text"},
-            "\\boxed{B}",
+            "\\boxed{A}",
             True,
         ),
         (
