@@ -8,10 +8,10 @@ from rewards import ParseFailure, Question, extract_answer, parse_question, vote
 from rewards.parsing import inline_options
 from rewards.reasoner import follows_format
 from visplay.config.loading import load_config
-from visplay.errors import ConfigError
+from visplay.errors import BenchmarkError, ConfigError
 from visplay.evaluation.items import open_rows, read_item
 from visplay.evaluation.scoring import score_output
-from visplay.evaluation.spec import Source, find_spec
+from visplay.evaluation.spec import Source, Spec, find_spec
 
 TYPES = ("multiple choice", "numerical", "yes/no", "short answer")
 COLOURS = ("red", "blue")
@@ -326,3 +326,31 @@ def test_configurations_that_are_read(tmp_path: Path):
     path.write_text("images: {<<: {source: pics, column: a}, source: others}\n")
     config = load_config(path, ["model.path='a #1'"])
     assert (str(config.images.source), config.images.column, config.model.path) == ("others", "a", "a #1")
+
+
+OPTIONS = ["red", "green", "blue", "yellow"]
+
+
+@pytest.mark.parametrize(
+    ("gold", "letters"),
+    [
+        ("B", "B"),
+        ("green", "B"),
+        ("A, C", "A,C"),
+        ("CA", "A,C"),
+        (["A", "C"], "A,C"),
+        ("red and blue", "A,C"),
+    ],
+)
+def test_a_gold_answer_may_name_several_options(gold, letters):
+    spec = Spec(id="own", source=Source(items=[{}]), options="options", rule="choice")
+    rows = open_rows(Source(items=[{"question": "?", "options": OPTIONS, "answer": gold}]), shown="own")
+    assert read_item(spec, rows, 0).gold.answers == (letters,)
+
+
+@pytest.mark.parametrize("gold", ["E", "purple", "red, purple", ["A", "F"], "0"])
+def test_a_gold_answer_that_names_no_option_is_refused(gold):
+    spec = Spec(id="own", source=Source(items=[{}]), options="options", rule="choice")
+    rows = open_rows(Source(items=[{"question": "?", "options": OPTIONS, "answer": gold}]), shown="own")
+    with pytest.raises(BenchmarkError, match="own: row 0: the gold answer .* names none of"):
+        read_item(spec, rows, 0)
