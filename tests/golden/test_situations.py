@@ -352,5 +352,5 @@ def test_a_gold_answer_may_name_several_options(gold, letters):
 def test_a_gold_answer_that_names_no_option_is_refused(gold):
     spec = Spec(id="own", source=Source(items=[{}]), options="options", rule="choice")
     rows = open_rows(Source(items=[{"question": "?", "options": OPTIONS, "answer": gold}]), shown="own")
-    with pytest.raises(BenchmarkError, match="own: row 0: the gold answer .* names none of"):
+    with pytest.raises(BenchmarkError, match=r"own: row 0: the gold answer .* names none of"):
         read_item(spec, rows, 0)

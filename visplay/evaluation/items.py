@@ -126,7 +126,7 @@ def read_item(spec: Spec, rows: Rows, number: int) -> Item:
     """Make an item of row `number`.
 
     Raises:
-        BenchmarkError: the row has no gold answer or one that names no option, or options that cannot be read.
+        BenchmarkError: the row has no gold answer, one that names no option, or options that cannot be read.
     """
     row = rows[number]
     question = fill(spec.question, row)
