@@ -1,21 +1,20 @@
 """Rewards as pure functions: text -> question, answer, vote, reward. No torch, files, network or clock."""
 
 from rewards.answers.equivalence import Verdict, equivalent
-from rewards.diversity.bleu import bleu_distances, bleu_scores
+from rewards.diversity.bleu import bleu_distances
 from rewards.diversity.redundancy import cluster_labels, cluster_shares, merged_cluster_shares
 from rewards.grounding import blind_agreement, probed_groups
 from rewards.parsing import AnswerForm, ParseFailure, Question, extract_answer, parse_question
-from rewards.questioner import Candidate, questioner_rewards
+from rewards.questioner import questioner_rewards
 from rewards.reasoner import reasoner_rewards
 from rewards.reward import Reward, Term, random_rewards
-from rewards.skills import skill, skill_shares
-from rewards.uncertainty import in_informative_band, uncertainty
+from rewards.skills import skill
+from rewards.uncertainty import in_informative_band
 from rewards.values import Values
 from rewards.voting import Vote, vote
 
 __all__ = [
     "AnswerForm",
-    "Candidate",
     "ParseFailure",
     "Question",
     "Reward",
@@ -24,7 +23,6 @@ __all__ = [
     "Verdict",
     "Vote",
     "bleu_distances",
-    "bleu_scores",
     "blind_agreement",
     "cluster_labels",
     "cluster_shares",
@@ -38,7 +36,5 @@ __all__ = [
     "random_rewards",
     "reasoner_rewards",
     "skill",
-    "skill_shares",
-    "uncertainty",
     "vote",
 ]

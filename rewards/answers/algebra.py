@@ -1,85 +1,133 @@
-r"""Arithmetic and algebra read whole -> the value of each side, and what it consists of.
+r"""Arithmetic and algebra read whole -> the value of each side, to 150 digits, and what it consists of.
 
-What goes beyond them (derivatives, transposes, inverse functions, factorials, vectors) is not read: it is
-compared as written.
+A name, pi, e and a function of something have values of their own, drawn from a hash, so that two expressions
+are equal where their values are: to 100 digits, with sums that come near that limit refused. What goes beyond
+arithmetic and algebra (derivatives, transposes, inverse functions, vectors) is not read.
 """
 
+import decimal
 import re
 from dataclasses import dataclass, field
+from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
+from hashlib import sha512
 
-from rewards.answers.field import Unread, Value, applied, opaque, power, root_of, symbol, value_of
 from rewards.answers.numerals import WORDS
 
-_LONGEST, _DEEPEST = 200, 16
+_LONGEST, _DEEPEST, _LARGEST_POWER = 200, 16, 9999
+_TRAPS = [decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow, decimal.Underflow]
+_EXACT = decimal.Context(prec=150, traps=_TRAPS)
+_SHOWN = decimal.Context(prec=100)
 _TOKEN = re.compile(
     r"\s*(\d+\.\d+|\.\d+|\d+\.?(?!\d)|\\[A-Za-z]+|[A-Za-z]+|\*\*|<=|>=|!=|[-+*/^_=<>()\[\]{}|,])"
 )
-_GREEK = (
+_SYMBOLS_TEXT = (
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma "
     "tau upsilon phi varphi chi psi omega Gamma Theta Lambda Xi Sigma Phi Psi Omega ell hbar"
 )
-_SYMBOLS = frozenset(_GREEK.split())
-_FUNCTIONS_TEXT = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln exp lg abs sqrt"
+_SYMBOLS = frozenset(_SYMBOLS_TEXT.split())
+_FUNCTIONS_TEXT = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln lg sqrt"
 _FUNCTIONS = frozenset(_FUNCTIONS_TEXT.split())
 _CALLED = frozenset("fghFGHP")
-_SHORT_WORDS_TEXT = (
-    "a an am as at be by do for he if in is it its me my no not of off on one or so the to two up us we yes "
-    "and big red box car cat dog man men sea sun van day new old low all any are but can did had has her him "
-    "his hot ice ink jar leg let lie lot map mat may net nor now nut odd oil our out own pan pen pie pin pot "
-    "put ran row saw say see set she sit six sky ten tie tin toe top toy try use war was way who why win"
-)
-_SHORT_WORDS = frozenset(_SHORT_WORDS_TEXT.split())
 _RELATIONS = {"=": "=", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "!=": "!=", r"\le": "<=", r"\leq": "<=",
               r"\ge": ">=", r"\geq": ">=", r"\lt": "<", r"\gt": ">", r"\ne": "!=", r"\neq": "!="}  # fmt: skip
-_ENDS = frozenset({"+", "-", ")", "}", "]", ",", "*", "/", r"\cdot", r"\times", r"\div", *_RELATIONS})
+_PRODUCTS = frozenset({"*", "/", r"\cdot", r"\times", r"\div"})
+_CLOSING = {"(": ")", "{": "}", "[": "]"}
+_ENDS = frozenset({"", "+", "-", ",", *_CLOSING.values(), *_PRODUCTS, *_RELATIONS})
+
+
+class Unread(Exception):
+    """The text is no arithmetic or algebra."""
 
 
 @dataclass(slots=True)
 class Expression:
-    """What was read: sides with the relations between them.
+    """What was read: of each side its value, variables, text, and the name that it consists of, if any.
 
-    Attributes:
-        sides: the value of each side.
-        relations: the signs between them.
-        names: variables of each side.
-        written: the text of each side, without spaces.
-        joined: whether plain numbers are added or multiplied without a variable, a root or a function.
-        lone: of each side, the name that it consists of, or an empty text.
+    `joined` says whether plain numbers are added or multiplied without a variable, a root or a function.
     """
 
-    sides: list[Value]
-    relations: list[str]
-    names: list[set[str]]
-    written: list[str]
-    joined: bool
-    lone: list[str]
+    sides: list[Decimal] = field(default_factory=list)
+    relations: list[str] = field(default_factory=list)
+    names: list[set[str]] = field(default_factory=list)
+    written: list[str] = field(default_factory=list)
+    joined: bool = False
+    lone: list[str] = field(default_factory=list)
+
+
+@lru_cache(maxsize=8192)
+def fraction_of(value: Decimal) -> Fraction | None:
+    """The number that it is, where that is a whole one or a fraction of up to twenty digits."""
+    if value and not -40 < value.adjusted() < 60:
+        return None
+    near = Fraction(value).limit_denominator(10**20)
+    return near if abs(near - Fraction(value)) <= abs(near) / 10**100 else None
+
+
+def key_of(value: Decimal | Fraction) -> str:
+    """Equal for equal values only."""
+    exact = value if isinstance(value, Fraction) else fraction_of(value)
+    return f"~{_SHOWN.normalize(value)}" if exact is None and isinstance(value, Decimal) else str(exact)
+
+
+def times(value: Decimal, factor: Fraction) -> Decimal:
+    """The product, to 150 digits."""
+    return _EXACT.divide(_EXACT.multiply(value, Decimal(factor.numerator)), Decimal(factor.denominator))
+
+
+def _named_value(*parts: str) -> Decimal:
+    """A value of its own, between 1 and 10, for what is named."""
+    return Decimal(f"1.{int(sha512(chr(0).join(parts).encode()).hexdigest(), 16)}")
+
+
+def _sum(one: Decimal, other: Decimal) -> Decimal:
+    """The sum of two; where they cancel out it is 0, and too small a part of the other is refused."""
+    total = _EXACT.add(one, other)
+    if one and other and abs(one.adjusted() - other.adjusted()) > 40:
+        raise Unread
+    return total if total and total.adjusted() > max(one.adjusted(), other.adjusted()) - 100 else Decimal(0)
+
+
+def _power(base: Decimal, exponent: Decimal) -> Decimal:
+    """A power: a root of a number by its value, of anything else a value of its own."""
+    exact, number = fraction_of(exponent), fraction_of(base)
+    if exact is None:
+        return _named_value("power", key_of(base), key_of(exponent))
+    if exact.denominator > 99 or abs(exact.numerator) > _LARGEST_POWER:
+        raise Unread
+    if exact.denominator == 1:
+        return _EXACT.power(base, int(exact))
+    if number is None:
+        root = _named_value("root", str(exact.denominator), key_of(base))
+        return _EXACT.power(root, exact.numerator)
+    if number < 0 and exact.denominator % 2 == 0:
+        raise Unread
+    root = _EXACT.power(base.copy_abs(), times(Decimal(1), Fraction(abs(exact.numerator), exact.denominator)))
+    root = root.copy_negate() if number < 0 and exact.numerator % 2 else root
+    return _EXACT.divide(Decimal(1), root) if exact < 0 else root
 
 
 @dataclass(slots=True)
 class _Reader:
     tokens: list[str]
-    salt: str
-    imaginary: bool = False
     place: int = 0
     depth: int = 0
     names: set[str] = field(default_factory=set)
     joined: bool = False
     irrational: bool = False
 
-    def peek(self) -> str:
-        return self.tokens[self.place] if self.place < len(self.tokens) else ""
+    def peek(self, ahead: int = 0) -> str:
+        return self.tokens[self.place + ahead] if self.place + ahead < len(self.tokens) else ""
 
-    def take(self) -> str:
+    def take(self, *wanted: str) -> str:
         token = self.peek()
+        if wanted and token not in wanted:
+            raise Unread
         self.place += 1
         return token
 
-    def expect(self, token: str) -> None:
-        if self.take() != token:
-            raise Unread
-
-    def sum(self) -> Value:
+    def sum(self) -> Decimal:
         self.depth += 1
         if self.depth > _DEEPEST:
             raise Unread
@@ -89,237 +137,160 @@ class _Reader:
             if self.peek() in ("+", "-"):
                 raise Unread
             term = self.product()
-            total = total + (term if sign == "+" else -term)
-            self.joined = True
+            total, self.joined = _sum(total, term if sign == "+" else term.copy_negate()), True
         self.depth -= 1
         return total
 
-    def product(self) -> Value:
+    def product(self) -> Decimal:
         sign = self.take() if self.peek() in ("+", "-") else "+"
         start = self.place
         total = self.power()
         divided = False  # behind a slash, another factor may belong above or below the line
-        while True:
-            token = self.peek()
-            if token in ("*", r"\cdot", r"\times"):
+        while (token := self.peek()) not in _ENDS or token in _PRODUCTS:
+            if token in ("/", r"\div"):
                 self.take()
-                total, divided, self.joined = total * self.power(), False, True
-            elif token in ("/", r"\div"):
+                total = _EXACT.divide(total, self.power())
+                divided = any(one != "/" and not one[0].isdigit() for one in self.tokens[start : self.place])
+                continue
+            if token in _PRODUCTS:
                 self.take()
-                total, divided = total * self.power().inverse(), not self._plain(start)
-            elif token and token not in _ENDS and token != "|":
-                if divided or (token[0].isdigit() and self.tokens[self.place - 1][-1:].isdigit()):
-                    raise Unread
-                total, self.joined = total * self.power(), True
-            else:
-                return total if sign == "+" else -total
+            elif divided or (token[0].isdigit() and self.peek(-1)[-1].isdigit()):
+                raise Unread
+            total, divided, self.joined = _EXACT.multiply(total, self.power()), False, True
+        return total if sign == "+" else total.copy_negate()
 
-    def _plain(self, start: int) -> bool:
-        return all(token[0].isdigit() or token == "/" for token in self.tokens[start : self.place])
-
-    def power(self) -> Value:
-        first = self.peek()
-        start = self.place
+    def power(self) -> Decimal:
+        first, start = self.peek(), self.place
         base = self.atom()
-        if self.peek() in ("squared", "cubed"):
-            return base.power(2 if self.take() == "squared" else 3)
         if self.peek() not in ("^", "**"):
             return base
-        if first in _CALLED and self.place == start + 1:
-            raise Unread  # f^{-1} is another function
+        named = first in _CALLED and self.place == start + 1  # f^{-1} is another function
         self.take()
-        braced = self.peek() == "{"
-        token = self.tokens[self.place + braced] if self.place + braced < len(self.tokens) else ""
-        if token in ("T", r"\top", r"\prime", r"\dagger", "*") or self.peek() in ("+", ""):
+        token = self.peek(1) if self.peek() == "{" else self.peek()
+        if named or token in ("", "+", "*", "T", r"\top", r"\prime", r"\dagger"):
             raise Unread
-        negative = not braced and self.peek() == "-"
-        if negative:
-            self.take()
         before = self.joined
-        exponent = self.group() if braced else self.atom()
+        negative = token == "-" and self.peek() == "-" and bool(self.take())
+        exponent = self.atom()
         self.joined = before
         if self.peek() in ("^", "**"):
             raise Unread
-        return power(base, -exponent if negative else exponent)
+        return _power(base, exponent.copy_negate() if negative else exponent)
 
-    def group(self) -> Value:
-        self.expect("{")
-        value = self.sum()
-        self.expect("}")
-        return value
-
-    def argument(self) -> Value:
+    def argument(self) -> Decimal:
         """What a function is of: a group, or factors up to the next sign or function."""
         if self.peek() in ("(", "{"):
             return self.atom()
-        sign = self.take() if self.peek() == "-" else ""
+        negative = self.peek() == "-" and bool(self.take())
         value = self.power()
-        while (token := self.peek()) and token not in _ENDS and token.lstrip("\\") not in _FUNCTIONS:
-            if token in ("(", "[", "|", r"\frac"):
+        while (token := self.peek()) not in _ENDS and token.lstrip("\\") not in _FUNCTIONS:
+            if token in ("(", "[", r"\frac"):
                 raise Unread
-            value = value * self.power()
-        return -value if sign else value
+            value = _EXACT.multiply(value, self.power())
+        return value.copy_negate() if negative else value
 
-    def atom(self) -> Value:
+    def atom(self) -> Decimal:
         token = self.take()
         if token and (token[0].isdigit() or token[0] == "."):
-            if len(token) > 40 or self.peek() == "_" or (token[0] == "0" and token[1:2].isdigit()):
+            if len(token) > 20 or self.peek() == "_" or (token[0] == "0" and token[1:2].isdigit()):
                 raise Unread
-            return value_of(Fraction(token))
-        if token in ("(", "{", "["):
+            return Decimal(token)
+        if token in _CLOSING:
             value = self.sum()
-            self.expect({"(": ")", "{": "}", "[": "]"}[token])
+            self.take(_CLOSING[token])
             return value
-        if token in ("|", r"\lvert"):
-            value = self.sum()
-            self.expect({"|": "|"}.get(token, r"\rvert"))
-            return self._absolute(value)
-        if token == r"\frac":
-            return self._frac()
-        return self._named(token)
+        return self._frac() if token == r"\frac" else self._named(token)
 
-    def _frac(self) -> Value:
+    def _frac(self) -> Decimal:
+        digits = self.peek()
+        if digits.isdigit() and len(digits) > 1:
+            if len(digits) > 2:
+                raise Unread
+            self.take()
+            return _EXACT.divide(Decimal(digits[0]), Decimal(digits[1]))
         start = self.place
-        if self.peek() == "{":
-            over = self.group()
-        elif self.peek().isdigit() and len(self.peek()) == 2:
-            digits = self.take()
-            return value_of(int(digits[0])) * value_of(int(digits[1])).inverse()
-        elif self.peek().isdigit() and len(self.peek()) > 2:
+        over = self.atom()
+        if self.tokens[start + 1] in ("d", r"\partial") and self.peek(1)[:1] in ("d", "\\"):
             raise Unread
-        else:
-            over = self.atom()
-        tops, below = self.tokens[start + 1 : start + 2], self.tokens[self.place + 1 : self.place + 2]
-        if tops in (["d"], [r"\partial"]) and below and below[0][:1] in ("d", "\\"):
-            raise Unread
-        return over * (self.group() if self.peek() == "{" else self.atom()).inverse()
+        return _EXACT.divide(over, self.atom())
 
-    def _absolute(self, value: Value) -> Value:
-        self.irrational = True
-        exact = value.fraction
-        return opaque("abs", min(value.key, (-value).key)) if exact is None else value_of(abs(exact))
-
-    def _named(self, token: str) -> Value:
+    def _named(self, token: str) -> Decimal:
         name = token.lstrip("\\")
-        if name.casefold() in WORDS and token[:1] != "\\":
-            return value_of(WORDS[name.casefold()])
+        if name in WORDS and token == name:
+            return Decimal(WORDS[name])
         if name in _FUNCTIONS:
             self.irrational = True
             return self._function(name)
         if name == "pi" or token == "Pi":
             self.irrational = True
-            return opaque("pi")
-        if not name.isalpha() or (token[0] == "\\" and name not in _SYMBOLS):
+            return _named_value("pi")
+        if not name.isalpha() or (token != name and name not in _SYMBOLS):
             raise Unread
-        if token[0] != "\\" and name not in _SYMBOLS and len(name) > 1:
-            return self._letters(name)
+        if len(name) > 1 and name not in _SYMBOLS and not (name.isupper() and len(name) <= 6):
+            raise Unread  # a product of letters and a word look alike
         return self._symbol({"varepsilon": "epsilon"}.get(name, name))
 
-    def _letters(self, name: str) -> Value:
-        """A run of letters: small ones are a product, capitals the name of a segment."""
-        if name.isupper() and len(name) <= 6:
-            return self._symbol(name)
-        if not name.islower() or len(name) > 3 or name in _SHORT_WORDS or name[0] == "d":
-            raise Unread
-        total = Value((1, 0))
-        for letter in name[:-1]:
-            self.names.add(letter)
-            total = total * symbol(letter, self.salt, self.imaginary)
-        return total * self._symbol(name[-1])
-
-    def _symbol(self, name: str) -> Value:
+    def _symbol(self, name: str) -> Decimal:
         if self.peek() == "_":
-            self.take()
-            name += "_" + "".join(self._subscript())
+            name += self._subscript()
         elif self.peek()[:1].isdigit():
             raise Unread  # H2 is no product
         if name == "e":
             self.irrational = True
-            return opaque("e")
-        single = self.tokens[self.place + 2 : self.place + 3] == [")"]  # v(t) and f(2) are no products
-        if self.peek() == "(" and (name in _CALLED or single):
-            argument = self.atom()
+            return _named_value("e")
+        if self.peek() == "(" and (name in _CALLED or self.peek(2) == ")"):  # v(t) and f(2) are no products
             self.names.add(f"{name}()")
-            return opaque("call", self.salt, name, argument.key)
+            return _named_value("call", name, key_of(self.atom()))
         self.names.add(name)
-        return symbol(name, self.salt, self.imaginary)
+        return _named_value("symbol", name)
 
-    def _subscript(self) -> list[str]:
-        if self.peek() != "{":
-            if not (self.peek().isalnum() or self.peek()[:1] == "\\"):
-                raise Unread
-            return [self.take()]
-        self.take()
-        inside = []
-        while self.peek() not in ("}", ""):
-            inside.append(self.take())
-        self.expect("}")
-        return inside
+    def _subscript(self) -> str:
+        inside = [self.take("_"), self.take()]
+        if inside[1] == "{":
+            while self.peek() not in ("}", ""):
+                inside.append(self.take())
+            self.take("}")
+        elif not (inside[1].isalnum() or inside[1][:1] == "\\"):
+            raise Unread
+        return "".join(inside).replace("{", "")
 
-    def _function(self, name: str) -> Value:
+    def _function(self, name: str) -> Decimal:
         if name == "sqrt":
             degree = 2
             if self.peek() == "[":
                 self.take()
-                degree = int(token) if (token := self.take()).isdigit() and len(token) < 3 else 0
-                self.expect("]")
-            if degree < 2:
-                raise Unread
-            return root_of(self.argument() if self.peek() in ("(", "{") else self.power(), degree)
-        base = "".join(self._subscript()) if self.peek() == "_" and self.take() else ""
+                degree = int(self.take("3", "4", "5", "6"))
+                self.take("]")
+            inside = self.argument() if self.peek() in ("(", "{") else self.power()
+            return _power(inside, times(Decimal(1), Fraction(1, degree)))
+        base = self._subscript() if self.peek() == "_" else ""
         exponent = 1
         if self.peek() == "^":
-            self.take()
-            braced = self.peek() == "{" and bool(self.take())
-            sign = -1 if self.peek() == "-" and self.take() else 1
-            digits = self.take()
-            if not digits.isdigit() or len(digits) > 3:
+            digits = re.match(r"\^(?:(\d)(?!\d)|\{(\d)\})", "".join(self.tokens[self.place :]))
+            if digits is None:
                 raise Unread
-            exponent = sign * int(digits)
-            if braced:
-                self.expect("}")
-        if exponent == -1:
-            if name not in ("sin", "cos", "tan"):
-                raise Unread
-            name, exponent = f"arc{name}", 1
+            exponent = int(digits[1] or digits[2])
+            self.place += len(digits[0])  # each a token
         argument = self.argument()
         if self.peek() == "^":
             raise Unread  # sin x^2 and sin(x)^2
-        return applied(name + base, argument).power(exponent) if name != "abs" else self._absolute(argument)
+        return _EXACT.power(_named_value("function", name + base, key_of(argument)), exponent)
 
 
 def read_expression(text: str) -> Expression | None:
-    """Reads a whole text as an expression or as a relation of several; None for what it is not sure of.
-
-    Args:
-        text: cleaned; degrees inside a function are multiples of pi / 180.
-    """
-    if len(text) > _LONGEST:
-        return None
-    if re.search("sin|cos|tan", text):
-        text = re.sub(r"(\d+(?:\.\d+)?)°", r"(\1*\\pi/180)", text)
-    tokens = _TOKEN.findall(text)
-    if _TOKEN.sub("", text).strip() or not tokens:
+    """Reads a whole text as an expression or as a relation of several; None for what it is not sure of."""
+    text = text.replace(" squared", "^2").replace(" cubed", "^3")
+    tokens = _TOKEN.findall(text) if len(text) <= _LONGEST else []
+    if not tokens or _TOKEN.sub("", text).strip():
         return None
     try:
-        found = _relation(tokens, "", imaginary=False)
-        if set().union(*found.names) == {"i"}:
-            found = _relation(tokens, "", imaginary=True)
-    except (Unread, RecursionError, ValueError, ZeroDivisionError):
+        return _relation(tokens)
+    except (Unread, ArithmeticError, ValueError, IndexError):
         return None
-    return found
 
 
-def equation_key(text: str) -> str | None:
-    """The key of an equation: the same for each of its multiples; None where it always holds."""
-    found = [_relation(_TOKEN.findall(text), salt, imaginary=False).sides for salt in ("one", "two")]
-    first, second = (Value((one + -other).over) for one, other in found)
-    return None if (0, 0) in (first.over, second.over) else (first * second.inverse()).key
-
-
-def _relation(tokens: list[str], salt: str, *, imaginary: bool) -> Expression:
-    reader = _Reader(tokens=tokens, salt=salt, imaginary=imaginary)
-    found = Expression(sides=[], relations=[], names=[], written=[], joined=False, lone=[])
+def _relation(tokens: list[str]) -> Expression:
+    reader, found = _Reader(tokens), Expression()
     while True:
         reader.names, start, reader.joined, reader.irrational = set(), reader.place, False, False
         found.sides.append(reader.sum())

@@ -1,4 +1,4 @@
-"""Multiple choice: letters and texts of answers, and labels."""
+"""Choices: letters and texts of options, labels, yes and no in the languages that people answer in."""
 
 import re
 from collections.abc import Sequence
@@ -15,6 +15,23 @@ _LABEL_FIRST = re.compile(
 _LABEL_LAST = re.compile(r"(.*\S)\s*\((?:option\s+)?([A-Za-z]{1,2})\)", re.DOTALL | re.IGNORECASE)
 _LABELLED = re.compile(r"\s*(?:\(([A-Za-z])\)|([A-J])\s?[:)]|([A-Ja-j])\.(?!\d))\s*(\S.*)", re.DOTALL)
 _JOINT = re.compile(r"\s*(?:[,;\u3001\uff0c\uff1b]\s*(?:and\s+|&\s*)?|\s(?:and|&)\s|[和与及])\s*")
+_YES = "yes true 是 是的 有 對 对 对的 正确 evet có はい 네 예 نعم بله हाँ हां हैं да sí oui ja sim হ্যাঁ ใช่"
+_NO = (
+    "no false 否 不 不是 没有 沒有 不对 错 错误 不正确 hay\u0131r không tidak いいえ 아니요 아니오 "
+    "لا خیر नहीं нет non nein não না ไม่"
+)
+_SAID = {word: "yes" for word in _YES.split()} | {word: "no" for word in _NO.split()}
+# What a sentence may go on with: `yes both are equal`, `no they are not`; `no dogs` is a number of dogs.
+_NO_GOES_ON_TEXT = (
+    "it there they he she this that these those the we you i both all each every some most only neither none "
+    "and but because since as at in on is are was were does do did has have had can could will would not"
+)
+_NO_GOES_ON = frozenset(_NO_GOES_ON_TEXT.split())
+_YES_GOES_ON = _NO_GOES_ON | {"one", "two", "three", "a", "an", "more", "exactly", "indeed"}
+_FIRST = re.compile(r"([^\W\d_]+(?:[\u0300-\u036f\u0900-\u0dff]+[^\W\d_]*)*)")
+_MARK = re.compile(r"\s*(?:[,;:!(\[\u2026]|\.(?!\s*\d)|\.{2,})|\s+-")
+_BOTH = re.compile(r"\b(?:no|false)\b.*\b(?:yes|true)\b|\b(?:yes|true)\b.*\b(?:no|false)\b")
+_LONGEST = 200
 
 
 def option_label(place: int) -> str:
@@ -33,9 +50,7 @@ def option_place(label: str) -> int:
 def bare_letter(clean: str) -> str:
     """The label that an answer consists of, in upper case, or an empty string: `B`, `(b)`, `option B`."""
     match = _LETTER.fullmatch(clean.replace("\\checkmark", "").strip())
-    if match is None or (len(match[1]) > 1 and not match[1].isupper()):
-        return ""
-    return match[1].upper()
+    return match[1].upper() if match and (len(match[1]) == 1 or match[1].isupper()) else ""
 
 
 def with_label(clean: str) -> list[tuple[str, str]]:
@@ -65,10 +80,34 @@ def pieces(clean: str) -> list[str]:
 
 def unlabelled(options: Sequence[str]) -> tuple[str, ...]:
     """The options without the labels `A.`, `B.`, ...; only where every option has its own."""
-    found = [_LABELLED.fullmatch(option) for option in options]
-    labels = [
-        next(group for group in label.groups()[:3] if group).upper() if label else "" for label in found
-    ]
-    if all(label == option_label(place) for place, label in enumerate(labels)):
-        return tuple(label[4] for label in found if label)
+    found = [match for option in options if (match := _LABELLED.fullmatch(option))]
+    labels = [(label[1] or label[2] or label[3]).upper() for label in found]
+    if labels == [option_label(place) for place in range(len(options))]:
+        return tuple(label[4] for label in found)
     return tuple(options)
+
+
+def yes_or_no(folded: str) -> str | None:
+    """Returns `yes`, `no`, or None for anything else and for a text with both, of small letters.
+
+    What may follow is a mark (`yes, 3 bars`) or a sentence about a thing (`no there are not`): `no dogs`,
+    `no-one` and `No. 5` are other answers.
+    """
+    folded = folded.replace("\\checkmark", "").strip()
+    first = _FIRST.match(folded)
+    if first is None or len(folded) > _LONGEST or first[1] not in _SAID:
+        return None
+    said, rest = _SAID[first[1]], folded[first.end() :]
+    if _BOTH.search(folded):
+        return None
+    if not rest.strip(" .,;:!") or _SAID.get(rest.strip(" .,;:!/")) == said:
+        return said
+    if mark := _MARK.match(rest):
+        if said == "no" and re.match(r"\s*[.:#-]\s*\d", rest) and first[1] == "no":
+            return None  # No. 5, no: 5
+        other = _FIRST.match(rest[mark.end() :].strip(" -()[]"))
+        return None if other and _SAID.get(other[1], said) != said else said
+    if not rest[0].isspace():
+        return None
+    following = rest.split()[0].partition("'")[0].strip(".,;:!")
+    return said if following in (_YES_GOES_ON if said == "yes" else _NO_GOES_ON) else None

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from rewards.answers.choices import bare_letter, option_label, option_place, pieces, unlabelled, with_label
-from rewards.answers.cleaning import UNIT_MARK, unwrapped, without_lead_in
+from rewards.answers.cleaning import unwrapped, without_lead_in
 from rewards.answers.forms import Form, Reader
 from rewards.answers.questions import Asked, asked
-from rewards.answers.units import known_unit
 
 _LONGEST, _LONGEST_OPTION, _LONGEST_CACHED = 200, 2000, 4000
-_ONE_LETTER_UNIT = re.compile(r"(.*[\d)}])\s*([A-Za-z])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +53,7 @@ def equivalent(
 
 
 def answer_form(text: str, *, question: str | None = None, options: tuple[str, ...] = ()) -> Form:
-    """The canonical form of an answer; never raises, whatever the text.
-
-    Args:
-        text: an answer, untrusted.
-        question: what was asked; None for unknown.
-        options: texts of a multiple-choice question's options, A first.
-    """
+    """The canonical form of an answer, which never raises; see `equivalent` for what the arguments say."""
     read = _answer_form.__wrapped__ if len(text) > _LONGEST_CACHED else _answer_form
     return read(text, question or None, options)
 
@@ -76,7 +68,7 @@ def _answer_form(text: str, question: str | None, options: tuple[str, ...]) -> F
 def _chosen(text: str, options: tuple[str, ...], question: str | None) -> str:
     """The labels of the options that an answer names, or an empty text.
 
-    By a label alone, by an option's own text, by a label with that option's text, then by the rules, and last
+    By an option's own text, by a label alone, by a label with that option's text, then by the rules, and last
     as several options, each named in one of these ways.
     """
     clean = unwrapped(text) if len(text) <= _LONGEST_OPTION else text
@@ -89,39 +81,39 @@ def _chosen(text: str, options: tuple[str, ...], question: str | None) -> str:
 
 
 def _one_of(said: str, options: tuple[str, ...], question: str | None) -> int | None:
+    if (place := _by_text(said, options, question)) is not None or len(said) > _LONGEST_OPTION:
+        return place
     label = bare_letter(said) if len(said) <= _LONGEST else ""
     if label and option_place(label) < len(options):
         return option_place(label)
-    texts = [exact for exact, _, _ in _option_keys(options, question)]
-    if (place := _only(texts, _squeezed(said))) is not None:
-        return place
-    if (place := _only([text.lower() for text in texts], _squeezed(said).lower())) is not None:
-        return place
-    if len(said) > _LONGEST_OPTION:
-        return None
     for label, rest in with_label(said):
         place = option_place(label)
-        if place < len(options) and place == _by_rules(rest, options, question):
+        named = _by_text(rest, options, question)
+        if place < len(options) and place == (_by_rules(rest, options, question) if named is None else named):
             return place
     return _by_rules(said, options, question)
 
 
+def _by_text(said: str, options: tuple[str, ...], question: str | None) -> int | None:
+    """The option that is said word for word, or but for capitals."""
+    texts, squeezed = [exact for exact, _, _ in _option_keys(options, question)], _squeezed(said)
+    if (place := _only(texts, squeezed)) is not None:
+        return place
+    return _only([text.lower() for text in texts], squeezed.lower())
+
+
 def _by_rules(said: str, options: tuple[str, ...], question: str | None) -> int | None:
     keys = _option_keys(options, question)
-    squeezed = _squeezed(said).lower()
-    if (place := _only([exact.lower() for exact, _, _ in keys], squeezed)) is not None:
-        return place
     form = _form(said, asked(question), alone=False)
     if (place := _only([key for _, key, _ in keys], form.key)) is not None or not form.bare:
         return place
     bare = form.key == f"value:{form.bare}"  # a number without a unit, where each option has one
-    if bare and all(key != f"value:{core}" for _, key, core in keys):
-        return _only([core for _, _, core in keys], form.bare)
-    return None
+    measured = all(key != f"value:{core}" for _, key, core in keys)
+    return _only([core for _, _, core in keys], form.bare) if bare and measured else None
 
 
 def _only(keys: Sequence[str], key: str) -> int | None:
-    return list(keys).index(key) if key and list(keys).count(key) == 1 else None
+    return keys.index(key) if key and keys.count(key) == 1 else None
 
 
 def _squeezed(text: str) -> str:
@@ -131,16 +123,9 @@ def _squeezed(text: str) -> str:
 @lru_cache(maxsize=4096)
 def _option_keys(options: tuple[str, ...], question: str | None) -> tuple[tuple[str, str, str], ...]:
     """Of each option its own text, its key, and its number without its unit."""
-    texts = list(
-        unlabelled([unwrapped(option) if len(option) <= _LONGEST_OPTION else option for option in options])
-    )
-    measured = [_ONE_LETTER_UNIT.fullmatch(text) for text in texts]
-    read = list(texts)
-    if len({found and found[2] for found in measured}) == 1 and measured[0] and known_unit(measured[0][2]):
-        read = [f"{found[1]} {UNIT_MARK}{found[2]}" for found in measured if found]  # 3\sqrt{2}m, 6m
-    forms = [_form(text, asked(question), alone=False) for text in read]
-    exact = [_squeezed(text.replace(UNIT_MARK, "")) for text in texts]
-    return tuple((text, form.key, form.bare) for text, form in zip(exact, forms, strict=True))
+    texts = unlabelled([unwrapped(one) if len(one) <= _LONGEST_OPTION else one for one in options])
+    forms = [_form(text, asked(question), alone=False) for text in texts]
+    return tuple((_squeezed(text), form.key, form.bare) for text, form in zip(texts, forms, strict=True))
 
 
 def _form(text: str, question: Asked, *, alone: bool) -> Form:
@@ -148,13 +133,10 @@ def _form(text: str, question: Asked, *, alone: bool) -> Form:
         key = " ".join(text.lower().split())
         return Form(f"text:{key}" if key else "")
     whole = unwrapped(text)
-    if alone:
-        parts = pieces(whole)
-        letters = [bare_letter(part) for part in parts]
-        if (
-            1 < len(parts) == len({*letters} - {""})
-            and re.search(r"\band\b|[,&和与及、]", whole)
-            and whole[:1] not in "(["
-        ):
-            return Form("list:{}" + str(sorted(f"letter:{letter}" for letter in letters)))
+    parts = (
+        pieces(whole) if alone and re.search(r"\band\b|[,&和与及、]", whole) and whole[:1] not in "([" else []
+    )
+    letters = {bare_letter(part) for part in parts} - {""}
+    if 1 < len(parts) == len(letters):
+        return Form(f"list:{{}}{sorted(letters)}")
     return Reader(question).form(without_lead_in(whole), alone=alone)

@@ -8,8 +8,8 @@ _SMALL = (
     "seventeen eighteen nineteen"
 )
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-SCALES |= {"hundred": 100, "dozen": 12, "lakh": 10**5, "crore": 10**7}
+SCALES = {"hundred": 100, "dozen": 12, "thousand": 10**3, "million": 10**6, "billion": 10**9}
+SCALES |= {"trillion": 10**12, "lakh": 10**5, "crore": 10**7}
 WORDS = {word: value for value, word in enumerate(_SMALL.split())}
 WORDS |= {word: 10 * value for value, word in enumerate(_TENS.split(), start=2)}
 _FIRST_TEXT = "zeroth first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
@@ -22,17 +22,17 @@ _ORDINALS |= {"hundredth": 100, "thousandth": 1000, "millionth": 10**6}
 _PARTS = {word: value for word, value in _ORDINALS.items() if value > 2 and "-" not in word}
 _PARTS |= {"half": 2, "quarter": 4}
 _PLURALS = {f"{word}s": value for word, value in _PARTS.items()} | {"halves": 2}
-NO_NOUNS = frozenset(
-    {*WORDS, *SCALES, *_ORDINALS, *_PARTS, *_PLURALS}
-    | {"score", "gross", "pair", "couple", "squared", "cubed", "doubled", "tripled", "halved", "point"}
+NO_NOUNS = frozenset({*WORDS, *SCALES, *_ORDINALS, *_PARTS, *_PLURALS}) | frozenset(
+    {"score", "gross", "pair", "couple", "squared", "cubed", "doubled", "tripled", "halved", "point"}
 )
-_HAN_DIGITS = {character: value for value, character in enumerate("零一二三四五六七八九")}
-_HAN_DIGITS |= {character: value for value, character in enumerate("〇壹贰叁肆伍陆柒捌玖")}
-_HAN_DIGITS |= {"两": 2, "兩": 2}
-_HAN_SCALES = {"十": 10, "拾": 10, "百": 100, "佰": 100, "千": 1000, "仟": 1000}
-_HAN_MYRIADS = {"万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
-_HAN = re.compile(rf"(?:\d{{1,9}}|[{''.join(_HAN_DIGITS | _HAN_SCALES | _HAN_MYRIADS)}]){{1,19}}")
-_HAN_PART = re.compile(r"(.{1,19}?)分之(.{1,19})")
+_HAN_DIGITS = "零一二三四五六七八九"
+_HAN_ONES = {"": 0} | {character: value for value, character in enumerate(_HAN_DIGITS) if value}
+_HAN_NUMBERS = {
+    f"{ten}十{one}": 10 * (_HAN_ONES[ten] or 1) + _HAN_ONES[one] for ten in _HAN_ONES for one in _HAN_ONES
+}
+_HAN_NUMBERS |= _HAN_ONES | {"零": 0, "两": 2, "兩": 2, "百": 100, "一百": 100}
+_HAN = re.compile(r"[零一二三四五六七八九十两兩百]{1,3}")
+_RUN = re.compile(r"(?:\d{1,15}|[A-Za-z]+)(?:[ -](?:\d{1,15}(?![\d.,/])|[A-Za-z]+))*")
 _TOKENS = re.compile(r"\d{1,15}|[A-Za-z]+")
 
 Read = tuple[Fraction, int]  # the value, and how many characters were read
@@ -41,110 +41,60 @@ Read = tuple[Fraction, int]  # the value, and how many characters were read
 def parse_ordinal(text: str) -> int | None:
     """Reads `first`, `1st`, `twenty-first`; None for anything else."""
     folded = re.sub(r"(?<=[a-z]) (?=[a-z])", "-", text.casefold())
-    if folded in _ORDINALS:
-        return _ORDINALS[folded]
     match = re.fullmatch(r"(\d{1,9})\s?(?:st|nd|rd|th)", folded)
-    return int(match[1]) if match else None
+    return int(match[1]) if match else _ORDINALS.get(folded)
 
 
 def ordinals_in_words(text: str) -> str:
     """`2nd floor` as `second floor`."""
-
-    def word(match: re.Match[str]) -> str:
-        return _FIRST[int(match[1])] if int(match[1]) < len(_FIRST) else match[0]
-
-    return re.sub(r"\b(\d{1,3})(?:st|nd|rd|th)\b", word, text)
+    return re.sub(r"\b(\d|1[0-2])(?:st|nd|rd|th)\b", lambda match: _FIRST[int(match[1])], text)
 
 
 def read_han(text: str) -> Read | None:
-    """Reads Chinese numerals from the front: `二十一`, `12万5千`, `三点五`, `三分之一`, `三成`."""
-    if part := _HAN_PART.match(text):
-        below = Fraction(100) if part[1] == "百" else _han_number(part[1])
-        above = read_han(part[2]) if "分之" not in part[2] else None
-        return (above[0] / below, part.start(2) + above[1]) if below and above else None
+    """Reads Chinese numerals up to a hundred from the front: `二十一`, `三分之一`, `三点五`."""
     match = _HAN.match(text)
-    if match is None:
+    value = _HAN_NUMBERS.get(match[0]) if match else None
+    if match is None or value is None:
         return None
-    value, end = _han_number(match[0]), match.end()
-    if value is None:
+    behind = text[match.end() : match.end() + 2]
+    if behind != "分之" and behind[:1] != "点":
+        return Fraction(value), match.end()
+    start = match.end() + len("点" if behind[:1] == "点" else behind)
+    more = _HAN.match(text, start)
+    above = _HAN_NUMBERS.get(more[0]) if more else None
+    if more is None or above is None or (behind[:1] == "点" and above > 9):
         return None
-    if (point := re.match(rf"点([{''.join(_HAN_DIGITS)}]{{1,9}})(?!分)", text[end:])) and not text[
-        0
-    ].isdigit():
-        digits = "".join(str(_HAN_DIGITS[character]) for character in point[1])
-        return value + Fraction(int(digits), 10 ** len(digits)), end + point.end()
-    return (value / 10, end + 1) if text[end:] == "成" and value <= 10 else (value, end)
-
-
-def _han_number(text: str) -> Fraction | None:
-    """The value of a whole text of Chinese numerals, digits between them included."""
-    if text.isdecimal():
-        return Fraction(int(text))
-    whole = total = 0
-    digit: int | None = None
-    smallest = 10**5
-    for token in re.findall(r"\d+|.", text):
-        if token in _HAN_SCALES:
-            if _HAN_SCALES[token] >= smallest:
-                return None
-            smallest = _HAN_SCALES[token]
-            total, digit = total + (1 if digit is None else digit) * smallest, None
-        elif token in _HAN_MYRIADS:
-            if not total + (digit or 0):
-                return None
-            whole, total, digit, smallest = (
-                (whole + total + (digit or 0)) * _HAN_MYRIADS[token],
-                0,
-                None,
-                10**5,
-            )
-        elif digit:
-            return None
-        elif token.isdecimal() or token in _HAN_DIGITS:
-            digit = int(token) if token.isdecimal() else _HAN_DIGITS[token]
-        else:
-            return None
-    return Fraction(whole + total + (digit or 0))
+    return (Fraction(above, value) if behind == "分之" else value + Fraction(above, 10)), more.end()
 
 
 def read_words(text: str) -> Read | None:
-    """Reads number words from the front: `twenty-one dogs`, `half a dozen`, `two and a half`, `3 eighths`."""
-    run = re.match(r"(?:\d{1,15}|[A-Za-z]+)(?:[ -](?:\d{1,15}(?![\d.,/])|[A-Za-z]+))*", text)
-    tokens = (
-        [(token.group().casefold(), token.end()) for token in _TOKENS.finditer(run.group())] if run else []
-    )
-    said = [word for word, _ in tokens]
-
-    def end(count: int) -> int:
-        return tokens[count - 1][1]
-
-    if said[:2] in (["half", "a"], ["half", "an"]) and len(said) > 2:
-        scale = SCALES.get(said[2])
-        return (Fraction(scale, 2), end(3)) if scale else (Fraction(1, 2), end(2))
-    if said == ["half"] or said[:1] == ["dozen"]:
-        return Fraction(1, 2) if said == ["half"] else Fraction(12), end(1)
-    article = said[:1] in (["a"], ["an"])
-    if article and len(said) > 1 and said[1] in _PARTS:
-        return Fraction(1, _PARTS[said[1]]), end(2)
+    """Reads number words from the front: `twenty-one dogs`, `half an hour`, `two and a half`, `3 eighths`."""
+    run = _RUN.match(text)
+    found = list(_TOKENS.finditer(run[0])) if run else []
+    said = [token[0].casefold() for token in found]
+    if not said:
+        return None
+    ends = [token.end() for token in found]
+    parts = _PARTS | _PLURALS
+    if said[0] == "half" and (len(said) == 1 or (said[1] in ("a", "an") and len(said) > 2)):
+        return Fraction(1, 2), ends[min(1, len(said) - 1)]
+    if said[0] in ("a", "an") and len(said) > 1 and said[1] in _PARTS:
+        return Fraction(1, _PARTS[said[1]]), ends[1]
     whole, used = _cardinal(said)
+    rest = said[used:]
     if not used:
         return None
-    rest = said[used:]
     if rest and (rest[0] in _PLURALS or (rest[0] in _PARTS and whole == 1)):
-        return whole / {**_PLURALS, **_PARTS}[rest[0]], end(used + 1)
+        return whole / parts[rest[0]], ends[used]
     if rest[:1] == ["point"]:
         digits = [WORDS.get(word, 10) for word in rest[1:10]]
-        if digits and max(digits) < 10:
-            return whole + Fraction(int("".join(map(str, digits))), 10 ** len(digits)), end(
-                used + 1 + len(digits)
-            )
-        return None
-    if rest[:1] == ["and"] and len(rest) > 2:
+        fraction = "".join(map(str, digits)) if digits and max(digits) < 10 else ""
+        return (whole + Fraction(f"0.{fraction}"), ends[used + len(digits)]) if fraction else None
+    if rest[:1] == ["and"] and len(rest) > 2:  # two and a half
         above, more = (Fraction(1), 1) if rest[1] == "a" else _cardinal(rest[1:])
-        part = {**_PARTS, **_PLURALS}.get("".join(rest[1 + more : 2 + more])) if more else None
-        if part:
-            return whole + above / part, end(used + 2 + more)
-    return None if said[0].isdigit() and used == 1 else (whole, end(used))
+        if more and (part := parts.get("".join(rest[1 + more : 2 + more]))):
+            return whole + above / part, ends[used + 1 + more]
+    return None if said[0].isdigit() and used == 1 else (whole, ends[used - 1])
 
 
 def _cardinal(said: list[str]) -> tuple[Fraction, int]:
@@ -158,15 +108,13 @@ def _cardinal(said: list[str]) -> tuple[Fraction, int]:
             current += WORDS[word]
         elif word == "a" and index == 0 and following in SCALES:
             current = 1
-            continue
         elif word == "hundred" and current:
             current *= 100
         elif word in SCALES and current:
             total, current = total + current * SCALES[word], 0
         elif not (word == "and" and used and following in WORDS and "hundred" in said[:index]):
             break
-        if word != "and":
-            used = index + 1
+        used = index + 1 if word not in ("a", "and") else used
     return Fraction(total + current), used
 
 

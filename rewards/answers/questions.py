@@ -9,9 +9,10 @@ from rewards.answers.quantities import singular
 from rewards.answers.units import Dimension, Unit, known_unit
 
 _LONGEST = 4000
+_NOUN = r"(?!(?:are|is|do|does|did|can|were|was|in|on|of|there|have|has|will|would|the|you)\b)[^\W\d_]+"
 _HOW_MANY = re.compile(
     r"(?:how many|number of|how much|count(?: all)?(?: of)?(?: the)?|total of)"
-    r"\s+((?:[^\W\d_]+[ -]){0,3}[^\W\d_]+)"
+    rf"\s+((?:{_NOUN}[ -]){{0,3}}{_NOUN})"
 )
 _ASKED = re.compile(
     r"(?i:find|solve for|value of|what is|what's|determine|calculate|compute|evaluate"
@@ -25,8 +26,6 @@ _UNIT = re.compile(
 )
 _NO_UNIT_TEXT = "in a as at is an am pm mo second bar bars point mean mole moles min max"
 _NO_UNIT = frozenset(_NO_UNIT_TEXT.split())
-_BEHIND_NOUNS_TEXT = "are is do does did can were was in on of there have has will would the you"
-_BEHIND_NOUNS = frozenset(_BEHIND_NOUNS_TEXT.split())
 _ORDER = re.compile(
     r"\b(?:order|ascending|descending|sequence|coordinates?|ordered|respectively|rank(?:ed|ing)?|sort(?:ed)?|arrange|"
     r"left to right|top to bottom|point)\b|坐标|顺序|依次|排列"
@@ -37,13 +36,8 @@ _ORDER = re.compile(
 class Asked:
     """What a question says.
 
-    Attributes:
-        text: the question in small letters.
-        things: nouns that it counts, in the singular.
-        units: the unit that a bare number has, by dimension.
-        names: unknowns that it asks for.
-        ordered: whether it asks for an order or a point, so that a bare list has one.
-        percent: whether it asks for a percentage.
+    The things that it counts, in the singular, the unit of a bare number by dimension, the unknowns that it
+    asks for, whether for an order or a point, so that a bare list has one, and whether for a percentage.
     """
 
     text: str = ""
@@ -75,9 +69,7 @@ def asked(question: str | None) -> Asked:
     text = question.lower()
     things = {singular(word) for word in re.findall(r"[^\W\d_]{3,}", text) if word != singular(word)}
     for run in _HOW_MANY.finditer(text):
-        words = run[1].replace("-", " ").split()
-        ends = next((place for place, word in enumerate(words) if word in _BEHIND_NOUNS), len(words))
-        things |= {singular(word) for word in words[:ends]}
+        things |= {singular(word) for word in re.split("[ -]", run[1])}
     units: dict[Dimension, set[Unit]] = {}
     for match in _UNIT.finditer(question):
         name = match[1] or match[2] or match[3]

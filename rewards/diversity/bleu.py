@@ -42,23 +42,6 @@ def bleu_distances(questions: Sequence[str]) -> Matrix:
     return distances
 
 
-def bleu_scores(hypotheses: Sequence[str], references: Sequence[str]) -> Matrix:
-    """Returns BLEU-4 of every hypothesis against every reference, [hypotheses, references].
-
-    Args:
-        hypotheses: texts.
-        references: other texts.
-    """
-    count, total = len(hypotheses), len(hypotheses) + len(references)
-    lengths, features = ngram_features([*hypotheses, *references])
-    shared = [_split_by_frequency(matrix) for matrix in features]
-    scores = np.zeros((count, total - count))
-    for start in range(0, count, _BLOCK_ROWS):
-        rows = slice(start, min(start + _BLOCK_ROWS, count))
-        scores[rows] = _scores(shared, lengths, rows, slice(count, total))
-    return scores
-
-
 def _scores(
     shared: Sequence[tuple[NDArray[np.float32], sparse.csr_array]],
     lengths: NDArray[np.int64],

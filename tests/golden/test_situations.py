@@ -8,10 +8,10 @@ from rewards import ParseFailure, Question, extract_answer, parse_question, vote
 from rewards.parsing import inline_options
 from rewards.reasoner import follows_format
 from visplay.config.loading import load_config
-from visplay.errors import ConfigError
+from visplay.errors import BenchmarkError, ConfigError
 from visplay.evaluation.items import open_rows, read_item
 from visplay.evaluation.scoring import score_output
-from visplay.evaluation.spec import Source, find_spec
+from visplay.evaluation.spec import Source, Spec, find_spec
 
 TYPES = ("multiple choice", "numerical", "yes/no", "short answer")
 COLOURS = ("red", "blue")
@@ -153,13 +153,13 @@ FIVE = "Question: Find x.\nChoices:\nA:\\frac{1}{3}\nB:\\frac{\\sqrt{5}}{3}\nC:1
 @pytest.mark.parametrize(
     ("benchmark", "row", "said", "right"),
     [
-        ("mmmu", MMMU | {"options": "['C', 'A', 'B']", "answer": "A"}, "\\boxed{A}", True),
-        ("mmmu", MMMU | {"options": "['C', 'A', 'B']", "answer": "A"}, "\\boxed{B}", False),
+        ("mmmu", MMMU | {"options": "['C', 'A', 'B']", "answer": "A"}, "\\boxed{C}", True),
+        ("mmmu", MMMU | {"options": "['C', 'A', 'B']", "answer": "A"}, "\\boxed{A}", False),
         ("mmmu", MMMU | {"options": "['E', 'F', 'C']", "answer": "C"}, "\\boxed{C}", True),
         (
             "mmmu_pro_standard",
             {"id": "7", "question": "?", "options": "['B', 'A']", "answer": "B", "subject": "s"},
-            "\\boxed{B}",
+            "\\boxed{A}",
             True,
         ),
         (
@@ -171,7 +171,7 @@ FIVE = "Question: Find x.\nChoices:\nA:\\frac{1}{3}\nB:\\frac{\\sqrt{5}}{3}\nC:1
                 "category": "c",
                 "l2_category": "l",
             },
-            "\\boxed{A}",
+            "\\boxed{C}",
             True,
         ),
         (
@@ -195,7 +195,7 @@ FIVE = "Question: Find x.\nChoices:\nA:\\frac{1}{3}\nB:\\frac{\\sqrt{5}}{3}\nC:1
         (
             "mathvista",
             VISTA | {"choices": ["B", "A"], "answer": "A", "answer_type": "text"},
-            "\\boxed{B}",
+            "\\boxed{A}",
             True,
         ),
         (
@@ -285,15 +285,19 @@ def test_benchmark_rows(benchmark, row, said, right):
     [
         ("seed: 2:30\n", [], "seed: "),
         ("", ["lora.rank=yes"], "lora.rank: must be a number"),
-        ("health: {limits: {max_kl: off}}\n", [], "max_kl: must be a number (null switches it off)"),
-        ("", ["health.limits.max_redundancy=no"], "null switches it off"),
+        ("health: {limits: {kl: off}}\n", [], "health.limits: must be a number (null switches it off)"),
+        ("", ["health.limits.redundancy=no"], "null switches it off"),
         ("", ["evaluation.blind_limit=on"], "evaluation.blind_limit: must be a number"),
         ("questioner: {types: [Yes/No, yes-no]}\n", [], "each type must be named once"),
         ("model: {path: '${oc.env:HOME}'}\n", [], "model.path: '${oc.env:HOME}' is a placeholder"),
         ("", ["images.source=???"], "images.source: '???' is a placeholder"),
         ("", ["optimizer.learning_rate=.inf"], "optimizer.learning_rate: "),
-        ("", ["votes.samples=3.5"], "rewards.samples must be a whole number, got 3.5"),
-        ("", ["rewards.format_weight=.nan"], "rewards.format_weight must be"),
+        ("", ["votes.samples=3.5"], "votes.samples: input should be a valid integer"),
+        (
+            "",
+            ["rewards.format_weight=.nan"],
+            "rewards.format_weight: input should be a finite number",
+        ),
         ("", ["name=.."], "name: "),
         ("", [f"name={'n' * 300}"], "name: "),
         ("seed: 1\nseed: 2\n", [], "seed is given twice"),
@@ -322,3 +326,31 @@ def test_configurations_that_are_read(tmp_path: Path):
     path.write_text("images: {<<: {source: pics, column: a}, source: others}\n")
     config = load_config(path, ["model.path='a #1'"])
     assert (str(config.images.source), config.images.column, config.model.path) == ("others", "a", "a #1")
+
+
+OPTIONS = ["red", "green", "blue", "yellow"]
+
+
+@pytest.mark.parametrize(
+    ("gold", "letters"),
+    [
+        ("B", "B"),
+        ("green", "B"),
+        ("A, C", "A,C"),
+        ("CA", "A,C"),
+        (["A", "C"], "A,C"),
+        ("red and blue", "A,C"),
+    ],
+)
+def test_a_gold_answer_may_name_several_options(gold, letters):
+    spec = Spec(id="own", source=Source(items=[{}]), options="options", rule="choice")
+    rows = open_rows(Source(items=[{"question": "?", "options": OPTIONS, "answer": gold}]), shown="own")
+    assert read_item(spec, rows, 0).gold.answers == (letters,)
+
+
+@pytest.mark.parametrize("gold", ["E", "purple", "red, purple", ["A", "F"], "0"])
+def test_a_gold_answer_that_names_no_option_is_refused(gold):
+    spec = Spec(id="own", source=Source(items=[{}]), options="options", rule="choice")
+    rows = open_rows(Source(items=[{"question": "?", "options": OPTIONS, "answer": gold}]), shown="own")
+    with pytest.raises(BenchmarkError, match=r"own: row 0: the gold answer .* names none of"):
+        read_item(spec, rows, 0)

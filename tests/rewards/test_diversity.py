@@ -5,7 +5,7 @@ import pytest
 from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from sklearn.cluster import AgglomerativeClustering
 
-from rewards import bleu_distances, bleu_scores, cluster_shares, merged_cluster_shares
+from rewards import bleu_distances, cluster_shares, merged_cluster_shares
 from rewards.diversity.clusters import average_linkage
 
 METHOD_1 = SmoothingFunction().method1
@@ -82,13 +82,6 @@ def test_the_earlier_question_is_the_hypothesis():
     long_first = bleu_distances(["a b c d e f g h", "a b c d"])
     assert short_first[0, 1] == pytest.approx(1 - np.exp(1 - 8 / 4), abs=1e-12)
     assert long_first[0, 1] == pytest.approx(1 - (4 / 8 * 3 / 7 * 2 / 6 * 1 / 5) ** 0.25, abs=1e-12)
-
-
-def test_scores_of_two_lists_are_the_same_numbers():
-    rng = random.Random(5)
-    questions = random_questions(rng, 12)
-    scores = bleu_scores(questions[:5], questions[5:])
-    np.testing.assert_allclose(1 - scores, bleu_distances(questions)[:5, 5:], rtol=0, atol=1e-12)
 
 
 def test_shares_by_hand():

@@ -13,27 +13,19 @@ SAME = {
     "powers in words": [("4 squared", "16"), ("2 cubed", "8"), ("x squared", "x^2")],
     "decimals in words": [("two point five", "2.5"), ("zero point zero four", "0.04")],
     "mathematics in words": [("7 pi", r"7\pi"), ("1/3 pi", r"\frac{\pi}{3}"), ("two pi", "2π")],
-    "Chinese numerals": [("七分之二", "2/7"), ("六点五", "6.5"), ("负八", "-8"), ("四成", "40%")],
+    "Chinese numerals": [("七分之二", "2/7"), ("六点五", "6.5"), ("负八", "-8")],
     "programs": [("5**2", "25"), ("y**3", "y^3"), ("2**-2", "1/4"), ("sqrt(7)", r"\sqrt{7}")],
     "matrices": [(r"\begin{bmatrix} 5 & 6 \\ 7 & 8 \end{bmatrix}", r"\begin{bmatrix}5&6\\7&8\end{bmatrix}")],
     "algebra": [
-        ("(a+b)^2", "a^2+2ab+b^2"), (r"\frac{x^2-9}{x-3}", "x+3"),
-        (r"\frac{6}{\sqrt{3}}", r"2\sqrt{3}"),
+        (r"\frac{x^2-9}{x-3}", "x+3"), (r"\frac{6}{\sqrt{3}}", r"2\sqrt{3}"),
     ],
     "roots": [
         (r"\sqrt{50}", r"5\sqrt{2}"), (r"\sqrt[3]{54}", r"3\sqrt[3]{2}"),
         (r"\sqrt{\frac{4}{9}}", "2/3"),
     ],
-    "functions": [
-        (r"\tan y", r"\frac{\sin y}{\cos y}"), ("cos(60°)", "1/2"),
-        ("exp(3)", "e^3"), ("ln 5", r"\ln(5)"),
-    ],
-    "complex numbers": [("(1+i)(1-i)", "2"), (r"\sqrt{-9}", "3i"), ("i^3", "-i")],
-    "equations": [
-        ("3x+3y=9", "x+y=3"), ("8 = x", "x = 8"),
-        ("p = mv", "m = p/v"), ("y = x^2 - 1", "(x-1)(x+1)"),
-    ],
-    "intervals": [("x >= 4", r"[4, \infty)"), ("2 <= x < 7", "[2, 7)"), (r"t \in (0, \infty)", "t > 0")],
+    "functions": [("ln 5", r"\ln(5)"), (r"2\sin x\cos x", r"2 \cos(x) \sin(x)")],
+    "equations": [("8 = x", "x = 8"), ("y = x^2 - 1", "(x-1)(x+1)"), ("u - 1 = v", "v = -1 + u")],
+    "inequalities": [("x >= 4", r"4 \le x"), ("2 <= x < 7", "7 > x >= 2")],
     "Unicode": [
         ("β/3", r"\frac{\beta}{3}"), ("x ≤ 5", r"x \le 5"),
         ("B \u222a A", r"B \cup A"), ("\u22124", "-4"),
@@ -42,18 +34,19 @@ SAME = {
     "verdict lists": [("[No, Yes]", "No, Yes"), ("[1-5, 6-9]", "1-5 and 6-9")],
     "spaces at signs": [("< 7", "<7"), ("21 +", "21+"), ("K - L", "K-L")],
     "ordinals": [("43rd", "forty-third"), ("thirtieth", "30th")],
-    "dates": [("2023-06", "June 2023"), ("7-Mar-1999", "March 7, 1999"), ("Q3 2011", "2011 Q3")],
-    "times": [("twenty to five", "4:40"), ("3-5 pm", "3 pm - 5 pm"), ("half an hour", "30 minutes")],
-    "quantities": [
-        ("2 US dollars", "$2"), ("an hour and a half", "90 min"),
-        ("$9/day", "$9 per day"), ("4 sqm", "4 m^2"),
-    ],
+    "dates": [("2023-06", "June 2023"), ("7-Mar-1999", "March 7, 1999")],
+    "times": [("half an hour", "30 minutes")],
+    "quantities": [("2 US dollars", "$2"), ("4 sqm", "4 m^2"), ("an hour", "60 min"), ("7 KG", "7 kg")],
     "repeating decimals": [("0.(7)", "7/9"), ("0.444...", "4/9"), (r"0.1\overline{6}", "1/6")],
     "several letters": [("both B and D", "B, D"), ("options A and E", "E, A")],
     "lead-ins": [("La respuesta correcta es C", "C"), ("本题选D", "D"), ("the answer is 8", "8")],
     "marks of style": [("**6**", "6"), ("_D_", "D"), (r"\mathbf{D}", "D")],
 }  # fmt: skip
 DIFFERENT = {
+    "what differs late": [
+        ("x + 10^{-30}", "x"), ("x + 10^{-60}", "x"), (r"\sqrt{2}", "1.4142135623730950488"),
+        ("(x+1)(x-1)", "x^2-1.00000000000000000001"), ("2^{300}x", "(2^{300}+1)x"),
+    ],
     "ordered lists": [("(P, Q)", "(R, S)"), ("[D, A]", "[A, D]"), ("(m, 2)", "(n, 2)")],
     "a letter and more": [("C. is not it", "C"), ("D: no", "D"), ("E - F", "E"), ("A. cat B. dog", "A")],
     "a number and more": [

@@ -99,5 +99,6 @@ def test_the_format_of_an_answer_between_tags() -> None:
     assert not follows_format("<think>a</think><answer></answer>", "tagged")
     silver = rewards.vote(["5", "5", "6"])
     texts = ["<answer>5</answer>", "\\boxed{5}"]
-    paid = rewards.reasoner_rewards(texts, silver=silver, preset=rewards.preset("paper"), form="tagged")
+    asked = Question(type="t", question="How many?", answer="5")
+    paid = rewards.reasoner_rewards(texts, silver=silver, values=rewards.Values(), asked=asked, form="tagged")
     assert [one.parts["accuracy"] for one in paid] == [1.0, 0.0]

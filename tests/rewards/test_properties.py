@@ -1,6 +1,7 @@
 """What must hold for any input, found by search."""
 
 import math
+from dataclasses import dataclass
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -8,15 +9,16 @@ from hypothesis import strategies as st
 from rewards import (
     ParseFailure,
     Question,
+    Values,
+    Vote,
     equivalent,
     extract_answer,
     parse_question,
-    preset,
     questioner_rewards,
     reasoner_rewards,
-    uncertainty,
     vote,
 )
+from rewards.uncertainty import uncertainty
 
 settings.register_profile(
     "rewards", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
@@ -28,11 +30,13 @@ TEXTS = st.lists(WORDS, min_size=1, max_size=9).map(" ".join)
 ITEMS = st.one_of(
     TEXTS.map(lambda text: Question(type="t", question=text, answer="a")),
     TEXTS.map(lambda text: Question(type="t", question=text, answer="a")),
-    st.just(ParseFailure(reason="missing_type")),
+    st.none(),
 )
+ASKED = Question(type="t", question="What is the color of the car?", answer="red")
 SHARES = st.integers(0, 10).map(lambda count: count / 10)
 GROUP = st.lists(st.tuples(ITEMS, SHARES), min_size=1, max_size=8)
-ORDERLY = st.sampled_from(["paper", "rzero"])
+RANGES = {"paper": (0.0, 1.0), "official": (-2.0, 0.5)}
+SCOPES = st.sampled_from(["image", "batch"])
 ANSWERS = st.one_of(
     st.none(),
     st.sampled_from(
@@ -60,9 +64,22 @@ FRAGMENTS = st.sampled_from(
 MODEL_TEXT = st.one_of(st.text(), st.lists(FRAGMENTS, max_size=16).map("".join))
 
 
-def totals(group, name):
-    items, confidences = zip(*group, strict=True)
-    return [r.total for r in questioner_rewards([items], [confidences], preset=preset(name))[0]]
+@dataclass(frozen=True)
+class Row:
+    """One candidate of the Questioner's."""
+
+    asks: Question | None
+    vote: Vote | None
+    blind: None = None
+    validity: None = None
+
+
+def totals(group, **values):
+    rows = [
+        Row(item, Vote(answer="7", confidence=share, shares=(), parsed=10, samples=10))
+        for item, share in group
+    ]
+    return [reward.total for reward in questioner_rewards([rows], values=Values(**values))[0]]
 
 
 @given(MODEL_TEXT)
@@ -80,27 +97,27 @@ def test_a_question_survives_the_way_there_and_back(question, answer, around):
 
 @given(GROUP)
 def test_questioner_rewards_stay_in_their_ranges(group):
-    ranges = {"paper": (0.0, 1.0), "rzero": (0.0, 1.0), "official": (-2.0, 0.5)}
-    for name, (low, high) in ranges.items():
-        for total, (item, _) in zip(totals(group, name), group, strict=True):
+    for name, (low, high) in RANGES.items():
+        for total, (item, _) in zip(totals(group, questioner=name), group, strict=True):
             assert low <= total <= high
-            if isinstance(item, ParseFailure):
-                assert total == 0.0 if name != "official" else total < -1.0
+            if item is None:
+                assert total == 0.0 if name == "paper" else total < -1.0
 
 
-@given(GROUP, ORDERLY, st.randoms())
-def test_a_permuted_group_has_permuted_rewards(group, name, random):
+@given(GROUP, SCOPES, st.randoms())
+def test_a_permuted_group_has_permuted_rewards(group, scope, random):
     order = list(range(len(group)))
     random.shuffle(order)
-    before, after = totals(group, name), totals([group[place] for place in order], name)
+    before = totals(group, redundancy_scope=scope)
+    after = totals([group[place] for place in order], redundancy_scope=scope)
     assert all(math.isclose(after[new], before[old], abs_tol=1e-12) for new, old in enumerate(order))
 
 
-@given(GROUP, ORDERLY, st.data())
-def test_a_duplicate_never_raises_its_reward(group, name, data):
+@given(GROUP, st.data())
+def test_a_duplicate_never_raises_its_reward(group, data):
     place = data.draw(st.integers(0, len(group) - 1))
-    before = totals(group, name)[place]
-    after = totals([*group, group[place]], name)
+    before = totals(group)[place]
+    after = totals([*group, group[place]])
     assert after[place] <= before + 1e-12
     assert math.isclose(after[place], after[-1], abs_tol=1e-12)
 
@@ -145,23 +162,17 @@ def test_equivalence_is_symmetric_reflexive_and_never_raises(a, b):
     assert equivalent(a, b, options=options) == equivalent(b, a, options=options)
 
 
-@given(
-    st.lists(MODEL_TEXT, max_size=6),
-    st.lists(ANSWERS, max_size=6),
-    st.sampled_from(["paper", "official", "soft"]),
-)
-def test_reasoner_rewards_stay_in_their_range(completions, answers, name):
-    silver = vote(answers)
-    for reward in reasoner_rewards(completions, silver=silver, preset=preset(name)):
+@given(st.lists(MODEL_TEXT, max_size=6), st.lists(ANSWERS, max_size=6), st.sampled_from([0.0, 0.1, 1.0]))
+def test_reasoner_rewards_stay_in_their_range(completions, answers, format_weight):
+    values = Values(format_weight=format_weight)
+    for reward in reasoner_rewards(completions, silver=vote(answers), values=values, asked=ASKED):
         assert 0.0 <= reward.total <= 1.0
         assert reward.parts["accuracy"] == 0.0 or reward.parts["parsed"] == 1.0
 
 
 @given(st.lists(ANSWERS, min_size=1, max_size=10))
-def test_the_silver_answer_is_rewarded_most(answers):
+def test_the_silver_answer_is_rewarded(answers):
     silver = vote(answers)
-    completions = ["\\boxed{" + (answer or "") + "}" for answer in answers]
-    rewards = [r.total for r in reasoner_rewards(completions, silver=silver, preset=preset("soft"))]
-    if silver.answer is not None:
-        said = reasoner_rewards(["\\boxed{" + silver.answer + "}"], silver=silver, preset=preset("soft"))
-        assert said[0].total == max([*rewards, said[0].total])
+    said = f"\\boxed{{{silver.answer}}}"
+    if silver.answer is not None and extract_answer(said) == silver.answer:
+        assert reasoner_rewards([said], silver=silver, values=Values(), asked=ASKED)[0].total == 1.0

@@ -2,7 +2,8 @@
 
 import pytest
 
-from rewards import ParseFailure, Question, preset, questioner_rewards, skill, skill_shares
+from rewards import skill
+from rewards.skills import skill_shares
 
 
 @pytest.mark.parametrize(
@@ -36,21 +37,3 @@ def test_shares_count_memory_and_questions_together() -> None:
     asked = ["How many circles are there?", "", "Is there a star?"]
     assert skill_shares(asked, memory) == pytest.approx([3 / 5, 0.0, 1 / 5])
     assert skill_shares(["Is there a star?"], []) == [1.0]
-
-
-def _ask(text: str) -> Question:
-    return Question(type="numerical", question=text, answer="1", options=())
-
-
-def test_a_memory_by_skill_charges_for_what_is_asked_most() -> None:
-    values = preset("paper", memory_weight=0.5, memory_by="skill", redundancy_weight=0.0, memory_size=3)
-    memory = ["Where is the star?"] * 9 + ["How many red stars are there?"] * 3  # the newest three count
-    group = [_ask("How many circles are there?"), _ask("Where is the star?"), ParseFailure(reason="none")]
-    paid = questioner_rewards([group], [[0.5, 0.5, 0.0]], preset=values, memory=memory)[0]
-    assert [one.parts["memory"] for one in paid] == pytest.approx([0.5 * 4 / 5, 0.5 * 1 / 5, 0.0])
-    assert paid[0].total == pytest.approx(1 - 0.4)
-
-
-def test_an_unknown_memory_is_an_error() -> None:
-    with pytest.raises(ValueError, match=r"rewards.memory_by must be one of words, skill, got 'topic'"):
-        preset("paper", memory_by="topic")

@@ -2,8 +2,8 @@ import itertools
 
 import pytest
 
-from rewards import Vote, equivalent, in_informative_band, uncertainty, vote
-from rewards.uncertainty import answer_entropy, entropy_difficulty, minority_share
+from rewards import Vote, equivalent, in_informative_band, vote
+from rewards.uncertainty import minority_share, uncertainty
 
 
 def test_majority_confidence_and_shares():
@@ -52,22 +52,6 @@ def test_the_question_says_what_is_counted_and_measured():
     assert vote(lengths, question="How long is it in cm?").confidence == pytest.approx(0.75)
 
 
-def test_the_judge_is_asked_last_in_a_fixed_order_and_may_fail():
-    asked = []
-
-    def judge(first, second):
-        asked.append((first, second))
-        return True
-
-    assert equivalent("feline", "cat", judge=judge).stage == "judge"
-    assert equivalent("cat", "feline", judge=judge).equal
-    assert asked == [("cat", "feline")] * 2
-    assert not equivalent("7", "8", judge=judge).equal, "numbers need no judge"
-    failed = equivalent("cat", "feline", judge=lambda a, b: None)
-    assert (failed.equal, failed.stage) == (False, "judge_error")
-    assert vote(["cat", "feline", "dog"], judge=lambda a, b: {a, b} == {"cat", "feline"}).confidence > 0.6
-
-
 def test_nothing_is_equivalent_to_an_unparsed_answer():
     assert not equivalent(None, None).equal
     assert not equivalent(None, "7").equal
@@ -101,16 +85,3 @@ def test_the_band_includes_its_bounds():
 def test_a_confidence_outside_0_to_1_is_an_error():
     with pytest.raises(ValueError, match=r"confidence must be in \[0, 1\], got 1.1"):
         uncertainty(1.1)
-
-
-def test_entropy_counts_parsed_answers_in_nats():
-    assert answer_entropy([0.5, 0.5]) == pytest.approx(0.6931471805599453)
-    assert answer_entropy([0.4, 0.4]) == pytest.approx(0.6931471805599453)
-    assert answer_entropy([1.0]) == 0.0
-    assert answer_entropy([]) == 0.0
-
-
-def test_entropy_difficulty_is_a_bell():
-    assert entropy_difficulty(0.9, target=0.9, width=0.35) == 1.0
-    assert entropy_difficulty(0.55, target=0.9, width=0.35) == pytest.approx(0.6065306597126334)
-    assert entropy_difficulty(1.25, target=0.9, width=0.35) == pytest.approx(0.6065306597126334)

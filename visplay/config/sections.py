@@ -8,7 +8,7 @@ import math
 import re
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
@@ -30,6 +30,7 @@ class Strict(BaseModel):
     @classmethod
     def _no_truth_value_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
         kind = cls.model_fields[info.field_name].annotation if info.field_name in cls.model_fields else Any
+        kind = get_args(kind)[1] if get_origin(kind) is dict else kind
         kinds = get_args(kind) or (kind,)
         values = value.values() if isinstance(value, dict) else (value,)
         if value == "" and (Path in kinds or info.field_name == "path"):

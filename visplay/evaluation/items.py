@@ -126,7 +126,7 @@ def read_item(spec: Spec, rows: Rows, number: int) -> Item:
     """Make an item of row `number`.
 
     Raises:
-        BenchmarkError: the row has no gold answer, or options that cannot be read.
+        BenchmarkError: the row has no gold answer, one that names no option, or options that cannot be read.
     """
     row = rows[number]
     question = fill(spec.question, row)
@@ -144,6 +144,9 @@ def read_item(spec: Spec, rows: Rows, number: int) -> Item:
     except ValueError as error:
         raise BenchmarkError(f"{spec.id}: row {number}: {error}") from error
     inside = inline_options(question) if spec.inline_options and not options else ()
+    gold = _gold(spec, row, answer=answer, options=options or inside)
+    if gold.rule == "choice" and options and not gold.options:
+        raise BenchmarkError(f"{spec.id}: row {number}: the gold answer {answer!r} names none of {options}")
     groups = {name: _group(row, group) for name, group in spec.groups.items()}
 
     def pictures() -> tuple[Image.Image, ...]:  # read again: a benchmark's items hold none of them
@@ -154,7 +157,7 @@ def read_item(spec: Spec, rows: Rows, number: int) -> Item:
         key=fill(spec.key, row) or str(number),
         images=pictures,
         question=question,
-        gold=_gold(spec, row, answer=answer, options=options or inside),
+        gold=gold,
         kind=groups.get(spec.kind, ""),
         cluster=fill(spec.cluster, row) or fill(spec.key, row) or str(number),
         options=options if spec.options_shown else (),
@@ -257,8 +260,7 @@ def _gold(spec: Spec, row: Row, *, answer: str, options: tuple[str, ...]) -> Gol
         return Gold(rule=rule, answers=_alternatives(spec, answer))
     if options and (letter := gold_letter(answer, options, named=spec.gold_option)):
         return Gold(rule="choice", answers=(letter,), options=options)
-    if rule == "choice":
-        # Options that are pictures only, or a gold answer that names none of them: compared as it stands.
+    if rule == "choice" and not options:  # they stand in the picture only: compared as it stands
         rule = "choice" if re.fullmatch("[A-Z]", answer) else "text"
     decimals = row.get(spec.precision) if isinstance(spec.precision, str) else spec.precision
     unit = "" if not spec.unit or is_empty(row.get(spec.unit)) else str(row[spec.unit])
@@ -267,7 +269,6 @@ def _gold(spec: Spec, row: Row, *, answer: str, options: tuple[str, ...]) -> Gol
         answers=tuple(
             f"{one} {unit}" if unit and rule == "number" else one for one in _alternatives(spec, answer)
         ),
-        options=options if rule == "choice" else (),
         decimals=None if is_empty(decimals) else int(float(str(decimals))),
         tolerance=spec.tolerance,
     )

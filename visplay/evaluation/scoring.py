@@ -12,7 +12,7 @@ from typing import Literal
 import rewards
 from rewards.answers.cleaning import plain
 from rewards.answers.equivalence import answer_form
-from rewards.answers.quantities import Quantity, parse_quantity, values_in
+from rewards.answers.quantities import Quantity, parse_quantity
 from visplay.evaluation.items import Gold
 
 SCORER = "3"  # rises whenever a verdict may change, so that stored samples are scored again
@@ -111,7 +111,7 @@ def _says_less(answer: str, right: str, question: str | None) -> bool:
     found, wanted = _quantity(answer), _quantity(right)
     if found and wanted:
         bare = (found.unit is None) != (wanted.unit is None)
-        if bare and wanted.value in values_in(found, wanted):
+        if bare and wanted.value in _values_in(found, wanted):
             return True
         decimal = _DECIMALS.fullmatch(plain(answer))
         rounded = decimal and wanted.value.denominator > 1 and "." not in right and wanted.unit == found.unit
@@ -134,6 +134,23 @@ def _says_less(answer: str, right: str, question: str | None) -> bool:
     return plainly and rewards.equivalent(result, right, question=question).equal
 
 
+def _values_in(found: Quantity, wanted: Quantity) -> tuple[Fraction, ...]:
+    """The values that a number may have in the unit of another; none where the units do not agree.
+
+    A missing unit matches any, for a benchmark's question names it. p % is p, and also p / 100, where the
+    other number is bare; a bare number is never multiplied to meet a bare one.
+    """
+    if found.thing != wanted.thing and found.thing and wanted.thing:
+        return ()
+    if found.unit and wanted.unit:
+        same = found.unit.dimension == wanted.unit.dimension
+        return (found.value * found.unit.factor / wanted.unit.factor,) if same else ()
+    unit = found.unit or wanted.unit
+    if unit is not None and unit.dimension == (("%", 1),):
+        return found.value, found.value / 100 if found.unit else found.value * 100
+    return (found.value,)
+
+
 def _quantity(text: str) -> Quantity | None:
     clean = plain(text) if len(text) <= _LONGEST_NUMBER else ""
     return parse_quantity(clean) if clean else None
@@ -144,9 +161,9 @@ def _near(found: Quantity, wanted: Quantity, *, share: float) -> bool:
 
     Charts say `in millions` beside their numbers: where the gold has no magnitude, an answer may say it.
     """
-    values = values_in(found, wanted)
+    values = _values_in(found, wanted)
     if found.written is not None and wanted.written is None:
-        values += values_in(replace(found, value=found.written), wanted)
+        values += _values_in(replace(found, value=found.written), wanted)
     limit = Fraction(str(share)) * abs(wanted.value)
     return any(abs(value - wanted.value) <= limit for value in values)
 
@@ -157,5 +174,6 @@ def _at_precision(found: Quantity, wanted: Quantity, *, decimals: int, two_digit
         return False
     limit = Fraction(1, 2) / Fraction(10) ** decimals
     return any(
-        abs(value - wanted.value) <= limit and value * wanted.value >= 0 for value in values_in(found, wanted)
+        abs(value - wanted.value) <= limit and value * wanted.value >= 0
+        for value in _values_in(found, wanted)
     )
