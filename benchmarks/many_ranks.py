@@ -35,8 +35,8 @@ SETTINGS: dict[str, Any] = {
     },
     "curation": {"questions_per_image": 2},
     "reasoner": {"steps": 2, "prompts_per_step": 2, "group_size": 4, "max_tokens": 96},
-    # An update is lr * m / (sqrt(v) + epsilon): with the usual 1e-8 a gradient of rounding size moves a weight by
-    # the whole learning rate, one way or the other. With 1e-3 rounding of 1e-8 moves it by 1e-8.
+    # An update is lr * m / (sqrt(v) + epsilon). With an epsilon of 1e-8 a gradient of rounding size moves a
+    # weight by the whole learning rate, one way or the other; with 1e-3 rounding of 1e-8 moves it by 1e-8.
     "optimizer": {
         "learning_rate": 1e-3, "micro_batch_size": 2, "kl": 0.01, "grpo": {"adam_epsilon": 1e-3},
     },
