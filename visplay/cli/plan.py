@@ -198,7 +198,7 @@ def _pictures(config: Config, given: int | None) -> tuple[int, str]:
     if given is not None:
         return given, "as given"
     try:
-        found = count_entries(images.source, **images.reading)
+        found = count_entries(images.source, column=images.column)
     except ImageSourceError:
         return images.limit or ASSUMED_PICTURES, f"assumed ({images.source} is not there)"
     return min(found, images.limit or found), f"in {images.source}"

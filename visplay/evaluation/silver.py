@@ -88,7 +88,7 @@ def export_silver(
 
     def write(scratch: Path) -> None:
         images = reopen_images(
-            config.images.source, manifest=run / "manifest.parquet", **config.images.reading
+            config.images.source, manifest=run / "manifest.parquet", column=config.images.column
         )
         picture = lru_cache(4)(lambda key: to_hand_on(images.encoded(key)))
         counts: Counter[str] = Counter()

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from visplay.data.images import Reading, reopen_images
+from visplay.data.images import reopen_images
 from visplay.errors import ImageSourceError
 from visplay.evaluation import verdict as wording
 from visplay.evaluation.verdict import sum_up
@@ -142,8 +142,7 @@ def _own_images(run_data: RunData, run_folder: Path) -> LoadImage | None:
     if not images.get("source") or not manifest.is_file():
         return None
     try:
-        how = {name: images[name] for name in Reading.__annotations__ if images.get(name)}
-        opened = reopen_images(images["source"], manifest=manifest, **how)
+        opened = reopen_images(images["source"], manifest=manifest, column=images.get("column", "image"))
     except ImageSourceError:
         return None
     return partial(opened.load, at_least=SIDE)

@@ -44,8 +44,7 @@ FORMAT = 3  # of run folders
 # Keys and sections that may differ when a run is resumed: how far it goes, what computes, watches and
 # measures it. That the pictures are the same ones, wherever they lie, is seen to when they have been read.
 MAY_CHANGE = {
-    "name", "output", "iterations", "threads", "images.source", "images.split", "images.subset",
-    "images.revision", "model.device", "engine",
+    "name", "output", "iterations", "threads", "images.source", "model.device", "engine",
     "optimizer.checkpoint_every", "optimizer.micro_batch_size", "evaluation", "health", "checkpoints",
     "report_to",
 }  # fmt: skip
