@@ -158,7 +158,7 @@ class Chat:
             **self._no_second_start(texts),
         )
 
-    def parameters(self, sampling: Sampling, *, prompt: int, seeded: bool = True) -> dict[str, Any]:
+    def parameters(self, sampling: Sampling, *, prompt: int) -> dict[str, Any]:
         """The arguments of `vllm.SamplingParams` for the prompt at place `prompt` of a call."""
         return {
             "n": sampling.n,
@@ -168,7 +168,7 @@ class Chat:
             "min_p": 0.0,
             "repetition_penalty": 1.0,
             "max_tokens": sampling.max_tokens,
-            "seed": _seed(sampling.seed, prompt) if seeded else None,
+            "seed": _seed(sampling.seed, prompt),
             "stop_token_ids": self.end_ids,
             "ignore_eos": True,  # vLLM also stops at the tokenizer's own end token, transformers does not
             "logprobs": 0,  # of the sampled token alone

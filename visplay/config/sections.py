@@ -126,8 +126,7 @@ class Engine(Section):
         {}, description="Further arguments of vLLM's engine; they override what docs/planning.md derives."
     )
     sleep: bool | None = Field(
-        None,
-        description="Leave the GPU to a trainer at work; absent: with `vllm` where both share one.",
+        None, description="With `vllm`: leave the GPU to a trainer at work; absent: where both share one."
     )
     urls: list[str] = Field(
         [], description="With `server`: base URLs of running servers; docs/engines.md has their options."
