@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from PIL import Image
 from transformers import AutoConfig, GenerationConfig
 
 from rollouts.engine import AdapterVersion, Completion, Prompt, Sampling
@@ -201,13 +200,6 @@ class Chat:
         """Where the template writes the start token, the tokenizer must not add another."""
         start = self.tokenizer.bos_token
         return {"add_special_tokens": False} if start and texts[0].startswith(start) else {}
-
-
-def image_id(image: Image.Image) -> str:
-    """The same for the same pixels, so that a picture is encoded once however often it is asked about."""
-    digest = hashlib.sha256(f"{image.mode} {image.size} ".encode())
-    digest.update(image.tobytes())
-    return digest.hexdigest()
 
 
 def _seed(seed: int, prompt: int) -> int:

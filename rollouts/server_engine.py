@@ -12,7 +12,7 @@ import httpx2
 from anyio.from_thread import start_blocking_portal
 from PIL import Image
 
-from rollouts.chat import Chat, image_id
+from rollouts.chat import Chat
 from rollouts.engine import (
     AdapterVersion,
     Completion,
@@ -20,6 +20,7 @@ from rollouts.engine import (
     Prompt,
     RequestRefused,
     Sampling,
+    image_id,
 )
 from rollouts.servers.launch import Server, server_url
 from rollouts.servers.pool import Group, Pool

@@ -8,7 +8,7 @@ import torch
 from vllm import LLM, SamplingParams
 from vllm.lora.request import LoRARequest
 
-from rollouts.chat import Chat, image_id
+from rollouts.chat import Chat
 from rollouts.engine import (
     BASE,
     AdapterVersion,
@@ -16,6 +16,7 @@ from rollouts.engine import (
     Prompt,
     RequestRefused,
     Sampling,
+    image_id,
     same_version,
 )
 from rollouts.servers.launch import reserved_rank
@@ -98,10 +99,7 @@ class VllmEngine:
             self._wake()
             outputs = self._together(
                 [self._as_vllm(prompt) for prompt in prompts],
-                [
-                    SamplingParams(**self._chat.parameters(sampling, prompt=i))
-                    for i in range(len(prompts))
-                ],
+                [SamplingParams(**self._chat.parameters(sampling, prompt=i)) for i in range(len(prompts))],
                 request,
             )
             served = [self._served(output, asked=adapter) for output in outputs]

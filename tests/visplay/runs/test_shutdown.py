@@ -172,5 +172,5 @@ def test_training_and_evaluation_leave_on_ctrl_c(scenes: Path, tmp_path: Path) -
     assert said == f"stopped; all finished steps are kept; resume with: visplay train {file}"
     out = tmp_path / "evaluation"
     asked = ["evaluate", "pocket", "-b", "pocket-dusk", "--limit", "500", "--out", str(out)]
-    said = interrupted(asked, out / "pocket-dusk" / "greedy.jsonl.unfinished")
+    said = interrupted(asked, out / "pocket-dusk" / "greedy.answers")
     assert said == f"stopped; all finished steps are kept; resume with: visplay {' '.join(asked)}"
