@@ -31,11 +31,15 @@ def written(path: Path) -> Iterator[BinaryIO]:
     """A file to write to that is there whole when the block ends, and not at all where it fails."""
     scratch = path.with_name(path.name + PARTIAL)
     with signals_deferred():
-        with scratch.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
+        try:
+            with scratch.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(scratch, path)
+        except BaseException:
+            scratch.unlink(missing_ok=True)
+            raise
         sync_folder(path.parent)
 
 

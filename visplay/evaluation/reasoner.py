@@ -15,6 +15,7 @@ from visplay.evaluation.session import Plan, run_evaluation
 from visplay.evaluation.target import Target
 from visplay.models.counting import base_dtype, read_architecture
 from visplay.models.engines import backend_of, start_engine
+from visplay.models.policy import check_adapter
 from visplay.progress import Display
 
 # Arguments of vLLM's engine that change how fast it answers and what fits, and not what it computes beyond
@@ -45,6 +46,8 @@ def open_reasoner(target: Target, engine: Engine, *, chunk: int) -> Reasoner:
         ConfigError: the base VLM, the adapter or the engine cannot be had.
     """
     path = target.adapter.path
+    if path:
+        check_adapter(path, target.model)
     rank = int(json.loads((path / "adapter_config.json").read_text())["r"]) if path else None
     started = start_engine(target.model, engine, lora_rank=rank, logs=Path())
     started.publish(target.adapter)

@@ -259,7 +259,7 @@ def test_killed_and_started_again_it_ends_as_if_nothing_had_happened(
     settings = config(pictures, tmp_path)
     file = tmp_path / "config.yaml"
     file.write_text(json.dumps(settings.model_dump(mode="json")))  # JSON is YAML
-    command = [sys.executable, "-m", "visplay.cli", "train", str(file)]
+    command = [sys.executable, "-m", "visplay", "train", str(file)]
     for step in ("iteration-1/questioner", "iteration-1/reasoner"):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
@@ -278,7 +278,7 @@ def test_stopped_by_a_signal_or_a_full_disk_it_says_how_to_go_on(pictures: Path,
     settings = config(pictures, tmp_path)
     file = tmp_path / "config.yaml"
     file.write_text(json.dumps(settings.model_dump(mode="json")))
-    command = [sys.executable, "-m", "visplay.cli", "train", str(file)]
+    command = [sys.executable, "-m", "visplay", "train", str(file)]
     settings.folder.mkdir()
     (settings.folder / "versions.json.partial").symlink_to("/dev/full")
     full = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -148,7 +148,7 @@ def test_signals(body: str, signals: list[int], seconds: float, says: str) -> No
 
 def interrupted(arguments: list[str], sign: Path) -> str:
     """What a command says on Ctrl-C as soon as a file is there; it has ten seconds to leave."""
-    command = [sys.executable, "-m", "visplay.cli", *arguments]
+    command = [sys.executable, "-m", "visplay", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 240
     while not sign.exists():
