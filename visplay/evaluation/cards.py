@@ -19,13 +19,24 @@ from visplay.runs.run import read_starts
 Form = Literal["adapter", "merged"]
 
 
-def model_card(run: Path, config: Config, *, role: str, iteration: int, form: Form) -> str:
-    """The card of a trained role, each figure computed from the run's stored samples."""
+def model_card(
+    run: Path,
+    config: Config,
+    *,
+    role: str,
+    iteration: int,
+    form: Form,
+    saved: tuple[str, float] | None = None,
+) -> str:
+    """The card of a trained role, each figure computed from the run's stored samples.
+
+    `saved` tells the type of merged weights, and the share of the adapter's change that is in them.
+    """
     measured = headlines(read_summaries(run), iteration=iteration)
     path = run / f"iteration-{iteration}" / "curation" / "summary.json"
     silver = json.loads(path.read_text())["silver_accuracy"] if path.exists() else None
     return _filled(
-        "model.md", run, config, role=role, iteration=iteration, form=form, measured=measured,
+        "model.md", run, config, role=role, iteration=iteration, form=form, measured=measured, saved=saved,
         on_the_hub=_on_the_hub(config.model.path), kept=silver["kept"] if silver else None,
         unblinded=[line.benchmark for line in measured if blind(line.last or line.base or {}) is None],
     )  # fmt: skip

@@ -240,13 +240,14 @@ def check_adapter(folder: Path, model: Model) -> None:
             base = AutoModelForImageTextToText.from_config(
                 AutoConfig.from_pretrained(model.source, revision=model.revision), dtype=torch.float32
             )
-            wanted = get_peft_model_state_dict(get_peft_model(base, lora))
+            wanted = get_peft_model_state_dict(get_peft_model(base, lora), save_embedding_layers=False)
     except (OSError, ValueError, TypeError, ImportError) as error:
         raise ConfigError(
             f"the adapter in {folder} does not fit {model.path!r}: {error!s:.300}; it was made for "
             f"{lora.base_model_name_or_path}"
         ) from error
-    shapes = {name: tuple(tensor.shape) for name, tensor in held.items()}
+    wanted = {name: tensor for name, tensor in wanted.items() if "lora_" in name}
+    shapes = {name: tuple(tensor.shape) for name, tensor in held.items() if "lora_" in name}
     differing = {n for n in shapes.keys() | wanted.keys() if shapes.get(n) != _shape(wanted.get(n))}
     if differing:
         raise ConfigError(
