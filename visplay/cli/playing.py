@@ -117,7 +117,7 @@ def runs(
         visplay runs
         visplay runs /data/runs
     """
-    from visplay.cli.listing import print_runs
+    from visplay.cli.printing import print_runs
 
     print_runs(folder)
 

@@ -21,8 +21,7 @@ from visplay.config.prompts import Prompts
 from visplay.data.decoding import to_hand_on
 from visplay.data.images import reopen_images
 from visplay.errors import RunError
-from visplay.evaluation.cards import silver_card
-from visplay.evaluation.export import digest, write_export
+from visplay.evaluation.export import digest, silver_card, write_export
 from visplay.evaluation.statistics import accuracy_interval
 from visplay.prompts import reasoner_text
 from visplay.runs.results import run_config, run_steps

@@ -29,8 +29,7 @@ from rollouts.servers.launch import Server
 from rollouts.transformers_engine import TransformersEngine
 from tests.visplay.scripted import BACKEND
 from tests.visplay.small import ORACLE, SMALL
-from visplay.cli.listing import print_runs
-from visplay.cli.printing import print_asked
+from visplay.cli.printing import print_asked, print_runs
 from visplay.config.loading import Config, check_config
 from visplay.config.prompts import Prompts
 from visplay.config.sections import Model
