@@ -114,7 +114,7 @@ def train(arm: str, seed: int, *, world: str, images: Path, output: Path, furthe
     """Make, or go on with, one run."""
     run = run_of(output, arm, seed)
     command = [
-        sys.executable, "-m", "visplay.cli", "train", "configs/pocket.yaml", f"images.source={images}",
+        sys.executable, "-m", "visplay", "train", "configs/pocket.yaml", f"images.source={images}",
         f"output={output}", f"name={run.name}", f"seed={seed}", *SHORT, *WORLDS[world], *ARMS[arm], *further,
     ]  # fmt: skip
     print(" ".join(command[1:]), flush=True)

@@ -183,7 +183,7 @@ def ask_held_out(run: Path, *, every_iteration: bool, output: Path) -> None:
         folder = _asked(run, iteration, output)
         if not (folder / "summary.json").is_file():
             subprocess.run(
-                [sys.executable, "-m", "visplay.cli", "evaluate", f"{run}@{iteration}",
+                [sys.executable, "-m", "visplay", "evaluate", f"{run}@{iteration}",
                  "-b", ",".join(read_summaries(run)[0]), "--limit", "1000", "--out", str(folder)],
                 check=True,
             )  # fmt: skip

@@ -35,7 +35,7 @@ ARMS = {
 
 def train(arm: str, seed: int, *, images: Path, output: Path, overrides: list[str]) -> None:
     command = [
-        sys.executable, "-m", "visplay.cli", "train", "configs/pocket.yaml", f"images.source={images}",
+        sys.executable, "-m", "visplay", "train", "configs/pocket.yaml", f"images.source={images}",
         f"output={output}", f"name={arm}-{seed}", f"seed={seed}", "curation.margin=all",
         *ARMS[arm], *overrides,
     ]  # fmt: skip

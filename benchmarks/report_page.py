@@ -38,7 +38,7 @@ FILTER = """(async () => {
 def seconds_of_command(run: Path) -> tuple[float, float]:
     """By the clock and of the CPU."""
     begun, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "visplay.cli", "report", str(run)]
+    command = [sys.executable, "-m", "visplay", "report", str(run)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

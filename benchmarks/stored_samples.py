@@ -68,7 +68,7 @@ def write(folder: Path, rows: int, *, skill: float, seed: int) -> None:
 
 def timed(*command: str) -> None:
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "visplay.cli", *command], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-m", "visplay", *command], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     assert status == 0, command
     seconds = time.perf_counter() - start

@@ -42,7 +42,6 @@ class StubServer:
         self.adapters: dict[str, tuple[str, str]] = {}  # name -> path and what the files come to
         self.asked: list[str] = []  # names of the models that were asked for completions
         self.calls: list[str] = []  # what else was asked
-        self.asleep = False
         self.held = False  # while it is, nothing is answered
         self.quiet_when_busy = False
         self.computed = self.most_at_once = 0  # sequences
@@ -97,9 +96,6 @@ class StubServer:
             if self.adapters.pop(body["lora_name"], None) is None:
                 return 404, f"The lora adapter '{body['lora_name']}' cannot be found."
             return 200, "Success"
-        if path.startswith(("/sleep", "/wake_up", "/reset_encoder_cache")):
-            self.asleep = path.startswith("/sleep") or (self.asleep and not path.startswith("/wake_up"))
-            return 200, {}
         return 404, "Not Found"
 
     def _load(self, path: Path, name: str) -> tuple[int, str]:

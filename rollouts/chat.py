@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from PIL import Image
 from transformers import AutoConfig, GenerationConfig
 
 from rollouts.engine import AdapterVersion, Completion, Prompt, Sampling
@@ -158,7 +157,7 @@ class Chat:
             **self._no_second_start(texts),
         )
 
-    def parameters(self, sampling: Sampling, *, prompt: int, seeded: bool = True) -> dict[str, Any]:
+    def parameters(self, sampling: Sampling, *, prompt: int) -> dict[str, Any]:
         """The arguments of `vllm.SamplingParams` for the prompt at place `prompt` of a call."""
         return {
             "n": sampling.n,
@@ -168,7 +167,7 @@ class Chat:
             "min_p": 0.0,
             "repetition_penalty": 1.0,
             "max_tokens": sampling.max_tokens,
-            "seed": _seed(sampling.seed, prompt) if seeded else None,
+            "seed": _seed(sampling.seed, prompt),
             "stop_token_ids": self.end_ids,
             "ignore_eos": True,  # vLLM also stops at the tokenizer's own end token, transformers does not
             "logprobs": 0,  # of the sampled token alone
@@ -201,13 +200,6 @@ class Chat:
         """Where the template writes the start token, the tokenizer must not add another."""
         start = self.tokenizer.bos_token
         return {"add_special_tokens": False} if start and texts[0].startswith(start) else {}
-
-
-def image_id(image: Image.Image) -> str:
-    """The same for the same pixels, so that a picture is encoded once however often it is asked about."""
-    digest = hashlib.sha256(f"{image.mode} {image.size} ".encode())
-    digest.update(image.tobytes())
-    return digest.hexdigest()
 
 
 def _seed(seed: int, prompt: int) -> int:

@@ -3,6 +3,7 @@
 The loop talks to this protocol only; which backend answers is a line of the configuration.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +134,13 @@ class RolloutEngine(Protocol):
     def close(self) -> None:
         """Give back processes and memory."""
         ...
+
+
+def image_id(image: Image.Image) -> str:
+    """The same for the same pixels, so that a picture is encoded once however often it is asked about."""
+    digest = hashlib.sha256(f"{image.mode} {image.size} ".encode())
+    digest.update(image.tobytes())
+    return digest.hexdigest()
 
 
 def same_version(held: AdapterVersion | None, offered: AdapterVersion) -> bool:

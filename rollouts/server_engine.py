@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 
 import httpx2
-import torch
 from anyio.from_thread import start_blocking_portal
 from PIL import Image
 
-from rollouts.chat import Chat, image_id
+from rollouts.chat import Chat
 from rollouts.engine import (
     AdapterVersion,
     Completion,
@@ -21,6 +20,7 @@ from rollouts.engine import (
     Prompt,
     RequestRefused,
     Sampling,
+    image_id,
 )
 from rollouts.servers.launch import Server, server_url
 from rollouts.servers.pool import Group, Pool
@@ -38,7 +38,6 @@ class ServerEngine:
         chat: how this VLM's prompts become tokens.
         max_adapters: versions kept; publishing one more drops the least recently used.
         max_num_seqs: the most sequences under way at each server.
-        deterministic: seed each request.
         api_key: sent to all of them; None sends none.
         patience: seconds without any server that answers before giving up; also to wait for the start.
         silence: seconds without any sign of life of a server before its work goes to others.
@@ -56,13 +55,12 @@ class ServerEngine:
         chat: Chat,
         max_adapters: int = 3,
         max_num_seqs: int = 256,
-        deterministic: bool = True,
         api_key: str | None = None,
         patience: float = 600.0,
         silence: float = 60.0,
         check_every: float = 1.0,
     ) -> None:
-        self._chat, self._deterministic = chat, deterministic
+        self._chat = chat
         urls = [s.url if isinstance(s, Server) else server_url(s) for s in servers]
         if api_key and not (api_key.isascii() and api_key.isprintable() and " " not in api_key):
             raise ValueError("VLLM_API_KEY holds a space or a character that no HTTP header can carry")
@@ -92,11 +90,6 @@ class ServerEngine:
             self.close()
             raise
 
-    @property
-    def events(self) -> list[tuple[float, str, str]]:
-        """(monotonic seconds, URL, `lost` or `back`) of every server taken out or back so far."""
-        return list(self._pool.events)
-
     def publish(self, adapter: AdapterVersion) -> None:
         """Load a version on every server that answers, or, where one refuses it, on none.
 
@@ -106,7 +99,6 @@ class ServerEngine:
         """
         if adapter.path is not None:
             with self._in_use:
-                self._wake()
                 self._portal.call(self._pool.publish, adapter)
 
     def generate(
@@ -126,7 +118,6 @@ class ServerEngine:
                 self._group(prompt, place=i, sampling=sampling, name=name, urls=urls)
                 for i, prompt in enumerate(prompts)
             ]
-            self._wake()
             if self._closed:
                 raise EngineUnavailable("the engine was closed")
             self._answers = self._portal.start_task_soon(self._pool.answers, groups)
@@ -151,13 +142,7 @@ class ServerEngine:
         ]
 
     def sleep(self) -> None:
-        """Leave the GPU to the trainer, where servers of ours can; others have machines of their own.
-
-        Raises:
-            EngineUnavailable: a server will not sleep.
-        """
-        with self._in_use:
-            self._portal.call(self._pool.sleep)
+        """Servers have machines or GPUs of their own."""
 
     def close(self) -> None:
         """Let go of our adapters and stop the servers that we started; nothing under way is waited for."""
@@ -172,11 +157,6 @@ class ServerEngine:
         finally:
             self._portal_context.__exit__(None, None, None)
 
-    def _wake(self) -> None:
-        if self._pool.asleep:
-            torch.cuda.empty_cache()  # what a trainer in this process has freed and still holds
-            self._portal.call(self._pool.wake)
-
     def _group(
         self, prompt: Prompt, *, place: int, sampling: Sampling, name: str | None, urls: dict[str, str]
     ) -> Group:
@@ -188,7 +168,7 @@ class ServerEngine:
         request = {
             "token_ids": token_ids,
             "content_parts": [{"type": "image_url", "url": urls[key], "uuid": key} for key in ids] or None,
-            "sampling_params": self._chat.parameters(sampling, prompt=place, seeded=self._deterministic),
+            "sampling_params": self._chat.parameters(sampling, prompt=place),
             "return_token_ids": True,
         }
         return Group(request=request, model=name, n=sampling.n)

@@ -8,7 +8,7 @@ import torch
 from vllm import LLM, SamplingParams
 from vllm.lora.request import LoRARequest
 
-from rollouts.chat import Chat, image_id
+from rollouts.chat import Chat
 from rollouts.engine import (
     BASE,
     AdapterVersion,
@@ -16,6 +16,7 @@ from rollouts.engine import (
     Prompt,
     RequestRefused,
     Sampling,
+    image_id,
     same_version,
 )
 from rollouts.servers.launch import reserved_rank
@@ -36,7 +37,6 @@ class VllmEngine:
         lora_rank: of the adapters that will be published; None leaves no room for any.
         max_adapters: versions kept; publishing one more drops the least recently used.
         sleep: leave the GPU to the trainer between calls. Needs a GPU.
-        deterministic: seed each request, and let no call find what an earlier one left in the caches.
         options: further arguments of `vllm.LLM`: `dtype`, `revision`, `max_model_len`, `seed`,
             `tensor_parallel_size`, `gpu_memory_utilization`, `quantization`, `mm_processor_kwargs` ...
 
@@ -52,11 +52,10 @@ class VllmEngine:
         lora_rank: int | None,
         max_adapters: int = 3,
         sleep: bool = False,
-        deterministic: bool = True,
         **options: Any,
     ) -> None:
         self._chat, self._sleep, self._max_adapters = chat, sleep, max_adapters
-        self._asleep, self._deterministic = False, deterministic
+        self._asleep = False
         self._in_use = threading.Lock()  # held while requests are in flight or weights change
         self._published = 0
         if lora_rank is not None:
@@ -100,10 +99,7 @@ class VllmEngine:
             self._wake()
             outputs = self._together(
                 [self._as_vllm(prompt) for prompt in prompts],
-                [
-                    SamplingParams(**self._chat.parameters(sampling, prompt=i, seeded=self._deterministic))
-                    for i in range(len(prompts))
-                ],
+                [SamplingParams(**self._chat.parameters(sampling, prompt=i)) for i in range(len(prompts))],
                 request,
             )
             served = [self._served(output, asked=adapter) for output in outputs]
@@ -163,15 +159,12 @@ class VllmEngine:
     def _together(
         self, requests: list[Any], sampling: list[SamplingParams], adapter: LoRARequest | None
     ) -> list[Any]:
-        """Outputs in the requests' order; deterministic, the same to the bit whatever was asked before.
+        """Outputs in the requests' order; the same to the bit whatever was asked before.
 
         Log-probs are rounded by batch. vLLM's scheduler runs in a process of its own and would batch what
         happens to have arrived, and what earlier calls left in its caches would not be computed again: so it
         waits until all requests are there, and starts with empty caches.
         """
-        if not self._deterministic:
-            self._enqueue(requests, sampling, adapter)
-            return self._llm.wait_for_completion(use_tqdm=False)
         self._forget()
         self._llm.sleep(level=0)  # stops the scheduler; the weights stay where they are
         try:

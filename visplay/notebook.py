@@ -14,10 +14,10 @@ from visplay.config.loading import Config
 from visplay.config.sections import Engine
 from visplay.data.images import read_images
 from visplay.evaluation.metrics import Figures
-from visplay.evaluation.reasoner import open_reasoner
+from visplay.evaluation.reasoner import evaluate_target, open_reasoner
 from visplay.evaluation.records import read_records
 from visplay.evaluation.sampling import Reasoner
-from visplay.evaluation.session import Plan, run_evaluation
+from visplay.evaluation.session import Plan
 from visplay.evaluation.target import find_target
 from visplay.loop.selfplay import selfplay
 from visplay.models.generation import generate
@@ -103,13 +103,8 @@ class Answering:
         """The majority of several sampled answers, its share and all others."""
         sampling = Sampling(n=samples, top_k=40, max_tokens=self._max_tokens, seed=seed)
         said = self._sample(picture, question, sampling)
-        return rewards.vote(
-            [
-                rewards.extract_answer(completion.text, self._reasoner.words.answer_form)
-                for completion in said
-            ],
-            question=question,
-        )
+        form = self._reasoner.words.answer_form
+        return rewards.vote([rewards.extract_answer(one.text, form) for one in said], question=question)
 
     def close(self) -> None:
         """Give back its memory."""
@@ -175,7 +170,7 @@ def evaluate(
     Args:
         target: `pocket`, a hub id, a folder, RUN or RUN@ITERATION.
         benchmarks: ids or YAML files.
-        out: folder of the stored samples; None takes `runs/evaluations/NAME`.
+        out: folder of the stored samples; None takes `runs/evaluations/NAME-DIGEST`.
         limit: questions of each benchmark, drawn by `seed`; None for all.
         samples: k sampled answers for avg@k, maj@k and pass@k; 0 for none.
         seed: of drawn questions and samples.
@@ -191,17 +186,11 @@ def evaluate(
         VisplayError: what a user can mend; see `visplay.errors`.
     """
     found = find_target(target, device=device, trust_remote_code=trust_remote_code)
-    tokens = found.max_tokens or 1024
-    sampled = Sampling(n=samples, top_k=40, max_tokens=tokens, seed=seed) if samples else None
     plan = Plan(
-        benchmarks=benchmarks, limit=limit, seed=seed, sampled=sampled,
-        greedy=Sampling(temperature=0, max_tokens=tokens, seed=seed),
+        benchmarks=benchmarks, limit=limit, seed=seed, samples=samples, max_tokens=found.max_tokens or 1024
+    )
+    _, figures = evaluate_target(
+        found, plan, engine=engine or Engine(), chunk=64, out=Path(out) if out else None, judge=None,
+        display=display or Display.quiet(),
     )  # fmt: skip
-    reasoner = open_reasoner(found, engine or Engine(), chunk=64)
-    try:
-        return run_evaluation(
-            reasoner, plan, folder=Path(out or Path("runs/evaluations") / found.name), judge=None,
-            about={"name": found.name, "model": found.model.path}, display=display or Display.quiet(),
-        )  # fmt: skip
-    finally:
-        reasoner.engine.close()
+    return figures

@@ -5,8 +5,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext
 from typing import Protocol
 
 from rich.console import Console
@@ -29,22 +28,17 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
-        self._lock = threading.Lock()
-        self._of_thread = threading.local()
-        self._open()
+        self._lock, self._of_thread = threading.Lock(), threading.local()
+        self._note()
 
     @contextmanager
     def __call__(self, kind: str) -> Iterator[None]:
         """Count the time of this block as `kind`."""
-        if not hasattr(self._of_thread, "kinds"):
-            self._open()
-        self._note()
-        self._of_thread.kinds.append(kind)
+        self._note().append(kind)
         try:
             yield
         finally:
-            self._note()
-            self._of_thread.kinds.pop()
+            self._note().pop()
 
     def take(self) -> dict[str, float]:
         """The seconds since the last call, by kind; time outside any span is `other`.
@@ -56,16 +50,16 @@ class Stopwatch:
             taken, self.seconds = dict(self.seconds), defaultdict(float)
         return taken
 
-    def _open(self) -> None:
-        """Begin to count for this thread."""
-        self._of_thread.kinds, self._of_thread.since = [], time.perf_counter()
-
-    def _note(self) -> None:
+    def _note(self) -> list[str]:
+        """Count what has passed in this thread since the last note; returns its open spans."""
         mine, now = self._of_thread, time.perf_counter()
-        kind = mine.kinds[-1] if mine.kinds else "other"
+        if not hasattr(mine, "kinds"):
+            mine.kinds, mine.since = [], now
         with self._lock:
-            self.seconds[kind] += now - mine.since
+            self.seconds[mine.kinds[-1] if mine.kinds else "other"] += now - mine.since
         mine.since = now
+        kinds: list[str] = mine.kinds
+        return kinds
 
 
 class Display:
@@ -80,7 +74,7 @@ class Display:
         self._every = every_seconds
         self._tokens = 0
         self._place = ""
-        self._run_left: Callable[[float], float | None] = _unknown
+        self._run_left: Callable[[float], float | None] = lambda left: None
 
     @classmethod
     def quiet(cls) -> "Display":
@@ -113,13 +107,8 @@ class Display:
     @contextmanager
     def telling(self, logger: str) -> Iterator[None]:
         """Say what is logged under this name by code that knows of no display; from any thread."""
-        display = self
-
-        class Said(logging.Handler):
-            def emit(self, record: logging.LogRecord) -> None:
-                display.say(record.getMessage())
-
-        handler = Said(logging.WARNING)
+        handler = logging.Handler(logging.WARNING)
+        handler.emit = lambda record: self.say(record.getMessage())  # type: ignore[method-assign]
         logging.getLogger(logger).addHandler(handler)
         try:
             yield
@@ -130,64 +119,31 @@ class Display:
     def bar(self, title: str, *, total: int) -> Iterator[Advance]:
         """Yields `advance(note, count=1, tokens=0)`, to be told of finished units of work, `total` in all."""
         title = f"{self._place}, {title}" if self._place else title
-        meter = _Meter(total, tokens=lambda: self._tokens, run_left=self._run_left)
-        if not self.console.is_terminal:
-            yield self._plain(title, meter)
-            return
+        since, before, done = time.monotonic(), self._tokens, 0
+        last = since
         columns = (TextColumn("{task.description}"), BarColumn(16), TextColumn("{task.fields[said]}"))
-        with Progress(*columns, console=self.console, transient=True) as progress:
-            task = progress.add_task(title, total=total, said=f"0/{total}")
-
-            def advance(note: str, count: int = 1, tokens: int = 0, /) -> None:
-                self.generated(tokens)
-                meter.done += count
-                progress.update(task, completed=meter.done, said=meter.said(note))
-
-            yield advance
-
-    def _plain(self, title: str, meter: "_Meter") -> Advance:
-        last = time.monotonic()
+        progress = Progress(*columns, console=self.console, transient=True)
+        task = progress.add_task(title, total=total, said=f"0/{total}")
 
         def advance(note: str, count: int = 1, tokens: int = 0, /) -> None:
-            nonlocal last
+            nonlocal done, last
             self.generated(tokens)
-            meter.done += count
+            done += count
             now = time.monotonic()
-            if meter.done == meter.total or now - last >= self._every:
-                self.say(f"{title} {meter.said(note)}")
+            taken = max(now - since, 1e-9)
+            left = taken * max(total - done, 0) / max(done, 1e-9)
+            run, made = self._run_left(left), self._tokens - before
+            # Of a run, as a rule, somebody wants to know when it ends.
+            parts = [f"{done}/{total}", note, f"{made / taken:,.0f} tok/s" if made else ""]
+            parts.append(f"{span(left)} left" + (f", run {span(run)}" if run is not None else ""))
+            said = " ".join(part for part in parts if part)
+            progress.update(task, completed=done, said=said)
+            if not self.console.is_terminal and (done == total or now - last >= self._every):
+                self.say(f"{title} {said}")
                 last = now
 
-        return advance
-
-
-@dataclass
-class _Meter:
-    """Of one bar: `done` of `total` units since `since`, and what follows from it."""
-
-    total: int
-    tokens: Callable[[], int]
-    run_left: Callable[[float], float | None]
-    done: int = 0
-    since: float = field(default_factory=time.monotonic)
-
-    def __post_init__(self) -> None:
-        self._before = self.tokens()
-
-    def said(self, note: str) -> str:
-        """How far it is, its rate in tokens, the time left for it and for the run."""
-        taken = max(time.monotonic() - self.since, 1e-9)
-        left = taken * max(self.total - self.done, 0) / max(self.done, 1e-9)
-        parts = [f"{self.done}/{self.total}", note]
-        if made := self.tokens() - self._before:
-            parts.append(f"{made / taken:,.0f} tok/s")
-        run = self.run_left(left)
-        # Of a run, as a rule, somebody wants to know when it ends.
-        parts.append(f"{span(left)} left" + (f", run {span(run)}" if run is not None else ""))
-        return " ".join(part for part in parts if part)
-
-
-def _unknown(left: float) -> float | None:
-    return None
+        with progress if self.console.is_terminal else nullcontext():
+            yield advance
 
 
 def span(seconds: float) -> str:

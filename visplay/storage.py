@@ -31,11 +31,15 @@ def written(path: Path) -> Iterator[BinaryIO]:
     """A file to write to that is there whole when the block ends, and not at all where it fails."""
     scratch = path.with_name(path.name + PARTIAL)
     with signals_deferred():
-        with scratch.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(scratch, path)
+        try:
+            with scratch.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(scratch, path)
+        except BaseException:
+            scratch.unlink(missing_ok=True)
+            raise
         sync_folder(path.parent)
 
 
@@ -93,7 +97,9 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 def write_part(path: Path, value: Any, *, covers: Path | None = None) -> None:
     """Write a JSON value with its checksum, and with those of the files in a folder beside or below it."""
-    files = checksums(covers, sync=True) if covers else {}
+    files = checksums(covers) if covers else {}
+    if covers:
+        sync_files(covers)
     beside = {str((covers / name).relative_to(path.parent)): d for name, d in files.items() if covers}
     body = json.dumps({"value": value, "files": beside})
     write_text(path, f"{_sha256(body.encode())}\n{body}\n")
@@ -103,12 +109,13 @@ def read_part(path: Path) -> Any:
     """What `write_part` wrote; None where it, or a file that it covers, is missing or damaged."""
     try:
         check, body, _ = path.read_bytes().split(b"\n")
+        if check.decode(errors="replace") != _sha256(body):
+            return None
+        part = json.loads(body)
+        intact = all(_sha256((path.parent / name).read_bytes()) == d for name, d in part["files"].items())
     except (OSError, ValueError):
         return None
-    if check.decode(errors="replace") != _sha256(body):
-        return None
-    part = json.loads(body)
-    return None if damage(path.parent, part["files"]) else part["value"]
+    return part["value"] if intact else None
 
 
 def damaged_parts(folder: Path) -> list[Path]:
@@ -116,18 +123,12 @@ def damaged_parts(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.glob("*.json")) if read_part(path) is None]
 
 
-def checksums(folder: Path, *, sync: bool = False, without: Sequence[str] = ()) -> dict[str, str]:
-    """SHA-256 of every file in a folder, by its path there; `sync` also waits until each is on disk.
-
-    `without` names entries of the folder that are passed over.
-    """
+def checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file in a folder, by its path there."""
     found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.relative_to(folder).parts[0] not in without:
-            with path.open("rb") as file:
-                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
-    if sync:
-        sync_files(folder, without=without)
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
     return found
 
 
@@ -136,19 +137,6 @@ def sync_files(folder: Path, *, without: Sequence[str] = ()) -> None:
     for path in [folder, *folder.rglob("*")]:
         if path == folder or path.relative_to(folder).parts[0] not in without:
             sync_folder(path)
-
-
-def damage(folder: Path, files: dict[str, str]) -> list[str]:
-    """Of the files that should be in a folder, those that are missing or not what was written."""
-    found = []
-    for name, digest in files.items():
-        try:
-            with (folder / name).open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
-                    found.append(name)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            found.append(name)
-    return found
 
 
 def file_stamp(path: Path | str) -> list[int] | None:

@@ -2,8 +2,22 @@
 
 import re
 
-from visplay.models.cards import CARDS
 from visplay.planning.plan import Plan
+
+# Card -> bf16 operations per second on dense matrices, fp32 accumulation, without sparsity, in 10^12, and the
+# data sheet that says so; where a sheet gives operations with sparsity only, half of them.
+SHEETS = {
+    "rtx4090": (165, "NVIDIA Ada GPU Architecture whitepaper"),
+    "l4": (121, "NVIDIA L4 Tensor Core GPU datasheet"),
+    "a10": (125, "NVIDIA A10 Tensor Core GPU datasheet"),
+    "rtx5090": (210, "NVIDIA RTX Blackwell GPU Architecture whitepaper"),
+    "a100-40": (312, "NVIDIA A100 Tensor Core GPU datasheet"),
+    "l40s": (362, "NVIDIA L40S GPU datasheet"),
+    "rtx6000ada": (182, "NVIDIA RTX 6000 Ada Generation datasheet"),
+    "a100-80": (312, "NVIDIA A100 Tensor Core GPU datasheet"),
+    "h100": (989, "NVIDIA H100 Tensor Core GPU datasheet (SXM)"),
+    "h200": (989, "NVIDIA H200 Tensor Core GPU datasheet (SXM)"),
+}
 
 
 def planned_bytes(plan: Plan) -> dict[str, dict[str, int]]:
@@ -37,7 +51,7 @@ def card_flops(given: float | None, *, name: str | None) -> tuple[float | None, 
         return None, "of a CPU; give --peak-tflops"
     spelled = re.sub(r"[ -]+", "-", name.lower()).replace("rtx-", "rtx").replace("-ada", "ada")
     words = {word.removesuffix("gb") for word in spelled.split("-")}
-    for card in CARDS:
-        if set(card.name.split("-")) <= words and not words & {"pcie", "nvl"}:
-            return card.flops, card.source
+    for card, (teraflops, sheet) in SHEETS.items():
+        if set(card.split("-")) <= words and not words & {"pcie", "nvl"}:
+            return teraflops * 1e12, sheet
     return None, f"{name} is not in the table of cards; give --peak-tflops"

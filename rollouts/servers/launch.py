@@ -26,8 +26,6 @@ class Server:
         max_adapters: versions that it keeps.
         log: file that its output goes to.
         device: CUDA_VISIBLE_DEVICES of the process; None leaves it as it is.
-        sleeps: can give its GPU's memory back for a while. Needs a GPU. Whoever reaches the port can then do
-            with the server what they like, for vLLM has the switch among its developers' ones.
         options: further arguments of vLLM's engine.
     """
 
@@ -39,15 +37,13 @@ class Server:
         max_adapters: int,
         log: Path,
         device: str | None = None,
-        sleeps: bool = False,
         options: Mapping[str, Any],
     ) -> None:
         self.url = f"http://{LOOPBACK}:{(port := _free_port())}"
-        self.log, self.sleeps = log, sleeps
+        self.log = log
         # On a CPU every server would bind its threads to the same cores.
         variables = ["VLLM_ALLOW_RUNTIME_LORA_UPDATING=1", "VLLM_CPU_OMP_THREADS_BIND=nobind"]
         variables += [] if device is None else [f"CUDA_VISIBLE_DEVICES={device}"]
-        variables += ["VLLM_SERVER_DEV_MODE=1"] if sleeps else []
         # The `vllm` command of vllm-cpu does not start: it asks for the version of a package named vllm.
         self.command = [
             "env", *variables, sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model,
@@ -55,7 +51,7 @@ class Server:
             "--enable-lora", "--max-lora-rank", str(lora_rank), "--max-loras", str(max_adapters),
             "--max-cpu-loras", str(max_adapters), "--logprobs-mode", "processed_logprobs",
             "--enable-scale-out", "--disable-log-stats", "--disable-uvicorn-access-log",
-            *(["--enable-sleep-mode"] if sleeps else []), *flags(options),
+            *flags(options),
         ]  # fmt: skip
         self._process: subprocess.Popen[bytes] | None = None
         self.starts = self.deaths = 0

@@ -59,7 +59,6 @@ class Pool:
         check_every: seconds between health checks.
 
     Attributes:
-        asleep: some of them have given their GPU's memory back.
         events: (monotonic seconds, URL, `lost` or `back`) of every server taken out or back.
     """
 
@@ -73,7 +72,6 @@ class Pool:
         self._current: dict[str, AdapterVersion] = {}  # by their names on the servers
         self._changing = asyncio.Lock()  # adapters are published, or a server is readmitted, one at a time
         self._watchers: list[asyncio.Task[None]] = []
-        self.asleep = False
         self.events: list[tuple[float, str, str]] = []
 
     def alive(self) -> list[Replica]:
@@ -195,7 +193,8 @@ class Pool:
             async with asyncio.timeout(10):
                 unloads = (r.unload(name) for r in theirs for name in self._current)
                 await asyncio.gather(*unloads, return_exceptions=True)
-        await self._stop(self._replicas)
+        servers = [replica.server for replica in self._replicas if replica.server]
+        await asyncio.gather(*(asyncio.to_thread(server.stop) for server in servers))
 
     async def publish(self, adapter: AdapterVersion) -> None:
         """Load an adapter on all that answer, or on none.
@@ -222,32 +221,6 @@ class Pool:
                 await self._drop(next(iter(self._current)))
         if not self.alive():  # the last one was lost meanwhile; those that come back load it
             await self.publish(adapter)
-
-    async def sleep(self) -> None:
-        """Put servers that can sleep to sleep; none is started or taken back until they wake.
-
-        One that has just been started is waited for. One that is out would keep the GPU: it is stopped, and
-        started again afterwards.
-        """
-        sleepers = [r for r in self._replicas if r.server and r.server.sleeps]
-        until = time.monotonic() + self._patience
-        while any(r.starting for r in sleepers) and time.monotonic() < until:
-            await asyncio.sleep(self._check_every)
-        async with self._changing:
-            if sleepers and not self.asleep:
-                self.asleep = True
-                await self._stop([r for r in sleepers if not r.alive])
-                await self._each([r for r in sleepers if r.alive], Replica.sleep)
-
-    async def wake(self) -> None:
-        """Undo `sleep`."""
-        async with self._changing:
-            await self._each([r for r in self.alive() if r.server and r.server.sleeps], Replica.wake)
-            self.asleep = False
-
-    async def _stop(self, replicas: Sequence[Replica]) -> None:
-        servers = [replica.server for replica in replicas if replica.server]
-        await asyncio.gather(*(asyncio.to_thread(server.stop) for server in servers))
 
     async def _each(
         self, replicas: Sequence[Replica], do: Callable[[Replica], Coroutine[Any, Any, None]]
@@ -293,7 +266,7 @@ class Pool:
             await asyncio.sleep(self._check_every)
             now, stalled = time.monotonic(), _STALLED * self._patience
             if not replica.alive:
-                trouble = None if self.asleep else await self._try_to_readmit(replica)
+                trouble = await self._try_to_readmit(replica)
                 if isinstance(trouble, ReplicaRefused) and str(trouble) != said:
                     said = str(trouble)
                     _log.warning("%s answers and is not taken back: %s", replica.url, trouble)
@@ -313,12 +286,10 @@ class Pool:
         """
         server = replica.server
         async with self._changing:
-            if self._watchers and server and not server.running() and not self.asleep:
+            if self._watchers and server and not server.running():
                 if server.died() and server.deaths >= _DEATHS:
                     self._give_up(replica, f"{replica.url} has died {_DEATHS} times:\n{server.log_tail()}")
-                    replica.starting = False
                     return None
-                replica.starting = True
                 await asyncio.to_thread(server.start)
         if trouble := await replica.trouble(at_once=True):
             return trouble
@@ -327,7 +298,7 @@ class Pool:
                 await self._equip(replica)
             except (ReplicaLost, ReplicaFault, ReplicaRefused) as error:
                 return error
-            replica.starting, replica.back_since = False, time.monotonic()
+            replica.back_since = time.monotonic()
             replica.lost.clear()
             self.events.append((time.monotonic(), replica.url, "back"))
             if self._watchers:  # else it is the start
@@ -337,8 +308,6 @@ class Pool:
     async def _equip(self, replica: Replica) -> None:
         """Give a server the current adapters, leave it no other of ours."""
         await self._forget_gone()
-        if replica.server and replica.server.sleeps:  # it may have left in its sleep
-            await replica.wake()
         held = await replica.served()
         for name in held:
             if name.startswith(self._prefix) and name not in self._current:

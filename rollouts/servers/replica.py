@@ -51,7 +51,6 @@ class Replica:
         lost: set while it does not answer; every request under way then ends in `ReplicaLost`.
         why_lost: what was seen when it was taken out.
         given_up: why it is not asked any more, or "".
-        starting: its process was started and has not answered yet.
         heard: when it last answered anything, in monotonic seconds.
         completed: when it last completed a group, or was given one with nothing else under way.
         back_since: when it was last taken back.
@@ -67,7 +66,6 @@ class Replica:
     lost: asyncio.Event = field(default_factory=asyncio.Event)
     why_lost: str = ""
     given_up: str = ""
-    starting: bool = False
     heard: float = 0.0
     completed: float = 0.0
     back_since: float = 0.0
@@ -144,15 +142,6 @@ class Replica:
         except ReplicaRefused as refusal:
             if "cannot be found" not in str(refusal):
                 raise
-
-    async def sleep(self) -> None:
-        """Give the GPU's memory back; weights wait in main memory, the cache of pictures is emptied."""
-        await self._send("POST", "/sleep?level=1", timeout=_LOAD_SECONDS)
-        await self._send("POST", "/reset_encoder_cache", timeout=_LOAD_SECONDS)  # sleeping alone keeps it
-
-    async def wake(self) -> None:
-        """Take the GPU's memory again; one that is awake stays so."""
-        await self._send("POST", "/wake_up", timeout=_LOAD_SECONDS)
 
     async def generate(self, request: dict[str, Any], model: str | None, *, n: int) -> Answer:
         """Answer one request of `/inference/v1/generate` by an adapter, None for the base VLM.

@@ -47,7 +47,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 
 def came(engine: ServerEngine, stub: StubServer, what: str) -> int:
-    return sum((url, event) == (stub.url, what) for _, url, event in engine.events)
+    return sum((url, event) == (stub.url, what) for _, url, event in engine._pool.events)
 
 
 def held(stub: StubServer) -> list[str]:

@@ -53,11 +53,11 @@ class Fleet:
         """Seconds from `since` until the engine noted `what` of a server."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            for at, url, event in self.engine.events:
+            for at, url, event in self.engine._pool.events:
                 if (url, event) == (server.url, what) and at >= since:
                     return at - since
             time.sleep(0.1)
-        raise AssertionError(f"{server.url} was not {what} within {seconds} s: {self.engine.events}")
+        raise AssertionError(f"{server.url} was not {what} within {seconds} s: {self.engine._pool.events}")
 
 
 @pytest.fixture(scope="module")

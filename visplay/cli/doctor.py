@@ -144,7 +144,7 @@ def _of(config: Config) -> Iterator[Finding]:
     """What the configuration names: pictures, processor, size of the weights."""
     images = None
     try:
-        images = read_images(config.images.source, limit=config.images.limit, **config.images.reading)
+        images = read_images(config.images.source, limit=config.images.limit, column=config.images.column)
         yield _good(f"{len(images)} pictures, {len(images.skipped)} skipped")
     except VisplayError as error:
         yield _bad(f"images.source: {error}", "set images.source to your pictures")
@@ -174,7 +174,7 @@ def _of(config: Config) -> Iterator[Finding]:
 
 def _canaries(config: Config, *, api_key: str | None) -> Finding:
     try:
-        images = read_images(config.images.source, limit=1, **config.images.reading)
+        images = read_images(config.images.source, limit=1, column=config.images.column)
         policy = Policy.of(config.model, lora=config.lora)
         shared = shares_gpu(config.model, config.engine)
         engine = start_engine(

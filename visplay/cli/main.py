@@ -1,6 +1,7 @@
 """The command line: which commands there are, and in which group."""
 
 import inspect
+import io
 import logging
 import os
 import sys
@@ -15,6 +16,7 @@ from rollouts.engine import EngineUnavailable, RequestRefused
 from visplay import __version__, launcher
 from visplay.cli import measuring, playing, setting_up
 from visplay.errors import RankLost, TrainingDiverged, VisplayError
+from visplay.runs.shutdown import what_to_do
 
 # What other packages say of themselves is kept off the terminal; our own display says what matters.
 _QUIET = {
@@ -105,12 +107,23 @@ def main() -> None:
     """Run the command line; an expected error is one clear message and exit code 1."""
     quieten()
     os.environ.setdefault("WANDB_PROJECT", "visplay")
+    for stream in (
+        sys.stdout,
+        sys.stderr,
+    ):  # a terminal that is not UTF-8 gets `?`, and no command ends by it
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         app()
     except (VisplayError, EngineUnavailable, RequestRefused) as error:
         first = launcher.rank() == 0
         if first or not isinstance(error, RankLost | TrainingDiverged):  # those, rank 0 tells of
             print(f"{'' if first else f'rank {launcher.rank()}: '}error: {error}", file=sys.stderr)
+        raise SystemExit(1) from error
+    except OSError as error:  # a full or closed disk, in a command that has nothing to resume
+        if (said := what_to_do(error)) is None:
+            raise
+        print(f"error: {said} give the command again", file=sys.stderr)
         raise SystemExit(1) from error
 
 

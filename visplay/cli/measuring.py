@@ -3,7 +3,7 @@
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import psutil
 import typer
@@ -13,8 +13,8 @@ from visplay.launcher import launched
 from visplay.runs.shutdown import graceful_shutdown
 
 if TYPE_CHECKING:
+    from visplay.config.sections import Engine
     from visplay.evaluation.judge import Judge
-    from visplay.evaluation.sampling import Reasoner
     from visplay.evaluation.target import Target
 
 Names = Annotated[
@@ -68,7 +68,7 @@ def evaluate(
     benchmarks: Names = "pocket-dusk,easy-vqa",
     source: Sources = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write to; default: runs/evaluations/NAME.")
+        Path | None, typer.Option(help="Folder to write to; default: runs/evaluations/NAME-DIGEST.")
     ] = None,
     limit: Limit = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn questions and of the samples.")] = 0,
@@ -141,10 +141,9 @@ def evaluate(
     """
     from dataclasses import replace
 
-    from rollouts.engine import Sampling
     from visplay.cli.printing import print_figures
     from visplay.config.loading import read_prompts
-    from visplay.evaluation.session import Plan, run_evaluation
+    from visplay.evaluation.session import Plan
     from visplay.evaluation.target import find_target
     from visplay.progress import Display
 
@@ -161,26 +160,20 @@ def evaluate(
     found = find_target(target, base=base, device=device, trust_remote_code=trust_remote_code)
     if prompts is not None:
         found = replace(found, words=read_prompts(prompts))
-    tokens = max_tokens or found.max_tokens or 1024
-    sampling = Sampling(n=max(1, samples), temperature=temperature, top_k=top_k, max_tokens=tokens, seed=seed)
     plan = Plan(
         benchmarks=_listed(benchmarks), sources=found_sources, limit=limit, seed=seed, split=split,
-        greedy=Sampling(temperature=0, max_tokens=tokens, seed=seed),
-        sampled=sampling if samples else None,
-        controls=_controls(controls), control_limit=control_limit,
+        max_tokens=max_tokens or found.max_tokens or 1024, samples=samples, temperature=temperature,
+        top_k=top_k, controls=_controls(controls), control_limit=control_limit,
     )  # fmt: skip
     found_judge = _judge(context, judge, judge_model)
     display = Display()
-    folder = out or Path("runs/evaluations") / found.name
     with graceful_shutdown(this_command(), say=display.say):
-        reasoner = _reasoner(found, engine=engine, vllm=vllm, batch_size=batch_size)
-        about = {"name": found.name, "model": found.model.path}
-        try:
-            summary = run_evaluation(
-                reasoner, plan, folder=folder, about=about, judge=found_judge, display=display
-            )
-        finally:
-            reasoner.engine.close()
+        from visplay.evaluation.reasoner import evaluate_target
+
+        settings, chunk = _engine(found, engine=engine, vllm=vllm, batch_size=batch_size)
+        folder, summary = evaluate_target(
+            found, plan, engine=settings, chunk=chunk, out=out, judge=found_judge, display=display
+        )
     print_figures(found.name, summary)
     display.say(f"samples and figures: {folder}")
 
@@ -246,29 +239,21 @@ def _check(names: str, sources: dict[str, Path]) -> None:
         raise BenchmarkError(f"data that differs from its spec: {', '.join(differing)}")
 
 
-def _reasoner(
-    target: "Target", *, batch_size: int | None,
-    engine: Literal["auto", "transformers", "vllm"] = "transformers", vllm: list[str] | None = None,
-) -> "Reasoner":  # fmt: skip
+def _engine(
+    target: "Target", *, engine: str, vllm: list[str] | None, batch_size: int | None
+) -> "tuple[Engine, int]":
+    """What generates, and how many questions it is asked at once."""
     from visplay.config.sections import Engine
-    from visplay.evaluation.reasoner import open_reasoner
+    from visplay.config.yaml_text import read_overrides
     from visplay.models.engines import backend_of
 
     backend = backend_of(target.model, Engine(backend=engine))
     if vllm and backend != "vllm":
         raise EvaluationError("--vllm is for --engine vllm; leave it out, or name that engine")
+    if wrong := [entry for entry in vllm or [] if "=" not in entry]:
+        raise EvaluationError(f"--vllm must look like KEY=VALUE, got {wrong[0]!r}")
     chunk = batch_size or BATCHES[backend]
-    options = target.vllm | _vllm_options(vllm)
-    return open_reasoner(target, Engine(backend=backend, batch_size=chunk, vllm=options), chunk=chunk)
-
-
-def _vllm_options(given: list[str] | None) -> dict[str, Any]:
-    from visplay.config.yaml_text import read_overrides
-
-    for entry in given or []:
-        if "=" not in entry:
-            raise EvaluationError(f"--vllm must look like KEY=VALUE, got {entry!r}")
-    return read_overrides(given or [])
+    return Engine(backend=backend, batch_size=chunk, vllm=target.vllm | read_overrides(vllm or [])), chunk
 
 
 def _judge(context: typer.Context, url: str | None, model: str | None) -> "Judge | None":

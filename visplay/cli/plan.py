@@ -1,7 +1,6 @@
 """`visplay plan` and `visplay config init`: what a run will take, and a first configuration that fits."""
 
 import dataclasses
-import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,8 +16,7 @@ from visplay.config.sections import Model
 from visplay.config.yaml_text import dump_yaml
 from visplay.data.images import count_entries
 from visplay.errors import ImageSourceError
-from visplay.models.cards import CARDS, GIB, Card
-from visplay.models.memory import LEAST_LENGTH
+from visplay.models.memory import CARDS, GIB, LEAST_LENGTH, Card
 from visplay.models.processor import load_processor, smaller_pictures
 from visplay.planning.plan import Plan, make_plan
 from visplay.planning.work import (
@@ -201,7 +199,7 @@ def _pictures(config: Config, given: int | None) -> tuple[int, str]:
     if given is not None:
         return given, "as given"
     try:
-        found = count_entries(images.source, **images.reading)
+        found = count_entries(images.source, column=images.column)
     except ImageSourceError:
         return images.limit or ASSUMED_PICTURES, f"assumed ({images.source} is not there)"
     return min(found, images.limit or found), f"in {images.source}"
@@ -255,7 +253,7 @@ def card_here() -> Card | None:
     if not torch.cuda.is_available():
         return None
     about = torch.cuda.get_device_properties(0)
-    return Card(name=about.name, memory=about.total_memory, bandwidth=math.nan, flops=math.nan, source="")
+    return Card(name=about.name, memory=about.total_memory)
 
 
 def draft(model: str, images: str, *, card: Card | None, file: Path | None) -> str:

@@ -117,7 +117,7 @@ def runs(
         visplay runs
         visplay runs /data/runs
     """
-    from visplay.cli.listing import print_runs
+    from visplay.cli.printing import print_runs
 
     print_runs(folder)
 
@@ -168,6 +168,10 @@ def export(
         Literal["adapter", "merged"],
         typer.Option(help="Write a PEFT adapter, or the whole model with the adapter merged in."),
     ] = "adapter",
+    dtype: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        typer.Option(help="Type of merged weights; auto: the run's, if the adapter's change survives in it."),
+    ] = "auto",
     silver: Annotated[
         bool,
         typer.Option(
@@ -208,8 +212,8 @@ def export(
         from visplay.evaluation.export import export as write
 
         written = write(
-            run, out, role=role, iteration=iteration, form=form, trust_remote_code=trust_remote_code,
-            again=again,
+            run, out, role=role, iteration=iteration, form=form, dtype=dtype,
+            trust_remote_code=trust_remote_code, again=again,
         )  # fmt: skip
     typer.echo(written)
     if push:

@@ -72,7 +72,7 @@ def plan(
     """
     from visplay.cli.plan import print_plan
     from visplay.config.loading import load_config
-    from visplay.models.cards import find_card
+    from visplay.models.memory import find_card
 
     cards = [find_card(name) for name in card or ()]
     settings = load_config(config, overrides or [])
@@ -100,7 +100,7 @@ def config_init(
         visplay config init Qwen/Qwen2.5-VL-7B-Instruct photos --card h100
     """
     from visplay.cli.plan import card_here, draft
-    from visplay.models.cards import find_card
+    from visplay.models.memory import find_card
     from visplay.storage import write_text
 
     if out is not None and out.exists():

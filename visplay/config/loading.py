@@ -47,7 +47,7 @@ class Config(Section):
         description="The run's folder is `output/name`.",
     )
     output: Path = Field(Path("runs"), description="Where runs lie.")
-    seed: int = Field(0, ge=0, description="Of everything that is drawn.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Of everything that is drawn.")
     threads: int | None = Field(None, ge=1, description="CPU threads; absent: torch's choice.")
     iterations: int = Field(3, ge=1, description="Self-play iterations.")
     report_to: list[Literal["tensorboard", "wandb", "trackio"]] = Field(
@@ -143,7 +143,23 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path} must hold keys and values")
-    return check_config(merged(data, given))
+    return check_config(_located(merged(data, given)))
+
+
+def _located(data: dict[str, Any]) -> dict[str, Any]:
+    """The data with `~` as the home folder, and the paths of the base and the pictures from the root.
+
+    A run may be read, resumed and exported from another folder than it was begun in.
+    """
+    for section, key in (("model", "path"), ("images", "source"), ("", "output")):
+        held = data.get(section) if section else data
+        text = held.get(key) if isinstance(held, dict) else None
+        if isinstance(held, dict) and isinstance(text, str) and text and not text.startswith("hub:"):
+            path = Path(text).expanduser()
+            whole = section and text != "pocket" and path.exists()
+            held = held | {key: str(path.absolute()) if whole else str(path) if text[0] == "~" else text}
+            data = data | ({section: held} if section else held)
+    return data
 
 
 def read_prompts(path: str | Path) -> Prompts:

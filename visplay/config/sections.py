@@ -127,8 +127,7 @@ class Engine(Section):
         {}, description="Further arguments of vLLM's engine; they override what docs/planning.md derives."
     )
     sleep: bool | None = Field(
-        None,
-        description="Leave the GPU to a trainer at work; absent: with `vllm` where both share one.",
+        None, description="With `vllm`: leave the GPU to a trainer at work; absent: where both share one."
     )
     urls: list[str] = Field(
         [], description="With `server`: base URLs of running servers; docs/engines.md has their options."
@@ -154,22 +153,14 @@ class Images(Section):
 
     source: Path = Field(
         description="A folder of pictures; a parquet, JSON, CSV or webdataset file or a folder of parquet or "
-        "webdataset; a saved dataset; or `hub:` and a dataset's id on the hub."
+        "webdataset; a saved dataset; or `hub:OWNER/NAME[/SUBSET][@REVISION][:SPLIT]` (`train` by default)."
     )
     column: str = Field("image", description="The image column of a table or dataset.")
-    split: str = Field("train", description="Of a dataset on the hub, the split.")
-    subset: str | None = Field(None, description="Of a dataset on the hub, the configuration.")
-    revision: str | None = Field(None, description="Of a dataset on the hub, the branch, tag or commit.")
     limit: int | None = Field(None, ge=1, description="Use the first so many pictures only.")
     oracle: str | None = Field(
         None,
         description="`module:function` that returns who knows the true answers; for telemetry only.",
     )
-
-    @property
-    def reading(self) -> dict[str, Any]:
-        """How the source is read; see `visplay.data.images.Reading`."""
-        return self.model_dump(include={"column", "split", "subset", "revision"})
 
     def open_oracle(self) -> Any:
         """The oracle, or None where none is named or it knows nothing of this source."""

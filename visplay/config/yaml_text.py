@@ -71,7 +71,9 @@ def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
         key, equals, text = override.partition("=")
         if not equals or not all(key.split(".")):
             raise ValueError(f"an override must look like key.sub=value, got {override!r}")
-        value = text if " #" in text and text[:1] not in ("'", '"') else read_yaml(text, key=key)
+        # ` #`, and `&`, `*` and `!` at the beginning, are marks of YAML that nobody means here.
+        plain = text[:1] in ("&", "*", "!") or (" #" in text and text[:1] not in ("'", '"'))
+        value = text if plain else read_yaml(text, key=key)
         for part in reversed(key.split(".")):
             value = {part: value}
         data = merged(data, value)

@@ -11,20 +11,10 @@ from urllib.parse import unquote, unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 _LARGEST = 2**30  # bytes of one picture's file; an archive that lies beside it is not read
 _PNG = b"\x89PNG\r\n\x1a\n"
-_ORIENTATION = 0x0112  # the EXIF tag
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 _PIXELS_ALONE = {
     "jfif", "jfif_version", "jfif_unit", "jfif_density", "adobe", "adobe_transform", "progressive",
     "progression", "dpi", "icc_profile", "gamma", "srgb", "chromaticity", "interlace", "aspect",
@@ -66,7 +56,7 @@ def cell_bytes(cell: object, *, base: Path) -> bytes:
     if isinstance(cell, str):
         return _decoded(cell) if _holds_picture(cell) else file_bytes(base / _named_file(cell))
     if isinstance(cell, list):
-        raise ValueError("a list, not a picture; images.lists=all takes each of a list")
+        raise ValueError("a list, not a picture")
     raise ValueError("no picture in this row" if cell is None else f"a {type(cell).__name__}, not a picture")
 
 
@@ -115,13 +105,9 @@ def decode(data: bytes, *, at_least: int | None = None) -> Image.Image:
         picture.info["transparency"] = level * 255 // (2**depth - 1)  # Pillow scales the pixels alone
     if picture.mode.startswith("I;16"):
         levels = np.asarray(picture).astype(np.float64)
-        clear = picture.info.get("transparency")
-        return _from_levels(
-            np.where(levels == clear, 255, levels / 257) if clear is not None else levels / 257
-        )
+        return _from_levels(np.where(levels == picture.info.get("transparency"), 255, levels / 257))
     if picture.mode in {"I", "F"}:
-        levels = np.asarray(picture).astype(np.float64)
-        return _from_levels(_eight_bits(levels, whole=picture.mode == "I"))
+        return _from_levels(_eight_bits(np.asarray(picture).astype(np.float64), whole=picture.mode == "I"))
     if picture.mode in {"RGBA", "RGBa", "LA", "La", "PA"} or "transparency" in picture.info:
         layer = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
@@ -170,11 +156,10 @@ def to_hand_on(data: bytes) -> tuple[bytes, str]:
 def _upright(picture: Image.Image) -> Image.Image:
     """The picture turned as EXIF says; broken EXIF says nothing."""
     try:
-        turn = _TURNS.get(int(picture.getexif().get(_ORIENTATION, 1)))
+        return ImageOps.exif_transpose(picture) if picture.getexif() else picture.copy()
     # Pillow raises whatever broken bytes lead it to.
     except Exception:
-        turn = None
-    return picture.transpose(turn) if turn is not None else picture.copy()
+        return picture.copy()
 
 
 def _eight_bits(levels: Any, *, whole: bool) -> Any:

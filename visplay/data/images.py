@@ -8,10 +8,10 @@ import difflib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, TypedDict, Unpack
 
 import pyarrow.parquet as pq
 from PIL import Image
@@ -26,26 +26,8 @@ from visplay.storage import write_bytes, write_parquet
 MID_GREY = (128, 128, 128)  # an all-black picture counts as padding in some architectures
 
 _LISTS = ("list", "large_list", "fixed_size_list", "mixed")  # types of columns that may hold lists
-HUB = "hub:"  # begins a source that is a dataset's id on the hub
-
-
-class Reading(TypedDict, total=False):
-    """How a source with columns is read.
-
-    Keys:
-        column: where the pictures are, `image` by default: encoded bytes, `{bytes, path}` structs, base64
-            text, paths relative to the source, or lists of these.
-        lists: of a list in the column take each picture (`all`, the default), the first, or skip the row.
-        split: of a dataset on the hub, `train` by default.
-        subset: of a dataset on the hub, its configuration.
-        revision: of a dataset on the hub, its branch, tag or commit.
-    """
-
-    column: str
-    lists: Literal["all", "first", "refuse"]
-    split: str
-    subset: str | None
-    revision: str | None
+HUB = "hub:"  # begins a source that is a dataset on the hub
+_ON_HUB = re.compile(r"hub:([^/@:]+(?:/[^/@:]+)?)(?:/([^@:]+))?(?:@([^:]+))?(?::(.+))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,20 +84,22 @@ class ImageSet:
 def read_images(
     source: str | Path,
     *,
+    column: str = "image",
     limit: int | None = None,
     accepts: Accepts | None = None,
     cache: Path | None = None,
-    **reading: Unpack[Reading],
 ) -> ImageSet:
     """Look at every picture of a source and list what can be used.
 
     Args:
         source: a folder of pictures (with its subfolders, links followed, in the order of their names), one
-            picture, a table (`visplay.data.rows.open_table`), or `hub:` and the id of a dataset on the hub.
+            picture, a table (`visplay.data.rows.open_table`), or a dataset on the hub:
+            `hub:OWNER/NAME[/SUBSET][@REVISION][:SPLIT]`, of whose splits `train` is the default.
+        column: of a source with columns, where the pictures are: encoded bytes, `{bytes, path}` structs,
+            base64 text, paths relative to the source, or lists of these, of which each picture is taken.
         limit: stop after this many usable pictures, >= 1; None for all.
         accepts: see `visplay.models.processor.picture_limits`.
         cache: file of what was seen at earlier starts, made if absent; see `visplay.data.survey`.
-        reading: of a source with columns, see `Reading`.
 
     Raises:
         ConfigError: `limit` is below 1.
@@ -123,14 +107,14 @@ def read_images(
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"images.limit must be >= 1 (or null for all), got {limit}")
-    entries = _entries(source, reading)
+    entries = _entries(source, column)
     records, skipped = survey(entries, limit=limit, accepts=accepts, cache=cache)
     if not records:
         raise ImageSourceError(_nothing_usable(str(source), skipped))
     return _image_set(records, skipped, entries)
 
 
-def count_entries(source: str | Path, **reading: Unpack[Reading]) -> int:
+def count_entries(source: str | Path, *, column: str = "image") -> int:
     """How many pictures a source may hold; none is decoded, so some of them may turn out unusable.
 
     Raises:
@@ -138,26 +122,23 @@ def count_entries(source: str | Path, **reading: Unpack[Reading]) -> int:
     """
     if str(source).startswith(HUB):
         raise ImageSourceError(f"images.source {str(source)!r} is not counted before it is downloaded")
-    entries = _entries(source, reading)
-    if isinstance(entries, _Rows):
-        return sum(1 for _ in entries.names())
-    known = Image.registered_extensions()  # of a folder's files not all are pictures
-    return sum(Path(name).suffix.lower() in known for name in entries.names())
+    entries, known = _entries(source, column), Image.registered_extensions()  # not all files are pictures
+    return sum(bool(entries.version) or Path(name).suffix.lower() in known for name in entries.names())
 
 
-def reopen_images(source: str | Path, *, manifest: Path, **reading: Unpack[Reading]) -> ImageSet:
+def reopen_images(source: str | Path, *, manifest: Path, column: str = "image") -> ImageSet:
     """Take up the pictures that a written manifest lists, without decoding them all again.
 
     Args:
         source: what `read_images` read.
         manifest: the `manifest.parquet` that was written then.
-        reading: what `read_images` was given.
+        column: what `read_images` was given.
 
     Raises:
         ImageSourceError: there is no such source or column any more.
     """
     records = [ImageRecord(**row) for row in pq.read_table(manifest).to_pylist()]
-    return _image_set(records, [], _entries(source, reading))
+    return _image_set(records, [], _entries(source, column))
 
 
 def _image_set(records: Sequence[ImageRecord], skipped: Sequence[Skipped], entries: Entries) -> ImageSet:
@@ -167,72 +148,39 @@ def _image_set(records: Sequence[ImageRecord], skipped: Sequence[Skipped], entri
     )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Files:
-    """Files as entries: their names, and where they lie."""
-
-    files: dict[str, Path]
-    version: str = ""
-
-    def names(self) -> Iterable[str]:
-        return self.files
-
-    def file(self, name: str) -> str:
-        return name
-
-    def path(self, file: str) -> Path:
-        return self.files[file]
-
-    def read(self, name: str) -> bytes:
-        return file_bytes(self.files[name])
+def _of_files(files: dict[str, Path]) -> Entries:
+    """Files as entries, by their names."""
+    return Entries(names=lambda: files, read=lambda name: file_bytes(files[name]), file=files.__getitem__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rows:
-    """The rows of a table as entries: one column, and what the paths in it are relative to.
+def _of_column(table: Table, column: str, *, shown: str, base: Path) -> Entries:
+    """The rows of a table as entries: one column, in which paths are relative to `base`.
 
     A row's name is its number; a picture of a list is named `ROW:PLACE`, both from 0.
     """
+    if column not in table.columns:
+        near = difflib.get_close_matches(column, table.columns, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else "set images.column to the one with pictures"
+        there = ", ".join(map(repr, table.columns)) or "no columns"
+        raise ImageSourceError(f"images.column {column!r} is not in {shown!r}, which has {there}; {hint}")
 
-    table: Table
-    column: str
-    lists: str
-    base: Path
+    def names() -> Iterator[str]:
+        may_be_lists = table.columns[column].startswith(_LISTS)
+        for row in range(table.count):
+            cell = table.read(row).get(column) if may_be_lists else None
+            pictures = len(_flat(cell)) if isinstance(cell, list) else 0
+            yield from [f"{row}:{place}" for place in range(pictures)] or [str(row)]  # an empty row is told
 
-    @property
-    def version(self) -> str:
-        return f"{self.table.version} {self.column} {self.lists}"
-
-    def names(self) -> Iterable[str]:
-        may_be_lists = self.table.columns[self.column].startswith(_LISTS)
-        if self.lists != "all" or not may_be_lists:
-            return map(str, range(self.table.count))
-        return (name for row in range(self.table.count) for name in self._names_in(row))
-
-    def file(self, name: str) -> str:
-        return cell_file(self._cell(name))
-
-    def path(self, file: str) -> Path:
-        return self.base / file
-
-    def read(self, name: str) -> bytes:
-        return cell_bytes(self._cell(name), base=self.base)
-
-    def _names_in(self, row: int) -> list[str]:
-        cell = self.table.read(row).get(self.column)
-        pictures = _flat(cell) if isinstance(cell, list) else []
-        return [f"{row}:{place}" for place in range(len(pictures))] or [str(row)]  # an empty row is told
-
-    def _cell(self, name: str) -> object:
+    def cell(name: str) -> object:
         row, _, place = name.partition(":")
-        cell = self.table.read(int(row)).get(self.column)
-        if place:
-            return _flat(cell)[int(place)]
-        if self.lists == "all" and cell == []:
-            return None
-        while isinstance(cell, list) and self.lists == "first":
-            cell = cell[0] if cell else None
-        return cell
+        pictures = _flat(table.read(int(row)).get(column))
+        return pictures[int(place or 0)] if pictures else None
+
+    return Entries(
+        names=names, version=f"{table.version} {column}",
+        read=lambda name: cell_bytes(cell(name), base=base),
+        file=lambda name: base / named if (named := cell_file(cell(name))) else None,
+    )  # fmt: skip
 
 
 def _flat(cell: object) -> list[object]:
@@ -240,43 +188,42 @@ def _flat(cell: object) -> list[object]:
     return [picture for one in cell for picture in _flat(one)] if isinstance(cell, list) else [cell]
 
 
-def _entries(source: str | Path, reading: Reading) -> _Files | _Rows:
-    path, column = Path(source).expanduser(), reading.get("column", "image")
-    if str(source).startswith(HUB):
-        try:
-            table = hub_table(
-                str(source).removeprefix(HUB), only=column, split=reading.get("split", "train"),
-                subset=reading.get("subset"), revision=reading.get("revision"),
-            )  # fmt: skip
-        except ValueError as error:
-            raise ImageSourceError(
-                f"images.source: {error}; bring its files here and name their folder"
-            ) from error
-        return _of_column(table, reading, shown=str(source), base=Path())
+def _entries(source: str | Path, column: str) -> Entries:
+    path, shown = Path(source).expanduser(), str(source)
+    if shown.startswith(HUB):
+        return _of_column(_on_hub(shown, column), column, shown=shown, base=Path())
     if not path.exists():
         raise ImageSourceError(
-            f"images.source {str(source)!r} does not exist; give a folder of pictures, a table, a saved "
-            "dataset or hub:ID, or write synthetic pictures with `visplay pocket images FOLDER --count N`"
+            f"images.source {shown!r} does not exist; give a folder of pictures, a table, a saved dataset or "
+            "hub:OWNER/NAME, or write synthetic pictures with `visplay pocket images FOLDER --count N`"
         )
     if path.is_dir() and not is_saved_dataset(path):
         files = _folder_files(path)
-        if any(file.suffix.lower() in Image.registered_extensions() for file in files.values()):
-            return _Files(files=files)
-        if not is_table(path):
-            return _Files(files=files)
+        known = Image.registered_extensions()
+        if any(file.suffix.lower() in known for file in files.values()) or not is_table(path):
+            return _of_files(files)
     elif path.is_file() and not is_table(path):
-        return _Files(files={path.name: path})
+        return _of_files({path.name: path})
     try:
         table = open_table(path, only=column)
     except (OSError, ValueError) as error:
-        raise ImageSourceError(f"images.source {str(source)!r} cannot be read as a table: {error}") from error
-    return _of_column(table, reading, shown=str(path), base=path.parent if path.is_file() else path)
+        raise ImageSourceError(f"images.source {shown!r} cannot be read as a table: {error}") from error
+    return _of_column(table, column, shown=str(path), base=path.parent if path.is_file() else path)
 
 
-def _of_column(table: Table, reading: Reading, *, shown: str, base: Path) -> _Rows:
-    column = reading.get("column", "image")
-    _require_column(column, list(table.columns), shown=shown)
-    return _Rows(table=table, column=column, lists=reading.get("lists", "all"), base=base)
+def _on_hub(source: str, column: str) -> Table:
+    named = _ON_HUB.fullmatch(source)
+    if named is None:
+        raise ImageSourceError(
+            f"images.source {source!r} names no dataset; say hub:OWNER/NAME[/SUBSET][@REVISION][:SPLIT]"
+        )
+    name, subset, revision, split = named.groups()
+    try:
+        return hub_table(name, only=column, split=split or "train", subset=subset, revision=revision)
+    except ValueError as error:
+        raise ImageSourceError(
+            f"images.source: {error}; bring its files here and name their folder"
+        ) from error
 
 
 def _nothing_usable(shown: str, skipped: Sequence[Skipped]) -> str:
@@ -313,17 +260,6 @@ def _folder_files(folder: Path) -> dict[str, Path]:
             if not name.startswith("."):
                 add(Path(place, name))
     return dict(sorted(found.items()))
-
-
-def _require_column(column: str, existing: Sequence[str], *, shown: str) -> None:
-    if column in existing:
-        return
-    near = difflib.get_close_matches(column, existing, n=1, cutoff=0.5)
-    names = ", ".join(map(repr, existing)) or "no columns"
-    raise ImageSourceError(
-        f"images.column {column!r} is not in {shown!r}, which has {names}"
-        + (f"; did you mean {near[0]!r}?" if near else "; set images.column to the one with pictures")
-    )
 
 
 def greyed_out(picture: Image.Image) -> Image.Image:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -47,14 +47,7 @@ class Table:
 
 
 def parquet_table(files: Sequence[Path], *, only: str | None = None) -> Table:
-    """The rows of parquet files one after the other; `only` names the one column to read.
-
-    A file may lack a column that another has; a row of it lacks it, too.
-
-    Raises:
-        OSError: a file cannot be read.
-        pyarrow.ArrowException: a file is not parquet.
-    """
+    """The rows of parquet files one after the other; a file may lack a column that another has."""
     opened = [pq.ParquetFile(file) for file in files]
     groups = [(file, group) for file in opened for group in range(file.num_row_groups)]
     starts = [0, *accumulate(file.metadata.row_group(group).num_rows for file, group in groups)]
@@ -78,17 +71,12 @@ def parquet_table(files: Sequence[Path], *, only: str | None = None) -> Table:
 def dataset_table(saved: Any, *, only: str | None = None) -> Table:
     """The rows of a `datasets.Dataset`, whatever format it was saved with."""
     columns = {entry.name: str(entry.type) for entry in saved.features.arrow_schema}
-    rows = saved.select_columns([only]) if only in columns else saved
-    rows = rows.with_format("arrow")
-
-    def read(number: int) -> Row:
-        row: Row = rows[number : number + 1].to_pylist()[0]
-        return row
-
-    files = [Path(file["filename"]) for file in saved.cache_files]
+    rows = (saved.select_columns([only]) if only in columns else saved).with_format("arrow")
+    version = files_version([Path(file["filename"]) for file in saved.cache_files], mark=saved._fingerprint)
     return Table(
-        columns=columns, count=len(saved), read=read, version=files_version(files, mark=saved._fingerprint)
-    )
+        columns=columns, count=len(saved), version=version,
+        read=lambda number: rows[number : number + 1].to_pylist()[0],
+    )  # fmt: skip
 
 
 def open_table(path: Path, *, only: str | None = None) -> Table:
@@ -98,19 +86,20 @@ def open_table(path: Path, *, only: str | None = None) -> Table:
         ValueError: it holds nothing that can be read, or is not what its name says.
         OSError: it cannot be read.
     """
-    try:
-        if path.is_dir() and is_saved_dataset(path):
-            import datasets  # takes seconds to import, and a folder of pictures needs none of it
+    if path.is_dir() and is_saved_dataset(path):
+        import datasets  # takes seconds to import, and a folder of pictures needs none of it
 
-            saved = datasets.load_from_disk(str(path))
-            if isinstance(saved, datasets.DatasetDict):
-                splits = ", ".join(str(path / split) for split in saved)
-                raise ValueError(f"it holds several splits; name one: {splits}")
-            return dataset_table(saved, only=only)
-        files = table_files(path)
-        if not files:
-            raise ValueError("it holds no .parquet file and no .tar archive; name the folder that does")
-        kind = files[0].suffix.lower()
+        saved = datasets.load_from_disk(str(path))
+        if isinstance(saved, datasets.DatasetDict):
+            raise ValueError(
+                f"it holds several splits; name one: {', '.join(str(path / split) for split in saved)}"
+            )
+        return dataset_table(saved, only=only)
+    files = table_files(path)
+    if not files:
+        raise ValueError("it holds no .parquet file and no .tar archive; name the folder that does")
+    kind = files[0].suffix.lower()
+    try:
         if kind in PARQUET:
             return parquet_table(files, only=only)
         return _archives_table(files, only=only) if kind in ARCHIVES else _listed_file(files[0])
@@ -171,83 +160,68 @@ def _archives_table(files: Sequence[Path], *, only: str | None) -> Table:
 
     A file that is not what its ending says is null in its row; the rest of the row stands.
     """
-    samples: list[tuple[str, dict[str, tuple[Path, int, int]]]] = []
+    samples: list[tuple[Path, str, dict[str, tuple[int, int]]]] = []
     for file in files:
         with tarfile.open(file, "r:") as archive:
             for member in archive:
-                named = _SAMPLE.fullmatch(member.name)
-                if named is None or not member.isfile():
-                    continue
-                if not samples or samples[-1][0] != f"{file}:{named[1]}":
-                    samples.append((f"{file}:{named[1]}", {}))
-                samples[-1][1][named[2].lower()] = (file, member.offset_data, member.size)
+                named = _SAMPLE.fullmatch(member.name) if member.isfile() else None
+                if named and (not samples or samples[-1][:2] != (file, named[1])):
+                    samples.append((file, named[1], {}))
+                if named:
+                    samples[-1][2][named[2].lower()] = (member.offset_data, member.size)
     if not samples:
         raise ValueError("it holds no samples: files NAME.ENDING, those of one name next to one another")
 
     def read(number: int) -> Row:
-        key, parts = samples[number]
-        row: Row = {"__key__": key.partition(":")[2]} if only is None else {}
-        for ending, (file, offset, size) in parts.items():
-            if only in (None, ending):
-                with file.open("rb") as opened:
-                    opened.seek(offset)
-                    row[ending] = _member(ending, opened.read(size))
+        file, key, parts = samples[number]
+        row: Row = {"__key__": key} if only is None else {}
+        with file.open("rb") as opened:
+            for ending in parts if only is None else {only} & parts.keys():
+                opened.seek(parts[ending][0])
+                row[ending] = _member(ending, opened.read(parts[ending][1]))
         return row
 
-    endings = dict.fromkeys(ending for _, parts in samples for ending in parts)
-    return Table(
-        columns={"__key__": "string"} | {ending: _ENDINGS.get(ending, "binary") for ending in endings},
-        count=len(samples), read=read, version=files_version(files),
-    )  # fmt: skip
+    endings = dict.fromkeys(ending for *_, parts in samples for ending in parts)
+    columns = {"__key__": "string"} | {ending: _ENDINGS.get(ending, "binary") for ending in endings}
+    return Table(columns=columns, count=len(samples), read=read, version=files_version(files))
 
 
 def _member(ending: str, data: bytes) -> Any:
     """What a file of a sample says, by its ending; None where it is broken."""
+    kind = _ENDINGS.get(ending)
     try:
-        if ending == "json":
-            return json.loads(data)
-        if ending in ("cls", "cls2", "id", "index"):
-            return int(data)
-        return data.decode() if ending in _ENDINGS else data
+        if kind in ("mixed", "int64"):
+            return json.loads(data) if kind == "mixed" else int(data)
+        return data.decode() if kind else data
     except (ValueError, RecursionError):
         return None
 
 
 def _listed_file(path: Path) -> Table:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        if path.suffix.lower() in (".csv", ".tsv"):
-            rows = _csv_rows(file, delimiter="," if path.suffix.lower() == ".csv" else "\t")
-        else:
-            rows = _json_rows(file)
+    """Rows of a CSV or TSV file, of JSON lines, of one JSON list, or one JSON object over several lines.
+
+    A cell may hold a picture as base64 text.
+    """
+    kind = path.suffix.lower()
+    if kind in (".csv", ".tsv"):
+        csv.field_size_limit(2**31 - 1)
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, delimiter="," if kind == ".csv" else "\t", strict=True)
+            rows = list(reader)
+        names = reader.fieldnames or ()
+        if len(set(names)) < len(names):
+            raise ValueError(f"a column is named twice: {', '.join(names)}")
+    else:
+        text = path.read_text(encoding="utf-8-sig")
+        # Only a line feed ends a line: U+2028 and the like may stand in a text.
+        lines = [line for line in text.split("\n") if line.strip()]
+        whole = text.lstrip().startswith("[") or (lines and lines[0].strip() == "{")
+        rows = json.loads(text) if whole else [json.loads(line) for line in lines]
+        rows = [rows] if isinstance(rows, dict) else rows
+    for place, row in enumerate(rows):
+        if not isinstance(row, dict) or None in row:
+            raise ValueError(f"row {place} has more cells than there are columns, or is no object")
     return listed_table(rows, version=files_version([path]))
-
-
-def _csv_rows(file: TextIO, *, delimiter: str) -> list[Row]:
-    """Rows of as many cells as there are columns; a cell may hold a picture as base64 text."""
-    csv.field_size_limit(2**31 - 1)
-    reader = csv.DictReader(file, delimiter=delimiter, strict=True)
-    names = list(reader.fieldnames or ())
-    if len(set(names)) < len(names):
-        raise ValueError(f"a column is named twice: {', '.join(names)}")
-    rows: list[Row] = list(reader)
-    wrong = next((place for place, row in enumerate(rows) if None in row), None)
-    if wrong is not None:
-        raise ValueError(f"row {wrong} has more cells than there are columns")
-    return rows
-
-
-def _json_rows(file: TextIO) -> list[Row]:
-    """One object a line, one list of objects, or one object over several lines."""
-    text = file.read()
-    # Only a line feed ends a line: U+2028 and the like may stand in a text.
-    lines = [line for line in text.split("\n") if line.strip()]
-    whole = text.lstrip().startswith("[") or (lines and lines[0].strip() == "{")
-    rows = json.loads(text) if whole else [json.loads(line) for line in lines]
-    rows = [rows] if isinstance(rows, dict) else rows
-    wrong = next((place for place, row in enumerate(rows) if not isinstance(row, dict)), None)
-    if wrong is not None:
-        raise ValueError(f"row {wrong} is no object with columns")
-    return list(rows)
 
 
 def _type(values: Sequence[Any]) -> str:
@@ -266,7 +240,5 @@ def files_version(files: Sequence[Path], *, mark: str = "") -> str:
 
 def is_saved_dataset(folder: Path) -> bool:
     """Whether `datasets` wrote this folder; other tools write a `dataset_info.json`, too."""
-    return (folder / "dataset_dict.json").is_file() or (
-        all((folder / name).is_file() for name in ("dataset_info.json", "state.json"))
-        and any(folder.glob("*.arrow"))
-    )
+    alone = (folder / "state.json").is_file() and any(folder.glob("*.arrow"))
+    return alone or (folder / "dataset_dict.json").is_file()

@@ -11,49 +11,32 @@ import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
 from visplay.data.decoding import decode
-from visplay.errors import CorruptArtifact
-from visplay.storage import append_jsonl, file_stamp, read_jsonl, write_text
+from visplay.storage import append_jsonl, file_stamp, write_text
 
-_LINE = {"source", "file", "version", "stamp", "key", "width", "height"}
 AT_ONCE = 1000  # looks between two writes of what was seen: a kill costs as many
-Accepts = Callable[
-    [int, int], str | None
-]  # says why a picture of this width and height cannot be used, or None
+Accepts = Callable[[int, int], str | None]  # why a picture of this width and height cannot be used, or None
 
 
-class Entries(Protocol):
-    """The entries of one source, in their order."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entries:
+    """The entries of one source.
 
-    @property
-    def version(self) -> str:
-        """Changes with any change of a table's own files; "" where every entry is a file."""
-        ...
+    Attributes:
+        names: in the order of the source: names relative to the folder, or row numbers.
+        read: encoded bytes of an entry; raises OSError or ValueError where there are none.
+        file: the file that holds an entry, None for the table's own.
+        version: changes with any change of a table's own files; "" where every entry is a file.
+    """
 
-    def names(self) -> Iterable[str]:
-        """Name relative to the folder, or row number."""
-        ...
-
-    def file(self, name: str) -> str:
-        """The file that holds an entry, by a name that `path` takes; "" for the table's own."""
-        ...
-
-    def path(self, file: str) -> Path:
-        """Where such a file lies."""
-        ...
-
-    def read(self, name: str) -> bytes:
-        """Encoded bytes of an entry.
-
-        Raises:
-            OSError: they cannot be read.
-            ValueError: there are none.
-        """
-        ...
+    names: Callable[[], Iterable[str]]
+    read: Callable[[str], bytes]
+    file: Callable[[str], Path | None]
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,89 +75,75 @@ def survey(
         accepts: asked about each size, also of pictures that are not opened again.
         cache: file of what was seen at earlier starts; None looks at everything.
     """
-    seen = _Seen(cache, entries)
+    before = _seen(cache)
+    known, new = dict(before), list[Any]()
     records: dict[str, ImageRecord] = {}
     skipped: list[Skipped] = []
     for name in entries.names():
         if limit is not None and len(records) == limit:
             break
-        look = seen.look(name)
-        reason = look if isinstance(look, str) else None
-        if isinstance(look, ImageRecord):
-            if look.key in records:
-                reason = f"duplicate of {records[look.key].source}"
-            elif accepts is not None:
-                reason = accepts(look.width, look.height)
+        line: dict[str, Any] | str | None = known.get(name)
+        if not isinstance(line, dict) or not _holds(line, entries):
+            known.pop(name, None)
+            line = _look(name, entries)
+            if isinstance(line, dict) and (line["stamp"] or not line["file"]):
+                known[name] = line
+                new.append(line)
+        reason: str | None
+        if isinstance(line, dict):
+            record = ImageRecord(**{key: line[key] for key in ("key", "source", "width", "height")})
+            reason = accepts(record.width, record.height) if accepts else None
+            if record.key in records:
+                reason = f"duplicate of {records[record.key].source}"
             if reason is None:
-                records[look.key] = look
+                records[record.key] = record
+        else:
+            reason = line
         if reason is not None:
             skipped.append(Skipped(source=name, reason=reason))
-    seen.write()
+        if cache and len(new) == AT_ONCE:
+            append_jsonl(cache, *new)
+            new.clear()
+    if cache and known != before:
+        write_text(cache, "".join(f"{json.dumps(line)}\n" for line in known.values()))
     return list(records.values()), skipped
 
 
-class _Seen:
-    """What is known of the entries that were looked at before, and of those that are now."""
-
-    def __init__(self, cache: Path | None, entries: Entries) -> None:
-        self._cache, self._entries = cache, entries
-        self._known: dict[str, dict[str, Any]] = {}
-        self._new: list[dict[str, Any]] = []
+def _seen(cache: Path | None) -> dict[str, dict[str, Any]]:
+    """What a file says that was seen, by name; a line that is damaged says nothing."""
+    found = {}
+    for text in cache.read_text(errors="replace").split("\n") if cache and cache.exists() else ():
         try:
-            lines = read_jsonl(cache) if cache else []
-            self._known = {line["source"]: line for line in lines if line.keys() >= _LINE}
-            self._stale = len(lines) - len(self._known)
-        except (CorruptArtifact, AttributeError, KeyError, TypeError):  # then everything is looked at
-            self._stale = 1
-
-    def look(self, name: str) -> ImageRecord | str:
-        """The picture of an entry, or why it cannot be used; opened where it is not known."""
-        line = self._known.get(name)
-        if line is not None and self._holds(name, line):
-            return _record(line)
-        self._stale += self._known.pop(name, None) is not None
-        try:
-            file = self._entries.file(name)
-            before = file_stamp(self._entries.path(file)) if file else None
-            data = self._entries.read(name)
-        except (OSError, ValueError) as error:
-            return f"cannot be read: {error}"
-        size = size_or_reason(data)
-        if isinstance(size, str):
-            return size
-        line = {
-            "source": name, "file": file, "version": self._entries.version, "stamp": before,
-            "key": hashlib.sha256(data).hexdigest(), "width": size[0], "height": size[1],
-        }  # fmt: skip
-        if before is not None or not file:
-            self._known[name] = line
-            self._new.append(self._known[name])
-        if len(self._new) == AT_ONCE:
-            self._append()
-        return _record(line)
-
-    def write(self) -> None:
-        """Write what is new, and only what is known where the file holds lines of what is no more."""
-        if self._stale and self._cache is not None:
-            write_text(self._cache, "".join(f"{json.dumps(line)}\n" for line in self._known.values()))
-        else:
-            self._append()
-
-    def _append(self) -> None:
-        if self._cache is not None and self._new:
-            append_jsonl(self._cache, *self._new)
-        self._new.clear()
-
-    def _holds(self, name: str, line: dict[str, Any]) -> bool:
-        """Whether a line tells of what is there now."""
-        if line["version"] != self._entries.version:
-            return False
-        file = line["file"]
-        return not file or line["stamp"] == file_stamp(self._entries.path(file))
+            line = json.loads(text)
+            if line.keys() >= {"source", "file", "version", "stamp", "key", "width", "height"}:
+                found[line["source"]] = line
+        except (ValueError, AttributeError, TypeError):
+            continue
+    return found
 
 
-def _record(line: dict[str, Any]) -> ImageRecord:
-    return ImageRecord(key=line["key"], source=line["source"], width=line["width"], height=line["height"])
+def _holds(line: dict[str, Any], entries: Entries) -> bool:
+    """Whether a line tells of what is there now."""
+    if line["version"] != entries.version:
+        return False
+    return not line["file"] or line["stamp"] == file_stamp(line["file"])
+
+
+def _look(name: str, entries: Entries) -> dict[str, Any] | str:
+    """What is to be known of an entry, or why it cannot be used."""
+    try:
+        file = entries.file(name)
+        stamp = file_stamp(file) if file else None
+        data = entries.read(name)
+    except (OSError, ValueError) as error:
+        return f"cannot be read: {error}"
+    size = size_or_reason(data)
+    if isinstance(size, str):
+        return size
+    return {
+        "source": name, "file": str(file or ""), "version": entries.version, "stamp": stamp,
+        "key": hashlib.sha256(data).hexdigest(), "width": size[0], "height": size[1],
+    }  # fmt: skip
 
 
 def size_or_reason(data: bytes) -> tuple[int, int] | str:

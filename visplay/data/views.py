@@ -15,23 +15,13 @@ View = Callable[[Image.Image], Image.Image]
 MILD = "mild"  # the name of all of VIEWS together
 
 
-def _lit(factor: float) -> View:
-    return lambda picture: ImageEnhance.Brightness(picture).enhance(factor)
-
-
-def _contrasted(factor: float) -> View:
-    return lambda picture: ImageEnhance.Contrast(picture).enhance(factor)
-
-
 def _ground(picture: Image.Image) -> tuple[int, ...]:
     """The mean colour, to fill what a change leaves open."""
     return tuple(round(value) for value in ImageStat.Stat(picture).mean)
 
 
-def _turned(degrees: float) -> View:
-    return lambda picture: picture.rotate(
-        degrees, resample=Image.Resampling.BICUBIC, fillcolor=_ground(picture)
-    )
+def _turned(picture: Image.Image) -> Image.Image:
+    return picture.rotate(3.0, resample=Image.Resampling.BICUBIC, fillcolor=_ground(picture))
 
 
 def _farther(picture: Image.Image) -> Image.Image:
@@ -52,13 +42,13 @@ def _compressed(picture: Image.Image) -> Image.Image:
 
 VIEWS: dict[str, View] = {
     "as it is": lambda picture: picture,
-    "brighter": _lit(1.2),
-    "darker": _lit(0.8),
-    "more contrast": _contrasted(1.25),
-    "less contrast": _contrasted(0.75),
+    "brighter": lambda picture: ImageEnhance.Brightness(picture).enhance(1.2),
+    "darker": lambda picture: ImageEnhance.Brightness(picture).enhance(0.8),
+    "more contrast": lambda picture: ImageEnhance.Contrast(picture).enhance(1.25),
+    "less contrast": lambda picture: ImageEnhance.Contrast(picture).enhance(0.75),
     "softer": lambda picture: picture.filter(ImageFilter.GaussianBlur(0.004 * max(picture.size))),
     "sharper": lambda picture: picture.filter(ImageFilter.UnsharpMask(radius=2, percent=80)),
-    "turned left": _turned(3.0),
+    "turned left": _turned,
     "farther": _farther,
     "compressed": _compressed,
 }

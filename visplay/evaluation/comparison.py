@@ -11,11 +11,12 @@ from typing import Any
 
 from PIL import Image
 
+from rollouts.engine import image_id
 from visplay.errors import EvaluationError, VisplayError
 from visplay.evaluation.benchmarks import load_benchmark
 from visplay.evaluation.items import Item
 from visplay.evaluation.metrics import COVERAGE
-from visplay.evaluation.records import GREEDY, Record, picture_digest, read_records
+from visplay.evaluation.records import GREEDY, Record, read_records
 from visplay.evaluation.scoring import FAILED
 from visplay.evaluation.spec import shipped_specs
 from visplay.evaluation.statistics import (
@@ -251,7 +252,7 @@ def _of_evaluation(folder: Path, *, name: str = "") -> Side:
 
     def picture(record: Record) -> Image.Image | None:
         # A digest is ours, but the file may have been edited: nothing but hex digits makes a path.
-        digests = [d for d in record.get("pictures") or [] if re.fullmatch("[0-9a-f]{32}", str(d))]
+        digests = [d for d in record.get("pictures") or [] if re.fullmatch("[0-9a-f]{64}", str(d))]
         for digest in digests:
             if (file := folder / "pictures" / f"{digest}.png").is_file():
                 return Image.open(file).convert("RGB")
@@ -259,7 +260,7 @@ def _of_evaluation(folder: Path, *, name: str = "") -> Side:
             shipped[record["benchmark"]] = _shipped_items(record["benchmark"], about)
         item = shipped[record["benchmark"]].get(record["item"])
         images = item.images() if item else ()
-        return next((image for image in images if picture_digest(image) in digests), None)
+        return next((image for image in images if image_id(image) in digests), None)
 
     reads = {file.parent.name: partial(read_records, file) for file in files}
     return Side(name=name or str(about.get("name") or folder.name), reads=reads, picture=picture)

@@ -1,13 +1,21 @@
-"""A trained Reasoner or Questioner as a checkpoint that transformers, PEFT and vLLM load as it is."""
+"""A trained Reasoner or Questioner as a checkpoint that transformers, PEFT and vLLM load, with its card.
+
+A card tells the figures of its run with their intervals, and what was not measured, by the templates in
+`cards/`.
+"""
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 import httpx2
+import jinja2
+import torch
 from huggingface_hub import HfApi
 from huggingface_hub.errors import (
     HfHubHTTPError,
@@ -16,16 +24,30 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
 )
 from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
+from PIL import Image
 
-from visplay.config.sections import trusted
+from rollouts.chat import Chat
+from visplay.config.loading import Config
+from visplay.config.prompts import Prompts
+from visplay.config.sections import Model, trusted
 from visplay.errors import HubError, RunError
-from visplay.evaluation.cards import Form, model_card
-from visplay.models.policy import load_base
+from visplay.evaluation.verdict import blind, difference, estimate, headline, headlines, quantity
+from visplay.models.counting import base_dtype, read_architecture
+from visplay.models.policy import check_adapter, load_base
+from visplay.models.preflight import trainer_logprobs
 from visplay.models.processor import load_processor
+from visplay.prompts import reasoner_prompt
 from visplay.runs.checkpoints import roles_after
-from visplay.runs.results import run_config
+from visplay.runs.results import read_summaries, run_config
+from visplay.runs.run import read_starts
 from visplay.storage import PARTIAL, write_text
 
+Form = Literal["adapter", "merged"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+LEAST_KEPT = 0.9  # of an adapter's change, in merged weights
+SMALLEST = 1e-5  # nats: an adapter that changes less changes nothing
+PROBE = "The picture shows three red circles above a small blue square. The answer is \\boxed{3} or 12.5 %."
 NOTE = "visplay.json"  # in a folder that leaves a run: what it was made of
 
 
@@ -36,6 +58,7 @@ def export(
     role: str = "reasoner",
     iteration: int | None = None,
     form: Form = "adapter",
+    dtype: Dtype = "auto",
     trust_remote_code: bool = False,
     again: bool = False,
 ) -> Path:
@@ -47,11 +70,13 @@ def export(
         role: `questioner` or `reasoner`; with shared adapters they are the same weights.
         iteration: after which; None takes the last finished one.
         form: `adapter` is a PEFT folder; `merged` the whole model with the adapter added into its weights.
+        dtype: of merged weights; `auto` is the run's.
         trust_remote_code: with `merged`, run the code that the base VLM's repository carries.
         again: leave `out` as it is where it holds this very export.
 
     Raises:
-        RunError: not a run, no such role, the iteration is not finished, or `out` holds something else.
+        RunError: not a run, no such role, the iteration is not finished, `out` holds something else, or the
+            merged weights would not compute what the adapter does.
         ConfigError: the run trusted the code of its base, and `trust_remote_code` was not given.
     """
     run, out = Path(run), Path(out)
@@ -63,23 +88,74 @@ def export(
     assert adapter is not None
 
     def write(scratch: Path) -> None:
+        saved = None
         if form == "adapter":
             shutil.copytree(adapter, scratch, dirs_exist_ok=True)
         else:
             trusting = trusted(config.model, again=trust_remote_code, shown=str(run))
-            model, _ = load_base(trusting)
-            merged: Any = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-            merged.save_pretrained(scratch)
+            saved = _merge(trusting, adapter, scratch, dtype=dtype)
             # As it was published, with the run's settings of pictures; who loads it sets the template anew.
             load_processor(
                 trusting.model_copy(update={"chat_template_kwargs": {}, "date": None})
             ).save_pretrained(scratch)
-        card = model_card(run, config, role=role, iteration=last, form=form)
+        card = model_card(run, config, role=role, iteration=last, form=form, saved=saved)
         write_text(scratch / "README.md", card)
 
     weights = digest([adapter / "adapter_model.safetensors"])
     made_of = {"export": form, "role": role, "iteration": last, "sha256": weights}
+    made_of |= {"dtype": dtype} if form == "merged" else {}
     return write_export(out, made_of, write, again=again)
+
+
+def _merge(config: Model, adapter: Path, out: Path, *, dtype: Dtype) -> tuple[str, float]:
+    """Add an adapter into the weights, in 32 bits, and save them in a type in which it is still there.
+
+    An entry's update is often smaller than half a step of a 16-bit weight, and then rounded away. So the
+    log-probs of a probe are compared: of the base with the adapter, and of the merged weights as they are
+    saved.
+
+    Returns:
+        The type, and the share of the adapter's change of the log-probs that the saved weights have.
+
+    Raises:
+        RunError: that is less than `LEAST_KEPT`, or the adapter is on embeddings that the base ties.
+    """
+    check_adapter(adapter, config)
+    named = config if dtype == "auto" else config.model_copy(update={"dtype": dtype})
+    kept_in = base_dtype(read_architecture(named), named)
+    base, processor = load_base(config.model_copy(update={"dtype": "float32"}))
+    ends = (base.get_input_embeddings(), base.get_output_embeddings())
+    tied = ends[1] is not None and ends[0].weight is ends[1].weight
+    peft: Any = PeftModel.from_pretrained(base, str(adapter)).eval()
+    if tied and any(
+        part.get_base_layer() in ends for part in peft.modules() if isinstance(part, BaseTunerLayer)
+    ):
+        raise RunError(
+            "the adapter is on embeddings that the base ties to its LM head: merged, it would change both; "
+            "export it as an adapter, or leave embed_tokens and lm_head out of lora.targets"
+        )
+    chat = Chat(processor, config=base.config, generation=base.generation_config)
+    prompt = reasoner_prompt(Image.new("RGB", (224, 224), "teal"), "What is shown?", words=Prompts())
+    ids = chat.tokenizer(PROBE, add_special_tokens=False)["input_ids"]
+
+    def logprobs(model: Any) -> torch.Tensor:
+        return torch.tensor(trainer_logprobs(model, chat, prompt, ids, 1.0))
+
+    with peft.disable_adapter():
+        before = logprobs(peft)
+    adapted = logprobs(peft)
+    merged: Any = peft.merge_and_unload().to(kept_in).float()
+    change = float((adapted - before).norm())
+    share = 1 - float((logprobs(merged) - adapted).norm()) / change if change > SMALLEST else 1.0
+    shown = str(kept_in).removeprefix("torch.")
+    if share < LEAST_KEPT:
+        raise RunError(
+            f"in {shown} only {max(share, 0):.0%} of what the adapter changes would be left in the merged "
+            "weights: its updates are smaller than a step of that type. Save them with --dtype float32, or "
+            "export the adapter, which loses nothing"
+        )
+    merged.to(kept_in).save_pretrained(out)
+    return shown, share
 
 
 def write_export(
@@ -117,10 +193,10 @@ def write_export(
     return out
 
 
-def digest(files: Sequence[Path]) -> str:
+def digest(paths: Sequence[Path]) -> str:
     """SHA-256 over the contents of files, in their order."""
     total = hashlib.sha256()
-    for path in files:
+    for path in paths:
         with path.open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
@@ -182,3 +258,63 @@ def _why(error: BaseException, repo: str) -> str:
         return f"the token has no right to write to {repo} (status {status}). Take one that may write there"
     said = (str(found.server_message or "").strip().splitlines() or [""])[0]
     return f"the hub answered with status {status} {said}. Mend that, or wait where the hub is at fault"
+
+
+def model_card(
+    run: Path,
+    config: Config,
+    *,
+    role: str,
+    iteration: int,
+    form: Form,
+    saved: tuple[str, float] | None = None,
+) -> str:
+    """The card of a trained role, each figure computed from the run's stored samples.
+
+    `saved` tells the type of merged weights, and the share of the adapter's change that is in them.
+    """
+    measured = headlines(read_summaries(run), iteration=iteration)
+    path = run / f"iteration-{iteration}" / "curation" / "summary.json"
+    silver = json.loads(path.read_text())["silver_accuracy"] if path.exists() else None
+    return _filled(
+        "model.md", run, config, role=role, iteration=iteration, form=form, measured=measured, saved=saved,
+        on_the_hub=_on_the_hub(config.model.path), kept=silver["kept"] if silver else None,
+        unblinded=[line.benchmark for line in measured if blind(line.last or line.base or {}) is None],
+    )  # fmt: skip
+
+
+def silver_card(run: Path, config: Config, **figures: Any) -> str:
+    """The card of a silver set, with the YAML by which `datasets` and the hub's viewer find its files.
+
+    Args:
+        run: its folder.
+        config: its configuration.
+        figures: `rows` by iteration and `types` by name, as counts; `confidence`, the lowest and the highest;
+            `doubles` and `tagged`, the rows left out; `right`, an estimate or None where the truth is not
+            known; `validity`, whether a judge of questions gave some.
+    """
+    return _filled("silver.md", run, config, **figures)
+
+
+def _filled(name: str, run: Path, config: Config, **values: Any) -> str:
+    versions = read_starts(run)[-1]
+    used = [f"{n} {v}" for n, v in versions.items() if n not in ("step", "date") and v != "not installed"]
+    model = config.model.path
+    text = files("visplay.evaluation").joinpath("cards", name).read_text(encoding="utf-8")
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )  # the cards are text, not HTML
+    return environment.from_string(text).render(
+        config=config,
+        base=model if _on_the_hub(model) else Path(model).name,  # without the folders of whoever trained it
+        trained_by="trained by self-play without labels (VisPlay, arXiv 2511.15661) with visplay "
+        f"{versions['visplay']}: method\n`{config.method}`, control `{config.control}`, adapters "
+        f"`{config.adapters}`, seed {config.seed}.",
+        made_with=", ".join(used),
+        headline=headline, estimate=estimate, difference=difference, quantity=quantity, blind=blind, **values,
+    )  # fmt: skip
+
+
+def _on_the_hub(model: str) -> bool:
+    """Whether a model's path is the id of a repository; the hub refuses a card that names another."""
+    return re.fullmatch(r"[\w.-]+/[\w.-]+", model) is not None and not Path(model).exists()

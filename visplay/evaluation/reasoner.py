@@ -3,15 +3,35 @@
 import hashlib
 import json
 from pathlib import Path
-
-from transformers import AutoConfig
+from typing import Any
 
 from rollouts.engine import AdapterVersion, RolloutEngine
 from visplay.config.prompts import Prompts
 from visplay.config.sections import Engine, Model
+from visplay.evaluation.judge import Judge
+from visplay.evaluation.metrics import Figures
 from visplay.evaluation.sampling import Reasoner
+from visplay.evaluation.session import Plan, run_evaluation
 from visplay.evaluation.target import Target
+from visplay.models.counting import base_dtype, read_architecture
 from visplay.models.engines import backend_of, start_engine
+from visplay.models.policy import check_adapter
+from visplay.progress import Display
+
+# Arguments of vLLM's engine that change how fast it answers and what fits, and not what it computes beyond
+# the rounding that a batch has anyway. Any other one is part of an answer's key.
+HARMLESS = frozenset({
+    "gpu_memory_utilization", "kv_cache_memory_bytes", "max_model_len", "max_num_batched_tokens",
+    "max_num_seqs", "enable_chunked_prefill", "enforce_eager", "disable_log_stats", "swap_space",
+    "cpu_offload_gb", "tensor_parallel_size", "pipeline_parallel_size", "download_dir",
+    "enable_prefix_caching", "distributed_executor_backend", "mm_processor_cache_gb",
+})  # fmt: skip
+# Fields of `model` that are no part of the key, each with its reason.
+UNKEYED = {
+    "path": "the weights' own digest stands for it", "revision": "so it does for the commit",
+    "trust_remote_code": "a permission", "device": "where it is computed",
+    "dtype": "as resolved, it is a part of its own",
+}  # fmt: skip
 
 
 def open_reasoner(target: Target, engine: Engine, *, chunk: int) -> Reasoner:
@@ -23,55 +43,90 @@ def open_reasoner(target: Target, engine: Engine, *, chunk: int) -> Reasoner:
         chunk: items asked at once.
 
     Raises:
-        ConfigError: the base VLM or the engine cannot be had.
+        ConfigError: the base VLM, the adapter or the engine cannot be had.
     """
     path = target.adapter.path
+    if path:
+        check_adapter(path, target.model)
     rank = int(json.loads((path / "adapter_config.json").read_text())["r"]) if path else None
     started = start_engine(target.model, engine, lora_rank=rank, logs=Path())
     started.publish(target.adapter)
     return reasoner_on(
-        started,
-        target.adapter,
-        model=target.model,
-        words=target.words,
-        backend=backend_of(target.model, engine),
-        chunk=chunk,
+        started, target.adapter, model=target.model, words=target.words, engine=engine, chunk=chunk
     )
 
 
 def reasoner_on(
-    engine: RolloutEngine, adapter: AdapterVersion, *, model: Model, words: Prompts, backend: str, chunk: int
-) -> Reasoner:
+    started: RolloutEngine, adapter: AdapterVersion, *, model: Model, words: Prompts, engine: Engine,
+    chunk: int,
+) -> Reasoner:  # fmt: skip
     """An adapter that is published to an engine, with what tells it and its base VLM from others."""
     return Reasoner(
-        engine=engine, adapter=adapter, model_digest=model_digest(model), backend=backend, words=words,
-        chunk=chunk,
-        adapter_digest=folder_digest(adapter.path) if adapter.path else "",
+        engine=started, adapter=adapter, words=words, chunk=chunk, model_digest=model_digest(model),
+        adapter_digest=folder_digest(adapter.path) if adapter.path else "", backend=engine_key(model, engine),
     )  # fmt: skip
 
 
-def model_digest(model: Model) -> str:
-    """What tells one base VLM from another, and from itself with other pixels or another template.
+def evaluate_target(
+    target: Target, plan: Plan, *, engine: Engine, chunk: int, out: Path | None, judge: Judge | None,
+    display: Display,
+) -> tuple[Path, dict[str, Figures]]:  # fmt: skip
+    """Load what a target names, ask it, and give its memory back.
 
-    Hub id and commit, or a hash of the folder's files, then a hash of the settings that differ from the
-    defaults.
+    Args:
+        target: who answers.
+        plan: what to ask.
+        engine: what generates.
+        chunk: items asked at once.
+        out: the evaluation's folder; None: `runs/evaluations/NAME-DIGEST`, of the name and the weights.
+        judge: for benchmarks that only a judge can grade.
+        display: where progress is shown.
+
+    Returns:
+        The folder, and the figures by benchmark.
     """
-    shown = {"max_pixels", "min_pixels", "processor", "chat_template_kwargs", "options", "date"}
-    settings = model.model_dump(mode="json", include=shown, exclude_defaults=True)
-    if not settings:
-        return _weights_digest(model)
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-    return f"{_weights_digest(model)}+{digest[:16]}"
+    reasoner = open_reasoner(target, engine, chunk=chunk)
+    digest = _digest([reasoner.model_digest, reasoner.adapter_digest])[:8]
+    folder = out or Path("runs/evaluations") / f"{target.name}-{digest}"
+    try:
+        about = {"name": target.name, "model": target.model.path}
+        return folder, run_evaluation(
+            reasoner, plan, folder=folder, about=about, judge=judge, display=display
+        )
+    finally:
+        reasoner.engine.close()
 
 
-def _weights_digest(model: Model) -> str:
+def engine_key(model: Model, engine: Engine) -> str:
+    """The engine's name, with those of vLLM's arguments that decide what it computes."""
+    backend = backend_of(model, engine)
+    deciding = {name: value for name, value in engine.vllm.items() if name not in HARMLESS}
+    return (
+        f"{backend} {json.dumps(deciding, sort_keys=True)}"
+        if deciding and backend != "transformers"
+        else backend
+    )
+
+
+def model_digest(model: Model) -> str:
+    """What tells one base VLM from another, and from itself in another type, with other pixels or template.
+
+    Hub id and commit, or a hash of the folder's files, then the type of its weights, then a hash of the
+    settings that differ from the defaults.
+    """
+    config = read_architecture(model)
     source = Path(model.source)
     if source.is_dir():
-        return folder_digest(source)
-    config = AutoConfig.from_pretrained(
-        model.path, revision=model.revision, trust_remote_code=model.trust_remote_code
-    )
-    return f"{model.path}@{config._commit_hash or model.revision or 'main'}"
+        weights = folder_digest(source)
+    else:
+        weights = f"{model.path}@{config._commit_hash or model.revision or 'main'}"
+    dtype = str(base_dtype(config, model)).removeprefix("torch.")
+    settings = model.model_dump(mode="json", exclude=set(UNKEYED), exclude_defaults=True)
+    return f"{weights}+{dtype}" + (f"+{_digest(settings)[:16]}" if settings else "")
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def folder_digest(folder: Path) -> str:

@@ -11,8 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from rewards import AnswerForm
 from rollouts.engine import Prompt, Sampling
 from visplay.errors import EvaluationError
@@ -20,15 +18,9 @@ from visplay.evaluation.items import Gold, Item
 from visplay.evaluation.scoring import SCORER, Score, score_output
 from visplay.storage import write_bytes
 
+_ANSWER = ("generation", "output", "finish", "tokens")
 GREEDY, SAMPLED = "greedy", "sampled"  # names of the files of samples; controls have their own
 Record = dict[str, Any]
-
-
-def picture_digest(image: Image.Image) -> str:
-    """Hash of a picture's size and pixels, first 32 hex digits."""
-    digest = hashlib.sha256(f"{image.mode}{image.size}".encode())
-    digest.update(image.tobytes())
-    return digest.hexdigest()[:32]
 
 
 def generation_key(
@@ -50,14 +42,8 @@ def new_record(
         "row": item.row, "sample": sample, "cluster": item.cluster, "kind": item.kind,
         "groups": item.groups, "question": item.question,
         "gold": item.gold.to_json(), "form": form, "pictures": list(pictures), "prompt": prompt_text(prompt),
-        "output": None, "finish": None, "tokens": 0, "error": None, "check": None,
+        "output": None, "finish": None, "tokens": 0, "error": None,
     }  # fmt: skip
-
-
-def answered(record: Record, *, output: str, finish: str, tokens: int) -> Record:
-    """The record with its completion, and a checksum that tells whether the two still belong together."""
-    record = {**record, "output": output, "finish": finish, "tokens": tokens, "error": None}
-    return {**record, "check": _check(record)}
 
 
 def scored(record: Record) -> Record:
@@ -109,38 +95,35 @@ def read_records(path: Path) -> Iterator[Record]:
             yield record
 
 
-def read_answered(path: Path) -> tuple[dict[str, Record], int]:
-    """The answered samples of a file by their `generation`, and how many of its lines are damaged.
+def read_answers(path: Path) -> tuple[dict[str, Record], int]:
+    """The stored answers of a file by their `generation`, and how many of its lines are damaged.
 
     A last line cut short by a kill is no damage; nothing is taken from a line that is not as it was written.
     """
     found: dict[str, Record] = {}
     damaged = 0
-    with path.open("rb") as file:
-        for line in file:
-            if not line.endswith(b"\n"):
-                break
-            try:
-                record = json.loads(line)
-                if record["output"] is None:
-                    continue
-                intact = record.get("check") in (None, _check(record))  # None: of an earlier version
-            except (ValueError, KeyError, TypeError, AttributeError):
-                intact = False
-            if intact:
-                found[record["generation"]] = record
-            damaged += not intact
+    for line in path.read_bytes().split(b"\n")[:-1] if path.exists() else ():
+        try:
+            answer = json.loads(line)
+            intact = stored_answer(answer) == answer
+        except (ValueError, KeyError, TypeError):
+            intact = False
+        if intact:
+            found[answer["generation"]] = {name: answer[name] for name in _ANSWER}
+        damaged += not intact
     return found, damaged
+
+
+def stored_answer(record: Record) -> Record:
+    """What is kept of an answered sample, with a checksum that tells whether it is as it was written."""
+    answer = {name: record[name] for name in _ANSWER}
+    return answer | {"check": _hash(list(answer.values()))[:16]}
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
     """Write a file of samples whole or not at all."""
     # In ASCII: no character of a model's text can end a line early.
     write_bytes(path, b"".join(json.dumps(record).encode() + b"\n" for record in records))
-
-
-def _check(record: Record) -> str:
-    return _hash([record[name] for name in ("generation", "output", "finish", "tokens")])[:16]
 
 
 def _hash(value: Any) -> str:

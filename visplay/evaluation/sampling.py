@@ -13,6 +13,7 @@ from rollouts.engine import (
     Prompt,
     RolloutEngine,
     Sampling,
+    image_id,
 )
 from visplay.config.prompts import Prompts
 from visplay.errors import AdapterMismatch, EngineError
@@ -20,12 +21,11 @@ from visplay.evaluation.items import Item
 from visplay.evaluation.prompts import item_prompt
 from visplay.evaluation.records import (
     Record,
-    answered,
     generation_key,
     new_record,
-    picture_digest,
-    read_answered,
+    read_answers,
     scored,
+    stored_answer,
     write_records,
 )
 from visplay.models.generation import generate
@@ -81,7 +81,8 @@ def evaluate_items(
         items: what is asked.
         benchmark: the benchmark's id.
         sampling: how; its seed is mixed with each chunk's place.
-        path: the file of samples; `path` + `.unfinished` holds the chunks done so far.
+        path: the file of samples. Beside it `.answers` is only appended to: no answer is lost by an
+            evaluation of fewer items or with other settings.
         pictures: folder for a small copy of each picture, for the pages that show them.
         advance: told of each chunk and its items.
         say: told where stored samples are damaged; they are asked again.
@@ -91,14 +92,10 @@ def evaluate_items(
         EngineError: the engine failed on every item of a chunk: it is the engine, not the items.
         AdapterMismatch: it answered with other weights than it was asked for.
     """
-    unfinished = path.with_name(path.name + ".unfinished")
-    stored: dict[str, Record] = {}
-    for file in (path, unfinished):
-        if file.exists():
-            found, damaged = read_answered(file)
-            stored |= found
-            if damaged:
-                say(f"{file}: {damaged} damaged samples are asked again")
+    store = path.with_suffix(".answers")
+    stored, damaged = read_answers(store)
+    if damaged:
+        say(f"{store}: {damaged} damaged samples are asked again")
     records: list[Record] = []
     for start in range(0, len(items), reasoner.chunk):
         chunk = items[start : start + reasoner.chunk]
@@ -106,18 +103,17 @@ def evaluate_items(
         blank = _blank(reasoner, chunk, prompts, benchmark=benchmark, sampling=sampling, pictures=pictures)
         if all(record["generation"] in stored for record in blank):
             # Gold, groups and words are the benchmark's as it is now; only the completion is taken over.
-            done = [scored(_answered_as(record, stored[record["generation"]])) for record in blank]
+            done = [scored(record | stored[record["generation"]]) for record in blank]
             tokens = 0
         else:
             own = replace(sampling, seed=mix_seed(sampling.seed, benchmark, start))
             answers = _ask(reasoner, prompts, own)
             done = [scored(_answered(r, a)) for r, a in zip(blank, answers, strict=True)]
-            append_jsonl(unfinished, *done)
+            append_jsonl(store, *(stored_answer(record) for record in done if record["output"] is not None))
             tokens = sum(record["tokens"] for record in done)
         records += done
         advance("questions", len(chunk), tokens)
     write_records(path, records)
-    unfinished.unlink(missing_ok=True)
     return records
 
 
@@ -127,7 +123,7 @@ def _blank(
 ) -> list[Record]:  # fmt: skip
     made = []
     for item, prompt in zip(items, prompts, strict=True):
-        digests = [picture_digest(image) for image in prompt.images]
+        digests = [image_id(image) for image in prompt.images]
         if pictures is not None:
             for digest, image in zip(digests, prompt.images, strict=True):
                 _keep(image, pictures / f"{digest}.png")
@@ -136,17 +132,11 @@ def _blank(
                 prompt, pictures=digests, model=reasoner.model_digest, adapter=reasoner.adapter_digest,
                 engine=reasoner.backend, sampling=sampling, sample=sample,
             )  # fmt: skip
-            made.append(
-                new_record(
-                    item,
-                    prompt,
-                    benchmark=benchmark,
-                    generation=generation,
-                    sample=sample,
-                    pictures=digests,
-                    form=reasoner.words.answer_form,
-                )
-            )
+            blank = new_record(
+                item, prompt, benchmark=benchmark, generation=generation, sample=sample, pictures=digests,
+                form=reasoner.words.answer_form,
+            )  # fmt: skip
+            made.append(blank)
     return made
 
 
@@ -198,11 +188,8 @@ def _alike(prompts: Sequence[Prompt]) -> Iterator[list[int]]:
 def _answered(record: Record, answer: Completion | str) -> Record:
     if isinstance(answer, str):
         return {**record, "error": answer}
-    return answered(record, output=answer.text, finish=answer.finish_reason, tokens=len(answer.token_ids))
-
-
-def _answered_as(record: Record, stored: Record) -> Record:
-    return answered(record, output=stored["output"], finish=stored["finish"], tokens=stored["tokens"])
+    said = {"output": answer.text, "finish": answer.finish_reason, "tokens": len(answer.token_ids)}
+    return record | said
 
 
 def _keep(image: Image.Image, path: Path) -> None:

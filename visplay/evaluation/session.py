@@ -3,6 +3,7 @@
 ```
 FOLDER/evaluation.json       who answered and how
 FOLDER/BENCHMARK/greedy.jsonl, blind.jsonl, shuffled.jsonl, permuted.jsonl, sampled.jsonl
+FOLDER/BENCHMARK/greedy.answers ...  every answer that was ever given, whatever was asked for since
 FOLDER/judge.jsonl           replies of the judge
 FOLDER/pictures/             a small copy of each picture, named by its digest, if asked for
 FOLDER/summary.json          figures, computed from the samples
@@ -45,8 +46,8 @@ class Plan:
         limit: items of each benchmark, drawn by `seed`; None for all.
         seed: draws subsets, scenes, permutations and samples.
         split: of package benchmarks.
-        greedy: how the one answer is drawn that accuracy is about.
-        sampled: how the k answers are drawn for avg@k, maj@k and pass@k; None for none.
+        max_tokens: of an answer.
+        samples: k answers for avg@k, maj@k and pass@k, drawn with `temperature` and `top_k`; 0 for none.
         sampled_limit: items that are sampled, the first ones; None for all.
         controls: asked beside the items themselves.
         control_limit: items of each control; None for all.
@@ -58,12 +59,28 @@ class Plan:
     limit: int | None = None
     seed: int = 0
     split: Split = "held-out"
-    greedy: Sampling
-    sampled: Sampling | None = None
+    max_tokens: int = 1024
+    samples: int = 0
+    temperature: float = 1.0
+    top_k: int = 40
     sampled_limit: int | None = None
     controls: Sequence[Control] = ()
     control_limit: int | None = None
     keep_pictures: bool = True
+
+    @property
+    def greedy(self) -> Sampling:
+        """How the one answer is drawn that accuracy is about."""
+        return Sampling(temperature=0, max_tokens=self.max_tokens, seed=self.seed)
+
+    @property
+    def sampled(self) -> Sampling | None:
+        """How the k answers are drawn."""
+        drawn = Sampling(
+            n=max(1, self.samples), temperature=self.temperature, top_k=self.top_k,
+            max_tokens=self.max_tokens, seed=self.seed,
+        )  # fmt: skip
+        return drawn if self.samples else None
 
 
 def run_evaluation(

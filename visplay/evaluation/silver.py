@@ -21,8 +21,7 @@ from visplay.config.prompts import Prompts
 from visplay.data.decoding import to_hand_on
 from visplay.data.images import reopen_images
 from visplay.errors import RunError
-from visplay.evaluation.cards import silver_card
-from visplay.evaluation.export import digest, write_export
+from visplay.evaluation.export import digest, silver_card, write_export
 from visplay.evaluation.statistics import accuracy_interval
 from visplay.prompts import reasoner_text
 from visplay.runs.results import run_config, run_steps
@@ -88,7 +87,7 @@ def export_silver(
 
     def write(scratch: Path) -> None:
         images = reopen_images(
-            config.images.source, manifest=run / "manifest.parquet", **config.images.reading
+            config.images.source, manifest=run / "manifest.parquet", column=config.images.column
         )
         picture = lru_cache(4)(lambda key: to_hand_on(images.encoded(key)))
         counts: Counter[str] = Counter()

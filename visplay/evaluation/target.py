@@ -55,13 +55,17 @@ def find_target(
         EvaluationError: there is no such thing, or the run has no such iteration.
         ConfigError: the run trusted the code of its base, and `trust_remote_code` was not given.
     """
-    path, _, iteration = text.rpartition("@") if "@" in text else (text, "", "")
+    whole = "@" not in text or (Path(text) / "journal.jsonl").is_file()  # a folder's name may hold an @
+    path, _, iteration = (text, "", "") if whole else text.rpartition("@")
     asked = {"device": device, "trust_remote_code": trust_remote_code}
     if Path(path).is_dir() and (Path(path) / "journal.jsonl").is_file():
         return _of_run(Path(path), iteration, device=device, trust_remote_code=trust_remote_code)
-    folder = Path(text)
+    folder = Path(text).expanduser()
     if (folder / "adapter_config.json").is_file():
-        noted = json.loads((folder / "adapter_config.json").read_text()).get("base_model_name_or_path")
+        try:
+            noted = json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise EvaluationError(f"{folder / 'adapter_config.json'} cannot be read: {error!r}") from error
         if base is None and not noted:
             raise EvaluationError(f"{text} does not note its base model; name it with --base")
         adapter = AdapterVersion(name="adapter", version=0, path=folder)

@@ -228,7 +228,7 @@ def open_context(
         policy = Policy.of(config.model, lora=config.lora)
         images = read_images(
             config.images.source, limit=config.images.limit, accepts=picture_limits(policy.processor),
-            cache=run.folder / "pictures.jsonl", **config.images.reading,
+            cache=run.folder / "pictures.jsonl", column=config.images.column,
         )  # fmt: skip
         images.write_manifest(run.folder)
         display.say(f"{len(images)} pictures from {config.images.source}, {len(images.skipped)} skipped")

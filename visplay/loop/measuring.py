@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rollouts.engine import AdapterVersion, Sampling
+from rollouts.engine import AdapterVersion
 from visplay.errors import BenchmarkError
 from visplay.evaluation.benchmarks import load_benchmark
 from visplay.evaluation.contamination import find_suspects, hash_pictures
@@ -17,7 +17,6 @@ from visplay.evaluation.reasoner import reasoner_on
 from visplay.evaluation.session import Plan, run_evaluation
 from visplay.evaluation.spec import Spec, expand
 from visplay.loop.context import RunContext
-from visplay.models.engines import backend_of
 from visplay.runs.checkpoints import Roles
 from visplay.runs.run import UNFINISHED
 from visplay.storage import write_text
@@ -69,15 +68,11 @@ def evaluate(
                 "score the run afterwards with visplay evaluate RUN --judge ..."
             )
     (folder / UNFINISHED).mkdir(exist_ok=True)
-    tokens = ctx.config.reasoner.max_tokens
-    sampled = Sampling(
-        n=votes.samples, temperature=votes.temperature, top_k=votes.top_k,
-        max_tokens=tokens, seed=SEED,
-    )  # fmt: skip
     plan = Plan(
         benchmarks=config.benchmarks, sources=dict(config.sources), seed=SEED, split=config.split,
-        greedy=Sampling(temperature=0, max_tokens=tokens, seed=SEED), limit=config.limit,
-        sampled=sampled if config.maj_limit else None, sampled_limit=config.maj_limit,
+        limit=config.limit, max_tokens=ctx.config.reasoner.max_tokens,
+        samples=votes.samples if config.maj_limit else 0, temperature=votes.temperature, top_k=votes.top_k,
+        sampled_limit=config.maj_limit,
         controls=("blind",) if config.blind_limit else (), control_limit=config.blind_limit,
         keep_pictures=False,
     )  # fmt: skip
@@ -96,7 +91,7 @@ def _run(
             adapter,
             model=config.model,
             words=config.prompts,
-            backend=backend_of(config.model, config.engine),
+            engine=config.engine,
             chunk=CHUNK,
         )
         about: dict[str, Any] = {"name": f"{config.name} {name}", "model": config.model.path}
@@ -104,8 +99,8 @@ def _run(
             reasoner, plan, folder=unfinished, about=about, judge=None, display=ctx.display, base=base
         )
     # Copied, not moved: a kill before the step is sealed must not take along what has been asked.
-    lock = shutil.ignore_patterns("lock")
-    shutil.copytree(unfinished, folder / into, ignore=lock, dirs_exist_ok=True)
+    own = shutil.ignore_patterns("lock", "*.answers")
+    shutil.copytree(unfinished, folder / into, ignore=own, dirs_exist_ok=True)
     return figures
 
 

@@ -113,12 +113,8 @@ def start_engine(
         options = vllm_options(model, engine, chat.processor, lora_rank=lora_rank, beside=beside)
         sleep = engine.sleep if engine.sleep is not None else beside is not None
         return _vllm(model, engine, chat=chat, lora_rank=lora_rank, sleep=sleep, options=options)
-    if engine.sleep and engine.urls:
-        raise ConfigError(
-            "engine.sleep: only servers that are started here (engine.replicas) can be put to sleep, for the "
-            "switch opens every door of a server to its network; leave the key out"
-        )
-    _can_sleep(model, engine.sleep)
+    if engine.sleep:
+        raise ConfigError("engine.sleep: servers do not sleep, for they have GPUs of their own; leave it out")
     options = vllm_options(model, engine, chat.processor)
     servers: list[str | Server] = list(engine.urls) or list(
         _replicas(model, engine, lora_rank=lora_rank or 1, logs=logs, options=options)
@@ -193,15 +189,10 @@ def _replicas(
     return [
         Server(
             model.source, lora_rank=rank, max_adapters=MAX_ADAPTERS, log=logs / f"{i}.log",
-            device=engine.devices[i] if engine.devices else None, sleeps=bool(engine.sleep), options=options,
+            device=engine.devices[i] if engine.devices else None, options=options,
         )
         for i in range(engine.replicas)
     ]  # fmt: skip
-
-
-def _can_sleep(model: Model, sleep: bool | None) -> None:
-    if sleep and runs_on_cpu(model):
-        raise ConfigError("engine.sleep: vLLM can only sleep on a GPU; set engine.sleep=false")
 
 
 def _vllm(
@@ -220,7 +211,8 @@ def _vllm(
             f"engine.backend: vLLM cannot be imported ({error}); docs/engines.md says how to install it, or "
             "take the engine transformers"
         ) from error
-    _can_sleep(model, sleep)
+    if sleep and runs_on_cpu(model):
+        raise ConfigError("engine.sleep: vLLM can only sleep on a GPU; set engine.sleep=false")
     try:
         return VllmEngine(
             model.source, chat=chat, lora_rank=lora_rank, sleep=sleep,

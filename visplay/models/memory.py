@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from rollouts.servers.launch import reserved_rank
-from visplay.errors import PreflightError
+from visplay.errors import ConfigError, PreflightError
 from visplay.models.counting import Held, Size
 
 Sharding = Literal["one", "ddp", "fsdp2"]
@@ -23,6 +23,34 @@ LEAST_LENGTH, STEP_LENGTH = 8192, 1024  # tokens: benchmarks show more pictures;
 TILE = (4096, 32768)  # rows and columns of the logits that TRL 1.16's fused LM head holds at a time
 # What that head makes of a tile in torch operations, where Triton does not do it in place: fp32 tiles.
 TORCH_TILES = 7.25
+
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """One accelerator card: how it is asked for, and its nominal memory in bytes."""
+
+    name: str
+    memory: int
+
+
+CARDS = tuple(
+    Card(name=name, memory=gib * GIB)
+    for name, gib in (
+        ("rtx4090", 24), ("l4", 24), ("a10", 24), ("rtx5090", 32), ("a100-40", 40), ("l40s", 48),
+        ("rtx6000ada", 48), ("a100-80", 80), ("h100", 80), ("h200", 141),
+    )
+)  # fmt: skip
+
+
+def find_card(name: str) -> Card:
+    """The card of this name; raises ConfigError where the table has none."""
+    for card in CARDS:
+        if card.name == name.lower():
+            return card
+    raise ConfigError(f"--card {name!r} is not in the table; known: {', '.join(c.name for c in CARDS)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.tensor import DTensor
-from transformers import AutoModelForImageTextToText
+from transformers import AutoConfig, AutoModelForImageTextToText
 
 from rollouts.chat import Chat
 from rollouts.engine import AdapterVersion
@@ -187,18 +189,88 @@ def load_base(config: Model) -> tuple[Any, Any]:
     quantized = "quantization_config" in config.options
     if quantized:  # such weights cannot be moved afterwards
         options["device_map"] = {"": device_of(config)}
+    _check_device(device := device_of(config))
     try:
-        model: Any = AutoModelForImageTextToText.from_pretrained(
-            config.source, dtype=config.dtype, use_safetensors=True, **options, **config.options
-        )
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"model.path: no VLM could be loaded from {config.path!r}: {error}") from error
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(
+            config.source, dtype=config.dtype, use_safetensors=True, output_loading_info=True,
+            ignore_mismatched_sizes=True, **options, **config.options,
+        )  # fmt: skip
     except (ImportError, TypeError) as error:  # a package that is missing, an argument that nobody knows
         raise ConfigError(f"model.options {config.options}: {error}") from error
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise ConfigError(f"model.path: no VLM could be loaded from {config.path!r}: {error}") from error
+    model, found = loaded
+    lacking = [*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])]
+    if lacking:
+        raise ConfigError(
+            f"model.path: {config.path!r} lacks {len(lacking)} of the tensors that a {type(model).__name__} "
+            f"needs, or has them in another shape ({', '.join(sorted(lacking)[:3])} ...), and they would be "
+            "random; give a whole checkpoint of this architecture"
+        )
+    broken = [n for n, p in model.named_parameters() if p.is_floating_point() and not p.isfinite().all()]
+    if broken:
+        raise ConfigError(f"model.path: {config.path!r} holds values that are no numbers, in {broken[0]}")
     _agree(model.config, config.processor)
     # What FSDP cuts goes to the GPUs piece by piece, not whole.
     stays = quantized or launcher.shards()
-    return (model if stays else model.to(device_of(config))), processor
+    return (model if stays else model.to(device)), processor
+
+
+def _check_device(device: str) -> None:
+    """Raise ConfigError where there is no such device."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    try:
+        named = torch.device(device)
+        torch.empty(0, device=named)
+    except (RuntimeError, AssertionError) as error:
+        there = ["cpu", *(f"cuda:{i}" for i in range(gpus))]
+        raise ConfigError(f"model.device: {device!r} is not there; there is {', '.join(there)}") from error
+
+
+def check_adapter(folder: Path, model: Model) -> None:
+    """See that an adapter is whole, is LoRA, and was made for this base, before anything is loaded.
+
+    Raises:
+        ConfigError: it is not, with the tensors that differ.
+    """
+    if model.trust_remote_code:  # its classes are not built without its weights
+        return
+    try:
+        lora = PeftConfig.from_pretrained(str(folder))
+        held = load_file(folder / "adapter_model.safetensors")
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
+        raise ConfigError(f"the adapter in {folder} cannot be read: {error!s:.300}") from error
+    if not isinstance(lora, LoraConfig):
+        raise ConfigError(f"the adapter in {folder} is {lora.peft_type}; only LoRA is applied here")
+    lora.init_lora_weights = False
+    try:
+        with torch.device("meta"):
+            base = AutoModelForImageTextToText.from_config(
+                AutoConfig.from_pretrained(model.source, revision=model.revision), dtype=torch.float32
+            )
+            wanted = get_peft_model_state_dict(get_peft_model(base, lora), save_embedding_layers=False)
+    except (OSError, ValueError, TypeError, ImportError) as error:
+        raise ConfigError(
+            f"the adapter in {folder} does not fit {model.path!r}: {error!s:.300}; it was made for "
+            f"{lora.base_model_name_or_path}"
+        ) from error
+    wanted = {name: tensor for name, tensor in wanted.items() if "lora_" in name}
+    shapes = {name: tuple(tensor.shape) for name, tensor in held.items() if "lora_" in name}
+    differing = {n for n in shapes.keys() | wanted.keys() if shapes.get(n) != _shape(wanted.get(n))}
+    if differing:
+        raise ConfigError(
+            f"the adapter in {folder} does not fit {model.path!r}: {len(differing)} tensors are missing or "
+            f"have other names or shapes ({', '.join(sorted(differing)[:3])} ...); it was made for "
+            f"{lora.base_model_name_or_path}"
+        )
+    if broken := [name for name, tensor in held.items() if not tensor.isfinite().all()]:
+        raise ConfigError(f"the adapter in {folder} holds values that are no numbers, in {broken[0]}")
+
+
+def _shape(tensor: torch.Tensor | None) -> tuple[int, ...] | None:
+    return None if tensor is None else tuple(tensor.shape)
 
 
 def _agree(config: Any, settings: dict[str, Any]) -> None:

@@ -13,7 +13,6 @@ from rollouts.engine import Prompt
 from visplay.config.loading import Config, phase_of
 from visplay.data.survey import ImageRecord
 from visplay.errors import ConfigError
-from visplay.models.cards import Card
 from visplay.models.counting import Held, Size, base_dtype, count_held, measure_size, read_architecture
 from visplay.models.engines import Beside, backend_of, runs_on_cpu
 from visplay.models.memory import (
@@ -21,6 +20,7 @@ from visplay.models.memory import (
     CONTEXT,
     MARGIN,
     Batch,
+    Card,
     EngineMemory,
     Sharding,
     TrainerMemory,

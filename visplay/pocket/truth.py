@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rewards import Question
+from visplay.errors import ConfigError
 from visplay.pocket.oracle import oracle
 from visplay.pocket.scenes import Scene, StyleName, render, sample_scenes
 from visplay.storage import write_text
@@ -42,7 +43,13 @@ def write_pictures(
     style: StyleName,
     on_picture: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Write `count` PNGs, and beside them what they show; the same arguments write the same bytes."""
+    """Write `count` PNGs, and beside them what they show; the same arguments write the same bytes.
+
+    Raises:
+        ConfigError: the folder is not empty.
+    """
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ConfigError(f"{folder} is not empty, and what is in it would be mixed up; name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for scene in sample_scenes(count, split="play", seed=seed, style=style):

@@ -6,7 +6,7 @@ from typing import Any
 
 from visplay.config.loading import check_config
 from visplay.config.method import differences
-from visplay.data.images import Reading, reopen_images
+from visplay.data.images import reopen_images
 from visplay.errors import ConfigError, ImageSourceError
 from visplay.evaluation import verdict as wording
 from visplay.evaluation.verdict import sum_up
@@ -144,8 +144,7 @@ def _own_images(run_data: RunData, run_folder: Path) -> LoadImage | None:
     if not images.get("source") or not manifest.is_file():
         return None
     try:
-        how = {name: images[name] for name in Reading.__annotations__ if images.get(name)}
-        opened = reopen_images(images["source"], manifest=manifest, **how)
+        opened = reopen_images(images["source"], manifest=manifest, column=images.get("column", "image"))
     except ImageSourceError:
         return None
     return partial(opened.load, at_least=SIDE)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from visplay.config.loading import flat_config
 from visplay.errors import EvaluationError, RunError
 from visplay.evaluation.comparison import Side, compare_all, find_side
 from visplay.evaluation.verdict import difference, estimate, is_synthetic, verdicts
@@ -78,20 +79,11 @@ def run_names(runs: Sequence[Path]) -> list[str]:
 
 def differing(configs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
     """Key -> its value in each run, in the order of `configs`, of every key that is not the same in all."""
-    flat = [_flat({k: v for k, v in config.items() if k not in NOT_COMPARED}) for config in configs.values()]
+    kept = [{k: v for k, v in config.items() if k not in NOT_COMPARED} for config in configs.values()]
+    flat = [{k: "null" if v is None else str(v) for k, v in flat_config(own).items()} for own in kept]
     keys = dict.fromkeys(key for own in flat for key in own)
     rows = {key: [own.get(key, ABSENT) for own in flat] for key in keys}
     return {key: values for key, values in rows.items() if len(set(values)) > 1}
-
-
-def _flat(config: Mapping[str, Any], start: str = "") -> dict[str, str]:
-    found: dict[str, str] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            found |= _flat(value, f"{start}{key}.")
-        else:
-            found[f"{start}{key}"] = "null" if value is None else str(value)
-    return found
 
 
 def _last_samples(

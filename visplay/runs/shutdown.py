@@ -68,13 +68,13 @@ def graceful_shutdown(again: str, *, say: Callable[[str], None]) -> Iterator[Non
             raise RankLost(
                 f"another rank is gone ({_brief(error)}); all finished steps are kept; {how}"
             ) from error
-        mend = _mend(error)
+        mend = what_to_do(error)
         if isinstance(error, VisplayError) or mend is None:
             raise
         raise VisplayError(f"{mend} {how}") from error
 
 
-def _mend(error: BaseException | None) -> str | None:
+def what_to_do(error: BaseException | None) -> str | None:
     """What went wrong and what to do, for what a user can mend; None for the rest."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:

@@ -11,7 +11,7 @@ from visplay.cli.main import app
 from visplay.cli.plan import LEAST_MICRO, MOST_MICRO, draft
 from visplay.config.loading import load_config
 from visplay.errors import ConfigError
-from visplay.models.cards import find_card
+from visplay.models.memory import find_card
 from visplay.planning.plan import make_plan
 from visplay.pocket.truth import write_pictures
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from visplay.cli.listing import print_runs
+from visplay.cli.printing import print_runs
 from visplay.config.loading import check_config
 from visplay.runs.run import Run
 

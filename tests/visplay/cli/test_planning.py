@@ -15,7 +15,7 @@ from visplay.cli.main import app
 from visplay.cli.plan import print_plan
 from visplay.config.loading import Config, check_config, load_config
 from visplay.errors import ConfigError
-from visplay.models.cards import find_card
+from visplay.models.memory import find_card
 from visplay.planning.plan import ASSUMED_PROMPT, make_plan
 
 CONFIGS = Path("configs")

@@ -24,7 +24,7 @@ FOREIGN = re.compile(
 def said(arguments: list[str], folder: Path) -> str:
     """Both streams of a command, as a user's terminal would show them."""
     done = subprocess.run(
-        [sys.executable, "-m", "visplay.cli", *arguments], cwd=folder, capture_output=True, text=True,
+        [sys.executable, "-m", "visplay", *arguments], cwd=folder, capture_output=True, text=True,
         env={**os.environ, "COLUMNS": "80", "HF_HUB_OFFLINE": "1"}, timeout=500,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

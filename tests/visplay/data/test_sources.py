@@ -97,21 +97,33 @@ def test_no_code_in_an_archive_is_run(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_dataset_by_its_id_and_split(tmp_path: Path) -> None:
-    """A folder by its path stands in for the hub: `datasets` takes both for an id."""
+def test_a_dataset_by_its_id_and_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder by its relative path stands in for the hub: `datasets` takes both for an id."""
+    folder = tmp_path / "owner" / "set" / "small"
+    folder.mkdir(parents=True)
     for split, shades in (("train", (1, 2)), ("test", (3,))):
-        (tmp_path / "set").mkdir(exist_ok=True)
         table = pa.table({"photo": [{"bytes": plain((s, 0, 0)), "path": None} for s in shades]})
-        pq.write_table(table, tmp_path / "set" / f"{split}-00000-of-00001.parquet")
-    source = f"{HUB}{tmp_path / 'set'}"
-    for split, count in (("train", 2), ("test", 1)):
-        assert len(read_images(source, column="photo", split=split)) == count
-        rows = open_rows(Source(hub=str(tmp_path / "set"), split=split), shown="mine")
+        pq.write_table(table, folder / f"{split}-00000-of-00001.parquet")
+    (folder.parent / "README.md").write_text(
+        "---\nconfigs:\n- config_name: small\n  data_files:\n  - {split: train, path: small/train*}\n"
+        "  - {split: test, path: small/test*}\n---\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    source = f"{HUB}owner/set"
+    for more, split, count in (
+        ("", "train", 2),
+        ("/small:train", "train", 2),
+        ("/small@main:test", "test", 1),
+    ):
+        assert len(read_images(source + more, column="photo")) == count
+        rows = open_rows(Source(hub="owner/set", split=split), shown="mine")
         assert len(rows) == count and rows.pictures(rows[0]["photo"])[0].size == (4, 3)
-    config = check_config({"images": {"source": source, "column": "photo", "split": "test"}})
-    assert len(read_images(config.images.source, **config.images.reading)) == 1  # a Path keeps the id
+    config = check_config({"images": {"source": f"{source}:test", "column": "photo"}})
+    assert len(read_images(config.images.source, column="photo")) == 1  # a Path keeps the id
     with pytest.raises(ImageSourceError, match=r"cannot be had from the hub .*bring its files here"):
-        read_images(f"{HUB}{tmp_path / 'none'}")
+        read_images(f"{HUB}owner/none")
+    with pytest.raises(ImageSourceError, match=r"names no dataset; say hub:OWNER/NAME"):
+        read_images(f"{HUB}owner/set:")
     with pytest.raises(ImageSourceError, match="not counted before it is downloaded"):
         count_entries(source)
 

@@ -20,7 +20,7 @@ from tests.architectures.tiny import ALL
 from visplay.config.sections import Model
 from visplay.data.decoding import decode
 from visplay.data.images import count_entries, read_images, reopen_images
-from visplay.errors import BenchmarkError, ImageSourceError
+from visplay.errors import BenchmarkError
 from visplay.evaluation.items import open_rows
 from visplay.evaluation.spec import Source
 from visplay.models.processor import load_processor, picture_limits
@@ -61,10 +61,6 @@ def test_lists_of_pictures(tmp_path: Path) -> None:
     again = reopen_images(source, manifest=manifest / "manifest.parquet", column="images")
     assert again.load(found.records[1].key).getpixel((0, 0)) == (9, 0, 0)
     assert read_images(source, column="images", cache=tmp_path / "seen").records == found.records
-    first = read_images(source, column="images", lists="first", cache=tmp_path / "seen")
-    assert [first.load(r.key).getpixel((0, 0))[0] for r in first.records] == [1, 2]
-    with pytest.raises(ImageSourceError, match=r"images\.lists=all"):
-        read_images(tmp_path / "lists.parquet", column="images", lists="refuse")
     features = datasets.Features({"images": datasets.List(datasets.Image())})
     saved = datasets.Dataset.from_dict({"images": [[cell(1)], [cell(2)]]}, features=features)
     saved.save_to_disk(tmp_path / "saved")

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from rollouts.engine import AdapterVersion, Prompt, Sampling
+from rollouts.engine import AdapterVersion, Prompt, Sampling, image_id
 from tests.visplay.evaluation.asked import items, reasoner
 from tests.visplay.report.chromium import chromium, needs_chromium
 from visplay.cli.printing import print_comparison
 from visplay.errors import EvaluationError
 from visplay.evaluation.benchmarks import load_benchmark
 from visplay.evaluation.comparison import compare, find_side
-from visplay.evaluation.records import picture_digest, read_records, write_records
+from visplay.evaluation.records import read_records, write_records
 from visplay.evaluation.sampling import evaluate_items
 from visplay.evaluation.statistics import judged
 from visplay.report.comparison import render_comparison
@@ -173,13 +173,13 @@ def test_printed_lines_say_verdict_and_parts(tmp_path: Path) -> None:
 
 def test_pictures_come_from_shipped_benchmarks_and_from_nowhere_else(tmp_path: Path) -> None:
     (item, *_) = load_benchmark("pocket-dusk", limit=2, seed=0)
-    shown = {"item": item.key, "benchmark": "pocket-dusk", "pictures": [picture_digest(item.images()[0])]}
+    shown = {"item": item.key, "benchmark": "pocket-dusk", "pictures": [image_id(item.images()[0])]}
     folder = evaluation(tmp_path / "run", [True] * 4, benchmark="pocket-dusk")
     about = {"name": "run", "limit": 2, "seed": 0, "split": "held-out", "sources": {}}
     (folder / "evaluation.json").write_text(json.dumps(about))
     found = find_side(str(folder)).picture(shown)
     assert found is not None and found.tobytes() == item.images()[0].tobytes()
-    assert find_side(str(folder)).picture({**shown, "pictures": ["0" * 32]}) is None  # another picture
+    assert find_side(str(folder)).picture({**shown, "pictures": ["0" * 64]}) is None  # another picture
     assert find_side(str(folder)).picture({**shown, "benchmark": "own"}) is None
     (folder / "evaluation.json").write_text("{}")
     assert find_side(str(folder)).picture(shown) is None

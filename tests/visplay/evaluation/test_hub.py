@@ -58,7 +58,7 @@ def run(command: list[str], endpoint: str, home: Path, **env: str) -> subprocess
 
 
 def export(*arguments: str | Path) -> list[str]:
-    return ["-m", "visplay.cli", "export", *map(str, arguments)]
+    return ["-m", "visplay", "export", *map(str, arguments)]
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -164,7 +164,7 @@ def test_a_benchmark_is_read_from_the_hub(tmp_path: Path) -> None:
     }  # fmt: skip
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(spec))
     with hub("org/mine", rows) as (endpoint, requests):
-        command = ["-m", "visplay.cli", "evaluate", "pocket", "-b", str(tmp_path / "mine.yaml")]
+        command = ["-m", "visplay", "evaluate", "pocket", "-b", str(tmp_path / "mine.yaml")]
         done = run([*command, "--out", str(tmp_path / "out")], endpoint, tmp_path / "home")
     assert done.returncode == 0, done.stderr
     assert any(line.endswith(".parquet") for line in requests)

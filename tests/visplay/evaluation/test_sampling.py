@@ -54,7 +54,7 @@ def test_interrupted_at_ten_random_moments_it_writes_the_same_file(tmp_path: Pat
             evaluate_items(
                 reasoner(until), items(120), benchmark="b", sampling=Sampling(n=2, seed=3), path=cut
             )
-        with cut.with_name("cut.jsonl.unfinished").open("ab") as file:
+        with cut.with_suffix(".answers").open("ab") as file:
             file.write(b'{"item": "half a li')  # as a kill in the middle of a write would leave it
     evaluate_items(reasoner(), items(120), benchmark="b", sampling=Sampling(n=2, seed=3), path=cut)
     assert cut.read_bytes() == whole.read_bytes()
@@ -67,63 +67,58 @@ def test_killed_at_random_moments_it_writes_the_same_file(tmp_path: Path) -> Non
     cut = tmp_path / "cut"
     rng = random.Random(4)
     program = [sys.executable, "-m", "tests.visplay.evaluation.interrupted", str(cut)]
-    unfinished = cut / "greedy.jsonl.unfinished"
+    stored = cut / "greedy.answers"
     for _ in range(4):
         with subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None and process.stdout.readline() == b"begun\n"
             until = time.monotonic() + 60
-            while not unfinished.exists() and time.monotonic() < until:
+            while not stored.exists() and time.monotonic() < until:
                 time.sleep(0.001)
             time.sleep(rng.uniform(0.0, 0.08))
             process.kill()
-        assert unfinished.exists() and not (cut / "greedy.jsonl").exists()
+        assert stored.exists() and not (cut / "greedy.jsonl").exists()
     subprocess.run(program, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     assert (cut / "greedy.jsonl").read_bytes() == whole.read_bytes()
-    assert not unfinished.exists()
 
 
 @pytest.mark.parametrize("lost", [1, 7, 40, 200, 1500])
-def test_a_file_cut_anywhere_is_completed_to_the_same(tmp_path: Path, lost: int) -> None:
+def test_answers_cut_anywhere_are_completed_to_the_same(tmp_path: Path, lost: int) -> None:
     path = tmp_path / "g.jsonl"
     evaluate_items(reasoner(), items(20), benchmark="b", sampling=GREEDY, path=path)
-    whole = path.read_bytes()
-    path.with_name("g.jsonl.unfinished").write_bytes(whole[:-lost])
+    whole, store = path.read_bytes(), path.with_suffix(".answers")
+    store.write_bytes(store.read_bytes()[:-lost])
     path.unlink()
     evaluate_items(reasoner(), items(20), benchmark="b", sampling=GREEDY, path=path)
     assert path.read_bytes() == whole
 
 
-@pytest.mark.parametrize("name", ["g.jsonl", "g.jsonl.unfinished"])
-def test_damaged_samples_are_said_and_asked_again(tmp_path: Path, name: str) -> None:
+def test_damaged_samples_are_said_and_asked_again(tmp_path: Path) -> None:
     path, said = tmp_path / "g.jsonl", list[str]()
     evaluate_items(reasoner(), items(20), benchmark="b", sampling=GREEDY, path=path)
-    whole = path.read_bytes()
-    damaged = bytearray(whole)
-    damaged[whole.index(b"line one")] ^= 1  # still JSON, another output
-    damaged[whole.rindex(b'"item"')] ^= 1  # no JSON any more
-    path.unlink()
-    path.with_name(name).write_bytes(damaged)
+    whole, store = path.read_bytes(), path.with_suffix(".answers")
+    damaged = bytearray(store.read_bytes())
+    damaged[damaged.index(b"line one")] ^= 1  # still JSON, another output
+    damaged[damaged.rindex(b'"output"')] ^= 1  # no JSON any more
+    store.write_bytes(damaged)
     evaluate_items(reasoner(), items(20), benchmark="b", sampling=GREEDY, path=path, say=said.append)
     assert path.read_bytes() == whole
-    assert said == [f"{tmp_path / name}: 2 damaged samples are asked again"]
+    assert said == [f"{store}: 2 damaged samples are asked again"]
 
 
-def test_nothing_stored_is_asked_again_and_nothing_stale_is_used(tmp_path: Path) -> None:
+def test_nothing_stored_is_asked_again_lost_or_taken_for_another_models(tmp_path: Path) -> None:
+    """Fewer items and other settings in between cost no stored answer."""
     path = tmp_path / "g.jsonl"
 
-    def calls(**how: object) -> int:
-        asked = reasoner(digest=str(how.get("digest", "m")))
-        sampling = Sampling(temperature=0, max_tokens=int(str(how.get("tokens", 100))))
-        evaluate_items(asked, items(20), benchmark="b", sampling=sampling, path=path)
+    def calls(count: int = 20, *, digest: str = "m", tokens: int = 100) -> int:
+        asked = reasoner(digest=digest)
+        sampling = Sampling(temperature=0, max_tokens=tokens)
+        evaluate_items(asked, items(count), benchmark="b", sampling=sampling, path=path)
         return len(asked.engine.calls)
 
-    assert [calls(), calls(), calls(digest="other"), calls(digest="other"), calls(tokens=99)] == [
-        3,
-        0,
-        3,
-        0,
-        3,
-    ]
+    asked = [calls(), calls(), calls(digest="other"), calls(digest="other"), calls(tokens=99)]
+    assert asked == [3, 0, 3, 0, 3]
+    assert [calls(8), len(list(read_records(path)))] == [0, 8]
+    assert [calls(), calls(digest="other"), calls(tokens=99)] == [0, 0, 0]
 
 
 def test_keys_tell_every_cause_apart(tmp_path: Path) -> None:

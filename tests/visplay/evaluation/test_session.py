@@ -41,7 +41,7 @@ def answers(prompt: Prompt, adapter: AdapterVersion, sampling: Sampling) -> Sequ
 
 
 def evaluated(folder: Path, names: list[str], *, judge: Judge | None = None, **how: Any) -> dict[str, Any]:
-    plan = Plan(benchmarks=names, greedy=GREEDY, **how)
+    plan = Plan(benchmarks=names, max_tokens=100, **how)
     return run_evaluation(
         reasoner(answers), plan, folder=folder / "out", about={"name": "n"}, judge=judge, display=Display()
     )
@@ -51,7 +51,7 @@ def test_an_evaluation_with_controls_samples_and_two_benchmarks(tmp_path: Path) 
     options = [{"k": i, "question": f"{i}?", "o": ["x", "y", "z"], "answer": "B"} for i in range(12)]
     numbers = [{"k": i, "question": f"{i}?", "answer": str(i % 4)} for i in range(12)]
     names = [write_spec(tmp_path, "letters", options, options="o"), write_spec(tmp_path, "numbers", numbers)]
-    summary = evaluated(tmp_path, names, controls=["permuted"], sampled=Sampling(n=2))
+    summary = evaluated(tmp_path, names, controls=["permuted"], samples=2)
     assert summary["letters"]["headline"] == 1.0 and summary["numbers"]["headline"] == 0.25
     assert summary["letters"]["controls"]["permuted"]["headline"] < 1.0  # it always says B where A is x
     assert (

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from visplay.evaluation.sources import open_rows
 
 from visplay.errors import BenchmarkError
-from visplay.evaluation.items import Gold, gold_letter, read_item, read_options
+from visplay.evaluation.items import Gold, gold_letter, open_rows, read_item, read_options
 from visplay.evaluation.judge import read_score
 from visplay.evaluation.scoring import score_output
 from visplay.evaluation.spec import Source, Spec

@@ -40,8 +40,8 @@ def seen() -> Seen:
 
 # Each is cut or has a bit flipped; that either is noticed in any byte is tests/visplay/runs/test_run.py's.
 SCRATCH = [
-    ("evaluation", "evaluation-iteration-0/pocket-dusk/greedy.jsonl.unfinished", "cut in half"),
-    ("evaluation", "evaluation-iteration-0/pocket-dusk/greedy.jsonl.unfinished", "a bit flipped"),
+    ("evaluation", "evaluation-iteration-0/pocket-dusk/greedy.answers", "cut in half"),
+    ("evaluation", "evaluation-iteration-0/pocket-dusk/greedy.answers", "a bit flipped"),
     ("questioner", "step-1.json", "cut in half"),
     ("questioner", "checkpoint.json", "a bit flipped"),
     ("questioner", "checkpoint-2/adapter/adapter_model.safetensors", "a bit flipped"),

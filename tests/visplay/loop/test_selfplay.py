@@ -29,8 +29,7 @@ from rollouts.servers.launch import Server
 from rollouts.transformers_engine import TransformersEngine
 from tests.visplay.scripted import BACKEND
 from tests.visplay.small import ORACLE, SMALL
-from visplay.cli.listing import print_runs
-from visplay.cli.printing import print_asked
+from visplay.cli.printing import print_asked, print_runs
 from visplay.config.loading import Config, check_config
 from visplay.config.prompts import Prompts
 from visplay.config.sections import Model
@@ -259,7 +258,7 @@ def test_killed_and_started_again_it_ends_as_if_nothing_had_happened(
     settings = config(pictures, tmp_path)
     file = tmp_path / "config.yaml"
     file.write_text(json.dumps(settings.model_dump(mode="json")))  # JSON is YAML
-    command = [sys.executable, "-m", "visplay.cli", "train", str(file)]
+    command = [sys.executable, "-m", "visplay", "train", str(file)]
     for step in ("iteration-1/questioner", "iteration-1/reasoner"):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
@@ -278,7 +277,7 @@ def test_stopped_by_a_signal_or_a_full_disk_it_says_how_to_go_on(pictures: Path,
     settings = config(pictures, tmp_path)
     file = tmp_path / "config.yaml"
     file.write_text(json.dumps(settings.model_dump(mode="json")))
-    command = [sys.executable, "-m", "visplay.cli", "train", str(file)]
+    command = [sys.executable, "-m", "visplay", "train", str(file)]
     settings.folder.mkdir()
     (settings.folder / "versions.json.partial").symlink_to("/dev/full")
     full = subprocess.run(command, capture_output=True, text=True, check=False)

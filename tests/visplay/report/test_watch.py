@@ -165,7 +165,7 @@ def test_answers_carry_their_protection(looked_at: LiveServer) -> None:
 
 
 def test_ctrl_c_ends_it_cleanly(run: Path) -> None:
-    command = [sys.executable, "-m", "visplay.cli", "report", str(run), "--watch"]
+    command = [sys.executable, "-m", "visplay", "report", str(run), "--watch"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs ignore it

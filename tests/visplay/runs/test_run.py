@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from visplay.cli.listing import print_runs
+from visplay.cli.printing import print_runs
 from visplay.config.loading import Config, check_config
 from visplay.errors import CorruptArtifact, RunError, RunLocked, RunMismatch
 from visplay.evaluation.target import find_target

@@ -148,7 +148,7 @@ def test_signals(body: str, signals: list[int], seconds: float, says: str) -> No
 
 def interrupted(arguments: list[str], sign: Path) -> str:
     """What a command says on Ctrl-C as soon as a file is there; it has ten seconds to leave."""
-    command = [sys.executable, "-m", "visplay.cli", *arguments]
+    command = [sys.executable, "-m", "visplay", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 240
     while not sign.exists():
@@ -172,5 +172,5 @@ def test_training_and_evaluation_leave_on_ctrl_c(scenes: Path, tmp_path: Path) -
     assert said == f"stopped; all finished steps are kept; resume with: visplay train {file}"
     out = tmp_path / "evaluation"
     asked = ["evaluate", "pocket", "-b", "pocket-dusk", "--limit", "500", "--out", str(out)]
-    said = interrupted(asked, out / "pocket-dusk" / "greedy.jsonl.unfinished")
+    said = interrupted(asked, out / "pocket-dusk" / "greedy.answers")
     assert said == f"stopped; all finished steps are kept; resume with: visplay {' '.join(asked)}"

@@ -54,10 +54,10 @@ def test_each_rank_has_the_gpu_of_its_place(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (["/x/python3.11", "/x/torchrun", "--nproc_per_node", "2", "-m", "visplay.cli", "train", "a b.yaml"],
-         "torchrun --nproc_per_node 2 -m visplay.cli train 'a b.yaml'"),
-        (["/x/bin/python", "-m", "torch.distributed.run", "-m", "visplay.cli", "train", "a b.yaml"],
-         "python -m torch.distributed.run -m visplay.cli train 'a b.yaml'"),
+        (["/x/python3.11", "/x/torchrun", "--nproc_per_node", "2", "-m", "visplay", "train", "a b.yaml"],
+         "torchrun --nproc_per_node 2 -m visplay train 'a b.yaml'"),
+        (["/x/bin/python", "-m", "torch.distributed.run", "-m", "visplay", "train", "a b.yaml"],
+         "python -m torch.distributed.run -m visplay train 'a b.yaml'"),
         (["slurmstepd: [1.0]"], "visplay train 'a b.yaml'"),
     ],
 )  # fmt: skip

@@ -1,0 +1,83 @@
+"""What people do every day: `~`, other folders, `@` in names, terminals that are not UTF-8, full disks."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from visplay.config.loading import load_config
+from visplay.errors import ConfigError
+from visplay.evaluation.target import find_target
+from visplay.pocket.truth import write_pictures
+
+
+def written(folder: Path, **values: object) -> Path:
+    file = folder / "c.yaml"
+    file.write_text(json.dumps({"images": {"source": "pictures"}, **values}))
+    return file
+
+
+def test_a_run_stores_paths_from_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "base").mkdir()
+    config = load_config(written(tmp_path, model={"path": "base"}, output="~/runs"))
+    assert config.model.path == str(tmp_path / "base")
+    assert config.images.source == tmp_path / "pictures"
+    assert config.output == tmp_path / "runs"
+    config = load_config(written(tmp_path, model={"path": "~/base"}), ["images.source=hub:owner/set:train"])
+    assert config.model.path == str(tmp_path / "base")
+    assert str(config.images.source) == "hub:owner/set:train"
+    assert load_config(written(tmp_path)).model.path == "pocket"
+
+
+def test_a_seed_is_of_32_bits(tmp_path: Path) -> None:
+    assert load_config(written(tmp_path), ["seed=4294967295"]).seed == 2**32 - 1
+    with pytest.raises(ConfigError, match="seed: input should be less than 4294967296"):
+        load_config(written(tmp_path), ["seed=4294967296"])
+
+
+@pytest.mark.parametrize("text", ["& be brief", "* star", "!important"])
+def test_an_override_keeps_its_first_word(text: str, tmp_path: Path) -> None:
+    assert load_config(written(tmp_path), [f"prompts.system={text}"]).prompts.system == text
+
+
+def test_a_folder_may_have_an_at_in_its_name(tmp_path: Path) -> None:
+    run = tmp_path / "me@home"
+    run.mkdir()
+    (run / "journal.jsonl").write_text("")
+    with pytest.raises(Exception, match="holds no finished evaluation"):  # it was taken for a run
+        find_target(str(run))
+
+
+def test_pictures_are_never_mixed_with_others(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "new", count=2, seed=1, style="dusk")
+    before = sorted(path.name for path in (tmp_path / "new").iterdir())
+    with pytest.raises(ConfigError, match="is not empty"):
+        write_pictures(tmp_path / "new", count=3, seed=2, style="dusk")
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == before
+
+
+def visplay(*arguments: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "visplay", *arguments]
+    return subprocess.run(command, capture_output=True, check=False, env=os.environ | environment)
+
+
+def test_a_terminal_that_is_not_utf8_ends_no_command(tmp_path: Path) -> None:
+    (tmp_path / "caf\u00e9" / "run").mkdir(parents=True)
+    (tmp_path / "caf\u00e9" / "run" / "journal.jsonl").write_text("")
+    done = visplay("runs", str(tmp_path / "caf\u00e9"), PYTHONIOENCODING="ascii")
+    assert done.returncode == 0 and b"Traceback" not in done.stderr and b"caf?" in done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+def test_a_full_disk_is_said() -> None:
+    command = [sys.executable, "-m", "visplay", "config", "keys"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: the disk is full") and "give the command again" in done.stderr
