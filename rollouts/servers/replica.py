@@ -15,6 +15,7 @@ from rollouts.servers.launch import Server
 _T = TypeVar("_T")
 _LONGEST_COMPLAINT = 500  # characters of a server's message that an error repeats
 _HEALTH_SECONDS = 5.0
+_CONNECT_SECONDS = 5.0
 _LOAD_SECONDS = 60.0
 _GENERATE = "/inference/v1/generate"
 
@@ -189,7 +190,7 @@ class Replica:
         self, method: str, path: str, body: dict[str, Any] | None = None, *, timeout: float | None = None
     ) -> Any:
         """Without a timeout, work may take its time: the pool says when nothing is to be hoped for."""
-        limits = httpx2.Timeout(timeout, connect=_HEALTH_SECONDS)
+        limits = httpx2.Timeout(timeout, connect=_CONNECT_SECONDS)
         try:
             answer = await self.client.request(method, self.url + path, json=body, timeout=limits)
         except httpx2.HTTPError as error:

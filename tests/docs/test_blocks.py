@@ -21,7 +21,10 @@ from visplay.evaluation.spec import Spec
 
 MAKE = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 ENDINGS = ("py", "yaml", "json", "jsonl", "parquet", "pt")
-FUNCTIONS = ("engine.generate", "rewards.vote", "rewards.skill")
+FUNCTIONS = (
+    "engine.generate", "rewards.vote", "rewards.skill",
+    "rewards.questioner_rewards", "rewards.reasoner_rewards",
+)  # fmt: skip
 KEY = re.compile(r"`((?:[a-z_]+\.)+[a-z_]+)(?::[^`]*|=[^`]*)?`")
 
 

@@ -3,6 +3,7 @@
 A YAML file says only what differs; `visplay.config.sections` has the keys.
 """
 
+import hashlib
 import math
 import re
 from collections.abc import Sequence
@@ -35,6 +36,8 @@ from visplay.config.yaml_text import dump_yaml, merged, read_overrides, read_yam
 from visplay.errors import ConfigError, CorruptArtifact, nearest
 
 TAKEN = ("questioner", "reasoner", "curation", "evaluation", "health", "pruning", "shared", "base")
+
+_CHECKSUM = "# sha256 of what follows: "  # the first line of a run's own configuration
 
 
 class Config(Section):
@@ -231,18 +234,24 @@ def enough_kept(config: Config) -> int | None:
 
 
 def dump_config(config: Config) -> str:
-    """The resolved configuration as YAML; reading it back gives the same configuration."""
-    return dump_yaml(config.model_dump(mode="json"))
+    """The resolved configuration as YAML under its checksum; reading it back gives the same configuration."""
+    text = dump_yaml(config.model_dump(mode="json"))
+    return f"{_CHECKSUM}{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """What `dump_config` wrote, as plain data.
 
     Raises:
-        CorruptArtifact: the file is damaged.
+        CorruptArtifact: the file is damaged or was edited.
     """
+    first, _, rest = path.read_bytes().partition(b"\n")
+    if first != f"{_CHECKSUM}{hashlib.sha256(rest).hexdigest()}".encode():
+        if first.startswith(_CHECKSUM.encode()):
+            raise CorruptArtifact(f"{path} is not as the run wrote it")
+        rest = first + b"\n" + rest  # written by hand
     try:
-        data = read_yaml(path.read_text(encoding="utf-8"))
+        data = read_yaml(rest.decode())
     except ValueError as error:
         raise CorruptArtifact(f"{path} is damaged: {error}") from error
     if not isinstance(data, dict) or not data:

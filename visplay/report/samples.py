@@ -13,10 +13,9 @@ from typing import Any
 
 from PIL import Image
 
-from rewards import Question
+import rewards
 from visplay.errors import VisplayError
 from visplay.evaluation.verdict import finite
-from visplay.loop.asking import same_answer
 from visplay.report.reading import MOST_ROLLOUTS, RunData
 
 MOST_TEXT = 24_000_000  # characters of all texts in a page
@@ -237,8 +236,10 @@ def _judged(row: Row, verdicts: dict[tuple[Any, ...], str]) -> str:
     options = tuple(row.get("options") or ())
     key = row["silver_answer"], row["truth"], row["question"], options
     if key not in verdicts:
-        asked = Question(type=row["type"], question=row["question"], answer="", options=options)
-        verdicts[key] = "true" if same_answer(*key[:2], asked) else "false"
+        same = row["silver_answer"] is not None and rewards.equivalent(
+            row["silver_answer"], row["truth"], question=row["question"], options=options or None
+        )
+        verdicts[key] = "true" if same and same.equal else "false"
     return verdicts[key]
 
 

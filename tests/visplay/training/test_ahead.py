@@ -67,8 +67,8 @@ def test_an_error_in_the_background_is_raised_where_it_is_waited_for() -> None:
 
 
 def test_work_in_the_background_does_not_hold_up_the_end_of_the_process() -> None:
-    code = "import time; from visplay.loop.phase import in_background; in_background(lambda: time.sleep(60))"
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=50)
+    code = "import time; from visplay.loop.phase import in_background; in_background(lambda: time.sleep(500))"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=400)
 
 
 class Killed(Exception):
