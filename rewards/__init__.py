@@ -1,17 +1,13 @@
 """Rewards as pure functions: text -> question, answer, vote, reward. No torch, files, network or clock."""
 
 from rewards.answers.equivalence import Verdict, equivalent
-from rewards.diversity.bleu import bleu_distances
-from rewards.diversity.redundancy import cluster_labels, cluster_shares, merged_cluster_shares
-from rewards.grounding import blind_agreement, probed_groups
+from rewards.diversity import bleu_distances, cluster_labels, cluster_shares, merged_cluster_shares
 from rewards.parsing import AnswerForm, ParseFailure, Question, extract_answer, parse_question
 from rewards.questioner import questioner_rewards
 from rewards.reasoner import reasoner_rewards
-from rewards.reward import Reward, Term, random_rewards
+from rewards.reward import Reward, Term, Values, random_rewards
 from rewards.skills import skill
-from rewards.uncertainty import in_informative_band
-from rewards.values import Values
-from rewards.voting import Vote, vote
+from rewards.voting import Vote, blind_agreement, in_informative_band, probed_groups, vote
 
 __all__ = [
     "AnswerForm",

@@ -37,7 +37,6 @@ _BOX_OF_TOKENS = re.compile(r"<\|begin_of_box\|>([^{}<|]*)<\|end_of_box\|>")
 _ANSWER_TAG = re.compile(
     r"(?:<answer>|<\|begin_of_box\|>)\s*(\S.*?)\s*(?:</answer>|<\|end_of_box\|>)", re.DOTALL | re.IGNORECASE
 )
-
 _BREAKS = ",;:?\uff1a\uff0c\uff1b\uff1f\u3002"
 _LABEL = re.compile(
     rf"(?P<strong>^|[\n{_BREAKS}])?(?:(?<=[\s{_BREAKS}])|(?<![^\s])|(?<=[\u3400-\u9fff])(?=[(\uff08]))[^\S\n]{{0,3}}(?:[-*\u2022]\s)?(?:(?:[Oo]ption|[Cc]hoice)\s)?"
@@ -94,23 +93,16 @@ def parse_question(
         control_tokens: texts that the tokenizer reads as something else than text; see `Chat.control_tokens`.
     """
     text = without_thinking(text)
-    found = list(_TAG.finditer(text))
-    spans: list[tuple[int, int, int]] = []
+    tags = list(_TAG.finditer(text))
+    written = [match[1] + match[2].casefold() for match in tags]
     for tag in QUESTION_TAGS:
-        opened = [match for match in found if match[2].casefold() == tag and not match[1]]
-        closed = [match for match in found if match[2].casefold() == tag and match[1]]
-        if not opened or not closed:
-            return ParseFailure(reason=f"missing_{tag}")
-        if len(opened) > 1 or len(closed) > 1:
-            return ParseFailure(reason=f"repeated_{tag}")
-        spans.append((opened[0].start(), opened[0].end(), closed[0].start()))
-    previous_end = 0
-    contents: list[str] = []
-    for start, content_start, content_end in spans:
-        if start < previous_end or content_end < content_start:
-            return ParseFailure(reason="wrong_order")
-        contents.append(text[content_start:content_end].strip())
-        previous_end = content_end
+        counts = written.count(tag), written.count(f"/{tag}")
+        if 0 in counts or max(counts) > 1:
+            return ParseFailure(reason=f"{'missing' if 0 in counts else 'repeated'}_{tag}")
+    if written != [f"{slash}{tag}" for tag in QUESTION_TAGS for slash in ("", "/")]:
+        return ParseFailure(reason="wrong_order")
+    ends = zip(tags[::2], tags[1::2], strict=True)
+    contents = [text[opened.end() : closed.start()].strip() for opened, closed in ends]
     for tag, content in zip(QUESTION_TAGS, contents, strict=True):
         if not content or (tag == "question" and not any(character.isalnum() for character in content)):
             return ParseFailure(reason=f"empty_{tag}")
@@ -163,24 +155,19 @@ def extract_answer(text: str, form: AnswerForm = "boxed") -> str | None:
     if "box" not in text:
         return None
     text = _BOX_OF_TOKENS.sub(r"\\boxed{\1}", without_thinking(text))
-    open_braces: list[tuple[int, bool]] = []
-    best_start, best_end = -1, -1
+    opened: list[tuple[int, bool]] = []  # where each open brace's content begins, and whether in a box
+    best = 0, 0
     for token in _BOX_TOKENS.finditer(text):
-        symbol = token.group()
-        bare = token.lastindex
-        if bare:
-            best_start, best_end = token.span(bare)
-        elif symbol == "}":
-            if open_braces:
-                start, is_box = open_braces.pop()
-                if is_box and start > best_start and not _BLANK.fullmatch(text, start, token.start()):
-                    best_start, best_end = start, token.start()
-        elif symbol.endswith("{") and "box" in symbol:
-            open_braces.append((token.end(), True))
-        elif symbol == "{":
-            open_braces.append((token.end(), False))
-    answer = text[best_start:best_end].strip() if best_start >= 0 else ""
-    return _untagged(answer) or None
+        symbol = token[0]
+        if token.lastindex:
+            best = token.span(token.lastindex)
+        elif symbol == "}" and opened:
+            start, is_box = opened.pop()
+            if is_box and start > best[0] and not _BLANK.fullmatch(text, start, token.start()):
+                best = start, token.start()
+        elif symbol == "{" or (symbol.endswith("{") and "box" in symbol):
+            opened.append((token.end(), symbol != "{"))
+    return _untagged(text[slice(*best)].strip()) or None
 
 
 def stated_answer(text: str) -> str:
@@ -205,8 +192,9 @@ def inline_options(question: str) -> tuple[str, ...]:
     """
     labels = list(islice(_LABEL.finditer(question[:_LONGEST_QUESTION]), _MAX_LABELS))
     best: list[re.Match[str]] = []
-    for start in [place for place, label in enumerate(labels) if label["letter"] in "Aa"][::-1]:
-        if not labels[start]["opener"] and labels[start]["letter"] == "a" and labels[start]["closer"] != ")":
+    for start, first in reversed(list(enumerate(labels))):
+        mark = first["opener"] + first["letter"] + first["closer"]
+        if first["letter"] not in "Aa" or (mark[0] == "a" and mark != "a)"):
             continue
         for strong in (False, True):
             run = _run(labels[start:], strong=strong)

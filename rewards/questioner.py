@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from rewards.diversity.redundancy import cluster_shares, merged_cluster_shares
-from rewards.grounding import blind_agreement
+from rewards.diversity import cluster_shares, merged_cluster_shares
 from rewards.parsing import Question
-from rewards.reward import Reward, Term
+from rewards.reward import Reward, Term, Values
 from rewards.skills import skill_shares
-from rewards.uncertainty import minority_share, uncertainty
-from rewards.values import MEMORY_SIZE, REDUNDANCY_THRESHOLD, Values
-from rewards.voting import Vote
+from rewards.voting import Vote, blind_agreement, minority_share, uncertainty
 
+REDUNDANCY_THRESHOLD = 0.5  # cut of the average linkage, in units of BLEU distance; the paper's
+MEMORY_SIZE = 4096  # newest questions that are remembered
 INVALID = {"paper": 0.0, "official": -1.0}  # in place of the gain, for what is no valid question
 
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from rewards.answers.equivalence import equivalent
 from rewards.parsing import AnswerForm, Question, extract_answer
-from rewards.reward import Reward, Term
-from rewards.values import Values
+from rewards.reward import Reward, Term, Values
 from rewards.voting import Vote
 
 

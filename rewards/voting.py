@@ -1,10 +1,14 @@
-"""The majority vote: many answers to one question -> a silver answer and its confidence."""
+"""The majority vote: many answers to one question -> a silver answer, and what its confidence says."""
 
+import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rewards.answers.equivalence import answer_form
+from rewards.answers.equivalence import answer_form, equivalent
+from rewards.parsing import Question
+
+PROBED = 0.25  # of the images of a step, asked with their picture greyed out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,3 +71,64 @@ def vote(
 def _spelling(group: list[str], counts: Counter[str | None]) -> str:
     """Returns the most frequent text of a class; ties go to the shortest, then the alphabet's first."""
     return min(group, key=lambda text: (-counts[text], len(text), text))
+
+
+def uncertainty(confidence: float, *, target: float = 0.5) -> float:
+    """How near the votes are to the confidence that pays most: 1 there, falling in a straight line to 0.
+
+    With the target 0.5 this is `1 - |2c - 1|`: 1 where the votes split evenly, 0 where they agree (Eq. 5,
+    arXiv 2511.15661). Above it `c / target` and `(1 - c) / (1 - target)` pay for questions on which the
+    Reasoner is surer, whose silver answers are more often right.
+
+    Args:
+        confidence: c, the vote share of the silver answer, in [0, 1]; 0 where nothing was parsed.
+        target: the confidence that pays most, in (0, 1).
+    """
+    c = _checked(confidence)
+    return c / target if c <= target else (1.0 - c) / (1.0 - target)
+
+
+def minority_share(confidence: float) -> float:
+    """Returns `min(c, 1 - c)`, the difficulty that VisPlay's released code uses: half of `uncertainty`."""
+    return min(_checked(confidence), 1.0 - confidence)
+
+
+def in_informative_band(confidence: float, low: float, high: float) -> bool:
+    """Says whether a question is worth learning from: `low <= c <= high` (Eq. 9, arXiv 2511.15661)."""
+    return low <= _checked(confidence) <= high
+
+
+def _checked(confidence: float) -> float:
+    if not 0.0 <= confidence <= 1.0:
+        raise ValueError(f"confidence must be in [0, 1], got {confidence}")
+    return confidence
+
+
+def blind_agreement(vote: Vote, blind: Vote, *, asked: Question) -> float:
+    """Returns the share of blind answers that equal the silver answer, in [0, 1]; 0 without a silver answer.
+
+    A question that is answered the same with the image greyed out teaches nothing about seeing. That language
+    alone answers many visual questions was measured for VQA (arXiv 1612.00837) and for newer benchmarks
+    (MMStar, arXiv 2403.20330); using it as a reward is this project's own.
+
+    Args:
+        vote: the vote with the image.
+        blind: the vote on the same question with the image greyed out.
+        asked: the question.
+    """
+    options = asked.options or None
+    for answer, share in blind.shares if vote.answer is not None else ():
+        if equivalent(answer, vote.answer, question=asked.question, options=options).equal:
+            return share
+    return 0.0
+
+
+def probed_groups(count: int, *, seed: int) -> list[bool]:
+    """Chooses the images whose questions are also asked blind; whole groups, so that members compare.
+
+    Args:
+        count: number of groups.
+        seed: of the choice.
+    """
+    chosen = set(random.Random(seed).sample(range(count), round(PROBED * count)))
+    return [index in chosen for index in range(count)]

@@ -1,8 +1,7 @@
 r"""Arithmetic and algebra read whole -> the value of each side, to 150 digits, and what it consists of.
 
-A name, pi, e and a function of something have values of their own, drawn from a hash, so that two expressions
-are equal where their values are: to 100 digits, with sums that come near that limit refused. What goes beyond
-arithmetic and algebra (derivatives, transposes, inverse functions, vectors) is not read.
+Names, pi, e and functions have values of their own, drawn from a hash, so that two expressions are equal
+where their values are, to 100 digits. What goes beyond (derivatives, transposes, vectors) is not read.
 """
 
 import decimal
@@ -13,22 +12,17 @@ from fractions import Fraction
 from functools import lru_cache
 from hashlib import sha512
 
-from rewards.answers.numerals import WORDS
+from rewards.answers.quantities import WORDS, word_set
 
 _LONGEST, _DEEPEST, _LARGEST_POWER = 200, 16, 9999
 _TRAPS = [decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow, decimal.Underflow]
-_EXACT = decimal.Context(prec=150, traps=_TRAPS)
-_SHOWN = decimal.Context(prec=100)
-_TOKEN = re.compile(
-    r"\s*(\d+\.\d+|\.\d+|\d+\.?(?!\d)|\\[A-Za-z]+|[A-Za-z]+|\*\*|<=|>=|!=|[-+*/^_=<>()\[\]{}|,])"
-)
-_SYMBOLS_TEXT = (
+_EXACT, _SHOWN = decimal.Context(prec=150, traps=_TRAPS), decimal.Context(prec=100)
+_TOKEN = re.compile(r"\s*(\d*\.\d+|\d+\.?(?!\d)|\\?[A-Za-z]+|\*\*|[<>!]=|[-+*/^_=<>()\[\]{}|,])")
+_SYMBOLS = word_set(
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma "
     "tau upsilon phi varphi chi psi omega Gamma Theta Lambda Xi Sigma Phi Psi Omega ell hbar"
 )
-_SYMBOLS = frozenset(_SYMBOLS_TEXT.split())
-_FUNCTIONS_TEXT = "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln lg sqrt"
-_FUNCTIONS = frozenset(_FUNCTIONS_TEXT.split())
+_FUNCTIONS = word_set("sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln lg sqrt")
 _CALLED = frozenset("fghFGHP")
 _RELATIONS = {"=": "=", "<": "<", ">": ">", "<=": "<=", ">=": ">=", "!=": "!=", r"\le": "<=", r"\leq": "<=",
               r"\ge": ">=", r"\geq": ">=", r"\lt": "<", r"\gt": ">", r"\ne": "!=", r"\neq": "!="}  # fmt: skip
@@ -43,17 +37,14 @@ class Unread(Exception):
 
 @dataclass(slots=True)
 class Expression:
-    """What was read: of each side its value, variables, text, and the name that it consists of, if any.
-
-    `joined` says whether plain numbers are added or multiplied without a variable, a root or a function.
-    """
+    """What was read: of each side its value, variables, text, and the name that it consists of, if any."""
 
     sides: list[Decimal] = field(default_factory=list)
     relations: list[str] = field(default_factory=list)
     names: list[set[str]] = field(default_factory=list)
     written: list[str] = field(default_factory=list)
-    joined: bool = False
     lone: list[str] = field(default_factory=list)
+    joined: bool = False  # whether numbers are added or multiplied without a variable, a root or a function
 
 
 @lru_cache(maxsize=8192)
@@ -94,18 +85,16 @@ def _power(base: Decimal, exponent: Decimal) -> Decimal:
     exact, number = fraction_of(exponent), fraction_of(base)
     if exact is None:
         return _named_value("power", key_of(base), key_of(exponent))
-    if exact.denominator > 99 or abs(exact.numerator) > _LARGEST_POWER:
+    over, under = exact.numerator, exact.denominator
+    if under > 99 or abs(over) > _LARGEST_POWER or (number and number < 0 and under % 2 == 0):
         raise Unread
-    if exact.denominator == 1:
-        return _EXACT.power(base, int(exact))
+    if under == 1:
+        return _EXACT.power(base, over)
     if number is None:
-        root = _named_value("root", str(exact.denominator), key_of(base))
-        return _EXACT.power(root, exact.numerator)
-    if number < 0 and exact.denominator % 2 == 0:
-        raise Unread
-    root = _EXACT.power(base.copy_abs(), times(Decimal(1), Fraction(abs(exact.numerator), exact.denominator)))
-    root = root.copy_negate() if number < 0 and exact.numerator % 2 else root
-    return _EXACT.divide(Decimal(1), root) if exact < 0 else root
+        return _EXACT.power(_named_value("root", str(under), key_of(base)), over)
+    root = _EXACT.power(base.copy_abs(), times(Decimal(1), abs(exact)))
+    root = root.copy_negate() if number < 0 and over % 2 else root
+    return _EXACT.divide(Decimal(1), root) if over < 0 else root
 
 
 @dataclass(slots=True)
@@ -122,22 +111,25 @@ class _Reader:
 
     def take(self, *wanted: str) -> str:
         token = self.peek()
-        if wanted and token not in wanted:
-            raise Unread
+        self.refuse(bool(wanted) and token not in wanted)
         self.place += 1
         return token
 
+    def takes(self, token: str) -> bool:
+        self.place += (found := self.peek() == token)
+        return found
+
+    def refuse(self, unsure: bool) -> None:
+        if unsure:
+            raise Unread
+
     def sum(self) -> Decimal:
         self.depth += 1
-        if self.depth > _DEEPEST:
-            raise Unread
+        self.refuse(self.depth > _DEEPEST)
         total = self.product()
         while self.peek() in ("+", "-"):
-            sign = self.take()
-            if self.peek() in ("+", "-"):
-                raise Unread
-            term = self.product()
-            total, self.joined = _sum(total, term if sign == "+" else term.copy_negate()), True
+            self.refuse(self.peek(1) in ("+", "-"))
+            total, self.joined = _sum(total, self.product()), True
         self.depth -= 1
         return total
 
@@ -147,16 +139,15 @@ class _Reader:
         total = self.power()
         divided = False  # behind a slash, another factor may belong above or below the line
         while (token := self.peek()) not in _ENDS or token in _PRODUCTS:
-            if token in ("/", r"\div"):
-                self.take()
-                total = _EXACT.divide(total, self.power())
-                divided = any(one != "/" and not one[0].isdigit() for one in self.tokens[start : self.place])
-                continue
             if token in _PRODUCTS:
                 self.take()
-            elif divided or (token[0].isdigit() and self.peek(-1)[-1].isdigit()):
-                raise Unread
-            total, divided, self.joined = _EXACT.multiply(total, self.power()), False, True
+            else:
+                self.refuse(divided or (token[0].isdigit() and self.peek(-1)[-1].isdigit()))
+            if token in ("/", r"\div"):
+                total = _EXACT.divide(total, self.power())
+                divided = any(one != "/" and not one[0].isdigit() for one in self.tokens[start : self.place])
+            else:
+                total, divided, self.joined = _EXACT.multiply(total, self.power()), False, True
         return total if sign == "+" else total.copy_negate()
 
     def power(self) -> Decimal:
@@ -167,33 +158,27 @@ class _Reader:
         named = first in _CALLED and self.place == start + 1  # f^{-1} is another function
         self.take()
         token = self.peek(1) if self.peek() == "{" else self.peek()
-        if named or token in ("", "+", "*", "T", r"\top", r"\prime", r"\dagger"):
-            raise Unread
-        before = self.joined
-        negative = token == "-" and self.peek() == "-" and bool(self.take())
-        exponent = self.atom()
-        self.joined = before
-        if self.peek() in ("^", "**"):
-            raise Unread
+        self.refuse(named or token in ("", "+", "*", "T", r"\top", r"\prime", r"\dagger"))
+        before, negative = self.joined, self.takes("-")
+        exponent, self.joined = self.atom(), before
+        self.refuse(self.peek() in ("^", "**"))
         return _power(base, exponent.copy_negate() if negative else exponent)
 
     def argument(self) -> Decimal:
         """What a function is of: a group, or factors up to the next sign or function."""
         if self.peek() in ("(", "{"):
             return self.atom()
-        negative = self.peek() == "-" and bool(self.take())
+        negative = self.takes("-")
         value = self.power()
         while (token := self.peek()) not in _ENDS and token.lstrip("\\") not in _FUNCTIONS:
-            if token in ("(", "[", r"\frac"):
-                raise Unread
+            self.refuse(token in ("(", "[", r"\frac"))
             value = _EXACT.multiply(value, self.power())
         return value.copy_negate() if negative else value
 
     def atom(self) -> Decimal:
         token = self.take()
         if token and (token[0].isdigit() or token[0] == "."):
-            if len(token) > 20 or self.peek() == "_" or (token[0] == "0" and token[1:2].isdigit()):
-                raise Unread
+            self.refuse(len(token) > 20 or self.peek() == "_" or bool(re.match(r"0\d", token)))
             return Decimal(token)
         if token in _CLOSING:
             value = self.sum()
@@ -202,39 +187,32 @@ class _Reader:
         return self._frac() if token == r"\frac" else self._named(token)
 
     def _frac(self) -> Decimal:
-        digits = self.peek()
+        digits, start = self.peek(), self.place
         if digits.isdigit() and len(digits) > 1:
-            if len(digits) > 2:
-                raise Unread
-            self.take()
+            self.refuse(len(self.take()) > 2)
             return _EXACT.divide(Decimal(digits[0]), Decimal(digits[1]))
-        start = self.place
         over = self.atom()
-        if self.tokens[start + 1] in ("d", r"\partial") and self.peek(1)[:1] in ("d", "\\"):
-            raise Unread
+        self.refuse(self.tokens[start + 1] in ("d", r"\partial") and self.peek(1)[:1] in ("d", "\\"))
         return _EXACT.divide(over, self.atom())
 
     def _named(self, token: str) -> Decimal:
         name = token.lstrip("\\")
         if name in WORDS and token == name:
             return Decimal(WORDS[name])
-        if name in _FUNCTIONS:
+        if name in _FUNCTIONS or name == "pi" or token == "Pi":
             self.irrational = True
-            return self._function(name)
-        if name == "pi" or token == "Pi":
-            self.irrational = True
-            return _named_value("pi")
-        if not name.isalpha() or (token != name and name not in _SYMBOLS):
-            raise Unread
-        if len(name) > 1 and name not in _SYMBOLS and not (name.isupper() and len(name) <= 6):
-            raise Unread  # a product of letters and a word look alike
+            return self._function(name) if name in _FUNCTIONS else _named_value("pi")
+        known = name in _SYMBOLS or (
+            token == name and (len(name) == 1 or (name.isupper() and len(name) <= 6))
+        )
+        self.refuse(not name.isalpha() or not known)  # a product of letters and a word look alike
         return self._symbol({"varepsilon": "epsilon"}.get(name, name))
 
     def _symbol(self, name: str) -> Decimal:
         if self.peek() == "_":
             name += self._subscript()
-        elif self.peek()[:1].isdigit():
-            raise Unread  # H2 is no product
+        else:
+            self.refuse(self.peek()[:1].isdigit())  # H2 is no product
         if name == "e":
             self.irrational = True
             return _named_value("e")
@@ -245,35 +223,28 @@ class _Reader:
         return _named_value("symbol", name)
 
     def _subscript(self) -> str:
-        inside = [self.take("_"), self.take()]
-        if inside[1] == "{":
-            while self.peek() not in ("}", ""):
-                inside.append(self.take())
-            self.take("}")
-        elif not (inside[1].isalnum() or inside[1][:1] == "\\"):
-            raise Unread
-        return "".join(inside).replace("{", "")
+        inside = self.take("_")
+        if self.takes("{"):
+            while not self.takes("}"):
+                self.refuse(not self.peek())
+                inside += self.take()
+            return inside.replace("{", "")
+        self.refuse(not re.fullmatch(r"[^\W_]+|\\.*", self.peek()))
+        return inside + self.take()
 
     def _function(self, name: str) -> Decimal:
         if name == "sqrt":
-            degree = 2
-            if self.peek() == "[":
-                self.take()
-                degree = int(self.take("3", "4", "5", "6"))
+            degree = int(self.take("3", "4", "5", "6")) if self.takes("[") else 2
+            if degree > 2:
                 self.take("]")
             inside = self.argument() if self.peek() in ("(", "{") else self.power()
             return _power(inside, times(Decimal(1), Fraction(1, degree)))
         base = self._subscript() if self.peek() == "_" else ""
-        exponent = 1
-        if self.peek() == "^":
-            digits = re.match(r"\^(?:(\d)(?!\d)|\{(\d)\})", "".join(self.tokens[self.place :]))
-            if digits is None:
-                raise Unread
-            exponent = int(digits[1] or digits[2])
-            self.place += len(digits[0])  # each a token
+        digits = re.match(r"\^(?:(\d)(?!\d)|\{(\d)\})", "".join(self.tokens[self.place :]))
+        exponent = int(digits[1] or digits[2]) if digits else 1
+        self.place += len(digits[0]) if digits else 0  # each a token
         argument = self.argument()
-        if self.peek() == "^":
-            raise Unread  # sin x^2 and sin(x)^2
+        self.refuse(self.peek() == "^")  # sin x^2 and sin(x)^2
         return _EXACT.power(_named_value("function", name + base, key_of(argument)), exponent)
 
 
@@ -283,27 +254,20 @@ def read_expression(text: str) -> Expression | None:
     tokens = _TOKEN.findall(text) if len(text) <= _LONGEST else []
     if not tokens or _TOKEN.sub("", text).strip():
         return None
-    try:
-        return _relation(tokens)
-    except (Unread, ArithmeticError, ValueError, IndexError):
-        return None
-
-
-def _relation(tokens: list[str]) -> Expression:
     reader, found = _Reader(tokens), Expression()
-    while True:
-        reader.names, start, reader.joined, reader.irrational = set(), reader.place, False, False
-        found.sides.append(reader.sum())
-        found.names.append(reader.names)
-        found.written.append("".join(tokens[start : reader.place]))
-        lone = found.written[-1].lstrip("\\")
-        called = re.fullmatch(r"([a-zA-Z])\(([a-z])\)", lone)
-        alone = reader.names == ({f"{called[1]}()", called[2]} if called else {lone})
-        found.lone.append(lone if alone else "")
-        found.joined |= reader.joined and not reader.names and not reader.irrational
-        if not reader.peek():
-            return found
-        sign = _RELATIONS.get(reader.take())
-        if sign is None:
-            raise Unread
-        found.relations.append(sign)
+    try:
+        while True:
+            reader.names, start, reader.joined, reader.irrational = set(), reader.place, False, False
+            found.sides.append(reader.sum())
+            found.names.append(reader.names)
+            found.written.append("".join(tokens[start : reader.place]))
+            lone = found.written[-1].lstrip("\\")
+            called = re.fullmatch(r"([a-zA-Z])\(([a-z])\)", lone)
+            alone = reader.names == ({f"{called[1]}()", called[2]} if called else {lone})
+            found.lone.append(lone if alone else "")
+            found.joined |= reader.joined and not reader.names and not reader.irrational
+            if not reader.peek():
+                return found
+            found.relations.append(_RELATIONS[reader.take()])
+    except (Unread, ArithmeticError, ValueError, LookupError):
+        return None

@@ -3,16 +3,16 @@
 import re
 from collections.abc import Sequence
 
+from rewards.answers.quantities import word_set
+
 _LETTER = re.compile(
-    r"(?:(?:options?|choice|answer)\s+)?[(<\[]?\s*([A-Za-z]{1,2})\s*[)>\]]?[.):]?\s*(?:选?项)?(?:正确)?"
-    r"(?:\s+is\s+(?:(?:the\s+)?(?:correct|right)|the(?:\s+best)?(?=\s+[aoc]))(?:\s+(?:answer|option|choice|one))?)?",
-    re.IGNORECASE,
+    r"(?i)(?:(?:options?|choice|answer)\s+)?[(<\[]?\s*([A-Za-z]{1,2})\s*[)>\]]?[.):]?\s*(?:选?项)?(?:正确)?"
+    r"(?:\s+is\s+(?:(?:the\s+)?(?:correct|right)|the(?:\s+best)?(?=\s+[aoc]))(?:\s+(?:answer|option|choice|one))?)?"
 )
 _LABEL_FIRST = re.compile(
-    r"(?:(?:option|choice|answer)\s+)?[*_(\[<]*([A-Za-z]{1,2})[*_)\]>]*(?:\s*[.:)]\s*|\s+-\s+|\s+)(\S.*)",
-    re.DOTALL | re.IGNORECASE,
+    r"(?is)(?:(?:option|choice|answer)\s+)?[*_(\[<]*(?P<label>[A-Za-z]{1,2})[*_)\]>]*(?:\s*[.:)]\s*|\s+-\s+|\s+)(?P<text>\S.*)"
 )
-_LABEL_LAST = re.compile(r"(.*\S)\s*\((?:option\s+)?([A-Za-z]{1,2})\)", re.DOTALL | re.IGNORECASE)
+_LABEL_LAST = re.compile(r"(?is)(?P<text>.*\S)\s*\((?:option\s+)?(?P<label>[A-Za-z]{1,2})\)")
 _LABELLED = re.compile(r"\s*(?:\(([A-Za-z])\)|([A-J])\s?[:)]|([A-Ja-j])\.(?!\d))\s*(\S.*)", re.DOTALL)
 _JOINT = re.compile(r"\s*(?:[,;\u3001\uff0c\uff1b]\s*(?:and\s+|&\s*)?|\s(?:and|&)\s|[和与及])\s*")
 _YES = "yes true 是 是的 有 對 对 对的 正确 evet có はい 네 예 نعم بله हाँ हां हैं да sí oui ja sim হ্যাঁ ใช่"
@@ -22,12 +22,11 @@ _NO = (
 )
 _SAID = {word: "yes" for word in _YES.split()} | {word: "no" for word in _NO.split()}
 # What a sentence may go on with: `yes both are equal`, `no they are not`; `no dogs` is a number of dogs.
-_NO_GOES_ON_TEXT = (
+_NO_GOES_ON = word_set(
     "it there they he she this that these those the we you i both all each every some most only neither none "
     "and but because since as at in on is are was were does do did has have had can could will would not"
 )
-_NO_GOES_ON = frozenset(_NO_GOES_ON_TEXT.split())
-_YES_GOES_ON = _NO_GOES_ON | {"one", "two", "three", "a", "an", "more", "exactly", "indeed"}
+_YES_GOES_ON = _NO_GOES_ON | word_set("one two three a an more exactly indeed")
 _FIRST = re.compile(r"([^\W\d_]+(?:[\u0300-\u036f\u0900-\u0dff]+[^\W\d_]*)*)")
 _MARK = re.compile(r"\s*(?:[,;:!(\[\u2026]|\.(?!\s*\d)|\.{2,})|\s+-")
 _BOTH = re.compile(r"\b(?:no|false)\b.*\b(?:yes|true)\b|\b(?:yes|true)\b.*\b(?:no|false)\b")
@@ -41,10 +40,7 @@ def option_label(place: int) -> str:
 
 def option_place(label: str) -> int:
     """0 for A, 26 for AA."""
-    place = 0
-    for letter in label.upper():
-        place = place * 26 + ord(letter) - 64
-    return place - 1
+    return sum((ord(letter) - 64) * 26**power for power, letter in enumerate(reversed(label.upper()))) - 1
 
 
 def bare_letter(clean: str) -> str:
@@ -55,23 +51,14 @@ def bare_letter(clean: str) -> str:
 
 def with_label(clean: str) -> list[tuple[str, str]]:
     """Each label and text that an answer may consist of: `B. cat`, `B cat`, `cat (B)`, `B (cat)`."""
-    found = []
-    if first := _LABEL_FIRST.fullmatch(clean):
-        text = first[2].strip("* ")
-        found.append((first[1].upper(), text))
-        if text.startswith("(") and text.endswith(")"):
-            found.append((first[1].upper(), text[1:-1]))
-    if last := _LABEL_LAST.fullmatch(clean):
-        found.append((last[2].upper(), last[1]))
-    return found
+    found = _LABEL_FIRST.fullmatch(clean), _LABEL_LAST.fullmatch(clean)
+    return [(one["label"].upper(), one["text"].strip("* ")) for one in found if one]
 
 
 def pieces(clean: str) -> list[str]:
     """The parts of an answer that may name several options: `A, C`, `AC`, `(A)(C)`, `both A and C`."""
     clean = re.sub(r"^(?:options?|both|choices)\s+(?=\S)", "", clean)
-    if re.fullmatch(r"[A-Z]{2,10}", clean) and len(set(clean)) == len(clean):
-        return list(clean)
-    if re.fullmatch(r"(?:\([A-Z]\)\s*){2,10}", clean):
+    if re.fullmatch(r"(?!.*([A-Z]).*\1)[A-Z]{2,10}|(?:\([A-Z]\)\s*){2,10}", clean):
         return re.findall("[A-Z]", clean)
     if clean[:1] in "[{(\\" and clean[-1:] in "]})":
         clean = clean.strip("\\[]{}()")
@@ -82,32 +69,23 @@ def unlabelled(options: Sequence[str]) -> tuple[str, ...]:
     """The options without the labels `A.`, `B.`, ...; only where every option has its own."""
     found = [match for option in options if (match := _LABELLED.fullmatch(option))]
     labels = [(label[1] or label[2] or label[3]).upper() for label in found]
-    if labels == [option_label(place) for place in range(len(options))]:
-        return tuple(label[4] for label in found)
-    return tuple(options)
+    alike = labels == [option_label(place) for place in range(len(options))]
+    return tuple(label[4] for label in found) if alike else tuple(options)
 
 
 def yes_or_no(folded: str) -> str | None:
-    """Returns `yes`, `no`, or None for anything else and for a text with both, of small letters.
-
-    What may follow is a mark (`yes, 3 bars`) or a sentence about a thing (`no there are not`): `no dogs`,
-    `no-one` and `No. 5` are other answers.
-    """
+    """Returns `yes`, `no`, or None for what is neither (`no dogs`, `no-one`, `no. 5`) and for both."""
     folded = folded.replace("\\checkmark", "").strip()
     first = _FIRST.match(folded)
     if first is None or len(folded) > _LONGEST or first[1] not in _SAID:
         return None
     said, rest = _SAID[first[1]], folded[first.end() :]
-    if _BOTH.search(folded):
+    if _BOTH.search(folded) or re.match(r"no\s*[.:#-]\s*\d", folded):  # No. 5, no: 5
         return None
     if not rest.strip(" .,;:!") or _SAID.get(rest.strip(" .,;:!/")) == said:
         return said
     if mark := _MARK.match(rest):
-        if said == "no" and re.match(r"\s*[.:#-]\s*\d", rest) and first[1] == "no":
-            return None  # No. 5, no: 5
         other = _FIRST.match(rest[mark.end() :].strip(" -()[]"))
         return None if other and _SAID.get(other[1], said) != said else said
-    if not rest[0].isspace():
-        return None
-    following = rest.split()[0].partition("'")[0].strip(".,;:!")
+    following = rest.split()[0].partition("'")[0].strip(".,;:!") if rest[0].isspace() else ""
     return said if following in (_YES_GOES_ON if said == "yes" else _NO_GOES_ON) else None

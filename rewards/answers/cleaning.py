@@ -3,8 +3,9 @@ r"""Removes what does not change an answer: LaTeX and markdown wrappers, Unicode
 
 import re
 import unicodedata
+from unicodedata import normalize
 
-from rewards.answers.numerals import WORDS
+from rewards.answers.quantities import WORDS
 from rewards.answers.units import known_unit
 
 _DOLLAR = "\ufdd0"  # an escaped dollar, while others are taken for delimiters; no text holds this character
@@ -15,9 +16,9 @@ _PLAIN = """
 . \u066c\u3001 , \u301c ~ \u2236 : \u00b5 \u03bc \u2126 \u03a9
 """
 _COMMANDS = """
-≠ ne ≤⩽ le ≥⩾ ge ⋅·∙ cdot ×✕ times ÷ div ∞ infty √ sqrt ± pm ∠ angle △ triangle ⊙ odot ∅ emptyset ∈ in ∉
-notin ∪ cup ∩ cap ⊥ perp ∥ parallel ≅ cong ∀ forall ∃ exists ∇ nabla ∫ int ∑ sum ∂ partial ∨ lor ∧ land ⇒
-Rightarrow ≈ approx ħℏ hbar ✓✔✅ checkmark α alpha β beta γ gamma δ delta εϵ epsilon ζ zeta η eta θϑ theta
+≠ ne ≤⩽ le ≥⩾ ge ⋅·∙ cdot ×✕ times ÷ div ∞ infty √ sqrt ∛ sqrt[3] ± pm ∠ angle △ triangle ⊙ odot ∅ emptyset
+∈ in ∉ notin ∪ cup ∩ cap ⊥ perp ∥ parallel ≅ cong ∀ forall ∃ exists ∇ nabla ∫ int ∑ sum ∂ partial ∨ lor ∧ land
+⇒ Rightarrow ≈ approx ħℏ hbar ✓✔✅ checkmark α alpha β beta γ gamma δ delta εϵ epsilon ζ zeta η eta θϑ theta
 ι iota κ kappa λ lambda μ mu ν nu ξ xi π pi ρ rho σ sigma τ tau υ upsilon φϕ phi χ chi ψ psi ω omega Γ
 Gamma Δ Delta Θ Theta Λ Lambda Ξ Xi Π Pi Σ Sigma Φ Phi Ψ Psi
 """
@@ -25,24 +26,16 @@ Gamma Δ Delta Θ Theta Λ Lambda Ξ Xi Π Pi Σ Sigma Φ Phi Ψ Psi
 
 def _pairs(table: str) -> dict[int, str]:
     words = table.split()
-    both = zip(words[::2], words[1::2], strict=True)
-    return {ord(character): plain for characters, plain in both for character in characters}
+    return {ord(one): plain for signs, plain in zip(words[::2], words[1::2], strict=True) for one in signs}
 
 
-_TRANSLATION = _pairs(_PLAIN) | dict.fromkeys(
-    map(ord, "\u00ab\u00bb\u300a\u300b\u300c\u300d\u300e\u300f\u3010\u3011"), ""
-)
-_TRANSLATION |= {0x2014: " - ", 0x221B: r"\sqrt[3] "}
 _MATHS = {code: f"\\{name} " for code, name in _pairs(_COMMANDS).items()}
-_LETTERS = {code: name for code, name in _MATHS.items() if 0x390 < code < 0x400}
-_TRANSLATION |= {code: name for code, name in _MATHS.items() if code not in _LETTERS}
-_SUPERSCRIPTS = str.maketrans(
-    "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b\u207a\u207f", "0123456789-+n"
-)
-_SUBSCRIPTS = {0x2080 + digit: str(digit) for digit in range(10)}
+_LETTERS = {code: _MATHS.pop(code) for code in list(_MATHS) if 0x390 < code < 0x400}
+_QUOTES = "\u00ab\u00bb\u300a\u300b\u300c\u300d\u300e\u300f\u3010\u3011"
+_TRANSLATION = _pairs(_PLAIN) | _MATHS | {0x2014: " - "} | dict.fromkeys(map(ord, _QUOTES), "")
 _RAISED = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207b\u207a\u207f]+")
 _LOWERED = re.compile("[\u2080-\u2089]+")
-_VULGAR = re.compile("([0-9]?)([\u00bc-\u00be\u2150-\u215e])")
+_VULGAR = re.compile("[\u00bc-\u00be\u2150-\u215e]")
 # Wide, mathematical and squared letters are the plain ones; `ª` is not `a`, nor is a ligature in a word.
 _VARIANTS = re.compile("[\uff01-\uffee\u3000\U0001d400-\U0001d7ff\u2103\u2109\u3371-\u33df\u212a\u212b]")
 _STYLE = re.compile(
@@ -68,27 +61,22 @@ _REWRITES = [
     (re.compile(r"\\(?:long)?rightarrow(?![a-z])|\\to(?![a-z])|[-=]+>"), "\u2192"),
 ]  # fmt: skip
 _INITIALS = re.compile(r"(?<![A-Za-z.])([A-Z])\.(?:([A-Z])\.)(?:([A-Z])\.)?(?![A-Za-z])")  # U.S.
-_DELIMITERS = [(mark, mark) for mark in ("$$", "$", "**", "__", "`", '"', "'", "*", "_")]
-_DELIMITERS += [("{", "}"), ("(", ")"), ("[", "]")]
-_ASKED_NOUN = (
-    "answer|choice|option|result|solution|value|total|sum|count|number"
-    "|respuesta|antwort|risposta|resposta|ответ|réponse"
-)
+_MARKS = ("$$", "$", "**", "__", "`", '"', "'", "*", "_")
+_DELIMITERS = {mark: mark for mark in _MARKS} | {"{": "}", "(": ")", "[": "]"}
 _PREAMBLE = re.compile(
-    r"(?:so|therefore|thus|hence)?,?\s*(?:(?:the|my|our|la|a|die)\s+)?(?:(?:final|correct|best|right|total|правильный)\s+)*"
-    rf"(?:{_ASKED_NOUN}|ans\.?)(?:\s+(?:correc?t[ao]|corretta|final))?"
-    rf"\s*(?:(?:is|would be|es|est|ist|é|è)(?![a-z])\s*:?|:|=|-(?=\s))\s*(?=\S)"
+    r"(?i)(?:so|therefore|thus|hence)?,?\s*(?:(?:the|my|our|la|a|die)\s+)?(?:(?:final|correct|best|right|total|правильный)\s+)*"
+    r"(?:answer|choice|option|result|solution|value|total|sum|count|number|respuesta|antwort|risposta|resposta"
+    r"|ответ|réponse|ans\.?)(?:\s+(?:correc?t[ao]|corretta|final))?"
+    r"\s*(?:(?:is|would be|es|est|ist|é|è)(?![a-z])\s*:?|:|=|-(?=\s))\s*(?=\S)"
     r"|ans\.\s*(?=\S)|letter\s*:?\s*(?=[A-Z]$)"
     r"|(?:综上|故|因此|所以|本题)?[,\uff0c]?\s*应?该?(?:(?:最终|正确)?(?:答え|答案?|正解|정답|답|选项(?=[是为]))(?:选项?|選択肢)?\s*(?:是|为|選|は|은|는|应?选)?\s*:?|"
-    r"选(?:择|项)?\s*:?(?=\s*\(?[A-Z]\)?项?$))\s*(?=\S)",
-    re.IGNORECASE,
+    r"选(?:择|项)?\s*:?(?=\s*\(?[A-Z]\)?项?$))\s*(?=\S)"
 )
 # What may stand before a bare number or letter; before words it would drop what tells two answers apart.
 _BEFORE_A_VALUE = re.compile(
-    r"(?:(?:so|therefore|thus|hence)\b,?\s*)?(?:(?:it|there|that|this)\s*(?:is|are|'s)\s+|i\s+(?:would\s+)?(?:choose|pick)\s+|(?:[一总]?共)?有?)?"
+    r"(?i)(?:(?:so|therefore|thus|hence)\b,?\s*)?(?:(?:it|there|that|this)\s*(?:is|are|'s)\s+|i\s+(?:would\s+)?(?:choose|pick)\s+|(?:[一总]?共)?有?)?"
     r"(?:(?:a total of|in total|the(?!\s+\(?[a-j]\)?$))\s+)?"
-    rf"(?=[-+$€£¥]?\d|[A-Z]\d|\(?[A-J]\)?$|(?:{'|'.join(sorted(WORDS))})\b)",
-    re.IGNORECASE,
+    rf"(?=[-+$€£¥]?\d|[A-Z]\d|\(?[A-J]\)?$|(?:{'|'.join(sorted(WORDS))})\b)"
 )
 _EXCLAIMED = re.compile(r"([^\W\d_]{2})!{1,9}$")  # after a word; `5!` and `n!` are factorials
 
@@ -100,11 +88,11 @@ def plain(text: str) -> str:
 
 def unwrapped(text: str) -> str:
     """The text in plain characters and without wrappers round it, its lead-in left as it is."""
-    text = _RAISED.sub(lambda run: "^{" + run[0].translate(_SUPERSCRIPTS) + "}", text)
-    text = _LOWERED.sub(lambda run: "_{" + run[0].translate(_SUBSCRIPTS) + "}", text)
-    text = _VULGAR.sub(lambda found: f"{found[1]} " + unicodedata.normalize("NFKC", found[2]), text).strip()
-    text = _VARIANTS.sub(lambda found: unicodedata.normalize("NFKC", found[0]), text)
-    text = unicodedata.normalize("NFC", text).translate(_TRANSLATION)
+    text = _RAISED.sub(lambda run: f"^{{{normalize('NFKC', run[0])}}}", text)
+    text = _LOWERED.sub(lambda run: f"_{{{normalize('NFKC', run[0])}}}", text)
+    text = _VULGAR.sub(lambda found: " " + normalize("NFKC", found[0]), text).strip()
+    text = _VARIANTS.sub(lambda found: normalize("NFKC", found[0]), text)
+    text = normalize("NFC", text).translate(_TRANSLATION)
     if not re.search("[\u0370-\u03ff]{3}", text):  # a word of Greek stays one, and μm and kΩ are units
         text = re.sub("[\u0391-\u03f5](?!m\\b|[A-Z]\\b)", lambda found: found[0].translate(_LETTERS), text)
     text = "".join(map(_character, text.replace("\\$", _DOLLAR)))
@@ -151,14 +139,12 @@ def _unquoted(text: str) -> str:
         if not text.endswith(("\\", "...")):
             text = text.rstrip(" .,;\n\u3002\uff61")
         text = text.lstrip(" :\n")
-        for opener, closer in _DELIMITERS:
+        for opener, closer in _DELIMITERS.items():
             inner = text[len(opener) : -len(closer)]
-            if not inner or not (text.startswith(opener) and text.endswith(closer)):
-                continue
+            whole = inner and text.startswith(opener) and text.endswith(closer) and not inner.endswith("\\")
             # Round a single thing: a pair, a set or a lettered option keeps its brackets.
-            several = opener in "{([" and re.search("[,;]", inner)
-            if opener not in inner and closer not in inner and not several and not inner.endswith("\\"):
-                text = inner.strip()
+            several = opener in inner or closer in inner or (opener in "{([" and re.search("[,;]", inner))
+            text = inner.strip() if whole and not several else text
         if text == before:
             break
     return text

@@ -30,11 +30,7 @@ class Verdict:
 
 
 def equivalent(
-    a: str | None,
-    b: str | None,
-    *,
-    question: str | None = None,
-    options: Sequence[str] | None = None,
+    a: str | None, b: str | None, *, question: str | None = None, options: Sequence[str] | None = None
 ) -> Verdict:
     """Decides whether two answers are the same answer; never raises on their text.
 
@@ -66,11 +62,7 @@ def _answer_form(text: str, question: str | None, options: tuple[str, ...]) -> F
 
 
 def _chosen(text: str, options: tuple[str, ...], question: str | None) -> str:
-    """The labels of the options that an answer names, or an empty text.
-
-    By an option's own text, by a label alone, by a label with that option's text, then by the rules, and last
-    as several options, each named in one of these ways.
-    """
+    """The labels of the options that an answer names: of one, else of several, else an empty text."""
     clean = unwrapped(text) if len(text) <= _LONGEST_OPTION else text
     for said in dict.fromkeys((text, clean, without_lead_in(clean))):
         if (place := _one_of(said, options, question)) is not None:
@@ -81,6 +73,7 @@ def _chosen(text: str, options: tuple[str, ...], question: str | None) -> str:
 
 
 def _one_of(said: str, options: tuple[str, ...], question: str | None) -> int | None:
+    """By an option's own text, by a label alone, by a label with that option's text, then by the rules."""
     if (place := _by_text(said, options, question)) is not None or len(said) > _LONGEST_OPTION:
         return place
     label = bare_letter(said) if len(said) <= _LONGEST else ""
@@ -97,9 +90,8 @@ def _one_of(said: str, options: tuple[str, ...], question: str | None) -> int | 
 def _by_text(said: str, options: tuple[str, ...], question: str | None) -> int | None:
     """The option that is said word for word, or but for capitals."""
     texts, squeezed = [exact for exact, _, _ in _option_keys(options, question)], _squeezed(said)
-    if (place := _only(texts, squeezed)) is not None:
-        return place
-    return _only([text.lower() for text in texts], squeezed.lower())
+    place = _only(texts, squeezed)
+    return _only([text.lower() for text in texts], squeezed.lower()) if place is None else place
 
 
 def _by_rules(said: str, options: tuple[str, ...], question: str | None) -> int | None:
@@ -133,10 +125,8 @@ def _form(text: str, question: Asked, *, alone: bool) -> Form:
         key = " ".join(text.lower().split())
         return Form(f"text:{key}" if key else "")
     whole = unwrapped(text)
-    parts = (
-        pieces(whole) if alone and re.search(r"\band\b|[,&和与及、]", whole) and whole[:1] not in "([" else []
-    )
-    letters = {bare_letter(part) for part in parts} - {""}
-    if 1 < len(parts) == len(letters):
-        return Form(f"list:{{}}{sorted(letters)}")
+    if alone and whole[:1] not in "([" and re.search(r"\band\b|[,&和与及、]", whole):
+        letters = [bare_letter(part) for part in pieces(whole)]
+        if all(letters) and 1 < len(letters) == len(set(letters)):
+            return Form(f"list:{{}}{sorted(letters)}")
     return Reader(question).form(without_lead_in(whole), alone=alone)

@@ -7,14 +7,13 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from rewards.answers.algebra import Expression, fraction_of, key_of, read_expression, times
 from rewards.answers.choices import bare_letter, yes_or_no
 from rewards.answers.cleaning import unwrapped
 from rewards.answers.notations import code, formula, joined, moment
-from rewards.answers.numerals import ordinals_in_words, parse_ordinal
-from rewards.answers.quantities import Quantity, parse_quantity
+from rewards.answers.quantities import Quantity, ordinals_in_words, parse_ordinal, parse_quantity
 from rewards.answers.questions import Asked
 from rewards.answers.units import Unit, known_unit
 
@@ -30,18 +29,17 @@ _SURE_UNIT = re.compile(
 )
 _METRES = re.compile(r"[^A-Za-z]*\s(?:m\^?\{?[23]?\}?)")
 _MATHEMATICAL = re.compile(
-    r"[\\+*/^()|]|\d|[^\W\d_]\s*-\s*[^\W_]|^-\s*[a-z]$|\b(?:squared|cubed|pi|sin|cos|tan|log|ln|sqrt|exp)\b"
-    r"|\b(?:alpha|beta|gamma|delta|theta|lambda|phi|omega|sigma)\b",
-    re.IGNORECASE,
+    r"(?i)[\\+*/^()|]|\d|[^\W\d_]\s*-\s*[^\W_]|^-\s*[a-z]$|\b(?:squared|cubed|pi|sin|cos|tan|log|ln|sqrt|exp)\b"
+    r"|\b(?:alpha|beta|gamma|delta|theta|lambda|phi|omega|sigma)\b"
 )
-_ARTICLE = re.compile(r"(?:the|a|an)\s+(?=\S)", re.IGNORECASE)
+_ARTICLE = re.compile(r"^(?:the|a|an)\s+(?=\S)", re.IGNORECASE)
 _PLACE = re.compile(
     r"(?:(?:on|at|to|in)\s+)?(?:the\s+)?(left|right|top|bottom|middle|center|centre|front|back)"
     r"(?:[ -]?hand)?(?:\s+(?:side|part|edge))?"
 )
 _INFINITE = re.compile(r"([+-]?)\s*\\?(?:infty|inf|infinity)", re.IGNORECASE)
 _RELATION = re.compile(r"[<>]|\\[lg](?:eq?|t)(?![a-z])")
-_BARE_COMMA = re.compile(r"(?<!\d),|,(?!\d{3}(?!\d))")
+_CUT, _CUT_OF_NUMBERS = re.compile("[,;]"), re.compile(r";|(?<!\d),|,(?!\d{3}(?!\d))")
 _TURNED = {">": "<", ">=": "<="}
 
 
@@ -80,7 +78,7 @@ class Reader:
             return Form(f"letter:{letter}")
         if said := yes_or_no(clean.lower()):
             return Form(f"yes_no:{said}")
-        bare = _ARTICLE.sub("", clean, count=1) if _ARTICLE.match(clean) else clean
+        bare = _ARTICLE.sub("", clean)
         if when := moment(bare):
             return Form(when)
         if value := self.named_value(clean):
@@ -91,14 +89,11 @@ class Reader:
             return Form(f"value:{infinite[1].strip('+')}inf")
         if (place := parse_ordinal(bare)) is not None:
             return Form(f"ordinal:{place}")
-        for key in (
-            joined(bare, lambda one: self.number(one).key) if "=" not in bare else None,
-            self.relation(clean) if _RELATION.search(clean) else None,
-            None if nested else self.several(clean),
-            formula(clean) or code(bare) or self.relation(clean),
-        ):
-            if key:
-                return Form(key)
+        key = None if "=" in bare else joined(bare, lambda one: self.number(one).key)
+        key = key or (self.relation(clean) if _RELATION.search(clean) else None)
+        key = key or (None if nested else self.several(clean))
+        if key := key or formula(clean) or code(bare) or self.relation(clean):
+            return Form(key)
         if measured := self.expression(clean):
             return measured
         if found := parse_quantity(clean, counted=True):
@@ -115,7 +110,7 @@ class Reader:
         factor = unit.factor if unit else Fraction(1)
         if dimension == (("%", 1),):
             factor, dimension = (factor if self.question.percent else factor / 100), ()
-        elif dimension and (wanted := self.question.unit(dimension)):
+        elif dimension and (wanted := dict(self.question.units).get(dimension)):
             factor, dimension = factor / wanted.factor, ()
         key = key_of(value * factor if isinstance(value, Fraction) else times(value, factor))
         thing = "" if thing and self.question.counts(thing) else thing
@@ -177,7 +172,7 @@ class Reader:
         inner, bracket = clean, ""
         if clean.startswith(("\\{", "{")) and clean.endswith("}"):
             inner, bracket = clean.removeprefix("\\")[1:-1].removesuffix("\\"), "{}"
-        elif clean[:1] in ("(", "[") and clean[-1:] in (")", "]") and _closes_at_end(clean):
+        elif re.fullmatch(r"(?s)[(\[].*[)\]]", clean) and min(_depths(clean)[:-1]) > _depths(clean)[-1] == 0:
             inner, bracket = clean[1:-1], clean[0] + clean[-1]
         joint = "or" if not bracket and re.search(r"\bor\b", inner) else "and"
         inner = re.sub(rf",?\s+(?:{joint}|&)\s+|[和与](?=\S)|\n", ", ", inner)
@@ -191,8 +186,7 @@ class Reader:
         ordered = self.question.ordered and bracket in ("", "()", "[]")
         if ordered or all(item.kind in ("range", "ratio", "yes_no") for item in items):
             bracket = "seq"
-        if bracket in ("", "{}"):
-            keys, bracket = sorted(keys), "{}"
+        keys, bracket = (sorted(keys), "{}") if bracket in ("", "{}") else (keys, bracket)
         return f"list:{'or' if joint == 'or' else ''}{bracket}{keys}"
 
 
@@ -221,25 +215,18 @@ def _words(clean: str) -> str:
     text = text.lower()
     if place := _PLACE.fullmatch(text):
         text = place[1].replace("centre", "center")
-    text = ordinals_in_words(_ARTICLE.sub("", text, count=1) if _ARTICLE.match(text) else text)
+    text = ordinals_in_words(_ARTICLE.sub("", text))
     text = re.sub(r"(?<=[^\W\d_]{2})-(?=[^\W\d_])|(?<=[^\W\d_])-(?=[^\W\d_]{2})", " ", text)
     return f"text:{text}" if text else ""
 
 
-def _closes_at_end(text: str) -> bool:
-    """Whether the first bracket closes with the last character, and not before."""
-    depths = accumulate((one in "([") - (one in ")]") for one in text)
-    return next((place for place, depth in enumerate(depths) if depth == 0), 0) == len(text) - 1
+def _depths(text: str) -> list[int]:
+    """How many brackets are open at each character; a closing one counts as outside."""
+    return list(accumulate((one in "([{") - (one in ")]}") for one in text))
 
 
 def _split_items(text: str, *, thousands: bool) -> list[str]:
     """Splits at commas and semicolons outside brackets; a bare `1,234` stays whole."""
-    depth, cuts = 0, [-1]
-    kept = {match.start() for match in re.finditer(",", text)} if thousands else set()
-    kept -= {match.start() for match in _BARE_COMMA.finditer(text)}
-    for position, character in enumerate(text):
-        depth += (character in "([{") - (character in ")]}")
-        if depth == 0 and character in ",;" and position not in kept:
-            cuts.append(position)
-    ends = [*cuts[1:], len(text)]
-    return [text[start + 1 : end].strip() for start, end in zip(cuts, ends, strict=True)]
+    depths, found = _depths(text), (_CUT_OF_NUMBERS if thousands else _CUT).finditer(text)
+    cuts = [-1, *(cut.start() for cut in found if depths[cut.start()] == 0), len(text)]
+    return [text[start + 1 : end].strip() for start, end in pairwise(cuts)]

@@ -1,40 +1,36 @@
 """Text that happens to hold digits and is no number: times, dates, ranges, sizes, ratios, codes, formulas.
 
-Each is read whole, before any arithmetic: `18-24` is `18 to 24`, and no difference.
-Each function gives a key, or None for a text that is nothing of the kind.
+Each function gives a key, or None for what is nothing of the kind: `18-24` is `18 to 24`, and no difference.
 """
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from rewards.answers.numerals import WORDS
-from rewards.answers.quantities import Quantity, parse_quantity
+from rewards.answers.quantities import WORDS, Quantity, parse_quantity, word_set
 
 # 120/80 mmHg is a reading, 50/50 odds: their quotients would make different ones equal.
 _PAIR = re.compile(r"(\d{1,3})/\1(?:\s+[a-z]+)?|\d{2,3}/\d{2,3}\s*mm\s?hg|\d{1,2}/\d{1,2}\s+time")
 _CLOCK = re.compile(
     r"(\d{1,2}|[a-z]+)(?:([:.h])([0-5]\d)(?::([0-5]\d))?)?(?:\s*(?:([ap])\.?\s?m\b\.?|o'? ?clock))?"
 )
-_MONTHS_TEXT = "jan(?:uary)? feb(?:ruary)? mar(?:ch)? apr(?:il)? may june? july? aug(?:ust)? sept?(?:ember)?"
-_MONTHS = f"{_MONTHS_TEXT} oct(?:ober)? nov(?:ember)? dec(?:ember)?".split()
-_MONTH = rf"(?P<name>{'|'.join(_MONTHS)})\.?"
+_MONTH = (
+    r"(?P<name>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
+    r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"
+)
 _DAY = r"(?P<d>\d{1,2})(?:st|nd|rd|th)?(?!\d)"
 _YEAR = r"(?P<y>(?:19|20)\d\d)"
-_DATES = [
-    re.compile(pattern)
-    for pattern in (
-        r"(?P<y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})",
-        r"(?:(?P<y>\d{4})年)?(?P<m>\d{1,2})月(?:(?P<d>\d{1,2})[日号])?",
-        rf"(?P<m>0?[2-9]|01|1[0-2])/{_YEAR}",  # 10/2015 is a month, and 1/2015 a fraction
-        rf"{_YEAR}-(?P<m>0[1-9]|1[0-2])",
-        rf"{_MONTH}(?:\s+{_DAY})?(?:\s*,?\s+(?P<y>\d{{4}}))?",
-        rf"(?:the\s+)?{_DAY}[\s-]+(?:of\s+)?{_MONTH}(?:\s*,?[\s-]+(?P<y>\d{{4}}))?",
-    )
-]
+_DATES = (
+    r"(?P<y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})",
+    r"(?:(?P<y>\d{4})年)?(?P<m>\d{1,2})月(?:(?P<d>\d{1,2})[日号])?",
+    rf"(?P<m>0?[2-9]|01|1[0-2])/{_YEAR}",  # 10/2015 is a month, and 1/2015 a fraction
+    rf"{_YEAR}-(?P<m>0[1-9]|1[0-2])",
+    rf"{_MONTH}(?:\s+{_DAY})?(?:\s*,?\s+(?P<y>\d{{4}}))?",
+    rf"(?:the\s+)?{_DAY}[\s-]+(?:of\s+)?{_MONTH}(?:\s*,?[\s-]+(?P<y>\d{{4}}))?",
+)
 _YEAR_LAST = re.compile(r"(\d{1,2})([-/.])(\d{1,2})\2(\d{4}|(?<!\.)\d{2})")
 _RANGE_WORD = re.compile(
-    r"(?:from\s+|between\s+)?(.+?)\s*(?:\bto\b|\bthrough\b|\buntil\b|\.{2,3}|[~至到]|\u2026)\s*(.+)"
+    r"(?:from\s+|between\s+)?(.+?)\s*(?:\b(?:to|through|until)\b|\.{2,3}|[~至到…])\s*(.+)"
 )
 _BETWEEN = re.compile(r"between\s+(.+?)\s+and\s+(.+)")
 _RANGE_SIGN = re.compile(r"(?<=[\w%°)\u20ac\u00a3])\s*-{1,3}\s*(?=[-+$€£¥₹.\w])")
@@ -50,7 +46,7 @@ _SPECIES = re.compile(
     r"\d*(?:[A-Z][a-z]?(?:_?\{\d+\}|_\d|\d+)?|[()\[\]](?:_?\{\d+\}|_\d|\d+)?)+"
     r"(?:\^\{\d?[+-]\}|\^?\d?[+-](?=$|\s))?(?:\((?:s|l|g|aq)\))?"
 )
-_ALSO_ELEMENTS = frozenset({"CO", "CS", "HF", "NB", "NI", "OS", "PB", "PO", "SC", "SI", "SN"})  # CO is not Co
+_ALSO_ELEMENTS = word_set("CO CS HF NB NI OS PB PO SC SI SN")  # CO is not Co
 
 
 def moment(clean: str) -> str | None:
@@ -86,9 +82,9 @@ def _date(folded: str) -> str | None:
         if len(year) == 2 or (max(first, last) <= 12 and first != last):
             return f"date:{first}/{last}/{year}"
         return f"date:{int(year)}-{min(first, last)}-{max(first, last)}"
-    said = next((match.groupdict() for form in _DATES if (match := form.fullmatch(folded))), {})
+    said = next((match.groupdict() for form in _DATES if (match := re.fullmatch(form, folded))), {})
     if "name" in said:
-        said["m"] = next(str(place) for place, one in enumerate(_MONTHS, 1) if one[:3] == said["name"][:3])
+        said["m"] = str("janfebmaraprmayjunjulaugsepoctnovdec".index(said["name"][:3]) // 3 + 1)
     year, month, day = (int(said.get(part) or 0) for part in "ymd")
     return f"date:{year}-{month}-{day}" if 1 <= month <= 12 and day <= 31 and (year or day) else None
 

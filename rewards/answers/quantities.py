@@ -1,22 +1,56 @@
-"""Numbers as people write them: digits, words, fractions, percent, magnitudes, units -> value and unit."""
+"""Numbers as people write them: digits, words, Chinese characters, magnitudes, units -> value and unit."""
 
 import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from rewards.answers.numerals import NO_NOUNS, SCALES, Read, read_han, read_words
 from rewards.answers.units import Unit, known_unit
 
+
+def word_set(text: str) -> frozenset[str]:
+    """The words of a text."""
+    return frozenset(text.split())
+
+
+_SMALL = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen"
+)
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+SCALES = {"hundred": 100, "dozen": 12, "thousand": 10**3, "million": 10**6, "billion": 10**9}
+SCALES |= {"trillion": 10**12, "lakh": 10**5, "crore": 10**7}
+WORDS = {word: value for value, word in enumerate(_SMALL.split())}
+WORDS |= {word: 10 * value for value, word in enumerate(_TENS.split(), start=2)}
+_FIRST_TEXT = "zeroth first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
+_FIRST = _FIRST_TEXT.split()
+_ORDINALS = {word: value for value, word in enumerate(_FIRST)}
+_ORDINALS |= {f"{word}th": value for word, value in WORDS.items() if 12 < value < 20}
+_ORDINALS |= {f"{word[:-1]}ieth": value for word, value in WORDS.items() if value >= 20}
+_ORDINALS |= {f"{ten}-{_FIRST[unit]}": WORDS[ten] + unit for ten in _TENS.split() for unit in range(1, 10)}
+_ORDINALS |= {"hundredth": 100, "thousandth": 1000, "millionth": 10**6}
+_PARTS = {word: value for word, value in _ORDINALS.items() if value > 2 and "-" not in word}
+_PARTS |= {"half": 2, "quarter": 4}
+_PLURALS = {f"{word}s": value for word, value in _PARTS.items()} | {"halves": 2}
+_HAN_ONES = {"": 0} | {character: value for value, character in enumerate("一二三四五六七八九", start=1)}
+_HAN_NUMBERS = {
+    f"{ten}十{one}": 10 * (_HAN_ONES[ten] or 1) + _HAN_ONES[one] for ten in _HAN_ONES for one in _HAN_ONES
+}
+_HAN_NUMBERS |= _HAN_ONES | {"零": 0, "两": 2, "兩": 2, "百": 100, "一百": 100}
+_HAN = re.compile(r"(H{1,3})(?:(分之|点)(H{1,3})?)?".replace("H", "[零一二三四五六七八九十两兩百]"))
+_RUN = re.compile(r"(?:\d{1,15}|[A-Za-z]+)(?:[ -](?:\d{1,15}(?![\d.,/])|[A-Za-z]+))*")
+_TOKENS = re.compile(r"\d{1,15}|[A-Za-z]+")
+
+Read = tuple[Fraction, int]  # the value, and how many characters were read
 _LONGEST = 64
-_NOT_COUNTED_TEXT = (
+_NOT_COUNTED = word_set(
     "and or of to by x plus minus than out per vs in on at for not times from with is below above zero over "
     "under about more less most least off pi theta alpha beta gamma delta lambda mu phi psi omega sigma rho "
     "tau epsilon eta infinity inf e mod am pm bc ad remainder r sqrt log sin cos tan ln exp factorial "
-    "degrees the a an n no if then but as each ones tens dozens"
-)
-_NOT_COUNTED = frozenset(_NOT_COUNTED_TEXT.split())
+    "degrees the a an n no if then but as each ones tens dozens "
+    "score gross pair couple squared cubed doubled tripled halved point"
+).union(WORDS, SCALES, _ORDINALS, _PARTS, _PLURALS)
 _ABOUT = re.compile(
-    r"(?:about|approximately|approx\.?|around|roughly|exactly|≈|~(?=\s*\d)|\\approx|[约約])\s*", re.IGNORECASE
+    r"(?i)(?:about|approx(?:\.|imately)?|around|roughly|exactly|≈|~(?=\s*\d)|\\approx|[约約])\s*"
 )
 _MINUS = re.compile(r"(?:(?:minus|negative)\s+|负)", re.IGNORECASE)
 _OVER = r"(\d{1,15})\s*/\s*(\d{1,15})(?![\d/])|\\frac\s*\{\s*([+-]?\d{1,15})\s*\}\s*\{\s*(\d{1,15})\s*\}"
@@ -32,19 +66,16 @@ _TEN = r"10\s*(?:\^|\*\*)\s*(?:\{([+-]?\d{1,3})\}|([+-]?\d{1,3}))(?!\d)"
 _POWER_OF_TEN = re.compile(_TEN)
 _EXPONENT = re.compile(rf"[eE]([+-]?\d{{1,3}})(?![\w.])|\s*(?:\\times|\\cdot|\*|[xX])\s*{_TEN}")
 _THING = re.compile(r"(?:\s+|(?=[^\x00-\u2fff]))[^\W\d_]+(?:[ -][^\W\d_]+){0,2}")
-_CURRENCY = re.compile(
-    r"([+-]?)\s*(us\$|rs\.?|usd|eur|gbp|jpy|cny|rmb|inr|chf|[$€£¥₹₩₽₿])\s*(?=[\d.+-])", re.IGNORECASE
-)
+_CURRENCY = re.compile(r"(?i)([+-]?)\s*(us\$|rs\.?|usd|eur|gbp|jpy|cny|rmb|inr|chf|[$€£¥₹₩₽₿])\s*(?=[\d.+-])")
 # A letter is a magnitude by case and place: `5k`, `5K`, `5M`, `5 M`; `5 K` is a temperature, `5m` a length,
 # and small letters are magnitudes of money only.
 _MAGNITUDES = {"k": 10**3, "mn": 10**6, "mil": 10**6, "bn": 10**9, "tn": 10**12} | SCALES
 _LETTERS = {"K": 10**3, "M": 10**6, "B": 10**9, "MM": 10**6}
 _OF_MONEY = {"m": 10**6, "b": 10**9, "t": 10**12, "T": 10**12}
-_HAN_MAGNITUDES = {"百": 10**2, "千": 10**3, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
-_MAGNITUDE = re.compile(rf"(\s*)([A-Za-z]+(?![A-Za-z/^\\Ωμ])|[{''.join(_HAN_MAGNITUDES)}])")
+_MAGNITUDES |= {"百": 10**2, "千": 10**3, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
+_MAGNITUDE = re.compile(r"(\s*)([A-Za-z]+(?![A-Za-z/^\\Ωμ])|[百千万萬亿億])")
 _DECADE = re.compile(r"(?:the\s+)?(?:1\d|20)\d0'?s")
 _MEASURE = frozenset("个個箇개つ")  # a Chinese, Japanese or Korean number has one, whatever is counted
-_UNITS = (("unit", 1),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +104,10 @@ def parse_quantity(text: str, *, counted: bool = False) -> Quantity | None:
     """
     if not text or len(text) > _LONGEST or _DECADE.fullmatch(text):
         return None
-    rest = _ABOUT.sub("", text, count=1) if _ABOUT.match(text) else text
-    sign, money = 1, ""
-    if _MINUS.match(rest):
-        sign, rest = -1, _MINUS.sub("", rest, count=1)
+    about = _ABOUT.match(text)
+    rest, sign, money = text[about.end() if about else 0 :], 1, ""
+    if minus := _MINUS.match(rest):
+        sign, rest = -1, rest[minus.end() :]
     if rest.startswith("-") and _CURRENCY.match(rest[1:].lstrip()):
         sign, rest = -sign, rest[1:].lstrip()
     if currency := _CURRENCY.match(rest):
@@ -95,35 +126,28 @@ def parse_quantity(text: str, *, counted: bool = False) -> Quantity | None:
         said = None if "frac" in rest[:used] and tail[0] not in " \u00b0%" else known_unit(tail)
         if said is None or (unit is not None and unit.dimension != said.dimension):
             apart = tail[0].isspace() or rest[used - 1].isascii()
-            thing = _thing(tail) if counted and unit is None and apart else ""
-            if not thing:
+            if not (thing := _thing(tail) if counted and unit is None and apart else ""):
                 return None
         unit = unit or said
-    unit = None if unit and unit.dimension == _UNITS else unit  # 5 units
+    unit = None if unit and unit.dimension == (("unit", 1),) else unit  # 5 units
     written = sign * value if scale != 1 else None
     return Quantity(value=sign * value * scale, unit=unit, thing=thing, written=written)
 
 
 def _thing(tail: str) -> str:
     """What is counted, where it is said in plain words: no operator, no numeral, no name of mathematics."""
-    if not _THING.fullmatch(tail) or read_han(tail.strip()):
-        return ""
     words = tail.casefold().replace("-", " ").split()
-    if any(word in _NOT_COUNTED or word in NO_NOUNS or len(word) < 2 for word in words if word.isascii()):
-        return ""
-    return " ".join(singular(word) for word in words)
+    plain = not any(word in _NOT_COUNTED or len(word) < 2 for word in words if word.isascii())
+    said = plain and _THING.fullmatch(tail) and not read_han(tail.strip())
+    return " ".join(map(singular, words)) if said else ""
 
 
 def singular(word: str) -> str:
     """`dogs` -> `dog`, `boxes` -> `box`, `people` -> `person`."""
     irregular = {"people": "person", "men": "man", "women": "woman", "children": "child", "feet": "foot"}
-    if word in irregular:
-        return irregular[word]
-    if len(word) < 4 or not word.endswith("s") or word.endswith("ss"):
-        return word
-    if word.endswith("ies"):
-        return word[:-3] + "y"
-    return word[:-2] if word.endswith(("ches", "shes", "xes", "sses")) else word[:-1]
+    if word in irregular or len(word) < 4:
+        return irregular.get(word, word)
+    return re.sub(r"(?:(?<=[cs]h|ss)es|(?<=x)es|(?<!s)s)$", "", re.sub("ies$", "ys", word))
 
 
 def _magnitude(text: str, used: int, *, money: bool) -> tuple[int, int]:
@@ -133,8 +157,7 @@ def _magnitude(text: str, used: int, *, money: bool) -> tuple[int, int]:
         return 1, used
     word = match[2]
     folded = word.casefold().removesuffix("s") if len(word) > 3 else word.casefold()
-    of_money = _OF_MONEY if money else {}
-    factor = _LETTERS.get(word) or of_money.get(word) or (_MAGNITUDES | _HAN_MAGNITUDES).get(folded)
+    factor = (_LETTERS | (_OF_MONEY if money else {})).get(word) or _MAGNITUDES.get(folded)
     return (factor, match.end()) if factor else (1, used)
 
 
@@ -144,7 +167,7 @@ def _read_digits(text: str) -> Read | None:
         *whole, over, under = (int(part) for part in match.groups() if part is not None)
         return (sum(whole) + Fraction(over, under), match.end()) if under else None
     if match := _REPEATING.match(text) or _DOTS.match(text):
-        before, again = match[2], (match[3] or match[4]) if match.re is _REPEATING else match[4]
+        before, again = match[2], match[4] or match[3]
         period = Fraction(int(again), 10 ** len(before) * (10 ** len(again) - 1))
         return Fraction(f"{match[1] or 0}.{before or 0}") + period, match.end()
     if match := _POWER_OF_TEN.match(text):
@@ -156,3 +179,79 @@ def _read_digits(text: str) -> Read | None:
     if exponent := _EXPONENT.match(text, match.end()):
         return value * Fraction(10) ** int(exponent[1] or exponent[2] or exponent[3]), exponent.end()
     return value, match.end()
+
+
+def parse_ordinal(text: str) -> int | None:
+    """Reads `first`, `1st`, `twenty-first`; None for anything else."""
+    folded = re.sub(r"(?<=[a-z]) (?=[a-z])", "-", text.casefold())
+    match = re.fullmatch(r"(\d{1,9})\s?(?:st|nd|rd|th)", folded)
+    return int(match[1]) if match else _ORDINALS.get(folded)
+
+
+def ordinals_in_words(text: str) -> str:
+    """`2nd floor` as `second floor`."""
+    return re.sub(r"\b(\d|1[0-2])(?:st|nd|rd|th)\b", lambda match: _FIRST[int(match[1])], text)
+
+
+def read_han(text: str) -> Read | None:
+    """Reads Chinese numerals up to a hundred from the front: `二十一`, `三分之一`, `三点五`."""
+    match = _HAN.match(text)
+    value = _HAN_NUMBERS.get(match[1]) if match else None
+    if match is None or value is None or not match[2]:
+        return None if match is None or value is None else (Fraction(value), match.end())
+    more = _HAN_NUMBERS.get(match[3])
+    if more is None or (more > 9 if match[2] == "点" else not value):
+        return None
+    return (Fraction(more, value) if match[2] == "分之" else value + Fraction(more, 10)), match.end()
+
+
+def read_words(text: str) -> Read | None:
+    """Reads number words from the front: `twenty-one dogs`, `half an hour`, `two and a half`, `3 eighths`."""
+    run = _RUN.match(text)
+    found = list(_TOKENS.finditer(run[0])) if run else []
+    said = [token[0].casefold() for token in found]
+    if not said:
+        return None
+    ends = [token.end() for token in found]
+    parts = _PARTS | _PLURALS
+    if said[0] == "half" and (len(said) == 1 or (said[1] in ("a", "an") and len(said) > 2)):
+        return Fraction(1, 2), ends[min(1, len(said) - 1)]
+    if said[0] in ("a", "an") and len(said) > 1 and said[1] in _PARTS:
+        return Fraction(1, _PARTS[said[1]]), ends[1]
+    whole, used = _cardinal(said)
+    rest = said[used:]
+    if not used:
+        return None
+    if rest and (rest[0] in _PLURALS or (rest[0] in _PARTS and whole == 1)):
+        return whole / parts[rest[0]], ends[used]
+    if rest[:1] == ["point"]:
+        digits = [WORDS.get(word, 10) for word in rest[1:10]]
+        fraction = "".join(map(str, digits)) if digits and max(digits) < 10 else ""
+        return (whole + Fraction(f"0.{fraction}"), ends[used + len(digits)]) if fraction else None
+    if rest[:1] == ["and"] and len(rest) > 2:  # two and a half
+        above, more = (Fraction(1), 1) if rest[1] == "a" else _cardinal(rest[1:])
+        if more and (part := parts.get("".join(rest[1 + more : 2 + more]))):
+            return whole + above / part, ends[used + 1 + more]
+    return None if said[0].isdigit() and used == 1 else (whole, ends[used - 1])
+
+
+def _cardinal(said: list[str]) -> tuple[Fraction, int]:
+    """The value of the number words in front, and how many they are."""
+    total = current = used = 0
+    for index, word in enumerate(said):
+        following, units = "".join(said[index + 1 : index + 2]), current % 100
+        extends = not units or (units >= 20 and units % 10 == 0 and 0 < WORDS.get(word, 0) < 10)
+        if word.isdigit() and not current and (not used or following in SCALES):
+            current += int(word)
+        elif word in WORDS and extends:  # twenty one, hundred five, but not two three
+            current += WORDS[word]
+        elif word == "a" and index == 0 and following in SCALES:
+            current = 1
+        elif word == "hundred" and current:
+            current *= 100
+        elif word in SCALES and current:
+            total, current = total + current * SCALES[word], 0
+        elif not (word == "and" and used and following in WORDS and "hundred" in said[:index]):
+            break
+        used = index + 1 if word not in ("a", "and") else used
+    return Fraction(total + current), used

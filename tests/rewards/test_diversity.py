@@ -6,7 +6,7 @@ from nltk.translate.bleu_score import SmoothingFunction, sentence_bleu
 from sklearn.cluster import AgglomerativeClustering
 
 from rewards import bleu_distances, cluster_shares, merged_cluster_shares
-from rewards.diversity.clusters import average_linkage
+from rewards.diversity import average_linkage
 
 METHOD_1 = SmoothingFunction().method1
 SENTENCES = """what is the color of a the the cat dog how many are there 这是 什么 颜色 的

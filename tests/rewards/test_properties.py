@@ -18,7 +18,7 @@ from rewards import (
     reasoner_rewards,
     vote,
 )
-from rewards.uncertainty import uncertainty
+from rewards.voting import uncertainty
 
 settings.register_profile(
     "rewards", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]

@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from rewards import Vote, equivalent, in_informative_band, vote
-from rewards.uncertainty import minority_share, uncertainty
+from rewards.voting import minority_share, uncertainty
 
 
 def test_majority_confidence_and_shares():

@@ -1,1 +1,0 @@
-"""How alike questions are: BLEU distances, clusters, redundancy."""
