@@ -40,7 +40,7 @@ def test_files_of_ones_own_named_as_our_packages_hide_nothing(tmp_path: Path) ->
     for name in ("rewards", "rollouts"):
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('not ours')\n")
     (tmp_path / "mine.py").write_text("def f(): return 3\n")
-    for start in (["-m", "visplay.cli", "config", "keys"], ["-c", "import visplay, rewards; rewards.vote"]):
+    for start in (["-m", "visplay", "config", "keys"], ["-c", "import visplay, rewards; rewards.vote"]):
         done = subprocess.run(
             [sys.executable, *start], cwd=tmp_path, capture_output=True, text=True, check=False
         )
