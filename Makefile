@@ -83,7 +83,7 @@ $(AXE):
 		--no-same-owner package/axe.min.js package/LICENSE && rm axe-core-4.14.1.tgz && touch axe.min.js
 
 # What is deprecated there is called by TRL and PEFT, not by us.
-NEWEST := tests/visplay/loop/test_trl.py tests/visplay/loop/test_grpo.py tests/visplay/loop/test_arguments.py \
+NEWEST := tests/visplay/training/test_trl.py tests/visplay/training/test_gradients.py tests/visplay/training/test_arguments.py \
     tests/visplay/models tests/architectures tests/rollouts/test_engines.py
 newest:
 	test -x .venv-newest/bin/python || $(PYTHON) -m venv .venv-newest

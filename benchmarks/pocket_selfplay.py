@@ -17,10 +17,11 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from benchmarks.pocket_vlm.lessons import is_glance
+from rewards import equivalent
 from visplay.evaluation.comparison import compare_samples
 from visplay.evaluation.records import read_records
+from visplay.evaluation.statistics import judged
 from visplay.evaluation.verdict import blind, difference, estimate, majority
-from visplay.loop.asking import same_answer
 from visplay.runs.results import read_summaries
 from visplay.storage import read_jsonl
 
@@ -67,7 +68,7 @@ def control_rows(arms: list[str], seeds: list[int], output: Path, benchmark: str
             )
             paired = compare_samples(benchmark, before, after).paired
             assert paired is not None
-            yield [arm, str(seed), f"{difference(paired)}, {paired.verdict}"]
+            yield [arm, str(seed), f"{difference(paired)}, {judged([paired])[0].word}"]
 
 
 def greedy(run: Path, iteration: int, benchmark: str) -> Path:
@@ -88,7 +89,9 @@ def label_rows(runs: list[tuple[str, Path]]) -> Iterator[list[str]]:
                 folder = run / f"iteration-{row['iteration']}" / "curation"
                 rows = pq.read_table(folder / "candidates.parquet").to_pylist()
                 kept = [
-                    same_answer(r["silver_answer"], r["truth"], options=r["options"])
+                    equivalent(
+                        r["silver_answer"], r["truth"], question=r["question"], options=r["options"]
+                    ).equal
                     for r in rows
                     if r["kept"] and r["truth"] is not None
                 ]

@@ -1,8 +1,8 @@
 """Rescore and compare 100,000 stored samples: `python benchmarks/stored_samples.py`.
 
 Two evaluations of 100,000 rows each are written: letters, numbers, words, one answer in twenty in LaTeX, a
-question in three clusters. Then `visplay rescore` and `visplay compare` are run as their own processes, and
-their time and peak memory are printed.
+question in three clusters. Then `visplay evaluate --rescore` and `visplay compare` are run as their own
+processes, and their time and peak memory are printed.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def main() -> None:
         write(after, arguments.rows, skill=0.56, seed=2)
         size = (before / "made" / "greedy.jsonl").stat().st_size / 2**20
         print(f"{arguments.rows} rows a side, {size:.0f} MiB each")
-        timed("rescore", str(before))
+        timed("evaluate", str(before), "--rescore")
         timed("compare", str(before), str(after), "--page", str(Path(scratch) / "page.html"))
 
 
