@@ -44,7 +44,6 @@ WORDS = {
     ("answered", "some"): "some rewarded",
     ("answered", "none"): "none rewarded",
 }
-COMPARISON = "comparison.html"
 RATIO = "sampling/importance_sampling_ratio"  # TRL's: probability at the trainer by that at the engine
 
 
@@ -68,7 +67,7 @@ def write_report(run_folder: Path, *, load_image: LoadImage | None = None) -> Pa
 
 def render_run(
     run_folder: Path, *, load_image: LoadImage | None = None, version: str | None = None,
-    thumbnails_made: dict[str, str] | None = None, compared: str = "",
+    thumbnails_made: dict[str, str] | None = None,
 ) -> str:  # fmt: skip
     """The page of a run as HTML.
 
@@ -76,7 +75,6 @@ def render_run(
         run_folder: as for `write_report`.
         load_image: as for `write_report`.
         version: what the page was made from, for a page that is served and reloads itself; None for a file.
-        compared: address of the comparison on all questions, or "".
         thumbnails_made: thumbnails by key that need not be made again; new ones are added.
 
     Raises:
@@ -101,7 +99,6 @@ def render_run(
         scripts=("charts.js", "browser.js") + (("live.js",) if version is not None else ()),
         live=version is not None,
         version=version,
-        compared=compared,
         run_data=run_data,
         summed_up=summed_up(run_data),
         facts=_facts(run_data),

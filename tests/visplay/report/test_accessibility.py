@@ -11,7 +11,9 @@ from tests.visplay.evaluation.test_comparison import evaluation
 from tests.visplay.report.axe import needs_axe, violations
 from tests.visplay.report.chromium import Browser, Tab, chromium, needs_chromium
 from tests.visplay.report.small_run import write_json, write_small_run, write_unfinished
+from visplay.evaluation.comparison import compare, find_side
 from visplay.report import write_report
+from visplay.report.comparison import write_comparison
 from visplay.report.runs import write_runs
 from visplay.report.watch import LiveServer
 
@@ -23,7 +25,7 @@ def write_full_run(folder: Path, *, right: int) -> Path:
     """A small run with one of everything that a page can show."""
     folder.mkdir()
     run = write_small_run(folder)
-    for name, count in (("full-1/base", 20), ("full-1/reasoner", 40), ("iteration-1/evaluation", right)):
+    for name, count in (("before", 20), ("after", 40), ("iteration-1/evaluation", right)):
         evaluation(run / name, [i < count for i in range(60)], benchmark="pocket-dusk")
     write_json(run / "iteration-1/health/alarms.json", {"alarms": ["valid is 0.1"]})
     health = {"iteration": 1, "phase": "health", "valid": 0.9, "probe_silver": 0.6}
@@ -33,7 +35,7 @@ def write_full_run(folder: Path, *, right: int) -> Path:
             file.write(json.dumps(row) + "\n")
     config = run / "config.yaml"
     config.write_text(
-        config.read_text() + f"questioner: {{steps: {right}}}\nhealth: {{limits: {{min_valid: 0.5}}}}\n"
+        config.read_text() + f"questioner: {{steps: {right}}}\nhealth: {{limits: {{valid: 0.5}}}}\n"
     )
     step = {"metrics": {"step": 1, "reward": 0.5}, "records": []}
     write_unfinished(run / "iteration-2/questioner.partial/unfinished/step-1.json", step)
@@ -45,11 +47,13 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
     folder = tmp_path_factory.mktemp("pages")
     runs = [write_full_run(folder / name, right=right) for name, right in (("a", 20), ("b", 45))]
     report = write_report(runs[0])
+    first, second = (find_side(str(report.parent / name)) for name in ("before", "after"))
+    compared = write_comparison(folder / "comparison.html", first, second, compare(first, second))
     several = write_runs(folder / "runs.html", runs)
     with LiveServer(runs[1]) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        files = (report, report.with_name("comparison.html"), several)
+        files = (report, compared, several)
         yield dict(zip(PAGES, (*(file.as_uri() for file in files), server.url), strict=True))
         server.shutdown()
         thread.join()
