@@ -283,7 +283,7 @@ def test_stopped_by_a_signal_or_a_full_disk_it_says_how_to_go_on(pictures: Path,
     full = subprocess.run(command, capture_output=True, text=True, check=False)
     assert full.returncode == 1 and "error: the disk is full" in full.stderr, full.stderr
     assert f"resume with: visplay train {file}" in full.stderr and "Traceback" not in full.stderr
-    (settings.folder / "versions.json.partial").unlink()
+    (settings.folder / "versions.json.partial").unlink(missing_ok=True)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     wait_for(settings.folder / "iteration-1/questioner.partial/unfinished/checkpoint.json", process)
     asked = time.monotonic()

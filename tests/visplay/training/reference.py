@@ -145,6 +145,8 @@ def by_trl(
         model=model, reward_funcs=reward, rollout_func=rolled_out, args=arguments,
         processing_class=policy.processor, train_dataset=data,
     )  # fmt: skip
+    if optimizer.kl > 0 and optimizer.reference == "base":
+        model.delete_adapter("ref")  # TRL's copy of the adapter's start; without it TRL takes the base
     trainer.remove_callback(PrinterCallback)
     trainer.use_vllm = True
     trainer._last_loaded_step = 0
