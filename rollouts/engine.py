@@ -123,7 +123,7 @@ class RolloutEngine(Protocol):
         """Load `adapter`, so that `generate` can be asked for it; unused older ones may be dropped.
 
         Raises:
-            ValueError: this version is there already, from another path.
+            ValueError: this version was already published from another path.
         """
         ...
 

@@ -94,7 +94,7 @@ class ServerEngine:
         """Load a version on every server that answers, or, where one refuses it, on none.
 
         Raises:
-            ValueError: this version is there already, from another path.
+            ValueError: this version was already published from another path.
             EngineUnavailable: no server answers, or one refused the adapter.
         """
         if adapter.path is not None:

@@ -229,9 +229,8 @@ def _planned(stand: Stand) -> dict[str, dict[str, int]]:
 
 
 def _plan(stand: Stand) -> Plan:
-    stand.policy  # noqa: B018 - writes the folder that is planned from
-    on_gpu = stand.device != "cpu"
-    return make_plan(stand.config, prompt_tokens=stand.prompt_tokens()[0], on_gpu=on_gpu)
+    prompt_tokens, _ = stand.prompt_tokens()  # first: the policy writes the folder that is planned from
+    return make_plan(stand.config, prompt_tokens=prompt_tokens, on_gpu=stand.device != "cpu")
 
 
 def _beside(stand: Stand) -> Beside:

@@ -200,7 +200,7 @@ class Pool:
         """Load an adapter on all that answer, or on none.
 
         Raises:
-            ValueError: this version is there already, from another path.
+            ValueError: this version was already published from another path.
             EngineUnavailable: no server answers, or one will not load it.
         """
         name, seen = self.name(adapter), time.monotonic()

@@ -95,9 +95,9 @@ class Replica:
         self.not_before = time.monotonic() + min(5.0, 0.05 * 2**self.faults)
 
     async def trouble(self, *, at_once: bool = False) -> ReplicaLost | None:
-        """Why the server, or the engine behind it, is gone; None where it is there, or only slow to say so.
+        """The reason why the server or its engine is unusable; None if it is healthy or only slow to answer.
 
-        With `at_once`, one that is slow counts as gone.
+        With `at_once`, a slow server counts as unusable.
         """
         if self.server is not None and not self.server.running():
             return ReplicaLost(f"{self.url} does not answer: its process has ended")
@@ -121,7 +121,7 @@ class Replica:
         return {name: root for name, (root, _) in held.items()}
 
     async def load(self, name: str, adapter: AdapterVersion) -> None:
-        """Load an adapter under `name`; that it is there already, from the same path, is as good."""
+        """Load an adapter under `name`. Does nothing if it is already loaded from the same path."""
         path = adapter.path.absolute() if adapter.path else None
         body = {"lora_name": name, "lora_path": str(path)}
         try:

@@ -91,7 +91,7 @@ def packages() -> Iterator[Finding]:
         if version is None:
             yield _bad(f"{name} is not installed", fix)
         elif not requirement.specifier.contains(version, prereleases=True):
-            yield _bad(f"{name} {version} is there; visplay is made for {requirement.specifier}", fix)
+            yield _bad(f"{name} {version} is installed; visplay needs {requirement.specifier}", fix)
         elif name in ("torch", "torchvision", "transformers", "trl", "peft"):
             yield _good(f"{name} {version}")
     try:
@@ -252,7 +252,7 @@ def probe_template(config: Model, picture: Image.Image, words: Prompts) -> Itera
     ids = chat.encode([prompt])["input_ids"][0]
     shown = sum(int(i) in chat.banned for i in ids)
     yield _good(
-        f"{len(ids)} tokens a prompt, of which {shown} for a picture of {picture.width} x {picture.height}"
+        f"{len(ids)} tokens per prompt, {shown} of them for a picture of {picture.width} x {picture.height}"
     )
 
 

@@ -251,7 +251,7 @@ def _state(run: Run) -> tuple[str, str, str, str]:
 
 
 def _is_finished(folder: Path, config: dict[str, Any], steps: Sequence[str]) -> bool:
-    """Whether the loop's last step is there."""
+    """Whether the loop's last step is finished."""
     return f"iteration-{_last_iteration(folder, config, steps)}/health" in steps
 
 

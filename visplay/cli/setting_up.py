@@ -104,7 +104,7 @@ def config_init(
     from visplay.storage import write_text
 
     if out is not None and out.exists():
-        raise ConfigError(f"{out} is there already; name another file with --out, or remove it")
+        raise ConfigError(f"{out} already exists; name another file with --out, or remove it")
     text = draft(model, images, card=find_card(card) if card else card_here(), file=out)
     if out is None:
         typer.echo(text, nl=False)

@@ -293,8 +293,8 @@ class Curation(Section):
         None,
         ge=0,
         le=1,
-        description="Reject a question where so large a share of answers without the picture agrees with "
-        "the silver answer; absent: off.",
+        description="Reject a question if at least this share of the answers given without the picture "
+        "agrees with the silver answer; absent: off.",
     )
 
     @field_validator("margin", mode="before")

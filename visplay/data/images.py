@@ -94,9 +94,9 @@ def read_images(
     Args:
         source: a folder of pictures (with its subfolders, links followed, in the order of their names), one
             picture, a table (`visplay.data.rows.open_table`), or a dataset on the hub:
-            `hub:OWNER/NAME[/SUBSET][@REVISION][:SPLIT]`, of whose splits `train` is the default.
+            `hub:OWNER/NAME[/SUBSET][@REVISION][:SPLIT]`; the split is `train` by default.
         column: of a source with columns, where the pictures are: encoded bytes, `{bytes, path}` structs,
-            base64 text, paths relative to the source, or lists of these, of which each picture is taken.
+            base64 text, paths relative to the source, or lists of these; each picture in a list is used.
         limit: stop after this many usable pictures, >= 1; None for all.
         accepts: see `visplay.models.processor.picture_limits`.
         cache: file of what was seen at earlier starts, made if absent; see `visplay.data.survey`.

@@ -286,7 +286,8 @@ class Learner:
 def finished_steps(folder: Path) -> list[dict[str, Any]]:
     """The steps up to the last checkpoint of a phase that was stopped: `metrics` and `records` of each.
 
-    None where any of it, the checkpoint included, is not as it was written: the phase then begins again.
+    The list is empty if any of it, the checkpoint included, is not as it was written; the phase then begins
+    again.
     """
     last = read_part(folder / "checkpoint.json")
     if last is None:

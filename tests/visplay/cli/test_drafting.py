@@ -41,7 +41,7 @@ def test_a_file_that_is_there_is_kept(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("mine")
     done = CliRunner().invoke(app, ["config", "init", "pocket", "photos", "--out", str(file)])
-    assert isinstance(done.exception, ConfigError) and "is there already" in str(done.exception)
+    assert isinstance(done.exception, ConfigError) and "already exists" in str(done.exception)
     assert file.read_text() == "mine"
 
 
