@@ -32,7 +32,7 @@ BUDGETS = {
     "visplay/report": 1560, "visplay/cli": 1760, "visplay/pocket": 600, "rollouts": 1900, "rewards": 2400,
     "rewards/answers": 1500,
 }  # fmt: skip
-MOST_LINES, MOST_FILES = 20_700, 135
+MOST_LINES, MOST_FILES = 20_700, 133
 
 
 def lines_of(path: Path) -> int:
