@@ -22,7 +22,7 @@ def test_it_builds(tmp_path: Path) -> None:
     done = built(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     commands = (tmp_path / "commands/index.html").read_text()
-    assert "config init" in commands and "Self-play on a folder of pictures" in commands
+    assert "config init" in commands and "the same command resumes a run that was stopped" in commands
     api = (tmp_path / "api/index.html").read_text()
     assert "open_run" in api and "VisplayError" in api
     assert "silver answers that are true" in (tmp_path / "reading-a-run/index.html").read_text()

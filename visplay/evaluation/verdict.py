@@ -149,6 +149,8 @@ def _helped(evaluations: Evaluations, config: Mapping[str, Any]) -> list[str]:
             said.append(f"{who} hurt on {name}: {_points(paired[final])} after iteration {final}.")
         else:
             open_.append(f"{name} ({_points(paired[final])} after iteration {final})")
+    if any(verdict.word == "better" for verdict in found.values()):
+        said.append("Gains are over the base's greedy answers; what decoding alone would gain is not tested.")
     if open_:
         tests = f", corrected for {len(found)} comparisons" if len(found) > 1 else ""
         said.append(f"Whether {who[0].lower() + who[1:]} helped can't be told on {_listed(open_)}{tests}.")

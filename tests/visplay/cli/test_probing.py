@@ -42,7 +42,7 @@ def test_a_sound_template_is_good_and_its_tokens_are_counted(tiny: Path) -> None
         "pictures stand where the messages have them", "prompts.system stands 1 times in a prompt",
         "prompts are the same on another day",
     ]  # fmt: skip
-    assert "of which 12 for a picture of 120 x 80" in said[5]  # 112 x 84 pixels, 28 x 28 a token
+    assert "12 of them for a picture of 120 x 80" in said[5]  # 112 x 84 pixels, 28 x 28 a token
 
 
 @pytest.mark.parametrize(

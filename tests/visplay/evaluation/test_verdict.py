@@ -78,6 +78,7 @@ def test_gain_harm_and_what_is_open_are_told_with_their_intervals() -> None:
     assert text.startswith(
         "Self-play helped on dusk: +21.8 points [+18.7, +25.0], n = 1 000 after iteration 1."
     )
+    assert "Gains are over the base's greedy answers" in text
     assert "helped can't be told on easy (+0.4 points [-1.0, +1.8], n = 1 000 after iteration 1)" in text
     text = said(
         {0: base, 1: {"dusk": benchmark(0.831, paired=BETTER)}, 2: {"dusk": benchmark(0.5, paired=WORSE)}}
