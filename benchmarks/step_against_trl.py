@@ -57,7 +57,7 @@ def trl_alone(folder: Path, *, steps: int, prompts: int, optimizer: Optimizer) -
     asked = questions(steps * prompts)
     arguments = grpo_arguments(
         Phase(steps=steps, prompts_per_step=prompts, group_size=GROUP, max_tokens=LENGTH),
-        optimizer, corrected=False, folder=folder / "trainer", seed=0, model=model, chat={},
+        optimizer, corrected=False, folder=folder / "trainer", seed=0, model=model,
     )  # fmt: skip
     arguments.save_total_limit = 1
 

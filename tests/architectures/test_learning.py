@@ -17,7 +17,7 @@ from tests.visplay.training.reference import (
     sgd,
 )
 from visplay.config.sections import Lora, Model, Phase
-from visplay.training.speedups import Pictures
+from visplay.training.pictures import Pictures
 
 pytestmark = pytest.mark.slow
 

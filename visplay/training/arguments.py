@@ -151,7 +151,6 @@ def grpo_arguments(
     folder: Path,
     seed: int,
     model: Any,
-    chat: dict[str, str],
     ranks: Ranks = ALONE,
 ) -> GRPOConfig:
     """TRL's arguments of one phase.
@@ -163,7 +162,6 @@ def grpo_arguments(
         folder: for checkpoints.
         seed: decides the order of the prompts.
         model: what is trained, on its device.
-        chat: variables of the chat template.
         ranks: that share a batch, each P * G / W of it.
 
     Raises:
@@ -201,7 +199,6 @@ def grpo_arguments(
         num_generations=phase.group_size,
         max_completion_length=phase.max_tokens,
         temperature=phase.temperature,
-        chat_template_kwargs=chat,
         learning_rate=optimizer.learning_rate if phase.learning_rate is None else phase.learning_rate,
         beta=optimizer.kl,
         bf16=model.dtype == torch.bfloat16,  # else adapters on a 16-bit base compute in 32 bits
@@ -225,17 +222,6 @@ def reentrant(arguments: GRPOConfig) -> bool:
     """Whether checkpoints are of torch's older kind, through which gradients only go if an input has one."""
     given = arguments.gradient_checkpointing_kwargs
     return isinstance(given, dict) and bool(given.get("use_reentrant", False))
-
-
-def one_start_token(processor: Any) -> dict[str, str]:
-    """Keeps TRL from writing two start tokens, one by the template and one by the tokenizer.
-
-    Such are Gemma's. TRL tokenizes the templated text, and takes the token types of that for our prompt ids.
-    """
-    tokenizer = processor.tokenizer
-    start = tokenizer.bos_token
-    twice = start and tokenizer(start)["input_ids"].count(tokenizer.bos_token_id) == 2
-    return {"bos_token": ""} if twice else {}
 
 
 def on_one_device(arguments: GRPOConfig, device: torch.device) -> None:

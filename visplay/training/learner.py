@@ -30,7 +30,7 @@ from visplay.models.policy import Policy, adapter_state, save_adapter, write_ada
 from visplay.runs.checkpoints import next_version, numbered
 from visplay.seeds import mix_seed
 from visplay.storage import read_part, write_part
-from visplay.training.arguments import grpo_arguments, one_start_token, reentrant
+from visplay.training.arguments import grpo_arguments, reentrant
 from visplay.training.ranks import ALONE, Ranks
 from visplay.training.trl import EngineGRPOTrainer, Rollout
 
@@ -99,7 +99,7 @@ class Learner:
         peft_model = self._policy.with_adapter(self._start)
         arguments = grpo_arguments(
             self._phase, self._optimizer, corrected=self._corrected, folder=self._folder, seed=self._seed,
-            model=peft_model, chat=one_start_token(self._policy.processor), ranks=self._ranks,
+            model=peft_model, ranks=self._ranks,
         )  # fmt: skip
         if arguments.gradient_checkpointing and not reentrant(arguments):
             self._policy.keep_gradients_out_of_inputs(peft_model)

@@ -10,17 +10,16 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from PIL import Image
 from transformers import PrinterCallback
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
-from trl.trainer.utils import split_pixel_values_by_grid, split_tensor_dict, unsplit_pixel_values_by_grid
 
 from rollouts.engine import Completion, Prompt
 from visplay.errors import PreflightError
 from visplay.models.policy import Policy
+from visplay.training.groups import Encoded, Groups, by_group
+from visplay.training.pictures import Pictures
 from visplay.training.ranks import Ranks
-from visplay.training.speedups import CHUNK, Pictures, Shown, indifferent, longest_first, reordered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +54,6 @@ class Tokens:
 
 
 Loss = Callable[[Tokens], torch.Tensor]
-_SEEN = (
-    "pixel_values", "image_grid_thw", "num_images", "pixel_attention_mask", "spatial_shapes", "num_tiles",
-    "image_sizes", "token_type_ids", "mm_token_type_ids", "image_position_ids",
-)  # fmt: skip
 
 
 class EngineGRPOTrainer(GRPOTrainer):
@@ -85,9 +80,11 @@ class EngineGRPOTrainer(GRPOTrainer):
         self._policy, self._ranks, self._own_loss = policy, ranks, own_loss
         self._rollouts: Sequence[Rollout] = ()
         self._entropies: list[float] = []  # of a loss of one's own, by micro-batch
-        self._keys: Sequence[int] = ()  # [rows] whose pictures those have that the model is about to see
-        self.pictures = Pictures(
-            self.accelerator.unwrap_model(model).get_base_model(), whole=not ranks.sharded
+        self._numbers: Sequence[int] = ()  # [rows] of the prompts of what is about to be scored
+        base: Any = self.accelerator.unwrap_model(model).get_base_model()
+        self.pictures = Pictures(base, whole=not ranks.sharded)
+        self.groups = Groups(
+            base, self.pictures, autocast=self.accelerator.autocast, equal_calls=ranks.size > 1
         )
         self.use_vllm = True
         self._last_loaded_step = self.state.global_step  # else TRL would publish to vLLM
@@ -107,46 +104,67 @@ class EngineGRPOTrainer(GRPOTrainer):
     def batch(self, rollouts: Sequence[Rollout]) -> dict[str, Any]:
         """A step as TRL has it, by row: ids, masks, advantages, log-probs before its first update."""
         self._rollouts = rollouts
-        here = {id(picture): _here(picture) for one in rollouts for picture in one.prompt.images}
-        numbers: dict[tuple[int, ...], int] = {}
-        keys = [numbers.setdefault(tuple(map(id, one.prompt.images)), len(numbers)) for one in rollouts]
+        first = {id(one.prompt): one for one in rollouts}
+        places = {key: number for number, key in enumerate(first)}
+        self._numbers = [places[id(one.prompt)] for one in rollouts]
         self.pictures.forget()
-        self._keys = keys if () not in numbers else ()
-        prompts = [
-            {
-                "prompt": self._policy.chat.messages(one.prompt),
-                "images": [here[id(p)] for p in one.prompt.images],
-            }
-            for one in rollouts
-        ]
+        self.groups.begin(self._encoded(list(first.values())))
         own_model: Any = self.model
         own_model.train()
-        batch: dict[str, Any] = self._generate_and_score_completions(prompts)
+        batch: dict[str, Any] = self._generate_and_score_completions([{"prompt": ""} for _ in rollouts])
         own = [one.advantage for one in rollouts]
         if own and own[0] is not None:
             batch["advantages"] = torch.tensor(own, device=batch["advantages"].device)
-        return batch | {"pictures": list(self._keys)} if self._keys else batch
+        return batch | {"prompts": torch.tensor(self._numbers)}
+
+    def _encoded(self, rollouts: Sequence[Rollout]) -> list[Encoded]:
+        """One prompt of each rollout as the model takes it: the processor sees each of them once."""
+        numbers: dict[tuple[int, ...], int] = {}
+        found = []
+        for one in rollouts:
+            prompt = one.prompt
+            key = tuple(map(id, prompt.images))
+            picture = numbers.setdefault(key, len(numbers)) if key else None
+            encoded = Encoded(inputs=dict(self._policy.chat.encode([prompt])), picture=picture)
+            if tuple(encoded.ids.tolist()) != tuple(one.completion.prompt_ids):
+                raise PreflightError(
+                    f"the engine sampled from a prompt of {len(one.completion.prompt_ids)} tokens which the "
+                    f"trainer's processor encodes otherwise, to {len(encoded.ids)}; see that both load the "
+                    "same processor, with the same model.max_pixels"
+                )
+            found.append(encoded)
+        return found
 
     def windows(self, batch: dict[str, Any], *, updates: int) -> list[list[dict[str, Any]]]:
         """[updates][micro-batches] of a step; each update has rows of every prompt, like lengths together."""
         arguments: Any = self.args
-        order: list[int] = []
-        like = indifferent(arguments) and not self.aux_loss_enabled
-        by_length = longest_first(batch["completion_mask"]) if like else None
-        for own in range(updates):
-            rows = [
-                row for row in by_length or _shuffled(len(batch["completion_mask"])) if row % updates == own
-            ]
-            order += rows
-        by_row: Any = split_pixel_values_by_grid(reordered(batch, order))
-        parts: Any = split_tensor_dict(by_row, arguments.steps_per_generation)
-        micro = [unsplit_pixel_values_by_grid(part) for part in parts]
+        prompts, lengths = batch["prompts"].tolist(), batch["completion_mask"].sum(dim=1).tolist()
+        like = by_group(prompts, lengths) if self._indifferent() else None
+        order = [
+            row for own in range(updates) for row in like or _shuffled(len(prompts)) if row % updates == own
+        ]
+        size = len(order) // arguments.steps_per_generation
+        micro = [_rows(batch, order[start : start + size]) for start in range(0, len(order), size)]
         each = len(micro) // updates
         return [micro[start : start + each] for start in range(0, len(micro), each)]
 
+    def _indifferent(self) -> bool:
+        """Whether it is all the same to the gradient which rows share a micro-batch.
+
+        It is not where means or quantiles over the tokens of a micro-batch are taken.
+        """
+        arguments: Any = self.args
+        return (
+            arguments.loss_type in ("grpo", "dr_grpo", "dapo", "cispo", "sapo")
+            and arguments.top_entropy_quantile == 1
+            and not arguments.entropy_coef
+            and not arguments.use_adaptive_entropy
+            and not self.aux_loss_enabled
+        )
+
     def loss(self, model: Any, micro: dict[str, Any], *, of: int) -> torch.Tensor:
         """The loss of one of an update's micro-batches; their sum is the update's."""
-        self._keys = micro.get("pictures", ())
+        self._numbers = micro["prompts"].tolist()
         self.current_gradient_accumulation_steps = of
         loss: torch.Tensor = (
             self.compute_loss(model, micro) if self._own_loss is None else self._of_own(model, micro) / of
@@ -161,9 +179,8 @@ class EngineGRPOTrainer(GRPOTrainer):
         )
         places = micro["completion_mask"]
         logps, entropies, _ = self._get_per_token_logps_and_entropies(
-            model, ids, mask, places.shape[1], compute_entropy=True,
-            **{name: micro[name] for name in _SEEN if name in micro},
-        )  # fmt: skip
+            model, ids, mask, places.shape[1], compute_entropy=True
+        )
         old = micro.get("old_per_token_logps")
         loss = self._own_loss(
             Tokens(
@@ -202,49 +219,24 @@ class EngineGRPOTrainer(GRPOTrainer):
         batch_size: int | None = None,
         compute_entropy: bool = False,
         compute_aux_loss: bool = False,
-        **inputs: Any,
+        **_: Any,
     ) -> Any:
-        """As TRL's, but by length in chunks that leave out padding, and each picture seen once a step.
-
-        TRL does not know `batch_num_images`, by which LLaVA-OneVision counts pictures. Where every prompt has
-        one picture the model does without it.
-        """
-        counts = inputs.pop("batch_num_images", None)
-        if counts is not None and (counts > 1).any():
-            raise PreflightError(
-                "TRL cannot train this VLM on prompts with several pictures; give each prompt one"
-            )
-        order = longest_first(attention_mask[:, -logits_to_keep:])
-        batch = {"input_ids": input_ids, "attention_mask": attention_mask, **inputs}
-        batch = {name: value for name, value in batch.items() if value is not None}
-        keys = [self._keys[row] for row in order] if self._keys else []
-        batch = reordered(batch, order)
-        # Ranks that learn together must call the model equally often, and a router's loss is of a batch.
-        chunk = len(order) if self._ranks.size > 1 or compute_aux_loss else CHUNK
-        results = super()._get_per_token_logps_and_entropies(
-            Shown(model, pictures=self.pictures, keys=keys, batch=batch), logits_to_keep=logits_to_keep,
-            batch_size=min(batch_size or len(order), chunk), compute_entropy=compute_entropy,
-            compute_aux_loss=compute_aux_loss, **batch,
+        """As TRL's, but each prompt and each picture is computed once, and no padding."""
+        found = self.groups.scores(
+            model, input_ids[:, -logits_to_keep:], attention_mask[:, -logits_to_keep:], self._numbers,
+            most=batch_size, entropy=compute_entropy, aux_loss=compute_aux_loss,
         )  # fmt: skip
-        back = torch.tensor(order, device=input_ids.device).argsort()
-        logps, entropies, aux_loss = results
-        return logps[back], None if entropies is None else entropies[back], aux_loss
+        return found.logps, found.entropies, found.aux_loss
 
 
-class _Here(Image.Image):
-    """A picture that is not sent along where TRL gathers the prompts of all ranks for a log, nor copied."""
-
-    def __deepcopy__(self, memo: Any) -> "_Here":
-        return self
-
-    def __reduce__(self) -> Any:
-        return Image.new, ("RGB", (1, 1))
-
-
-def _here(picture: Image.Image) -> Image.Image:
-    mine = picture.copy()
-    mine.__class__ = _Here
-    return mine
+def _rows(batch: dict[str, Any], rows: Sequence[int]) -> dict[str, Any]:
+    """These rows of all that a batch has by row."""
+    index = torch.tensor(rows)
+    return {
+        name: value[index.to(value.device)] if value.dim() else value
+        for name, value in batch.items()
+        if isinstance(value, torch.Tensor)
+    }
 
 
 def _shuffled(rows: int) -> list[int]:

@@ -22,7 +22,7 @@ from visplay.models.preflight import randomize_lora_b
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.prompts import reasoner_prompt
 from visplay.runs.checkpoints import numbered
-from visplay.training.arguments import grpo_arguments, one_start_token
+from visplay.training.arguments import grpo_arguments
 from visplay.training.learner import Learner
 from visplay.training.trl import Rollout
 
@@ -104,8 +104,8 @@ def by_trl(
     model = policy.with_adapter(start)
     arguments = grpo_arguments(
         phase, optimizer, corrected=corrected, folder=folder / "theirs", seed=0, model=model,
-        chat=one_start_token(policy.processor),
     )  # fmt: skip
+    arguments.chat_template_kwargs = one_start_token(policy.processor)
     arguments.max_steps, arguments.shuffle_dataset = phase.steps * updates, False
     steps = [rollouts[i : i + rows] for i in range(0, len(rollouts), rows)]
     played = iter(steps)
@@ -164,6 +164,17 @@ def by_trl(
         trainer.train()
     policy.without_adapter(model)
     return torch.cat(found), [row for row in trainer.state.log_history if "loss" in row]
+
+
+def one_start_token(processor: Any) -> dict[str, str]:
+    """Keeps TRL from writing two start tokens, one by the template and one by the tokenizer.
+
+    Such are Gemma's. TRL tokenizes the templated text, and takes the token types of that for our prompt ids.
+    """
+    tokenizer = processor.tokenizer
+    start = tokenizer.bos_token
+    twice = start and tokenizer(start)["input_ids"].count(tokenizer.bos_token_id) == 2
+    return {"bos_token": ""} if twice else {}
 
 
 @contextmanager

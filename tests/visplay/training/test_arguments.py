@@ -67,7 +67,7 @@ def test_every_field_that_we_set_is_either_refused_or_a_users(tmp_path: Path) ->
     check_fields(optimizer)
     made = grpo_arguments(
         Phase(steps=3, prompts_per_step=2, group_size=4), optimizer, corrected=False, folder=tmp_path, seed=5,
-        model=model, chat={},
+        model=model,
     )  # fmt: skip
     assert (made.loss_type, made.scale_rewards, made.lr_scheduler_type) == ("dapo", "none", "cosine")
     assert made.top_entropy_quantile == 0.5 and made.vllm_importance_sampling_correction is False
@@ -91,7 +91,7 @@ def test_a_phase_may_have_a_learning_rate_of_its_own(tmp_path: Path) -> None:
     rates = [
         grpo_arguments(
             Phase(steps=3, prompts_per_step=2, group_size=4, learning_rate=own),
-            Optimizer(learning_rate=2e-4), corrected=False, folder=tmp_path, seed=5, model=model, chat={},
+            Optimizer(learning_rate=2e-4), corrected=False, folder=tmp_path, seed=5, model=model,
         ).learning_rate
         for own in (None, 1e-3)
     ]  # fmt: skip

@@ -54,7 +54,6 @@ class Driven:
             folder=folder / "trainer",
             seed=0,
             model=self.model,
-            chat={},
         )
         self.wrapped_before = "forward" in vars(policy.model)
         self.trainer: Any = EngineGRPOTrainer(policy, self.model, arguments, ranks=ALONE)
