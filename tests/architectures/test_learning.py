@@ -39,6 +39,7 @@ def check_same(
         for name in ("loss", "grad_norm"):
             assert row[name] == pytest.approx(expected[name], rel=1e-3, abs=1e-5)
     assert "get_image_features" not in {n for m in policy.model.modules() for n in vars(m)}
+    assert seen[0].groups.once
     pictures: Pictures = seen[0].pictures
     return pictures
 

@@ -1,7 +1,6 @@
 """One trained phase of one role, as a step of the run."""
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from visplay.runs.checkpoints import Roles, promote
 from visplay.runs.run import UNFINISHED
 from visplay.seeds import mix_seed
 from visplay.storage import write_parquet
-from visplay.training.learner import Learner
+from visplay.training.learner import Learner, in_background
 from visplay.training.trl import Rollout
 
 LARGEST = 3e38  # of a reward, in 32 bits
@@ -135,21 +134,6 @@ class Learning:
             self.pending.result()
             self.pending, self._sampled = None, []
             self.show(self.learner.history[-1])
-
-
-def in_background(work: Callable[[], None]) -> "Future[None]":
-    """Run `work` in a daemon thread, so that a process that ends does not wait for it."""
-    future: Future[None] = Future()
-
-    def run() -> None:
-        try:
-            work()
-            future.set_result(None)
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="learning", daemon=True).start()
-    return future
 
 
 @contextmanager

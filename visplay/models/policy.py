@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.tensor import DTensor
 from transformers import AutoConfig, AutoModelForImageTextToText
@@ -169,10 +169,16 @@ def save_adapter(
 
 
 def write_adapter(peft_model: Any, folder: Path, *, state: dict[str, torch.Tensor] | None = None) -> None:
-    """Write the adapter `default` into a folder; see `save_adapter`."""
-    peft_model.save_pretrained(str(folder), selected_adapters=["default"], state_dict=state)
-    # PEFT's card says nothing of the run, and something else where TRL was not at work before.
-    (folder / "README.md").unlink(missing_ok=True)
+    """Write the adapter `default` into a folder as PEFT reads it, without its card; see `save_adapter`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    named = get_peft_model_state_dict(
+        peft_model, state_dict=state, adapter_name="default", save_embedding_layers=False
+    )
+    config = copy.copy(peft_model.peft_config["default"])
+    config.inference_mode = True
+    config.save_pretrained(str(folder))
+    tensors = {name: tensor.detach().contiguous() for name, tensor in named.items()}
+    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
 def load_base(config: Model) -> tuple[Any, Any]:

@@ -22,6 +22,7 @@ from visplay.training.pictures import Pictures
 
 LONGEST = 6_000  # tokens of a sequence; its mask is quadratic, and a larger group is cut
 TOGETHER = 1_024  # tokens of a forward pass that shorter sequences are padded and put together for
+COMPARED = 16  # rows, at most, that are computed in both ways at the beginning of a phase
 _BY_TOKEN = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
 _APART = {torch.float32: 1e-4}  # nats a token, mean, at most, from ordinary rows
 _APART_HALF = 5e-2
@@ -130,7 +131,7 @@ class Groups:
         order, most = by_group(prompts, lengths), most or len(prompts)
         blocks = [order[start : start + most] for start in range(0, len(order), most)]
         if self.once and not self._compared and not aux_loss:
-            self._compare(model, blocks[0], ids, lengths, prompts)
+            self._compare(model, blocks[0][:COMPARED], ids, lengths, prompts)
         calls: list[list[Group]] = []
         for block in blocks:
             groups = self._groups(block, lengths, prompts, once=self.once and not aux_loss)
@@ -214,7 +215,7 @@ class Groups:
             return args, inputs | changed
 
         def behind(_: Any, __: Any, outputs: Any) -> Any:
-            outputs.last_hidden_state = outputs.last_hidden_state.flatten(0, 1)[layout.before][None]
+            outputs.last_hidden_state = layout.scored(outputs.last_hidden_state)[None]
             return outputs
 
         hooks = [self._decoder.register_forward_hook(behind)]
@@ -263,9 +264,10 @@ class Layout:
         places: [n, N] 1 for tokens.
         donors: [n, N] the place in [prompt, c] that a token of c has.
         owners: [n, N] the completion that a token belongs to, from 0; -1 for the prompt, -2 for padding.
-        before: [M] the place, in n * N, whose hidden state predicts a token.
-        targets: [M] that token.
-        completions: [M] its completion, counted over all sequences.
+        firsts: [n] the last place of each prompt, and how many completions it begins.
+        before: [M - sum of these] the place, in n * N, whose hidden state predicts a later token.
+        targets: [M] the tokens of completions, the first one of each before all others.
+        completions: [M] the completion of a token, counted over all sequences.
         columns: [M] its place in the completion.
         shared: whether any prompt has more than one completion.
     """
@@ -274,6 +276,7 @@ class Layout:
     places: torch.Tensor
     donors: torch.Tensor
     owners: torch.Tensor
+    firsts: list[tuple[int, int]]
     before: torch.Tensor
     targets: torch.Tensor
     completions: torch.Tensor
@@ -287,7 +290,7 @@ class Layout:
         longest = max(map(len, sequences))
         device = sequences[0].device
         line = torch.arange(longest, device=device)
-        donors, owners, before, numbers, columns = [], [], [], [], []
+        donors, owners, places, numbers, columns, firsts = [], [], [], [], [], []
         count = 0
         for n, (prompt, group) in enumerate(zip(prompts, completions, strict=True)):
             size, rest = len(prompt), longest - len(sequences[n])
@@ -296,21 +299,32 @@ class Layout:
             column = torch.cat([line[: len(one)] for one in group])
             donors.append(torch.cat([line[:size], size + column, line[longest - rest :]]))
             owners.append(torch.cat([pad(own, (size, 0), value=-1), own.new_full((rest,), -2)]))
-            place = size + line[: len(own)]
-            before.append(n * longest + torch.where(column == 0, size - 1, place - 1))
+            places.append(n * longest + size + line[: len(own)] - 1)
+            firsts.append((size - 1, sum(len(one) > 0 for one in group)))
             numbers.append(count + own)
             columns.append(column)
             count += len(group)
-        ids, places = (
+        ids, tokens = (
             torch.stack([pad(one, (0, longest - len(one))) for one in rows])
             for rows in (sequences, [torch.ones_like(one) for one in sequences])
         )
+        column = torch.cat(columns)
+        order = torch.cat([(column == 0).nonzero()[:, 0], later := column.nonzero()[:, 0]])
         return cls(
-            ids=ids, places=places, donors=torch.stack(donors), owners=torch.stack(owners),
-            before=torch.cat(before), targets=torch.cat([one for group in completions for one in group]),
-            completions=torch.cat(numbers), columns=torch.cat(columns),
+            ids=ids, places=tokens, donors=torch.stack(donors), owners=torch.stack(owners), firsts=firsts,
+            before=torch.cat(places)[later],
+            targets=torch.cat([one for group in completions for one in group])[order],
+            completions=torch.cat(numbers)[order], columns=column[order],
             shared=any(len(group) > 1 for group in completions),
         )  # fmt: skip
+
+    def scored(self, hidden: torch.Tensor) -> torch.Tensor:
+        """[M, width] the hidden states that predict the targets, of those of all places [n, N, width].
+
+        No place is taken twice by an index, whose gradient would be summed in any order.
+        """
+        first = [hidden[n, place].expand(many, -1) for n, (place, many) in enumerate(self.firsts)]
+        return torch.cat([*first, hidden.flatten(0, 1).index_select(0, self.before)])
 
     def positions(self, own: torch.Tensor | None) -> torch.Tensor:
         """[..., n, N] the model's positions of ordinary rows, each at the place of its donor."""

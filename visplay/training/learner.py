@@ -7,7 +7,9 @@ several ranks the first one calls it, and the others `follow`.
 
 import math
 import shutil
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -83,6 +85,7 @@ class Learner:
         self._published: list[AdapterVersion] = []
         self._metrics: dict[str, float] = {}
         self._updates = optimizer.updates_per_batch
+        self._writing: Future[None] | None = None
         self._trl: Any = None
 
     def __enter__(self) -> "Learner":
@@ -119,7 +122,9 @@ class Learner:
         self._state = adapter_state(trl.model)
 
     def __exit__(self, *_: Any) -> None:
-        """Take it off again."""
+        """Take it off again; what is being written is finished."""
+        if self._writing:
+            self._writing.exception()
         if self._trl is None:
             return
         self._trl.pictures.__exit__()
@@ -186,7 +191,9 @@ class Learner:
 
         Raises:
             TrainingDiverged: a reward, the loss or the gradient is not finite; the weights are as they were.
+            OSError: the checkpoint of the step before could not be written.
         """
+        self._written()
         step, each = self._done + 1, len(rollouts) // self._ranks.size
         for one in rollouts:
             if not math.isfinite(one.reward):  # TRL would take it for an advantage of 0
@@ -253,34 +260,64 @@ class Learner:
         return float(self._accelerator.gather(total).mean()), float(norm)
 
     def save(self, records: Sequence[dict[str, Any]] = ()) -> None:
-        """End the step: keep its metrics, its records and a checkpoint."""
+        """End the step: keep its metrics, its records and a checkpoint.
+
+        They are written while the next step is sampled; a process that is killed meanwhile begins that step
+        again. The next `update` waits for them.
+        """
         self._done += 1
         adamw = get_optimizer_state_dict(self._model, self._adamw.optimizer, options=_WHOLE)
         if not self._ranks.first:
             return
         self.history.append(self._metrics)
         self.records += records
-        write_part(
-            self._folder / f"step-{self._done}.json", {"metrics": self._metrics, "records": list(records)}
-        )
-        write_adapter(self._peft, self._checkpoint / "adapter", state=self._state)
-        torch.save({"adamw": adamw, "rates": self._rates.state_dict()}, self._checkpoint / "optimizer.pt")
-        if self._optimizer.ahead:
-            shutil.copytree(str(self._version.path), self._checkpoint / "behind")
-        write_part(self._folder / "checkpoint.json", {"step": self._done}, covers=self._checkpoint)
-        for other in self._folder.glob("checkpoint-*/"):
-            if other != self._checkpoint:
-                shutil.rmtree(other)
+        kept = {"metrics": self._metrics, "records": list(records)}
+        folder, step, version, state = self._checkpoint, self._done, self._version, self._state
+        optimizer = {"adamw": adamw, "rates": self._rates.state_dict()}
+
+        def write() -> None:
+            write_part(self._folder / f"step-{step}.json", kept)
+            write_adapter(self._peft, folder / "adapter", state=state)
+            torch.save(optimizer, folder / "optimizer.pt")
+            if self._optimizer.ahead:
+                shutil.copytree(str(version.path), folder / "behind")
+            write_part(self._folder / "checkpoint.json", {"step": step}, covers=folder)
+            for other in self._folder.glob("checkpoint-*/"):
+                if other != folder:
+                    shutil.rmtree(other)
+
+        self._writing = in_background(write)
+
+    def _written(self) -> None:
+        """Wait until the last step is on disk."""
+        if self._writing:
+            self._writing.result()
 
     @property
     def trained(self) -> AdapterVersion:
         """What the phase leaves, all its steps done; it is not published."""
+        self._written()
         number = self._start.version + self._phase.steps + 1
         return replace(self._start, version=number, path=self._checkpoint / "adapter")
 
     @property
     def _checkpoint(self) -> Path:
         return self._folder / f"checkpoint-{self._done}"
+
+
+def in_background(work: Callable[[], None]) -> "Future[None]":
+    """Run `work` in a daemon thread, so that a process that ends does not wait for it."""
+    future: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            work()
+            future.set_result(None)
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="learning", daemon=True).start()
+    return future
 
 
 def finished_steps(folder: Path) -> list[dict[str, Any]]:

@@ -22,12 +22,11 @@ from visplay.errors import ConfigError
 from visplay.loop import questioner
 from visplay.loop.asking import parse, vote
 from visplay.loop.context import first_roles
-from visplay.loop.phase import in_background
 from visplay.models.policy import Policy
 from visplay.pocket.truth import write_pictures
 from visplay.storage import read_jsonl
 from visplay.training.arguments import check_ahead, check_fields
-from visplay.training.learner import finished_steps
+from visplay.training.learner import finished_steps, in_background
 
 RATIO = "sampling/importance_sampling_ratio/mean"
 STEPS = 4
@@ -67,7 +66,8 @@ def test_an_error_in_the_background_is_raised_where_it_is_waited_for() -> None:
 
 
 def test_work_in_the_background_does_not_hold_up_the_end_of_the_process() -> None:
-    code = "import time; from visplay.loop.phase import in_background; in_background(lambda: time.sleep(500))"
+    work = "in_background(lambda: time.sleep(500))"
+    code = f"import time; from visplay.training.learner import in_background; {work}"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=400)
 
 
