@@ -47,8 +47,8 @@ class Learner:
         start: the adapter to begin with; the reference of the KL term, but for `optimizer.reference: base`.
         phase: steps, prompts per step, G, temperature, length.
         optimizer: learning rate, clipping, KL, updates per batch.
-        corrected: weigh tokens by the ratio of trainer to engine (importance correction), which takes one
-            more forward pass over every batch; where both are the same weights, in the same process, it is 1.
+        corrected: weigh tokens by the ratio of trainer to engine (importance correction), which with several
+            updates per batch takes one more forward pass; in one process, on the same weights, it is 1.
         folder: for versions, checkpoints and the records of finished steps; all ranks see it.
         seed: of the phase.
         ranks: that learn; each holds a Learner, and rank 0 tells the others of its own.

@@ -80,6 +80,13 @@ class EngineGRPOTrainer(GRPOTrainer):
         self._policy, self._ranks, self._own_loss = policy, ranks, own_loss
         self._rollouts: Sequence[Rollout] = ()
         self._entropies: list[float] = []  # of a loss of one's own, by micro-batch
+        # Where each batch is used once, the pass that trains also gives the log-probs before its update.
+        self._corrected = arguments.vllm_importance_sampling_correction
+        once = arguments.gradient_accumulation_steps == arguments.steps_per_generation
+        self._late = self._corrected and once
+        self._micro: dict[str, Any] | None = None  # whose importance ratio is to be computed by that pass
+        self._sampled_apart: list[torch.Tensor] = []  # by micro-batch, nats between trainer and engine
+        self._ratios: list[torch.Tensor] = []
         self._numbers: Sequence[int] = ()  # [rows] of the prompts of what is about to be scored
         base: Any = self.accelerator.unwrap_model(model).get_base_model()
         self.pictures = Pictures(base, whole=not ranks.sharded)
@@ -111,7 +118,9 @@ class EngineGRPOTrainer(GRPOTrainer):
         self.groups.begin(self._encoded(list(first.values())))
         own_model: Any = self.model
         own_model.train()
+        self.vllm_importance_sampling_correction = self._corrected and not self._late
         batch: dict[str, Any] = self._generate_and_score_completions([{"prompt": ""} for _ in rollouts])
+        self.vllm_importance_sampling_correction = self._corrected
         own = [one.advantage for one in rollouts]
         if own and own[0] is not None:
             batch["advantages"] = torch.tensor(own, device=batch["advantages"].device)
@@ -165,6 +174,8 @@ class EngineGRPOTrainer(GRPOTrainer):
     def loss(self, model: Any, micro: dict[str, Any], *, of: int) -> torch.Tensor:
         """The loss of one of an update's micro-batches; their sum is the update's."""
         self._numbers = micro["prompts"].tolist()
+        micro = dict(micro)
+        self._micro = micro if self._late else None
         self.current_gradient_accumulation_steps = of
         loss: torch.Tensor = (
             self.compute_loss(model, micro) if self._own_loss is None else self._of_own(model, micro) / of
@@ -199,6 +210,14 @@ class EngineGRPOTrainer(GRPOTrainer):
         if self._entropies:
             own["entropy"] = sum(self._entropies) / len(self._entropies)
             self._entropies.clear()
+        for name, parts in (("sampling_logp_difference", self._sampled_apart),
+                            ("importance_sampling_ratio", self._ratios)):  # fmt: skip
+            if parts:
+                own_part = torch.cat(parts)
+                for how in ("min", "mean", "max"):
+                    every = self.accelerator.gather(getattr(own_part, how)())
+                    own[f"sampling/{name}/{how}"] = float(getattr(every, how)())
+                parts.clear()
         return {name: value for name, value in own.items() if name not in ("epoch", "num_tokens")}
 
     def _rolled_out(self, prompts: list[Any], _: GRPOTrainer) -> dict[str, list[Any]]:
@@ -226,7 +245,23 @@ class EngineGRPOTrainer(GRPOTrainer):
             model, input_ids[:, -logits_to_keep:], attention_mask[:, -logits_to_keep:], self._numbers,
             most=batch_size, entropy=compute_entropy, aux_loss=compute_aux_loss,
         )  # fmt: skip
+        if self._micro is not None:
+            self._micro["importance_sampling_ratio"] = self._ratio(self._micro, found.logps.detach())
+            self._micro = None
         return found.logps, found.entropies, found.aux_loss
+
+    def _ratio(self, micro: dict[str, Any], logps: torch.Tensor) -> torch.Tensor:
+        """[rows, tokens] or [rows, 1] TRL's importance ratio of trainer to engine, truncated or masked."""
+        mode, mask = self.vllm_importance_sampling_mode, micro["completion_mask"]
+        apart = torch.nan_to_num((logps - micro["sampling_per_token_logps"]) * mask, nan=0.0)
+        whole = mode.startswith("sequence")
+        ratio = (apart.sum(dim=-1, keepdim=True) if whole else apart).exp()
+        low, high = self.vllm_importance_sampling_clip_min, self.vllm_importance_sampling_clip_max
+        bounded = ratio.clamp(min=low, max=high) if low is not None or high is not None else ratio
+        ratio = bounded if mode.endswith("truncate") else ratio.masked_fill(bounded != ratio, 0.0)
+        self._sampled_apart.append(apart[mask.bool()].abs())
+        self._ratios.append(ratio.flatten() if whole else ratio[mask.bool()])
+        return ratio
 
 
 def _rows(batch: dict[str, Any], rows: Sequence[int]) -> dict[str, Any]:

@@ -66,6 +66,25 @@ def test_so_are_steps_in_micro_batches_with_a_correction(
     assert apart(ours, theirs) < 1e-5
 
 
+@pytest.mark.parametrize("mode", ["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"])
+def test_the_importance_ratio_of_the_pass_that_trains_is_trls(
+    mode: str, tmp_path: Path, fresh: Fresh
+) -> None:
+    """TRL takes a pass of its own for it; log-probs of -9 a token are far from the trainer's."""
+    bounds = {f"vllm_importance_sampling_{name}": value for name, value in
+              (("mode", mode), ("clip_min", 1e-12), ("clip_max", 0.5))}  # fmt: skip
+    policy, start = fresh
+    rollouts = rollouts_of(policy, pictured(2), group=4, longest=6)
+    given = {"phase": PHASE, "optimizer": sgd(micro_batch_size=4, grpo=bounds), "corrected": True}
+    ours, rows = by_learner(tmp_path, rollouts, policy, start, **given)
+    theirs, logged = by_trl(tmp_path, rollouts, policy, start, **given)
+    assert float(theirs.norm()) > 0 and apart(ours, theirs) < 1e-5
+    ratio = "sampling/importance_sampling_ratio"
+    names = [f"{ratio}/{how}" for how in ("min", "mean", "max")] + ["sampling/sampling_logp_difference/mean"]
+    assert [rows[0][name] for name in names] == pytest.approx([logged[0][name] for name in names], rel=1e-4)
+    assert rows[0][f"{ratio}/min"] < rows[0][f"{ratio}/max"]
+
+
 def plain_policy_gradient(tokens: Tokens) -> torch.Tensor:
     """REINFORCE: minus advantage times log-prob, mean over tokens, then over completions."""
     worth = tokens.advantages.unsqueeze(1) * tokens.logps * tokens.mask
