@@ -68,7 +68,7 @@ def ask(
         tracker=Tracker(config.model_copy(update={"report_to": []})),
     )
     for adapter in roles.values():
-        ctx.engine.publish(adapter)
+        ctx.publish(adapter)
     round = Round(phase="curation", roles=roles, seed=seed)
     stages = [parse, vote, band, grounded]  # no judge: nothing is imported that the run names
     (rows,) = ask_about(ctx, [images.records[0].key], round, stages=stages, questioner=roles["questioner"])

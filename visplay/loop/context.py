@@ -24,7 +24,7 @@ from visplay.loop.alarms import best_iteration, out_of_patience, probe_of
 from visplay.models.engines import backend_of, shares_gpu, start_engine
 from visplay.models.generation import generate
 from visplay.models.memory import MAX_ADAPTERS
-from visplay.models.policy import Policy
+from visplay.models.policy import Policy, check_adapter
 from visplay.models.preflight import run_canaries
 from visplay.models.processor import picture_limits
 from visplay.planning.plan import beside_trainer
@@ -189,7 +189,8 @@ class RunContext:
     def publish(self, adapter: AdapterVersion) -> None:
         """Publish a version before the engine is asked for anything, unless so many come after it.
 
-        A run that is resumed passes all its adapters on the way to its first step that is not done.
+        A run that is resumed passes all its adapters on the way to its first step that is not done. Each that
+        is published is checked before: it may have been damaged since it was written.
         """
         self._waiting.append(adapter)
 
@@ -197,6 +198,7 @@ class RunContext:
         last_of_each = {adapter.name: adapter for adapter in self._waiting}
         for adapter in [*self._waiting[-MAX_ADAPTERS:], *last_of_each.values()]:
             if adapter.path is not None and adapter.path.exists():  # else pruned
+                check_adapter(adapter.path, self.config.model)
                 self.engine.publish(adapter)
         self._waiting.clear()
 
