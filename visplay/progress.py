@@ -131,11 +131,13 @@ class Display:
             done += count
             now = time.monotonic()
             taken = max(now - since, 1e-9)
-            left = taken * max(total - done, 0) / max(done, 1e-9)
-            run, made = self._run_left(left), self._tokens - before
+            left = taken * max(total - done, 0) / done if done else None
+            run = None if left is None else self._run_left(left)
+            made = self._tokens - before
             # Of a run, as a rule, somebody wants to know when it ends.
             parts = [f"{done}/{total}", note, f"{made / taken:,.0f} tok/s" if made else ""]
-            parts.append(f"{span(left)} left" + (f", run {span(run)}" if run is not None else ""))
+            if left is not None:
+                parts.append(f"{span(left)} left" + (f", run {span(run)}" if run is not None else ""))
             said = " ".join(part for part in parts if part)
             progress.update(task, completed=done, said=said)
             if not self.console.is_terminal and (done == total or now - last >= self._every):

@@ -63,6 +63,17 @@ def test_outside_a_run_nothing_is_said_of_one() -> None:
     assert "tok/s" in last and last.endswith(" 0 s left")
 
 
+@pytest.mark.usefixtures("seconds")
+def test_no_time_left_is_told_before_anything_is_done() -> None:
+    display, out = plain()
+    with display.step("iteration 1", run_left=lambda own: own), display.bar("curation", total=9) as advance:
+        advance("nothing kept", 0)
+        advance("kept", 3)
+    first, second = out.getvalue().splitlines()
+    assert first == "iteration 1, curation 0/9 nothing kept"
+    assert second.startswith("iteration 1, curation 3/9 kept") and " left, run " in second
+
+
 def test_a_bar_in_a_terminal_fits_80_columns() -> None:
     out = io.StringIO()
     display = Display(Console(file=out, width=80, force_terminal=True))
