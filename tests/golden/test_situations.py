@@ -299,6 +299,8 @@ def test_benchmark_rows(benchmark, row, said, right):
             "rewards.format_weight: input should be a finite number",
         ),
         ("", ["name=.."], "name: "),
+        ("", ["engine.vllm={max_loras: 1}"], "engine.vllm: max_loras is set by visplay itself"),
+        ("", ["engine.vllm={logprobs-mode: raw_logits}"], "logprobs-mode is set by visplay itself"),
         ("", [f"name={'n' * 300}"], "name: "),
         ("seed: 1\nseed: 2\n", [], "seed is given twice"),
         ("seed: 010\n", [], "seed: must be a number in decimal digits"),
@@ -353,4 +355,39 @@ def test_a_gold_answer_that_names_no_option_is_refused(gold):
     spec = Spec(id="own", source=Source(items=[{}]), options="options", rule="choice")
     rows = open_rows(Source(items=[{"question": "?", "options": OPTIONS, "answer": gold}]), shown="own")
     with pytest.raises(BenchmarkError, match=r"own: row 0: the gold answer .* names none of"):
+        read_item(spec, rows, 0)
+
+
+IN_LINES = "Which?\n(A) red\n(B) green\n(C) blue"
+
+
+@pytest.mark.parametrize("gold", ["D", "purple", "red, purple"])
+def test_a_gold_answer_that_names_no_option_of_its_question_is_refused(gold):
+    spec = Spec(id="own", source=Source(items=[{}]), inline_options=True, rule="choice")
+    rows = open_rows(Source(items=[{"question": IN_LINES, "answer": gold}]), shown="own")
+    with pytest.raises(BenchmarkError, match=r"own: row 0: the gold answer .* names none of"):
+        read_item(spec, rows, 0)
+
+
+@pytest.mark.parametrize(
+    ("question", "gold", "rule"),
+    [
+        (IN_LINES, "2", "open"),  # the spec does not say that it must be an option
+        ("Which? (A) red (B) green", "C", "choice"),  # there may be more than what was read as options
+        (IN_LINES + "\nE. grey", "E", "choice"),
+        ("Which point is higher?", "B", "choice"),  # the options stand in the picture
+    ],
+)
+def test_options_that_are_not_certain_refuse_no_row(question, gold, rule):
+    spec = Spec(id="own", source=Source(items=[{}]), inline_options=True, rule=rule)
+    rows = open_rows(Source(items=[{"question": question, "answer": gold}]), shown="own")
+    item = read_item(spec, rows, 0)
+    assert item.gold.answers == (gold,)
+    assert score_output(f"\\boxed{{{gold}}}", item.gold, cut=False).correct
+
+
+def test_where_options_are_listed_the_answer_is_one_of_them_whatever_the_rule():
+    spec = Spec(id="own", source=Source(items=[{}]), options="options")
+    rows = open_rows(Source(items=[{"question": "?", "options": OPTIONS, "answer": "pink"}]), shown="own")
+    with pytest.raises(BenchmarkError, match="names none of"):
         read_item(spec, rows, 0)

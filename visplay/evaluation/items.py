@@ -21,6 +21,7 @@ from visplay.evaluation.spec import GoldOption, Rule, Source, Spec, fill
 
 CHECKED_ROWS = 1000  # of a source, for empty values
 LONGEST_LIST = 20_000  # characters of a list written as a string
+_LABELLED_LINE = re.compile(r"(?m)^\W*[A-Za-z]\W*[.:)\]\u3001\uff0e\uff1a\uff09]")
 _UNANSWERED = "Answer the question shown in the image."
 
 
@@ -145,8 +146,9 @@ def read_item(spec: Spec, rows: Rows, number: int) -> Item:
         raise BenchmarkError(f"{spec.id}: row {number}: {error}") from error
     inside = inline_options(question) if spec.inline_options and not options else ()
     gold = _gold(spec, row, answer=answer, options=options or inside)
-    if gold.rule == "choice" and options and not gold.options:
-        raise BenchmarkError(f"{spec.id}: row {number}: the gold answer {answer!r} names none of {options}")
+    certain = options or (inside if gold.rule == "choice" and _a_line_each(question, inside) else ())
+    if certain and gold.rule != "judge" and not gold.options:
+        raise BenchmarkError(f"{spec.id}: row {number}: the gold answer {answer!r} names none of {certain}")
     groups = {name: _group(row, group) for name, group in spec.groups.items()}
 
     def pictures() -> tuple[Image.Image, ...]:  # read again: a benchmark's items hold none of them
@@ -164,6 +166,11 @@ def read_item(spec: Spec, rows: Rows, number: int) -> Item:
         groups=groups,
         row=number,
     )
+
+
+def _a_line_each(question: str, options: Sequence[str]) -> bool:
+    """Whether each option of a question has a line of its own, and no further line has a label."""
+    return len(_LABELLED_LINE.findall(question)) == len(options)
 
 
 def read_options(cell: Any) -> tuple[str, ...]:
