@@ -1,7 +1,9 @@
 """Ask a benchmark and store every sample; what is stored already is not asked again."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from PIL import Image
@@ -97,10 +99,13 @@ def evaluate_items(
     if damaged:
         say(f"{store}: {damaged} damaged samples are asked again")
     records: list[Record] = []
+    asked: Counter[str] = Counter()
     for start in range(0, len(items), reasoner.chunk):
         chunk = items[start : start + reasoner.chunk]
         prompts = [item_prompt(item, words=reasoner.words) for item in chunk]
-        blank = _blank(reasoner, chunk, prompts, benchmark=benchmark, sampling=sampling, pictures=pictures)
+        blank = _blank(
+            reasoner, chunk, prompts, benchmark=benchmark, sampling=sampling, pictures=pictures, asked=asked
+        )
         if all(record["generation"] in stored for record in blank):
             # Gold, groups and words are the benchmark's as it is now; only the completion is taken over.
             done = [scored(record | stored[record["generation"]]) for record in blank]
@@ -119,24 +124,31 @@ def evaluate_items(
 
 def _blank(
     reasoner: Reasoner, items: Sequence[Item], prompts: Sequence[Prompt], *, benchmark: str,
-    sampling: Sampling, pictures: Path | None,
+    sampling: Sampling, pictures: Path | None, asked: Counter[str],
 ) -> list[Record]:  # fmt: skip
+    """The samples of items before they are answered; `asked` counts the prompts so far.
+
+    Two items of one prompt have samples of their own: a stored one is never taken for both.
+    """
     made = []
     for item, prompt in zip(items, prompts, strict=True):
         digests = [image_id(image) for image in prompt.images]
         if pictures is not None:
             for digest, image in zip(digests, prompt.images, strict=True):
                 _keep(image, pictures / f"{digest}.png")
+        key = partial(
+            generation_key, prompt, pictures=digests, model=reasoner.model_digest,
+            adapter=reasoner.adapter_digest, engine=reasoner.backend, sampling=sampling,
+        )  # fmt: skip
+        same = key(sample=0)
         for sample in range(sampling.n):
-            generation = generation_key(
-                prompt, pictures=digests, model=reasoner.model_digest, adapter=reasoner.adapter_digest,
-                engine=reasoner.backend, sampling=sampling, sample=sample,
-            )  # fmt: skip
+            generation = key(sample=asked[same] * sampling.n + sample)
             blank = new_record(
                 item, prompt, benchmark=benchmark, generation=generation, sample=sample, pictures=digests,
                 form=reasoner.words.answer_form,
             )  # fmt: skip
             made.append(blank)
+        asked[same] += 1
     return made
 
 

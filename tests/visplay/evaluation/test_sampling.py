@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -310,3 +311,22 @@ def test_mathverse_is_reported_by_version_and_clustered_by_problem(tmp_path: Pat
     assert versions["Vision Only"]["low"] == 0.0 < versions["Vision Only"]["high"] < 1.0
     assert {r["cluster"] for r in records} == {"1"} and [len(r["pictures"]) for r in records] == [1, 0, 1]
     assert json.loads((tmp_path / "g").read_text().splitlines()[1])["prompt"].startswith("A triangle")
+
+
+def test_two_items_of_one_prompt_keep_samples_of_their_own(tmp_path: Path) -> None:
+    """Also where they are read again from what is stored."""
+    twins = [replace(items(1)[0], key=key) for key in ("first", "second")]
+    said = iter(range(100))
+
+    def script(prompt: Prompt, adapter: AdapterVersion, sampling: Sampling) -> Sequence[str]:
+        return [f"\\boxed{{{next(said)}}}" for _ in range(sampling.n)]
+
+    def outputs() -> list[str]:
+        records = evaluate_items(
+            reasoner(script), twins, benchmark="b", sampling=Sampling(n=3, seed=1), path=tmp_path / "s.jsonl"
+        )
+        return [record["output"] for record in records]
+
+    drawn = outputs()
+    assert len(set(drawn)) == 6
+    assert outputs() == drawn and next(said) == 6
