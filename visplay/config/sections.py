@@ -111,6 +111,13 @@ class Lora(Section):
     )
 
 
+# Arguments of vLLM's engine on which log-probs, adapters and addresses depend.
+_OWNED_BY_VISPLAY = frozenset({
+    "model", "served_model_name", "host", "port", "enable_lora", "max_lora_rank", "max_loras",
+    "max_cpu_loras", "logprobs_mode", "enable_sleep_mode",
+})  # fmt: skip
+
+
 class Engine(Section):
     """What generates the rollouts; docs/engines.md compares the three."""
 
@@ -141,6 +148,13 @@ class Engine(Section):
     max_num_seqs: int = Field(
         256, ge=1, description="With `server`: completions under way at each; 1,024 fill a large GPU."
     )
+
+    @field_validator("vllm")
+    @classmethod
+    def _arguments(cls, vllm: dict[str, Any]) -> dict[str, Any]:
+        if owned := [name for name in vllm if name.replace("-", "_") in _OWNED_BY_VISPLAY]:
+            raise ValueError(f"{owned[0]} is set by visplay itself; leave it out")
+        return vllm
 
     @field_validator("urls")
     @classmethod
@@ -319,6 +333,12 @@ class Checkpoints(Section):
     )
 
 
+_PARTS = {  # of the built-in rewards
+    "questioner": ("validity", "uncertainty", "redundancy", "memory", "groundedness"),
+    "reasoner": ("parsed", "accuracy", "format"),
+}
+
+
 class Rewards(Section):
     """What the roles are rewarded for; docs/rewards.md has the equations."""
 
@@ -354,9 +374,15 @@ class Rewards(Section):
         """The rewards of one's own, imported by name.
 
         Raises:
-            ConfigError: a name that cannot be imported.
+            ConfigError: a name that cannot be imported, or that another part of the reward has.
         """
         chosen = self.questioner_terms if role == "questioner" else self.reasoner_terms
+        names = [*_PARTS[role], *(name.rpartition(":")[2] for name in chosen)]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ConfigError(
+                f"rewards.{role}_terms: two parts of the reward would be called {twice[0]!r}, and one would "
+                "hide the other; give the function another name"
+            )
         return [
             rewards.Term(
                 name=name.rpartition(":")[2], weight=weight, function=named(name, key=f"rewards.{role}_terms")

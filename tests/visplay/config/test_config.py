@@ -102,6 +102,18 @@ def test_names_are_imported_at_the_start_of_a_run_and_not_before(tmp_path: Path)
             check_names(config)
 
 
+@pytest.mark.parametrize(
+    ("key", "terms"),
+    [("questioner_terms", "{math:validity: 1}"), ("reasoner_terms", "{math:accuracy: 1}"),
+     ("reasoner_terms", "{math:sqrt: 1, cmath:sqrt: 1}")],
+)  # fmt: skip
+def test_no_reward_of_ones_own_hides_another_part(tmp_path: Path, key: str, terms: str) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("images: {source: a}\n")
+    with pytest.raises(ConfigError, match=rf"rewards\.{key}: two parts of the reward would be called"):
+        check_names(load_config(path, [f"rewards.{key}={terms}"]))
+
+
 def test_a_missing_file_and_a_broken_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no configuration file"):
         load_config(tmp_path / "none.yaml")
