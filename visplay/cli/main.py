@@ -114,17 +114,27 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
+        _require_utf8(*sys.argv[1:], os.getcwd())
         app()
     except (VisplayError, EngineUnavailable, RequestRefused) as error:
         first = launcher.rank() == 0
         if first or not isinstance(error, RankLost | TrainingDiverged):  # those, rank 0 tells of
             print(f"{'' if first else f'rank {launcher.rank()}: '}error: {error}", file=sys.stderr)
         raise SystemExit(1) from error
-    except OSError as error:  # a full or closed disk, in a command that has nothing to resume
+    except Exception as error:  # a full or closed disk, in a command that has nothing to resume
         if (said := what_to_do(error)) is None:
             raise
         print(f"error: {said} give the command again", file=sys.stderr)
         raise SystemExit(1) from error
+
+
+def _require_utf8(*paths: str) -> None:
+    """See that names are UTF-8, for the libraries that read weights and tables open no others."""
+    for path in paths:
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise VisplayError(f"{path!a} is not in UTF-8; rename that folder or file") from error
 
 
 def quieten() -> None:

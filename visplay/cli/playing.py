@@ -63,7 +63,10 @@ def report(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="HTML file to write several runs to; default: runs-compared.html in this folder."),
+        typer.Option(
+            help="HTML file to write; default: report.html in the run, of several runs-compared.html in this "
+            "folder."
+        ),
     ] = None,
     watch: Annotated[
         bool,
@@ -85,8 +88,8 @@ def report(
     """
     if len(run) > 1 and watch:
         raise RunError(f"--watch serves one run, got {len(run)}; give one, or leave --watch out")
-    if len(run) == 1 and out is not None:
-        raise RunError(f"--out is for several runs; the page of one is {run[0] / 'report.html'}")
+    if watch and out is not None:
+        raise RunError("--watch writes no page; leave --out or --watch out")
     if len(run) > 1:
         from visplay.report.runs import write_runs
 
@@ -103,7 +106,7 @@ def report(
     from visplay.cli.printing import print_result
     from visplay.report import write_report
 
-    page = write_report(folder)  # first: it says what is wrong with a folder
+    page = write_report(folder, out=out)  # first: it says what is wrong with a folder
     print_result(folder)
     typer.echo(page)
 

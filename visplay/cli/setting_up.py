@@ -101,9 +101,10 @@ def config_init(
     """
     from visplay.cli.plan import card_here, draft
     from visplay.models.memory import find_card
+    from visplay.runs.run import outside_runs
     from visplay.storage import write_text
 
-    if out is not None and out.exists():
+    if out is not None and outside_runs(out).exists():
         raise ConfigError(f"{out} already exists; name another file with --out, or remove it")
     text = draft(model, images, card=find_card(card) if card else card_here(), file=out)
     if out is None:
@@ -143,8 +144,9 @@ def pocket_images(
     """
     from visplay.pocket.truth import write_pictures
     from visplay.progress import Display
+    from visplay.runs.run import outside_runs
 
     display = Display()
     with display.bar("pictures", total=count) as advance:
-        write_pictures(folder, count=count, seed=seed, style=style, on_picture=advance)
+        write_pictures(outside_runs(folder), count=count, seed=seed, style=style, on_picture=advance)
     display.say(f"{count} pictures in {folder}")

@@ -40,7 +40,7 @@ from visplay.models.processor import load_processor
 from visplay.prompts import reasoner_prompt
 from visplay.runs.checkpoints import roles_after
 from visplay.runs.results import read_summaries, run_config
-from visplay.runs.run import read_starts
+from visplay.runs.run import outside_runs, read_starts
 from visplay.storage import PARTIAL, write_text
 
 Form = Literal["adapter", "merged"]
@@ -86,6 +86,7 @@ def export(
         raise RunError(f"{run} trains no role {role!r}; it trains {', '.join(adapters)}")
     adapter = adapters[role].path
     assert adapter is not None
+    check_adapter(adapter, config.model)
 
     def write(scratch: Path) -> None:
         saved = None
@@ -120,7 +121,6 @@ def _merge(config: Model, adapter: Path, out: Path, *, dtype: Dtype) -> tuple[st
     Raises:
         RunError: that is less than `LEAST_KEPT`, or the adapter is on embeddings that the base ties.
     """
-    check_adapter(adapter, config)
     named = config if dtype == "auto" else config.model_copy(update={"dtype": dtype})
     kept_in = base_dtype(read_architecture(named), named)
     base, processor = load_base(config.model_copy(update={"dtype": "float32"}))
@@ -170,26 +170,31 @@ def write_export(
         again: leave `out` as it is where it holds this very export.
 
     Raises:
-        RunError: `out` holds something else.
+        RunError: `out` holds something else, is a file, or lies in a run's folder.
     """
+    if outside_runs(out).exists() and not out.is_dir():
+        raise RunError(f"{out} is a file; export into a new folder")
     if out.is_dir() and any(out.iterdir()):
         noted = json.loads((out / NOTE).read_text()) if (out / NOTE).is_file() else None
         if again and noted == made_of:
             return out
         holds = f"holds {_said(noted)}, not {_said(made_of)}" if again and noted else "is not empty"
         raise RunError(f"{out} {holds}; export into a new folder")
-    scratch = out.with_name(out.name + PARTIAL)
-    shutil.rmtree(scratch, ignore_errors=True)
+    place = out.resolve()  # an empty folder may be given as a link, or as `.`
+    scratch = place.with_name(place.name + PARTIAL)
+    if scratch.exists() and not (scratch / NOTE).is_file():
+        raise RunError(f"{scratch} is in the way and no export left it; rename it, or export elsewhere")
+    shutil.rmtree(scratch, ignore_errors=True)  # a killed export left it
     scratch.mkdir(parents=True)
     try:
-        write(scratch)
         write_text(scratch / NOTE, json.dumps(made_of, indent=2))
+        write(scratch)
     except BaseException:  # Ctrl-C, too: what is half written is of no use to the next export
         shutil.rmtree(scratch)
         raise
-    if out.exists():
-        out.rmdir()
-    scratch.rename(out)
+    if place.exists():
+        place.rmdir()
+    scratch.rename(place)
     return out
 
 

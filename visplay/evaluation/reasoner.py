@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,13 @@ from visplay.config.sections import Engine, Model
 from visplay.evaluation.judge import Judge
 from visplay.evaluation.metrics import Figures
 from visplay.evaluation.sampling import Reasoner
-from visplay.evaluation.session import Plan, run_evaluation
+from visplay.evaluation.session import Plan, require_place, run_evaluation
 from visplay.evaluation.target import Target
 from visplay.models.counting import base_dtype, read_architecture
 from visplay.models.engines import backend_of, start_engine
 from visplay.models.policy import check_adapter
 from visplay.progress import Display
+from visplay.storage import file_stamp
 
 # Arguments of vLLM's engine that change how fast it answers and what fits, and not what it computes beyond
 # the rounding that a batch has anyway. Any other one is part of an answer's key.
@@ -84,11 +87,18 @@ def evaluate_target(
 
     Returns:
         The folder, and the figures by benchmark.
+
+    Raises:
+        RunError: `out` lies in a run's folder.
+        EvaluationError: `out` holds something else than an evaluation.
     """
+    if out is not None:
+        require_place(out)
     reasoner = open_reasoner(target, engine, chunk=chunk)
     digest = _digest([reasoner.model_digest, reasoner.adapter_digest])[:8]
     folder = out or Path("runs/evaluations") / f"{target.name}-{digest}"
     try:
+        require_place(folder)
         about = {"name": target.name, "model": target.model.path}
         return folder, run_evaluation(
             reasoner, plan, folder=folder, about=about, judge=judge, display=display
@@ -130,9 +140,19 @@ def _digest(value: Any) -> str:
 
 
 def folder_digest(folder: Path) -> str:
-    """Hash of the files of a folder, by name and content, first 16 hex digits."""
+    """Hash of the files of a folder, by name and content, first 16 hex digits.
+
+    Files of the same size and time are not read again.
+    """
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "README.md")
+    stamps = tuple((path, *(file_stamp(path) or [time.time_ns()])) for path in files)
+    return _hashed(folder, stamps)
+
+
+@lru_cache(maxsize=64)
+def _hashed(folder: Path, stamps: tuple[tuple[Any, ...], ...]) -> str:
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "README.md"):
+    for path, *_ in stamps:
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())

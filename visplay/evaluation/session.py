@@ -31,7 +31,8 @@ from visplay.evaluation.sampling import Reasoner, evaluate_items
 from visplay.evaluation.scoring import SCORER
 from visplay.evaluation.spec import Spec, expand, shipped_specs
 from visplay.progress import Display
-from visplay.storage import write_text
+from visplay.runs.run import outside_runs
+from visplay.storage import PARTIAL, write_text
 
 _HEAVY = ("output", "prompt", "question", "pictures", "error", "generation", "key")
 
@@ -225,6 +226,24 @@ def _noted(reasoner: Reasoner, plan: Plan, specs: Sequence[Spec]) -> dict[str, A
         "limit": plan.limit, "seed": plan.seed, "split": plan.split, "greedy": asdict(plan.greedy),
         "sampled": asdict(plan.sampled) if plan.sampled else None,
     }  # fmt: skip
+
+
+def require_place(folder: Path) -> None:
+    """See that an evaluation may be written to a folder: it is new, empty or an evaluation's.
+
+    Raises:
+        RunError: it lies in a run's folder.
+        EvaluationError: it is a file, or holds something else.
+    """
+    outside_runs(folder)
+    if folder.exists() and not folder.is_dir():
+        raise EvaluationError(f"--out: {folder} is a file; name a folder")
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if "evaluation.json" not in found and (others := found - {"lock", f"evaluation.json{PARTIAL}"}):
+        raise EvaluationError(
+            f"--out: {folder} holds files ({', '.join(sorted(others)[:3])}) and no evaluation; name a new "
+            "folder"
+        )
 
 
 def _locked(folder: Path) -> Any:

@@ -8,8 +8,7 @@ from visplay.evaluation.comparison import Compared, Side, samples_of
 from visplay.evaluation.records import Record
 from visplay.evaluation.verdict import is_synthetic
 from visplay.report.samples import cut, thumbnail
-from visplay.report.template import page
-from visplay.storage import write_text
+from visplay.report.template import page, save_page
 
 MOST_FLIPS = 40  # shown, in each direction and benchmark
 
@@ -27,10 +26,8 @@ class Flip:
 
 
 def write_comparison(path: Path, first: Side, second: Side, compared: list[Compared]) -> Path:
-    """Write the page and return its path; missing folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, render_comparison(first, second, compared))
-    return path
+    """Write the page and return its path; see `save_page`."""
+    return save_page(path, render_comparison(first, second, compared))
 
 
 def render_comparison(first: Side, second: Side, compared: list[Compared]) -> str:

@@ -22,7 +22,7 @@ from visplay.report.samples import (
     choices,
     thumbnails,
 )
-from visplay.report.template import page
+from visplay.report.template import page, save_page
 from visplay.storage import write_text
 
 # What questions are filtered by: the name, its label, and the word for all.
@@ -47,22 +47,25 @@ WORDS = {
 RATIO = "sampling/importance_sampling_ratio"  # TRL's: probability at the trainer by that at the engine
 
 
-def write_report(run_folder: Path, *, load_image: LoadImage | None = None) -> Path:
-    """Write `report.html` into a run folder, finished or not, and return its path.
+def write_report(run_folder: Path, *, out: Path | None = None, load_image: LoadImage | None = None) -> Path:
+    """Write `report.html` into a run folder, finished or not, or the page `out`, and return its path.
 
     Args:
         run_folder: a run's folder; all it needs to hold is `config.yaml`.
+        out: where the page goes, for a run that nothing can be written to.
         load_image: gives the picture of a key; None looks in the run's own image source, and a report whose
             pictures are gone is written without them.
 
     Raises:
-        RunError: the folder is not a run's.
+        RunError: the folder is not a run's, or `out` cannot be the page's place.
         CorruptArtifact: a file in it cannot be read.
         EvaluationError: the same of stored samples.
     """
-    target = run_folder / "report.html"
-    write_text(target, render_run(run_folder, load_image=load_image))
-    return target
+    html = render_run(run_folder, load_image=load_image)
+    if out is not None:
+        return save_page(out, html)
+    write_text(run_folder / "report.html", html)
+    return run_folder / "report.html"
 
 
 def render_run(

@@ -13,8 +13,7 @@ from visplay.evaluation.verdict import difference, estimate, is_synthetic, verdi
 from visplay.report.figures import iteration_name
 from visplay.report.page import summed_up
 from visplay.report.reading import RunData, read_run_data
-from visplay.report.template import page
-from visplay.storage import write_text
+from visplay.report.template import page, save_page
 
 NOT_COMPARED = {"name", "output"}  # say where a run lies, not what it is
 ABSENT = "not set"
@@ -39,10 +38,7 @@ def write_runs(path: Path, runs: Sequence[Path]) -> Path:
         RunError: a folder is not a run's, one is named twice, or there are fewer than two.
         CorruptArtifact: a file in one of them cannot be read.
     """
-    html = render_runs(runs)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, html)
-    return path
+    return save_page(path, render_runs(runs))
 
 
 def render_runs(runs: Sequence[Path]) -> str:

@@ -10,13 +10,17 @@ import hashlib
 import re
 from collections.abc import Iterable
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from visplay.errors import RunError
 from visplay.evaluation import verdict as wording
+from visplay.runs.run import outside_runs
+from visplay.storage import write_text
 
 NO_TEXT = re.compile("[\\0\ud800-\udfff]")  # not allowed in HTML, or not in UTF-8
 
@@ -43,6 +47,19 @@ def page(template: str, *, scripts: Iterable[str], live: bool = False, **values:
         style=Markup(_asset("page.css")), scripts=trusted, policy=_policy(trusted, live=live), **values
     )
     return NO_TEXT.sub("\ufffd", html)
+
+
+def save_page(path: Path, html: str) -> Path:
+    """Write a page where a command was told to; missing folders are made.
+
+    Raises:
+        RunError: the name is not one of a page, whose place it takes, or lies in a run's folder.
+    """
+    if path.suffix not in (".html", ".htm"):
+        raise RunError(f"the page must have a name that ends in .html, got {path}")
+    outside_runs(path).parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, html)
+    return path
 
 
 def _policy(scripts: Iterable[str], *, live: bool) -> str:

@@ -285,6 +285,21 @@ def require_format(folder: Path) -> None:
         )
 
 
+def outside_runs(path: Path) -> Path:
+    """The path, once it is known to lie in no run's folder: what a command writes goes elsewhere.
+
+    Raises:
+        RunError: naming the run.
+    """
+    for folder in (path.resolve(), *path.resolve().parents):
+        if (folder / "versions.json").is_file() and (folder / "config.yaml").is_file():
+            raise RunError(
+                f"{path} lies in the folder of the run {folder}, whose files only the run itself writes; "
+                "name a place outside of it"
+            )
+    return path
+
+
 def begun(folder: Path) -> datetime.date | None:
     """The day a run began; None where nothing notes it."""
     first = read_starts(folder)[:1]

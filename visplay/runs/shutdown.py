@@ -19,6 +19,7 @@ SECONDS_UNHEARD = 8.0  # in a call that lets no handler run, before the process 
 SECONDS_TO_LEAVE = 40.0  # for engines to stop the servers that they started
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+_NO_PLACE = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTEMPTY}
 # Libraries that write by themselves (safetensors, torch, shutil.copytree) say it in words only.
 _FULL_IN_WORDS = (
     "no space left", "disk quota exceeded", "file too large", "inline_container", "pytorchstreamwriter",
@@ -84,6 +85,8 @@ def what_to_do(error: BaseException | None) -> str | None:
             return f"the disk is full ({_brief(error)}); make room, then"
         if number in _CLOSED or _in_words(error, _CLOSED_IN_WORDS):
             return f"a file cannot be written or read ({_brief(error)}); change that, then"
+        if number in _NO_PLACE:
+            return f"a path cannot be used ({_brief(error)}); name another, or make room there, then"
         if number == errno.EIO:
             return f"the disk failed ({_brief(error)}); mend it, then"
         no_memory = isinstance(error, MemoryError) or number == errno.ENOMEM

@@ -13,6 +13,8 @@ from visplay.errors import ConfigError
 from visplay.evaluation.target import find_target
 from visplay.pocket.truth import write_pictures
 
+ROOT = Path(__file__).parents[3]
+
 
 def written(folder: Path, **values: object) -> Path:
     file = folder / "c.yaml"
@@ -81,3 +83,28 @@ def test_a_full_disk_is_said() -> None:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert done.stderr.startswith("error: the disk is full") and "give the command again" in done.stderr
+
+
+def test_a_place_that_cannot_be_written_to_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for arguments in (
+        ("pocket", "images", str(tmp_path / "file"), "--count", "1"),
+        ("config", "init", "pocket", str(tmp_path), "--out", str(tmp_path / "file" / "c.yaml")),
+        ("config", "init", "pocket", str(tmp_path), "--out", str(tmp_path / ("n" * 300))),
+    ):
+        done = visplay(*arguments)
+        assert done.returncode == 1 and b"Traceback" not in done.stderr
+        assert done.stderr.startswith(b"error: a path cannot be used (")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_name_that_is_not_utf8_is_said(tmp_path: Path) -> None:
+    folder = os.fsencode(tmp_path) + b"/caf\xe9"
+    os.mkdir(folder)
+    inside = subprocess.run(
+        [sys.executable, "-m", "visplay", "report", "run"],
+        cwd=folder, capture_output=True, check=False, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    for done in (visplay("report", os.fsdecode(folder) + "/run"), inside):
+        assert done.returncode == 1 and b"Traceback" not in done.stderr
+        assert b"caf\\udce9" in done.stderr and b"is not in UTF-8" in done.stderr

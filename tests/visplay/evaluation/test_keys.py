@@ -2,12 +2,13 @@
 
 import datetime
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from visplay.config.sections import Engine, Model
-from visplay.evaluation.reasoner import HARMLESS, UNKEYED, engine_key, folder_digest, model_digest
+from visplay.evaluation.reasoner import HARMLESS, UNKEYED, _hashed, engine_key, folder_digest, model_digest
 
 POCKET = Model(path="pocket")
 OTHER = {
@@ -43,3 +44,14 @@ def test_the_scale_of_an_adapter_counts(tmp_path: Path) -> None:
         (tmp_path / "adapter_config.json").write_text(json.dumps({"r": 8, "lora_alpha": alpha}))
         digests.add(folder_digest(tmp_path))
     assert len(digests) == 2
+
+
+def test_a_folder_is_hashed_again_only_where_a_file_has_changed(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"weights")
+    os.utime(file, (1, 1))
+    before = folder_digest(tmp_path)
+    reads = _hashed.cache_info().misses
+    assert folder_digest(tmp_path) == before and _hashed.cache_info().misses == reads
+    file.write_bytes(b"changed")
+    assert folder_digest(tmp_path) != before

@@ -16,12 +16,14 @@ from tests.visplay.evaluation.asked import reasoner
 from tests.visplay.evaluation.endpoint import serving
 from visplay.cli.main import app
 from visplay.cli.printing import print_figures
+from visplay.config.sections import Engine, Lora, Model
 from visplay.errors import EvaluationError, RunError, RunLocked
 from visplay.evaluation.judge import Judge
-from visplay.evaluation.reasoner import folder_digest
+from visplay.evaluation.reasoner import evaluate_target, folder_digest
 from visplay.evaluation.records import read_records, write_records
-from visplay.evaluation.session import Plan, rescore, run_evaluation
+from visplay.evaluation.session import Plan, require_place, rescore, run_evaluation
 from visplay.evaluation.target import find_target
+from visplay.models.policy import Policy
 from visplay.progress import Display
 from visplay.runs.checkpoints import create_roles, kept_adapter, note_roles, with_trained
 
@@ -176,6 +178,73 @@ def test_commands_name_what_is_wrong(tmp_path: Path) -> None:
     assert "holds no stored samples" in said("compare", str(tmp_path), str(tmp_path))[1]
     code, text = said("benchmarks")
     assert code == 0 and "mathverse" in text and "mean of" in text
+
+
+def a_run(folder: Path) -> Path:
+    (folder / "iteration-1").mkdir(parents=True)
+    for name in ("versions.json", "config.yaml", "journal.jsonl"):
+        (folder / name).write_text("")
+    return folder
+
+
+@pytest.mark.parametrize("place", ["run", "run/iteration-1", "run/new/folder", "link"])
+@pytest.mark.parametrize(
+    "command",
+    [("evaluate", "pocket", "--out", "PLACE"), ("pocket", "images", "PLACE"),
+     ("compare", "a", "b", "--page", "PLACE/a.html"),
+     ("config", "init", "pocket", "p", "--out", "PLACE/c.yaml")],
+)  # fmt: skip
+def test_no_command_writes_among_the_files_of_a_run(
+    command: tuple[str, ...], place: str, tmp_path: Path
+) -> None:
+    run = a_run(tmp_path / "run")
+    (tmp_path / "link").symlink_to(run)
+    for name in ("a", "b"):
+        path = tmp_path / name
+        write_spec(tmp_path, "own", [{"k": 1, "question": "?", "answer": "2"}])
+        evaluated(path, [str(tmp_path / "own.yaml")])
+    words = [word.replace("PLACE", str(tmp_path / place)) for word in command]
+    words = [str(tmp_path / word / "out") if word in ("a", "b") else word for word in words]
+    before = sorted(run.rglob("*"))
+    code, text = said(*words)
+    assert code == 1 and "lies in the folder of the run" in text
+    assert sorted(run.rglob("*")) == before
+
+
+def test_an_evaluation_takes_the_place_of_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "summary.json").write_text("my own")
+    (tmp_path / "file").write_text("my own")
+    for name, why in (("mine", "holds files (summary.json) and no evaluation"), ("file", "is a file")):
+        code, text = said("evaluate", "pocket", "--out", str(tmp_path / name))
+        assert code == 1 and why in text
+    assert (tmp_path / "mine" / "summary.json").read_text() == (tmp_path / "file").read_text() == "my own"
+    for name in ("new", "empty", "begun", "ours"):
+        (tmp_path / name).mkdir(exist_ok=True)
+    (tmp_path / "new").rmdir()
+    (tmp_path / "begun" / "lock").touch()
+    for name in ("evaluation.json", "summary.json"):
+        (tmp_path / "ours" / name).touch()
+    for name in ("new", "empty", "begun", "ours"):
+        require_place(tmp_path / name)
+
+
+def test_checkpoints_of_one_last_name_are_evaluated_in_two_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = write_spec(tmp_path, "own", [{"k": 1, "question": "How many?", "answer": "2"}])
+    folders = []
+    for parent in ("first", "second"):
+        adapter = AdapterVersion(name="a", version=0, path=tmp_path / parent / "checkpoint-100")
+        Policy.of(Model(path="pocket"), lora=Lora(rank=1)).create_adapter(adapter, seed=len(parent))
+        folder, _ = evaluate_target(
+            find_target(str(adapter.path)), Plan(benchmarks=[spec], max_tokens=2), engine=Engine(), chunk=1,
+            out=None, judge=None, display=Display.quiet(),
+        )  # fmt: skip
+        folders.append(folder)
+    assert [folder.name.rpartition("-")[0] for folder in folders] == ["checkpoint-100"] * 2
+    assert folders[0] != folders[1] and all((f / "own" / "greedy.jsonl").is_file() for f in folders)
 
 
 def test_check_data_from_the_command_line(tmp_path: Path) -> None:

@@ -131,7 +131,16 @@ def test_the_command_writes_the_page_and_refuses_what_cannot_be(runs: list[Path]
     assert done.exit_code == 0 and done.output.strip().endswith("page.html") and page.is_file()
     for arguments, why in (
         ([a, b, "--watch"], "--watch serves one run, got 2"),
-        ([a, "--out", "x"], "--out is for several"),
+        ([a, "--out", "x.html", "--watch"], "--watch writes no page"),
+        ([a, "--out", str(tmp_path / "mine.yaml")], "must have a name that ends in .html"),
+        ([a, b, "--out", f"{a}/config.yaml"], "must have a name that ends in .html"),
     ):
         refused = CliRunner().invoke(app, ["report", *arguments])
         assert isinstance(refused.exception, RunError) and why in str(refused.exception)
+
+
+def test_the_page_of_one_run_may_be_written_elsewhere(runs: list[Path], tmp_path: Path) -> None:
+    (runs[0] / "report.html").unlink(missing_ok=True)
+    page = tmp_path / "elsewhere" / "page.html"
+    done = CliRunner().invoke(app, ["report", str(runs[0]), "--out", str(page)])
+    assert done.exit_code == 0 and page.is_file() and not (runs[0] / "report.html").exists()
