@@ -42,6 +42,8 @@ def load_benchmark(
         return made
     rows = rows_of(spec, source=source)
     items = [read_item(spec, rows, number) for number in draw(len(rows), limit=limit, seed=seed)]
+    if not items:
+        raise BenchmarkError(f"{spec.id}: its source holds no rows; give one that does")
     twice = len(items) - len({item.key for item in items})
     if twice:
         raise BenchmarkError(f"{spec.id}: {twice} rows share a key; make {spec.key!r} name each row once")

@@ -155,7 +155,11 @@ def find_spec(name: str) -> Spec:
         )
     if not path.is_file():
         raise BenchmarkError(f"there is no benchmark file {name}")
-    spec = parse_spec(path.read_text(encoding="utf-8"), shown=name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise BenchmarkError(f"{name} cannot be read: {error}") from error
+    spec = parse_spec(text, shown=name)
     if spec.source.path is None or spec.source.path.is_absolute():
         return spec
     beside = spec.source.model_copy(update={"path": path.parent / spec.source.path})

@@ -58,6 +58,8 @@ def find_target(
     whole = "@" not in text or (Path(text) / "journal.jsonl").is_file()  # a folder's name may hold an @
     path, _, iteration = (text, "", "") if whole else text.rpartition("@")
     asked = {"device": device, "trust_remote_code": trust_remote_code}
+    if base is not None and not (Path(text).expanduser() / "adapter_config.json").is_file():
+        raise EvaluationError(f"--base is for an adapter, and {text} is none; leave it out")
     if Path(path).is_dir() and (Path(path) / "journal.jsonl").is_file():
         return _of_run(Path(path), iteration, device=device, trust_remote_code=trust_remote_code)
     folder = Path(text).expanduser()

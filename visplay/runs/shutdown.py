@@ -19,7 +19,9 @@ SECONDS_UNHEARD = 8.0  # in a call that lets no handler run, before the process 
 SECONDS_TO_LEAVE = 40.0  # for engines to stop the servers that they started
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
-_NO_PLACE = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTEMPTY}
+_NO_PLACE = {
+    errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTEMPTY,
+}  # fmt: skip
 # Libraries that write by themselves (safetensors, torch, shutil.copytree) say it in words only.
 _FULL_IN_WORDS = (
     "no space left", "disk quota exceeded", "file too large", "inline_container", "pytorchstreamwriter",

@@ -91,6 +91,7 @@ def test_a_place_that_cannot_be_written_to_is_said_in_one_line(tmp_path: Path) -
         ("pocket", "images", str(tmp_path / "file"), "--count", "1"),
         ("config", "init", "pocket", str(tmp_path), "--out", str(tmp_path / "file" / "c.yaml")),
         ("config", "init", "pocket", str(tmp_path), "--out", str(tmp_path / ("n" * 300))),
+        ("pocket", "images", "/proc/pictures", "--count", "1"),
     ):
         done = visplay(*arguments)
         assert done.returncode == 1 and b"Traceback" not in done.stderr

@@ -167,6 +167,7 @@ def test_commands_name_what_is_wrong(tmp_path: Path) -> None:
     assert "there is no benchmark 'x'" in said("evaluate", "pocket", "-b", "x", "--check-data")[1]
     assert "must look like ID=PATH" in said("evaluate", "pocket", "--source", "x")[1]
     assert "no control 'deaf'" in said("evaluate", "pocket", "--controls", "deaf")[1]
+    assert "--base is for an adapter" in said("evaluate", "pocket", "--base", "other")[1]
     assert "--vllm is for --engine vllm" in said("evaluate", "pocket", "--vllm", "dtype=auto")[1]
     on_vllm = ("evaluate", "pocket", "--engine", "vllm", "--vllm")
     assert "--vllm must look like KEY=VALUE, got 'dtype'" in said(*on_vllm, "dtype")[1]

@@ -171,6 +171,12 @@ def test_local_copies_in_every_form_give_the_same_items(tmp_path: Path) -> None:
 
 
 def test_mistakes_are_named(tmp_path: Path) -> None:
+    (tmp_path / "latin.yaml").write_bytes(b"id: caf\xe9\n")
+    with pytest.raises(BenchmarkError, match=r"latin\.yaml cannot be read"):
+        find_spec(str(tmp_path / "latin.yaml"))
+    with pytest.raises(BenchmarkError, match="chartqa: its source holds no rows"):
+        (tmp_path / "empty.jsonl").touch()
+        load_benchmark("chartqa", limit=1, seed=0, source=tmp_path / "empty.jsonl")
     with pytest.raises(BenchmarkError, match="there is no benchmark 'mmmuu'"):
         find_spec("mmmuu")
     with pytest.raises(BenchmarkError, match="exactly one of hub, path, function and items"):
