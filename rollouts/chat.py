@@ -170,7 +170,7 @@ class Chat:
             "seed": _seed(sampling.seed, prompt),
             "stop_token_ids": self.end_ids,
             "ignore_eos": True,  # vLLM also stops at the tokenizer's own end token, transformers does not
-            "logprobs": 0,  # of the sampled token alone
+            "logprobs": 0 if sampling.logprobs else None,  # of the sampled token alone
             "logit_bias": dict.fromkeys(self.banned, BAN) or None,
             "detokenize": False,
         }
@@ -186,7 +186,7 @@ class Chat:
         """A completion of what was sampled; what comes after the end token is cut off."""
         ends = [i for i, token in enumerate(token_ids) if token in self.end_ids]
         length = ends[0] + 1 if ends else len(token_ids)
-        assert length and len(logprobs) == len(token_ids), (length, len(logprobs), len(token_ids))
+        assert length and len(logprobs) in (0, len(token_ids)), (length, len(logprobs), len(token_ids))
         return Completion(
             text=self.opening + self.tokenizer.decode(token_ids[:length], skip_special_tokens=True),
             prompt_ids=tuple(prompt_ids),

@@ -61,6 +61,7 @@ class Sampling:
         top_k: 0 switches top-k truncation off.
         max_tokens: length limit of a completion, in tokens.
         seed: of this call; the same call with the same seed gives the same completions.
+        logprobs: whether log-probs are needed, as for what is trained on; a server spends time on them.
     """
 
     n: int = 1
@@ -69,6 +70,7 @@ class Sampling:
     top_k: int = 0
     max_tokens: int = 1024
     seed: int = 0
+    logprobs: bool = True
 
     def __post_init__(self) -> None:
         if self.n < 1:
@@ -94,7 +96,8 @@ class Completion:
             never empty.
         logprobs: [tokens] log-probability of each sampled token under the temperature-scaled
             distribution of `adapter`. Where top_p or top_k truncate, as for votes, transformers reports it
-            before truncation and vLLM after; nothing that is trained on is truncated.
+            before truncation and vLLM after; nothing that is trained on is truncated. Empty where
+            `sampling.logprobs` asks for none and the engine does not compute them anyway.
         finish_reason: "stop" at an end token, "length" where `max_tokens` cut it off.
         adapter: the version that made it, as the engine reports it.
     """

@@ -108,7 +108,8 @@ class VllmEngine:
                 self._chat.completion(
                     token_ids=one.token_ids,
                     logprobs=[
-                        step[token].logprob for step, token in zip(one.logprobs, one.token_ids, strict=True)
+                        step[token].logprob
+                        for step, token in zip(one.logprobs or (), one.token_ids, strict=bool(one.logprobs))
                     ],
                     prompt_ids=output.prompt_token_ids,
                     adapter=version,

@@ -36,6 +36,13 @@ def local_rank() -> int | None:
     return None if place is None else int(place)
 
 
+def gpus_of_servers(count: int) -> list[str]:
+    """Those of the `count` GPUs that a process sees on which none of this machine's ranks trains."""
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return (visible or [str(i) for i in range(count)])[ranks:count]
+
+
 def shards() -> bool:
     """Whether the trainer is to cut the base into pieces, one for each rank (FSDP)."""
     return world_size() > 1 and os.environ.get("ACCELERATE_USE_FSDP", "false").lower() == "true"

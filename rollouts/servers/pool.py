@@ -26,13 +26,14 @@ class Group:
     """The n completions of one prompt: one request, answered once.
 
     Attributes:
-        request: body of `/inference/v1/generate` without the model.
+        request: makes the body of `/inference/v1/generate` without the model; it is called in a thread, for
+            pictures are encoded there.
         model: the adapter's name on the servers; None is the base VLM, which each server names for itself.
         n: sequences.
         said: what went wrong so far, by attempt; `failed_at` are the servers with which it did.
     """
 
-    request: dict[str, Any]
+    request: Callable[[], dict[str, Any]]
     model: str | None
     n: int
     answer: Answer | None = None
@@ -109,7 +110,7 @@ class Pool:
                 while waiting and (replica := self._free(waiting[0])):
                     group = waiting.popleft()
                     replica.begin(group.n)
-                    task = asyncio.create_task(replica.generate(group.request, group.model, n=group.n))
+                    task = asyncio.create_task(_ask(replica, group))
                     tasks[task] = group, replica
                 if not tasks:
                     await asyncio.sleep(_TICK)
@@ -318,3 +319,8 @@ class Pool:
 
     def _held(self) -> str:
         return ", ".join(map(str, self._current.values()))
+
+
+async def _ask(replica: Replica, group: Group) -> Answer:
+    request = await asyncio.to_thread(group.request)
+    return await replica.generate(request, group.model, n=group.n)

@@ -154,6 +154,7 @@ class Replica:
         """
         asked = model or self.base
         answer = await self.unless_lost(self._send("POST", _GENERATE, request | {"model": asked}))
+        scored = request["sampling_params"]["logprobs"] is not None
         try:
             if answer["model"] != asked:
                 raise ValueError(f"it is of {answer['model']!r} and not of {asked!r}")
@@ -162,11 +163,14 @@ class Replica:
             if len(reasons) != n or not {"stop", "length"}.issuperset(reasons):
                 raise ValueError(f"{n} completions were asked for, and ended as {reasons}")
             made = [
-                ([int(i) for i in c["token_ids"]], [float(t["logprob"]) for t in c["logprobs"]["content"]])
+                (
+                    [int(i) for i in c["token_ids"]],
+                    [float(t["logprob"]) for t in c["logprobs"]["content"]] if scored else [],
+                )
                 for c in choices
             ]
             for ids, logprobs in made:
-                if not ids or len(ids) != len(logprobs) or not all(map(isfinite, logprobs)):
+                if not ids or (scored and len(ids) != len(logprobs)) or not all(map(isfinite, logprobs)):
                     raise ValueError(f"a completion has {len(ids)} tokens and {len(logprobs)} log-probs")
             return Answer(prompt_ids=[int(i) for i in answer["prompt_token_ids"]], completions=made)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:

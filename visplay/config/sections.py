@@ -143,10 +143,12 @@ class Engine(Section):
         0, ge=0, description="With `server` and no URLs: so many are started here, and stopped at the end."
     )
     devices: list[str] = Field(
-        [], description="CUDA_VISIBLE_DEVICES of each replica started here; empty: all see all."
+        [], description="CUDA_VISIBLE_DEVICES of each replica started here; empty: GPUs without a trainer."
     )
     max_num_seqs: int = Field(
-        256, ge=1, description="With `server`: completions under way at each; 1,024 fill a large GPU."
+        1024,
+        ge=1,
+        description="With `server`: completions under way at each; vLLM queues the rest.",
     )
 
     @field_validator("vllm")

@@ -72,14 +72,14 @@ class Plan:
     @property
     def greedy(self) -> Sampling:
         """How the one answer is drawn that accuracy is about."""
-        return Sampling(temperature=0, max_tokens=self.max_tokens, seed=self.seed)
+        return Sampling(temperature=0, max_tokens=self.max_tokens, seed=self.seed, logprobs=False)
 
     @property
     def sampled(self) -> Sampling | None:
         """How the k answers are drawn."""
         drawn = Sampling(
             n=max(1, self.samples), temperature=self.temperature, top_k=self.top_k,
-            max_tokens=self.max_tokens, seed=self.seed,
+            max_tokens=self.max_tokens, seed=self.seed, logprobs=False,
         )  # fmt: skip
         return drawn if self.samples else None
 

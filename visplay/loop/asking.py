@@ -163,7 +163,7 @@ def ask(
     phase, words = ctx.config.questioner, ctx.config.prompts
     sampling = Sampling(
         n=ctx.config.curation.questions_per_image, temperature=phase.temperature,
-        max_tokens=phase.max_tokens, seed=round.seed_of("ask"),
+        max_tokens=phase.max_tokens, seed=round.seed_of("ask"), logprobs=False,
     )  # fmt: skip
     with ctx.watch("pictures"):
         prompts = [
@@ -300,7 +300,7 @@ def take_votes(
     sampling = Sampling(
         n=samples or (in_curation and curation.samples) or votes.samples,
         temperature=votes.temperature, top_k=votes.top_k,
-        max_tokens=ctx.config.reasoner.max_tokens, seed=seed,
+        max_tokens=ctx.config.reasoner.max_tokens, seed=seed, logprobs=False,
     )  # fmt: skip
     views = {"grey": greyed_out} if grey else views_of(votes.views) or {"": _as_it_is}
     shares = dict(zip(views, shared_out(sampling.n, len(views)), strict=True))

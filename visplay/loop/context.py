@@ -236,6 +236,11 @@ def open_context(
         display.say(f"{len(images)} pictures from {config.images.source}, {len(images.skipped)} skipped")
         if config.engine.backend == "auto":
             display.say(f"engine.backend: auto takes {backend}")
+        if ranks.size > 1 and backend == "vllm":
+            display.say(
+                f"one vLLM on rank 0's GPU rolls out for all {ranks.size} ranks; engine.backend=server with "
+                "engine.replicas uses GPUs of its own"
+            )
         shared = shares_gpu(config.model, config.engine)
         servers = config.folder / "servers"
         stack.enter_context(display.telling("rollouts"))  # servers that are lost and come back

@@ -15,6 +15,8 @@ from visplay.loop.context import RunContext
 from visplay.planning.work import VERDICT_LIMIT
 from visplay.prompts import reasoner_prompt
 
+VERDICT = Sampling(temperature=0, max_tokens=VERDICT_LIMIT, logprobs=False)
+
 
 def ask_base(ctx: RunContext, rows: Sequence[Asked], round: Round) -> list[float]:
     """1 where the base says that the picture settles the question, else 0; no phase changes this judge."""
@@ -37,7 +39,7 @@ def _verdicts(ctx: RunContext, rows: Sequence[Asked], *, judge: AdapterVersion) 
         for row in rows
         if row.asks
     ]  # fmt: skip
-    groups = ctx.sample(prompts, adapter=judge, sampling=Sampling(temperature=0, max_tokens=VERDICT_LIMIT))
+    groups = ctx.sample(prompts, adapter=judge, sampling=VERDICT)
     return [float(_says_yes(group[0].text, words.answer_form)) for group in groups]
 
 

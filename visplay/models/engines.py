@@ -12,13 +12,15 @@ from rollouts.engine import EngineUnavailable, RolloutEngine
 from rollouts.server_engine import ServerEngine
 from rollouts.servers.launch import Server, reserved_rank
 from rollouts.transformers_engine import TransformersEngine
+from visplay import launcher
 from visplay.config.names import named
 from visplay.config.sections import Engine, Model
-from visplay.errors import ConfigError, EngineError
+from visplay.errors import ConfigError, EngineError, PreflightError
 from visplay.models.counting import Size
 from visplay.models.memory import (
     LEAST_LENGTH,
     MAX_ADAPTERS,
+    Share,
     TrainerMemory,
     share_gpu,
     vllm_memory,
@@ -26,6 +28,11 @@ from visplay.models.memory import (
 from visplay.models.policy import Policy, device_of, load_base
 from visplay.models.processor import engine_settings, load_processor
 
+# What engine.vllm may override. vLLM would else profile with the longest video that a VLM takes, and ask for
+# a cache of the longest sequence that it takes; -1 is what fits.
+AWAKE_SEQUENCES = 64  # of full length, that vLLM's cache must have room for to stay awake beside a trainer
+DEFAULTS: dict[str, Any] = {"limit_mm_per_prompt": {"video": 0}}
+GPU_DEFAULTS: dict[str, Any] = {"max_model_len": -1}
 # What vLLM 0.32 needs on a CPU; engine.vllm overrides each.
 CPU_DEFAULTS: dict[str, Any] = {
     "enforce_eager": True,  # else it compiles for minutes
@@ -107,17 +114,25 @@ def start_engine(
     if backend == "transformers":
         base = (policy.shared_base(), policy.processor) if policy else load_base(model)
         return TransformersEngine(*base, batch_size=engine.batch_size)
+    if policy and policy.adapts_tower and not engine.vllm.get("enable_tower_connector_lora"):
+        raise ConfigError(
+            "lora.targets: vLLM ignores LoRA on a vision tower or projector; set engine.vllm="
+            "{enable_tower_connector_lora: true} where vLLM supports it for this VLM, or "
+            "engine.backend=transformers"
+        )
     same = {"revision": model.revision, "trust_remote_code": model.trust_remote_code}
     chat = Chat.load(load_processor(model), model.source, **same)
     if backend == "vllm":
         options = vllm_options(model, engine, chat.processor, lora_rank=lora_rank, beside=beside)
-        sleep = engine.sleep if engine.sleep is not None else beside is not None
+        sleep = bool(beside and _sleeps(model, engine, beside, lora_rank=lora_rank))
         return _vllm(model, engine, chat=chat, lora_rank=lora_rank, sleep=sleep, options=options)
     if engine.sleep:
         raise ConfigError("engine.sleep: servers do not sleep, for they have GPUs of their own; leave it out")
     options = vllm_options(model, engine, chat.processor)
     servers: list[str | Server] = list(engine.urls) or list(
-        _replicas(model, engine, lora_rank=lora_rank or 1, logs=logs, options=options)
+        _replicas(
+            model, engine, lora_rank=lora_rank or 1, logs=logs, options=options, beside=policy is not None
+        )
     )
     try:
         return ServerEngine(
@@ -147,7 +162,7 @@ def vllm_options(
         PreflightError: a GPU that is shared with a trainer is too small for both.
     """
     options: dict[str, Any] = model.model_dump(include={"dtype", "revision", "trust_remote_code"})
-    options |= CPU_DEFAULTS if runs_on_cpu(model) else {}
+    options |= DEFAULTS | (CPU_DEFAULTS if runs_on_cpu(model) else GPU_DEFAULTS)
     options |= _shared_options(model, engine, beside, lora_rank=lora_rank) if beside else {}
     if settings := engine_settings(model, processor):
         options["mm_processor_kwargs"] = settings
@@ -159,18 +174,39 @@ def _shared_options(model: Model, engine: Engine, beside: Beside, *, lora_rank: 
     longest, context = beside.longest, beside.size.context
     if "gpu_memory_utilization" in engine.vllm:
         return {"max_model_len": min(max(longest, LEAST_LENGTH), context)}
+    sleep = _sleeps(model, engine, beside, lora_rank=lora_rank)
+    share = _share(model, engine, beside, lora_rank=lora_rank, sleep=sleep)
+    return {"gpu_memory_utilization": share.gpu_memory_utilization, "max_model_len": share.max_model_len}
+
+
+def _share(model: Model, engine: Engine, beside: Beside, *, lora_rank: int | None, sleep: bool) -> Share:
     torch.cuda.empty_cache()  # what loading has left behind is free, too
     free, total = torch.cuda.mem_get_info(device_of(model))
     needs = vllm_memory(
-        beside.size, rank=lora_rank, longest=longest,
+        beside.size, rank=lora_rank, longest=beside.longest,
         tensor_parallel=int(engine.vllm.get("tensor_parallel_size", 1)),
         quantized="quantization" in engine.vllm,
     )  # fmt: skip
-    share = share_gpu(
-        beside.size, trainer=beside.trainer, engine=needs, free=free, total=total,
-        sleep=engine.sleep is not False, longest=longest,
+    return share_gpu(
+        beside.size, trainer=beside.trainer, engine=needs, free=free, total=total, sleep=sleep,
+        longest=beside.longest,
     )  # fmt: skip
-    return {"gpu_memory_utilization": share.gpu_memory_utilization, "max_model_len": share.max_model_len}
+
+
+def _sleeps(model: Model, engine: Engine, beside: Beside, *, lora_rank: int | None) -> bool:
+    """Whether vLLM gives its memory back while the trainer works: only where both do not fit awake.
+
+    Weights that sleep are copied to main memory and back at every step.
+    """
+    if engine.sleep is not None:
+        return engine.sleep
+    if "gpu_memory_utilization" in engine.vllm:
+        return True
+    try:
+        share = _share(model, engine, beside, lora_rank=lora_rank, sleep=False)
+    except PreflightError:
+        return True
+    return share.kv_bytes < AWAKE_SEQUENCES * beside.longest * beside.size.kv_bytes
 
 
 def runs_on_cpu(model: Model) -> bool:
@@ -178,18 +214,44 @@ def runs_on_cpu(model: Model) -> bool:
     return model.device == "cpu" or (model.device == "auto" and not torch.cuda.is_available())
 
 
+def _devices(engine: Engine, *, count: int, beside: bool) -> list[str]:
+    """CUDA_VISIBLE_DEVICES of each replica, on GPUs of their own; empty without a GPU.
+
+    Args:
+        engine: how many replicas of how many GPUs each.
+        count: GPUs that this process sees.
+        beside: whether a trainer is on some of them.
+
+    Raises:
+        ConfigError: there are too few.
+    """
+    if engine.devices or not count:
+        return engine.devices
+    each = int(engine.vllm.get("tensor_parallel_size", 1))
+    free = launcher.gpus_of_servers(count) if beside else [str(i) for i in range(count)]
+    if len(free) < engine.replicas * each:
+        raise ConfigError(
+            f"engine.replicas={engine.replicas} with {each} GPUs each need GPUs without a trainer, and of "
+            f"{count} there are {len(free)}; lower engine.replicas, take engine.backend=vllm, which can "
+            "share the trainer's GPU, or say which GPUs with engine.devices"
+        )
+    return [",".join(free[i * each : (i + 1) * each]) for i in range(engine.replicas)]
+
+
 def _replicas(
-    model: Model, engine: Engine, *, lora_rank: int, logs: Path, options: dict[str, Any]
+    model: Model, engine: Engine, *, lora_rank: int, logs: Path, options: dict[str, Any], beside: bool
 ) -> list[Server]:
     try:
         rank = reserved_rank(lora_rank)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     logs.mkdir(parents=True, exist_ok=True)
+    count = 0 if runs_on_cpu(model) else torch.cuda.device_count()
+    devices = _devices(engine, count=count, beside=beside)
     return [
         Server(
             model.source, lora_rank=rank, max_adapters=MAX_ADAPTERS, log=logs / f"{i}.log",
-            device=engine.devices[i] if engine.devices else None, options=options,
+            device=devices[i] if devices else None, options=options,
         )
         for i in range(engine.replicas)
     ]  # fmt: skip

@@ -70,6 +70,17 @@ class Policy:
         """How prompts become tokens."""
         return Chat(self.processor, config=self.model.config, generation=self.model.generation_config)
 
+    @property
+    def adapts_tower(self) -> bool:
+        """Whether `lora.targets` names layers outside the language model."""
+        language = {id(module) for module in self.model.get_decoder().modules()}
+        head = self.model.get_output_embeddings()
+        return any(
+            isinstance(module, torch.nn.Linear) and module is not head and id(module) not in language
+            and any(name == target or name.endswith(f".{target}") for target in self._lora.targets)
+            for name, module in self.model.named_modules()
+        )  # fmt: skip
+
     def create_adapter(self, adapter: AdapterVersion, *, seed: int) -> None:
         """Save a new adapter that changes nothing yet (B = 0) to `adapter.path`."""
         with torch.random.fork_rng():
