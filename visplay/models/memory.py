@@ -62,12 +62,14 @@ class Batch:
         completion: tokens of the longest completion.
         rows: completions in a step, P * G.
         pixel_bytes: of the pixel values that the processor makes of a prompt's picture.
+        group: completions of a prompt, G.
     """
 
     prompt: int
     completion: int
     rows: int
     pixel_bytes: int
+    group: int = 1
 
     @property
     def tokens(self) -> int:
@@ -88,7 +90,8 @@ class TrainerMemory:
         communication: buckets of DDP; gathered layers and embeddings of FSDP2.
         kept: what the forward pass keeps for the backward pass.
         working: the larger of one layer's backward pass and the LM head's tile.
-        pictures: pixel values of the step's prompts, and the micro-batches cut from them.
+        pictures: features of the step's pictures, and pixel values of a micro-batch's; the other pixel values
+            wait in main memory, one picture once.
         overhead: what the allocator cannot use, and CUDA's context; 0 on a CPU.
     """
 
@@ -195,7 +198,8 @@ def trainer_memory(
         "gradients": -(-4 * n // share), "moments": -(-8 * n // share),
         "reference": -(-4 * n // share) if kl else 0, "communication": communication, "kept": kept,
         "working": max(held.peak * micro - kept, head_bytes(size, batch, micro=micro, on_gpu=on_gpu)),
-        "pictures": -(-2 * batch.rows * batch.pixel_bytes // ranks),
+        "pictures": micro * batch.pixel_bytes
+        + -(-batch.rows // (batch.group * ranks)) * batch.prompt * size.width * item,
     }  # fmt: skip
     overhead = math.ceil((FRAGMENTED - 1) * sum(parts.values()) + CONTEXT) if on_gpu else 0
     return TrainerMemory(**parts, overhead=overhead)

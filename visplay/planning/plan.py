@@ -214,6 +214,7 @@ def _plan(config: Config, architecture: Any, prompt: Measured, *, on_gpu: bool, 
         completion=max((phase.max_tokens for phase in phases), default=0),
         rows=max((phase.prompts_per_step * phase.group_size for phase in phases), default=1),
         pixel_bytes=prompt.pixel_bytes,
+        group=min((phase.group_size for phase in phases), default=1),
     )
     again = bool(config.optimizer.grpo.get("gradient_checkpointing", on_gpu))
     size = measure_size(architecture, dtype=dtype, lora=config.lora)

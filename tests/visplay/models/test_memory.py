@@ -38,12 +38,15 @@ def test_a_trainer_line_by_line() -> None:
     assert (found.weights, found.adapter, found.gradients) == (2_000_000, 40_000, 40_000)
     assert (found.moments, found.reference, found.communication) == (80_000, 40_000, 0)
     assert (found.kept, found.working) == (60_000, 999_940_000)
-    assert found.pictures == 2 * 16 * 5_000
-    parts = 2_000_000 + 200_000 + 1_000_000_000 + 160_000
+    pictures = 2 * 5_000 + 16 * 100 * 64 * 2  # a micro-batch's pixel values, the features of all
+    assert found.pictures == pictures
+    groups = trainer_memory(SIZE, HELD, replace(BATCH, group=8), micro=2, kl=True)
+    assert groups.pictures == 2 * 5_000 + 2 * 100 * 64 * 2
+    parts = 2_000_000 + 200_000 + 1_000_000_000 + pictures
     assert found.overhead == math.ceil(0.08 * parts + 1.5e9)
     assert found.total == pytest.approx(1.08 * parts + 1.5e9, abs=2)
     assert found.beyond_weights == math.ceil(1.08 * (parts - 2_000_000))
-    assert found.standing == math.ceil(1.08 * (200_000 + 160_000))
+    assert found.standing == math.ceil(1.08 * (200_000 + pictures))
     assert trainer_memory(SIZE, HELD, BATCH, micro=2, kl=False).reference == 0
 
 
@@ -51,7 +54,8 @@ def test_what_ranks_share_and_what_they_do_not() -> None:
     one = trainer_memory(SIZE, HELD, BATCH, micro=2, kl=True)
     ddp = trainer_memory(SIZE, HELD, BATCH, micro=2, kl=True, sharding="ddp", ranks=4)
     fsdp = trainer_memory(SIZE, HELD, BATCH, micro=2, kl=True, sharding="fsdp2", ranks=4)
-    assert (ddp.weights, ddp.communication, ddp.pictures) == (one.weights, 4 * 10_000, one.pictures // 4)
+    assert (ddp.weights, ddp.communication) == (one.weights, 4 * 10_000)
+    assert ddp.pictures == 2 * 5_000 + (one.pictures - 2 * 5_000) // 4
     assert (fsdp.weights, fsdp.moments, fsdp.kept) == (500_000, 20_000, one.kept)
     assert fsdp.communication == 2 * 2 * (50_000 + 1000 * 64)
 
