@@ -13,6 +13,7 @@ import rewards
 from rollouts.chat import Chat
 from rollouts.engine import BASE, Prompt
 from tests.architectures.released import HERE, NAMES, write_tiny
+from tests.visplay.training.test_groups import in_two_ways
 from visplay.config.loading import check_config
 from visplay.config.prompts import Prompts
 from visplay.config.sections import Engine, Model
@@ -132,6 +133,21 @@ def test_thinking_is_on_or_off_by_configuration(template: str, tmp_path: Path) -
         assert text.rstrip().endswith("<think>" if on else "</think>")
         openings[on] = chat.opening
     assert openings == {True: "<think>\n", False: ""}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_prompt_is_computed_once_for_its_completions(name: str, tmp_path: Path) -> None:
+    """Pictures of two shapes in a call, and two of them in a prompt: TRL's trainer cannot do that for all."""
+    model = Model(path=str(write_tiny(name, tmp_path / "model")), dtype="float32", **KNOBS[name][0])
+    small, wide = (Image.fromarray(getattr(data, name)()) for name in ("astronaut", "rocket"))
+    small.thumbnail((120, 120))
+    wide.thumbnail((160, 160))
+    prompts = [
+        reasoner_prompt(small, "How many?", words=Prompts()),
+        reasoner_prompt(wide, "What is it?", words=Prompts()),
+        benchmark_prompt([small, wide], "<image 1> or <image 2>?", options=["a", "b"], words=SYSTEM),
+    ]
+    in_two_ways(tmp_path, model, prompts, micro_batch_size=12)
 
 
 CASES = [

@@ -111,11 +111,20 @@ class EngineGRPOTrainer(GRPOTrainer):
     def batch(self, rollouts: Sequence[Rollout]) -> dict[str, Any]:
         """A step as TRL has it, by row: ids, masks, advantages, log-probs before its first update."""
         self._rollouts = rollouts
-        first = {id(one.prompt): one for one in rollouts}
-        places = {key: number for number, key in enumerate(first)}
+        prompts = {id(one.prompt): one.prompt for one in rollouts}
+        places = {key: number for number, key in enumerate(prompts)}
         self._numbers = [places[id(one.prompt)] for one in rollouts]
+        encoded = self._encoded(list(prompts.values()))
+        for one, number in zip(rollouts, self._numbers, strict=True):
+            own, theirs = encoded[number].ids.tolist(), list(one.completion.prompt_ids)
+            if own != theirs:
+                raise PreflightError(
+                    f"the engine sampled from a prompt of {len(theirs)} tokens, which the trainer's "
+                    f"processor encodes otherwise, to {len(own)} tokens; see that both load the same "
+                    "processor, with the same model.max_pixels"
+                )
         self.pictures.forget()
-        self.groups.begin(self._encoded(list(first.values())))
+        self.groups.begin(encoded)
         own_model: Any = self.model
         own_model.train()
         self.vllm_importance_sampling_correction = self._corrected and not self._late
@@ -126,23 +135,17 @@ class EngineGRPOTrainer(GRPOTrainer):
             batch["advantages"] = torch.tensor(own, device=batch["advantages"].device)
         return batch | {"prompts": torch.tensor(self._numbers)}
 
-    def _encoded(self, rollouts: Sequence[Rollout]) -> list[Encoded]:
-        """One prompt of each rollout as the model takes it: the processor sees each of them once."""
-        numbers: dict[tuple[int, ...], int] = {}
-        found = []
-        for one in rollouts:
-            prompt = one.prompt
-            key = tuple(map(id, prompt.images))
-            picture = numbers.setdefault(key, len(numbers)) if key else None
-            encoded = Encoded(inputs=dict(self._policy.chat.encode([prompt])), picture=picture)
-            if tuple(encoded.ids.tolist()) != tuple(one.completion.prompt_ids):
-                raise PreflightError(
-                    f"the engine sampled from a prompt of {len(one.completion.prompt_ids)} tokens which the "
-                    f"trainer's processor encodes otherwise, to {len(encoded.ids)}; see that both load the "
-                    "same processor, with the same model.max_pixels"
-                )
-            found.append(encoded)
-        return found
+    def _encoded(self, prompts: Sequence[Prompt]) -> list[Encoded]:
+        """Prompts as the model takes them; the processor sees each of them once."""
+        chat, numbers = self._policy.chat, dict[tuple[int, ...], int]()
+        keys = [tuple(map(id, prompt.images)) for prompt in prompts]
+        return [
+            Encoded(
+                inputs=dict(chat.encode([prompt])),
+                picture=numbers.setdefault(key, len(numbers)) if key else None,
+            )
+            for prompt, key in zip(prompts, keys, strict=True)
+        ]
 
     def windows(self, batch: dict[str, Any], *, updates: int) -> list[list[dict[str, Any]]]:
         """[updates][micro-batches] of a step; each update has rows of every prompt, like lengths together."""
