@@ -16,9 +16,12 @@ import pstats
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from datasets import Dataset
@@ -29,6 +32,7 @@ from benchmarks.transformers_engine import Phase3, questions
 from visplay.config.sections import Lora, Model, Optimizer, Phase
 from visplay.models.policy import Policy, load_base
 from visplay.runs.checkpoints import numbered
+from visplay.training import learner
 from visplay.training.arguments import grpo_arguments
 
 GROUP, LENGTH = 8, 96
@@ -47,14 +51,16 @@ class Marks(TrainerCallback):
             self.lengths.append(logs["completions/mean_length"])
 
 
-def trl_alone(folder: Path, *, steps: int, prompts: int, optimizer: Optimizer) -> tuple[list[float], float]:
+def trl_alone(
+    folder: Path, *, steps: int, prompts: int, optimizer: Optimizer, mixed: bool
+) -> tuple[list[float], float]:
     """Seconds of each step but the first, by TRL, and the mean length of a completion in tokens."""
     torch.manual_seed(0)
     policy = Policy(*load_base(Model(path="pocket", dtype="float32")), lora=Lora(rank=16))
     start = numbered(folder, "shared", 0)
     policy.create_adapter(start, seed=0)
     model = policy.with_adapter(start)
-    asked = questions(steps * prompts)
+    asked = questions(steps * prompts, mixed=mixed)
     arguments = grpo_arguments(
         Phase(steps=steps, prompts_per_step=prompts, group_size=GROUP, max_tokens=LENGTH),
         optimizer, corrected=False, folder=folder / "trainer", seed=0, model=model,
@@ -83,11 +89,34 @@ def trl_alone(folder: Path, *, steps: int, prompts: int, optimizer: Optimizer) -
     return _between(marks.times), statistics.mean(marks.lengths)
 
 
-def ours(folder: Path, *, steps: int, prompts: int, optimizer: Optimizer) -> tuple[list[float], float]:
+def ours(
+    folder: Path, *, steps: int, prompts: int, optimizer: Optimizer, mixed: bool
+) -> tuple[list[float], float]:
     """The same by visplay, with the transformers engine."""
-    phase = Phase3(corrected=False)
+    phase = Phase3(corrected=False, mixed=mixed)
     phase.run(folder, steps=steps, prompts=prompts, optimizer=optimizer)
     return phase.seconds()[0], statistics.mean(row["completions/mean_length"] for row in phase.rows)
+
+
+def unkept(folder: Path, **shape: Any) -> tuple[list[float], float]:
+    """Ours, of which the last step alone writes a checkpoint."""
+    last: list[Callable[[], None]] = []
+    work = learner.in_background
+
+    def skip(write: Callable[[], None]) -> Future[None]:
+        last.append(write)
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
+
+    def written(*_: Any) -> None:
+        work(last[-1]).result()
+
+    with (
+        mock.patch.object(learner, "in_background", skip),
+        mock.patch.object(learner.Learner, "__exit__", written),
+    ):
+        return ours(folder, **shape)
 
 
 def _between(times: list[float]) -> list[float]:
@@ -103,21 +132,27 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=8, help="of a step, each answered 8 times")
     parser.add_argument("--micro", type=int, default=64, help="optimizer.micro_batch_size")
     parser.add_argument("--kl", type=float, default=1e-2, help="optimizer.kl")
+    parser.add_argument("--sizes", choices=["one", "mixed"], default="one", help="of pictures and questions")
+    parser.add_argument("--checkpoints", action="store_true", help="ours against ours without checkpoints")
     parser.add_argument("--profile", action="store_true", help="one phase of ours, function by function")
     options = parser.parse_args()
     os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
     torch.set_num_threads(1)
     optimizer = Optimizer(learning_rate=1e-6, micro_batch_size=options.micro, kl=options.kl)
-    shape: dict[str, Any] = {"steps": options.steps, "prompts": options.prompts, "optimizer": optimizer}
+    shape: dict[str, Any] = {
+        "steps": options.steps, "prompts": options.prompts, "optimizer": optimizer,
+        "mixed": options.sizes == "mixed",
+    }  # fmt: skip
     if options.profile:
         with tempfile.TemporaryDirectory() as folder, cProfile.Profile() as profile:
             ours(Path(folder), **shape)
         pstats.Stats(profile).sort_stats("cumulative").print_stats(120)
         return
-    seconds: dict[str, list[float]] = {"ours": [], "TRL": []}
-    lengths: dict[str, list[float]] = {"ours": [], "TRL": []}
+    other: Any = ("without checkpoints", unkept) if options.checkpoints else ("TRL", trl_alone)
+    seconds: dict[str, list[float]] = {"ours": [], other[0]: []}
+    lengths: dict[str, list[float]] = {"ours": [], other[0]: []}
     for _ in range(options.rounds):
-        for name, run in (("ours", ours), ("TRL", trl_alone)):
+        for name, run in (("ours", ours), other):
             with tempfile.TemporaryDirectory() as folder:
                 times, length = run(Path(folder), **shape)
             seconds[name] += times
@@ -126,7 +161,7 @@ def main() -> None:
     for name, median in medians.items():
         length = statistics.mean(lengths[name])
         print(f"{name}: {median:.3f} s a step, {length:.1f} tokens a completion (n = {len(seconds[name])})")
-    print(f"ratio of medians, ours to TRL's: {medians['ours'] / medians['TRL']:.3f}")
+    print(f"ratio of medians, ours to {other[0]}: {medians['ours'] / medians[other[0]]:.3f}")
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ class Phase3:
     """One Reasoner phase of the pocket VLM, with the clock on generation apart."""
 
     corrected: bool
+    mixed: bool = False
     generating: float = 0.0
     marks: list[tuple[float, float]] = field(default_factory=list)  # seconds in all, of generation
     rows: list[dict[str, float]] = field(default_factory=list)
@@ -56,7 +57,7 @@ class Phase3:
         start = numbered(folder, "shared", 0)
         policy.create_adapter(start, seed=0)
         engine = TransformersEngine(policy.shared_base(), policy.processor)
-        asked = questions(steps * prompts)
+        asked = questions(steps * prompts, mixed=self.mixed)
 
         def sample(*arguments: Any, **options: Any) -> Any:
             began = time.perf_counter()
@@ -83,11 +84,19 @@ class Phase3:
         return [b[0] - a[0] for a, b in pairs], [b[0] - a[0] - (b[1] - a[1]) for a, b in pairs]
 
 
-def questions(count: int) -> list[Prompt]:
-    """So many prompts, each with a picture of its own."""
+def questions(count: int, *, mixed: bool = False) -> list[Prompt]:
+    """So many prompts, each with a picture of its own; `mixed` ones of several sizes and of 5 to 35 words."""
     scenes = sample_scenes(count, split="development", seed=0)
-    words = Prompts(forms={})
-    return [reasoner_prompt(render(scene), "How many shapes are there?", words=words) for scene in scenes]
+    words, text = Prompts(forms={}), "How many shapes are there?"
+    if not mixed:
+        return [reasoner_prompt(render(scene), text, words=words) for scene in scenes]
+    return [
+        reasoner_prompt(
+            render(scene).resize((64 + 24 * (i % 9), 64 + 24 * (i * 5 % 9))),
+            text + " Look at the picture once more." * (i * 7 % 6), words=words,
+        )
+        for i, scene in enumerate(scenes)
+    ]  # fmt: skip
 
 
 def step(rounds: int) -> None:

@@ -3,19 +3,24 @@
 What real vLLM servers do is in test_servers.py.
 """
 
+import base64
+import io
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from benchmarks.stub_vllm import StubServer, stub_servers
+from rollouts import server_engine
 from rollouts.chat import Chat
-from rollouts.engine import BASE, EngineUnavailable, RequestRefused
+from rollouts.engine import BASE, EngineUnavailable, Prompt, RequestRefused
 from rollouts.server_engine import ServerEngine
 from rollouts.servers import replica
 from rollouts.servers.launch import server_url
@@ -116,6 +121,30 @@ def test_completions_are_the_same_whoever_serves_them(chat: Chat) -> None:
     assert len({tokens for group in alone for tokens in group}) > 40  # of 48: seeds and prompts differ
     assert answers(chat, StubServer(), StubServer(), StubServer(seconds_per_token=0.05)) == alone
     assert answers(chat, StubServer(), StubServer(seconds_per_token=0.02), max_num_seqs=1) == alone
+
+
+def test_log_probs_are_asked_for_where_they_are_needed_only(chat: Chat) -> None:
+    with fleet(chat, StubServer()) as engine:
+        scored = engine.generate(PROMPTS[:2], adapter=BASE, sampling=SAMPLING)
+        unscored = engine.generate(PROMPTS[:2], adapter=BASE, sampling=replace(SAMPLING, logprobs=False))
+    assert words(scored) == words(unscored)
+    assert all(len(c.logprobs) == len(c.token_ids) for group in scored for c in group)
+    assert all(c.logprobs == () for group in unscored for c in group)
+
+
+def test_a_picture_is_encoded_once_a_call_without_loss(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the threads that send requests, not before the first of them leaves."""
+    encoded: list[str] = []
+    url = server_engine._data_url
+    monkeypatch.setattr(server_engine, "_data_url", lambda image: encoded.append(url(image)) or encoded[-1])
+    picture = Image.radial_gradient("L").resize((40, 30)).convert("RGB")
+    blocks = [{"type": "image"}, {"type": "text", "text": "How many?"}]
+    prompts = [Prompt(messages=({"role": "user", "content": blocks},), images=(picture,))] * 6
+    with fleet(chat, StubServer()) as engine:
+        engine.generate(prompts, adapter=BASE, sampling=SAMPLING)
+    kind, _, data = encoded[0].partition(",")
+    assert len(encoded) == 1 and kind == "data:image/bmp;base64"
+    assert Image.open(io.BytesIO(base64.b64decode(data))).tobytes() == picture.tobytes()
 
 
 def test_each_group_is_asked_once(chat: Chat) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft.helpers import disable_input_dtype_casting
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_optimizer_state_dict,
@@ -120,6 +121,9 @@ class Learner:
             set_optimizer_state_dict(self._model, self._adamw.optimizer, kept["adamw"], options=_WHOLE)
             self._rates.load_state_dict(kept["rates"])
         self._state = adapter_state(trl.model)
+        # Under autocast PEFT's cast to the adapter's 32 bits is undone at once.
+        self._uncast = disable_input_dtype_casting(peft_model, active=bool(arguments.bf16))
+        self._uncast.__enter__()
 
     def __exit__(self, *_: Any) -> None:
         """Take it off again; what is being written is finished."""
@@ -127,6 +131,7 @@ class Learner:
             self._writing.exception()
         if self._trl is None:
             return
+        self._uncast.__exit__(None, None, None)
         self._trl.pictures.__exit__()
         if self._ranks.sharded:
             self._policy.dismiss()

@@ -2,6 +2,8 @@
 
 import logging
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -225,6 +227,24 @@ def test_bfloat16_rounds_and_is_not_taken_for_a_difference(tmp_path: Path) -> No
     once = learned(tmp_path / "once", model, pictured(2), look=shared.append, micro_batch_size=8)
     plain = learned(tmp_path / "plain", model, pictured(2), plain=True, micro_batch_size=8)
     assert shared[0].groups.once and apart(once, plain) < 0.05
+
+
+@slow
+def test_inputs_of_lora_are_not_cast_to_32_bits_and_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Model(path="pocket", dtype="bfloat16")
+    uncast = learned(tmp_path / "uncast", model, pictured(2), micro_batch_size=8)
+    entered: list[bool] = []
+
+    @contextmanager
+    def casting(_: Any, *, active: bool) -> Iterator[None]:
+        entered.append(active)
+        yield
+
+    monkeypatch.setattr("visplay.training.learner.disable_input_dtype_casting", casting)
+    cast = learned(tmp_path / "cast", model, pictured(2), micro_batch_size=8)
+    assert entered == [True] and torch.equal(uncast, cast)
 
 
 @slow
