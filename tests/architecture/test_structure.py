@@ -27,12 +27,12 @@ def test_no_file_is_a_drawer_for_everything() -> None:
 
 # Lines of Python at most; a budget is raised by a decision that says what for (docs/decisions/).
 BUDGETS = {
-    "visplay": 1035, "visplay/config": 1110, "visplay/data": 940, "visplay/models": 1350, "visplay/runs": 835,
-    "visplay/training": 1150, "visplay/loop": 2100, "visplay/planning": 450, "visplay/evaluation": 3740,
-    "visplay/report": 1570, "visplay/cli": 1765, "visplay/pocket": 600, "rollouts": 1900, "rewards": 2400,
+    "visplay": 1035, "visplay/config": 1110, "visplay/data": 940, "visplay/models": 1430, "visplay/runs": 835,
+    "visplay/training": 1520, "visplay/loop": 2100, "visplay/planning": 450, "visplay/evaluation": 3740,
+    "visplay/report": 1570, "visplay/cli": 1765, "visplay/pocket": 600, "rollouts": 1930, "rewards": 2400,
     "rewards/answers": 1500,
 }  # fmt: skip
-MOST_LINES, MOST_FILES = 20_840, 133
+MOST_LINES, MOST_FILES = 21_340, 134
 
 
 def lines_of(path: Path) -> int:
