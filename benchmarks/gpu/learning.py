@@ -4,8 +4,10 @@ Operations are counted as those of matrix products with weights, 2 for each weig
 products and LoRA's are left out. With a frozen base, one token of a step costs the language model a forward
 pass, a backward pass of its inputs alone, one more forward pass for the reference of the KL term and one for
 the importance correction, where there is one. The LM head sees completions only. The vision tower sees
-patches, its merger one for every four of them, and goes forward only. MFU counts these. HFU counts the
-language model's forward pass once more, as gradient checkpointing runs it again.
+patches, its merger one for every four of them, and goes forward only. "MFU, each completion with its prompt"
+counts these, as the reports before the prompt was computed once did; HFU adds the language model's forward
+pass that gradient checkpointing repeats. "MFU" counts what a step needs: no pass for the importance
+correction, each prompt once and each picture once.
 """
 
 import math
@@ -146,8 +148,20 @@ class Phase:
             patches=picture * len(self.completions[-1]), kl=config.optimizer.kl > 0, corrected=self.corrected,
             checkpointing=stand.device != "cpu",
         )  # fmt: skip
-        rows = [self._row("operations", done.model / seconds / 1e12, "TFLOP/s", "without recomputation")]
-        for name, count in (("MFU", done.model), ("HFU", done.hardware)):
+        group = config.reasoner.group_size
+        read = sum(len(c.prompt_ids) for c in self.completions[-1][::group])
+        forwards = 1 + (config.optimizer.kl > 0)
+        needed = count_operations(
+            stand.policy.model, tokens=completion + read, completion_tokens=completion,
+            patches=picture * len(self.completions[-1][::group]) // forwards, kl=config.optimizer.kl > 0,
+            corrected=False, checkpointing=False,
+        )  # fmt: skip
+        rows = [self._row("operations", needed.model / seconds / 1e12, "TFLOP/s", "that a step needs")]
+        for name, count in (
+            ("MFU", needed.model),
+            ("MFU, each completion with its prompt", done.model),
+            ("HFU", done.hardware),
+        ):
             if stand.peak_flops is None:
                 rows.append(self._row(name, "unknown", "", stand.peak_source))
             else:

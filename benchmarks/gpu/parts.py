@@ -12,6 +12,7 @@ import visplay
 from benchmarks.gpu.learning import Phase
 from benchmarks.gpu.planned import planned_bytes
 from benchmarks.gpu.stand import Row, Stand, memory_rows
+from benchmarks.gpu.ways import host, ways
 from rollouts.engine import AdapterVersion, RolloutEngine, Sampling
 from rollouts.transformers_engine import TransformersEngine
 from visplay.config.sections import Engine
@@ -146,7 +147,7 @@ def pocket(stand: Stand) -> Iterator[Row]:
 Part = Callable[[Stand], Iterator[Row]]
 PARTS: dict[str, Part] = {
     "build": build, "canaries": canaries, "agreement": agreement, "swap": swap, "generation": generation,
-    "learning": learning, "pocket": pocket, "vllm": vllm,
+    "learning": learning, "ways": ways, "host": host, "pocket": pocket, "vllm": vllm,
 }  # fmt: skip
 
 
