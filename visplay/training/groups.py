@@ -21,7 +21,7 @@ from torch.nn.functional import pad
 from visplay.training.pictures import Pictures
 
 LONGEST = 6_000  # tokens of a sequence; its mask is quadratic, and a larger group is cut
-TOGETHER = 1_024  # tokens of a forward pass that shorter sequences are padded and put together for
+TOGETHER = 700  # tokens of a forward pass that shorter sequences are padded and put together for
 COMPARED = 16  # rows, at most, that are computed in both ways at the beginning of a phase
 _BY_TOKEN = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
 _APART = {torch.float32: 1e-4}  # nats a token, mean, at most, from ordinary rows
