@@ -65,9 +65,9 @@ class ServerEngine:
         urls = [s.url if isinstance(s, Server) else server_url(s) for s in servers]
         if api_key and not (api_key.isascii() and api_key.isprintable() and " " not in api_key):
             raise ValueError("VLLM_API_KEY holds a space or a character that no HTTP header can carry")
-        self._in_use = threading.Lock()  # held while requests are in flight or adapters change
+        self._free = threading.Condition()  # notified when a batch is over; adapters change where none is
         self._closed = False
-        self._answers: Future[list[Answer]] | None = None  # of the last batch
+        self._answers: set[Future[list[Answer]]] = set()  # of the batches in flight
         self._portal_context = start_blocking_portal()
         self._portal = self._portal_context.__enter__()
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
@@ -99,20 +99,21 @@ class ServerEngine:
             EngineUnavailable: no server answers, or one refused the adapter.
         """
         if adapter.path is not None:
-            with self._in_use:
+            with self._free:
+                self._free.wait_for(lambda: not self._answers)
                 self._portal.call(self._pool.publish, adapter)
 
     def generate(
         self, prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling
     ) -> list[list[Completion]]:
-        """See `RolloutEngine.generate`.
+        """See `RolloutEngine.generate`. Several threads may ask at once.
 
         Raises:
             KeyError: `adapter` was never published, or has been dropped since.
             RequestRefused: a server will not answer such a prompt.
             EngineUnavailable: no server answers, or what it answers is not what was asked for.
         """
-        with self._in_use:
+        with self._free:
             name = self._pool.use(adapter) if adapter.path is not None else None
             encoded = _Encoded()
             groups = [
@@ -121,14 +122,19 @@ class ServerEngine:
             ]
             if self._closed:
                 raise EngineUnavailable("the engine was closed")
-            self._answers = self._portal.start_task_soon(self._pool.answers, groups)
-            try:
-                answers = self._answers.result()
-            except ReplicaRefused as error:
-                raise RequestRefused(
-                    f"{error}; where a prompt is too long, give the servers a larger --max-model-len "
-                    "(engine.vllm.max_model_len), or lower model.max_pixels or max_tokens"
-                ) from error
+            batch = self._portal.start_task_soon(self._pool.answers, groups)
+            self._answers.add(batch)
+        try:
+            answers = batch.result()
+        except ReplicaRefused as error:
+            raise RequestRefused(
+                f"{error}; where a prompt is too long, give the servers a larger --max-model-len "
+                "(engine.vllm.max_model_len), or lower model.max_pixels or max_tokens"
+            ) from error
+        finally:
+            with self._free:
+                self._answers.discard(batch)
+                self._free.notify_all()
         return [
             [
                 self._chat.completion(
@@ -150,8 +156,8 @@ class ServerEngine:
         if self._closed:
             return
         self._closed = True
-        if self._answers is not None:
-            self._answers.cancel()
+        for batch in list(self._answers):
+            batch.cancel()
         try:
             self._portal.call(self._pool.close)
             self._portal.call(self._client.aclose)

@@ -15,6 +15,7 @@ from transformers import set_seed
 
 from rewards import Question
 from rollouts.engine import AdapterVersion, Completion, Prompt, RolloutEngine, Sampling
+from rollouts.server_engine import ServerEngine
 from visplay.config.loading import Config, phase_of
 from visplay.config.sections import Phase
 from visplay.data.images import ImageSet, read_images
@@ -119,7 +120,7 @@ class RunContext:
         self, prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling
     ) -> list[list[Completion]]:
         """Completions [prompts][n] of one adapter version; see `visplay.models.generation.generate`."""
-        self._publish_waiting()
+        self.publish_waiting()
         with self.watch("generation"):
             groups = generate(self.engine, prompts, adapter=adapter, sampling=sampling)
         self.display.generated(sum(len(completion.token_ids) for group in groups for completion in group))
@@ -154,7 +155,7 @@ class RunContext:
             for part in damaged_parts(scratch / UNFINISHED):
                 self.display.say(f"{part} is damaged or covers a damaged file; it is done again")
                 part.unlink()
-            self._publish_waiting()
+            self.publish_waiting()
             work = Work(folder=scratch)
             yield work
             lines = "".join(json.dumps(row) + "\n" for row in work.rows)
@@ -194,7 +195,13 @@ class RunContext:
         """
         self._waiting.append(adapter)
 
-    def _publish_waiting(self) -> None:
+    @property
+    def at_once(self) -> int:
+        """How many batches the engine takes at once: servers work on one while others end in their tails."""
+        return 3 if isinstance(self.engine, ServerEngine) else 1
+
+    def publish_waiting(self) -> None:
+        """Publish what `publish` was given since."""
         last_of_each = {adapter.name: adapter for adapter in self._waiting}
         for adapter in [*self._waiting[-MAX_ADAPTERS:], *last_of_each.values()]:
             if adapter.path is not None and adapter.path.exists():  # else pruned

@@ -1,7 +1,9 @@
 """Phase 2: questions about the pictures, votes on them, and those of moderate confidence kept (Eq. 9)."""
 
 import json
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from visplay.runs.run import UNFINISHED
 from visplay.schema import CANDIDATES
 from visplay.seeds import draw, mix_seed
 from visplay.storage import read_part, write_parquet, write_part, write_text
+
+_Rows = list[dict[str, Any]]
 
 
 def curate(
@@ -99,16 +103,26 @@ def _ask_about(
     unfinished = folder / UNFINISHED
     unfinished.mkdir(exist_ok=True)
     each = ctx.config.curation.questions_per_image
+
+    def rows_of(start: int) -> list[dict[str, Any]]:
+        part = unfinished / f"pictures-{start}.json"
+        rows: list[dict[str, Any]] | None = read_part(part)
+        if rows is None:
+            round = Round(phase="curation", roles=roles, seed=mix_seed(seed, "chunk", start))
+            own = keys[start : start + chunk]
+            groups = ask(ctx, own, round, stages=stages, questioner=roles["questioner"])
+            rows = [row.record() for group in groups for row in group]
+            write_part(part, rows)
+        return rows
+
+    def wanted(under_way: int) -> bool:
+        """Whether a chunk more will be needed, at the share that was kept so far, or else at one half."""
+        share = sum(not row.reject for row in found) / len(found) if found else 0.5
+        return enough is None or share * (len(found) + under_way * chunk * each) < enough
+
+    ctx.publish_waiting()
     with ctx.display.bar("curation", total=enough or len(keys) * each) as advance:
-        for start in range(0, len(keys), chunk):
-            part = unfinished / f"pictures-{start}.json"
-            rows = read_part(part)
-            if rows is None:
-                round = Round(phase="curation", roles=roles, seed=mix_seed(seed, "chunk", start))
-                own = keys[start : start + chunk]
-                groups = ask(ctx, own, round, stages=stages, questioner=roles["questioner"])
-                rows = [row.record() for group in groups for row in group]
-                write_part(part, rows)
+        for rows in _in_order(range(0, len(keys), chunk), rows_of, ctx.at_once, wanted):
             before = sum(not row.reject for row in found)
             found += map(Asked.from_record, rows)
             kept = sum(not row.reject for row in found)
@@ -119,6 +133,30 @@ def _ask_about(
             if enough is not None and kept >= enough:
                 break
     return found
+
+
+def _in_order(
+    starts: Sequence[int], work: Callable[[int], _Rows], at_once: int, wanted: Callable[[int], bool]
+) -> Iterator[_Rows]:
+    """What `work` makes of each start, in order; as many as `at_once` are under way while more are wanted."""
+    if at_once == 1:
+        yield from map(work, starts)
+        return
+    pool, under_way = ThreadPoolExecutor(at_once), deque[Future[_Rows]]()
+    try:
+        for start in starts:
+            while under_way and (len(under_way) == at_once or not wanted(len(under_way))):
+                yield under_way.popleft().result()
+            under_way.append(pool.submit(work, start))
+        while under_way:
+            yield under_way.popleft().result()
+    except GeneratorExit:  # enough is kept; what is under way writes into the step's folder
+        pool.shutdown(cancel_futures=True)
+        raise
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def _keep(

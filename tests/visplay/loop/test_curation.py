@@ -1,6 +1,8 @@
 """Curation and voting with a scripted engine: every number by hand."""
 
 import json
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from visplay.config.loading import Config, check_config
 from visplay.errors import AdapterMismatch
 from visplay.loop.asking import Asked, Round, band, grounded, judge, parse, vote
 from visplay.loop.context import RunContext
-from visplay.loop.curation import curate
+from visplay.loop.curation import _in_order, curate
 from visplay.loop.health import question_health
 from visplay.loop.reasoner import read_examples
 from visplay.schema import ASKED, CANDIDATES
@@ -259,3 +261,41 @@ def test_another_version_than_asked_for_is_an_error(tmp_path: Path) -> None:
     prompt = Prompt(messages=({"role": "user", "content": [{}, {"text": "ask one question"}]},))
     with pytest.raises(AdapterMismatch, match=r"asked shared@0 .* got one of shared@1"):
         ctx.sample([prompt], adapter=ADAPTER, sampling=Sampling())
+
+
+def test_chunks_overlap_and_come_in_order_and_none_too_many_is_begun() -> None:
+    """Three at once while they are wanted; the first to end is not the first to be taken."""
+    begun: list[int] = []
+    together = threading.Barrier(3, timeout=20)
+
+    def work(start: int) -> list[dict[str, Any]]:
+        begun.append(start)
+        if start < 3:
+            together.wait()  # passes only where three are under way
+            time.sleep(0.02 * (3 - start))
+        return [{"start": start}]
+
+    found: list[int] = []
+    for rows in _in_order(range(10), work, 3, lambda under_way: len(found) + under_way < 5):
+        found.append(rows[0]["start"])
+        if len(found) == 5:
+            break
+    assert found == [0, 1, 2, 3, 4] == sorted(begun)
+    alone = [rows[0]["start"] for rows in _in_order(range(3, 6), work, 1, lambda _: True)]
+    assert alone == [3, 4, 5] == begun[5:]
+
+
+def test_an_error_in_a_chunk_ends_curation_at_once() -> None:
+    waiting = threading.Event()
+
+    def work(start: int) -> list[dict[str, Any]]:
+        if start == 1:
+            raise ValueError("chunk 1")
+        waiting.wait(0 if start == 0 else 20)
+        return []
+
+    before = time.monotonic()
+    with pytest.raises(ValueError, match="chunk 1"):
+        list(_in_order(range(9), work, 3, lambda _: True))
+    assert time.monotonic() - before < 10
+    waiting.set()
