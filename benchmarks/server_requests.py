@@ -3,10 +3,10 @@
     python -m benchmarks.server_requests
 
 A stub server, which computes nothing, is asked about 64 pictures of 1024 x 1024 pixels, 16 completions of at
-most 4,096 tokens each. A picture of noise is encoded as PNG and as BMP beside it. Then six chunks of curation,
-each a batch of questions and after it a batch of votes, go through another stub that computes 32 sequences at
-a time, one chunk after the other and overlapping. The work's own time is that of all tokens with no place
-empty.
+most 4,096 tokens each. A picture of noise is encoded as PNG and as BMP beside it. Then six chunks of
+curation, each a batch of questions and after it a batch of votes, go through another stub that computes 32
+sequences at a time, one chunk after the other and overlapping. The work's own time is that of all tokens
+with no place empty.
 """
 
 import base64

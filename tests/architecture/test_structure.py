@@ -28,11 +28,11 @@ def test_no_file_is_a_drawer_for_everything() -> None:
 # Lines of Python at most; a budget is raised by a decision that says what for (docs/decisions/).
 BUDGETS = {
     "visplay": 1040, "visplay/config": 1111, "visplay/data": 940, "visplay/models": 1430, "visplay/runs": 835,
-    "visplay/training": 1520, "visplay/loop": 2100, "visplay/planning": 450, "visplay/evaluation": 3740,
+    "visplay/training": 1520, "visplay/loop": 2120, "visplay/planning": 450, "visplay/evaluation": 3740,
     "visplay/report": 1570, "visplay/cli": 1765, "visplay/pocket": 600, "rollouts": 1930, "rewards": 2400,
     "rewards/answers": 1500,
 }  # fmt: skip
-MOST_LINES, MOST_FILES = 21_340, 134
+MOST_LINES, MOST_FILES = 21_390, 134
 
 
 def lines_of(path: Path) -> int:
