@@ -84,8 +84,8 @@ class Plan:
 
     @property
     def shares(self) -> bool:
-        """Whether vLLM is on the trainer's card: in its process, or as servers that sleep while it works."""
-        return self.backend == "vllm" or (self.backend == "server" and self.config.engine.sleep is True)
+        """Whether vLLM is on the trainer's card, in its process."""
+        return self.backend == "vllm"
 
     @property
     def trainer_micro(self) -> int:

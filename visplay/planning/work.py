@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 from visplay.config.loading import Config, enough_kept, phase_of
 from visplay.config.sections import Phase
-from visplay.data.views import MILD, VIEWS
 from visplay.evaluation.spec import expand
 from visplay.models.counting import Size
 
@@ -34,9 +33,7 @@ class Work:
         completions: sampled.
         tokens: of completions, at the mean lengths.
         bound: of completions, where each takes its `max_tokens` and curation asks about all pictures.
-        learnt: tokens that the trainer goes through, prompts included, at the mean lengths.
         rows: stored, in parquet; of an evaluation, samples.
-        steps: in which it is done, one after the other; what is generated of one goes on side by side.
     """
 
     phase: str
@@ -44,9 +41,7 @@ class Work:
     completions: int
     tokens: int
     bound: int
-    learnt: int = 0
     rows: int = 0
-    steps: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,23 +54,22 @@ class Disk:
     working: int
 
 
-def iteration_work(config: Config, *, pictures: int, prompt: int, kept: float = KEPT) -> list[Work]:
+def iteration_work(config: Config, *, pictures: int, kept: float = KEPT) -> list[Work]:
     """The phases of one iteration in their order, measuring included.
 
     Args:
         config: of the run.
         pictures: in `images.source`.
-        prompt: tokens of a prompt with its picture.
         kept: share of curation's questions that is kept, in (0, 1].
     """
     found = [
-        _rollouts("questioner", config.questioner, length=QUESTION_TOKENS, prompt=prompt),
+        _rollouts("questioner", config.questioner, length=QUESTION_TOKENS),
         *_questioner_votes(config),
     ]
     if config.loop not in WITHOUT_CURATION:
         found += _curation(config, pictures=pictures, kept=kept)
     for role in ("reasoner", *config.roles):
-        found.append(_rollouts(role, phase_of(config, role), length=ANSWER_TOKENS, prompt=prompt))
+        found.append(_rollouts(role, phase_of(config, role), length=ANSWER_TOKENS))
     return [work for work in [*found, evaluation_work(config)] if work.completions]
 
 
@@ -96,7 +90,7 @@ def evaluations(config: Config) -> int:
     return len({0, config.iterations, *range(0, config.iterations, config.evaluation.every)})
 
 
-def disk(config: Config, size: Size, *, pictures: int, prompt: int, kept: float = KEPT) -> Disk:
+def disk(config: Config, size: Size, *, pictures: int, kept: float = KEPT) -> Disk:
     """What a whole run leaves on disk, and what it takes besides while a phase goes on.
 
     An adapter is fp32. Inside a phase lie the published versions and two of the trainer's checkpoints
@@ -107,7 +101,7 @@ def disk(config: Config, size: Size, *, pictures: int, prompt: int, kept: float 
     of = min(config.iterations, last + 1) if last else config.iterations
     trained = sum(1 for role in config.role_names if phase_of(config, role).steps)
     first = 1 if config.adapters == "shared" else len(config.role_names)
-    works = iteration_work(config, pictures=pictures, prompt=prompt, kept=kept)
+    works = iteration_work(config, pictures=pictures, kept=kept)
     rows = sum(work.rows for work in works if work.phase != "evaluation")
     samples = evaluation_work(config).rows * evaluations(config)
     return Disk(
@@ -118,13 +112,12 @@ def disk(config: Config, size: Size, *, pictures: int, prompt: int, kept: float 
     )
 
 
-def _rollouts(name: str, phase: Phase, *, length: int, prompt: int) -> Work:
+def _rollouts(name: str, phase: Phase, *, length: int) -> Work:
     prompts = phase.steps * phase.prompts_per_step
-    completions, mean = prompts * phase.group_size, min(length, phase.max_tokens)
+    completions = prompts * phase.group_size
     return Work(
-        phase=name, prompts=prompts, completions=completions, tokens=completions * mean,
-        bound=completions * phase.max_tokens, learnt=completions * (prompt + mean), rows=completions,
-        steps=phase.steps,
+        phase=name, prompts=prompts, completions=completions, rows=completions,
+        tokens=completions * min(length, phase.max_tokens), bound=completions * phase.max_tokens,
     )  # fmt: skip
 
 
@@ -140,13 +133,12 @@ def _questioner_votes(config: Config) -> list[Work]:
         "its votes", prompts=questions * _views(config, samples),
         completions=questions * samples, config=config,
     )  # fmt: skip
-    return [replace(work, steps=phase.steps) for work in (*judged, votes)]
+    return [*judged, votes]
 
 
 def _views(config: Config, samples: int) -> int:
     """Pictures that are shown for the votes on one question."""
-    named = sum(len(VIEWS) if name == MILD else 1 for name in config.votes.views)
-    return min(max(1, named), samples)
+    return min(max(1, len(config.votes.views)), samples)
 
 
 def _verdicts(config: Config, questions: int) -> list[Work]:
@@ -172,29 +164,24 @@ def pictures_asked(config: Config, *, pictures: int, kept: float = KEPT) -> tupl
 
 def _curation(config: Config, *, pictures: int, kept: float) -> list[Work]:
     asked, most = pictures_asked(config, pictures=pictures, kept=kept)
-    each, length = config.curation.questions_per_image, config.questioner.max_tokens
+    works, longest = _curation_of(config, asked), _curation_of(config, most)
+    return [replace(work, bound=last.bound) for work, last in zip(works, longest, strict=True)]
+
+
+def _curation_of(config: Config, pictures: int) -> list[Work]:
+    """What curation asks, judges and votes on, where it asks about so many pictures."""
+    length, samples = config.questioner.max_tokens, config.curation.samples or config.votes.samples
+    asked = pictures * config.curation.questions_per_image
+    voted = asked * (1 if config.curation.max_blind is None else 2)
     asking = Work(
-        phase="curation", prompts=asked, completions=asked * each,
-        tokens=asked * each * min(QUESTION_TOKENS, length), bound=most * each * length, rows=asked * each,
-        steps=math.ceil(asked / CHUNK),
+        phase="curation", prompts=pictures, completions=asked, rows=asked,
+        tokens=asked * min(QUESTION_TOKENS, length), bound=asked * length,
     )  # fmt: skip
-    voted = each * (1 if config.curation.max_blind is None else 2)  # of each picture
-    samples = config.curation.samples or config.votes.samples
-    votes, bound = (
-        _answers(
-            "its votes", prompts=count * voted * _views(config, samples), config=config,
-            completions=count * voted * samples + BLIND_QUESTIONS,
-        )
-        for count in (asked, most)
+    votes = _answers(
+        "its votes", prompts=voted * _views(config, samples), config=config,
+        completions=voted * samples + BLIND_QUESTIONS,
     )  # fmt: skip
-    judged, judged_bound = (_verdicts(config, count * each) for count in (asked, most))
-    return [
-        asking,
-        *(
-            replace(work, bound=longest.bound, steps=asking.steps)
-            for work, longest in zip([*judged, votes], [*judged_bound, bound], strict=True)
-        ),
-    ]
+    return [asking, *_verdicts(config, asked), votes]
 
 
 def _answers(name: str, *, prompts: int, completions: int, config: Config, stored: bool = False) -> Work:
