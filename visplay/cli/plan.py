@@ -1,11 +1,15 @@
 """`visplay plan` and `visplay config init`: what a run will take, and a first configuration that fits."""
 
 import dataclasses
+import json
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import torch
 from rich.console import Console
 
@@ -13,7 +17,7 @@ from visplay.cli.printing import plain_table
 from visplay.config.loading import Config, check_config, enough_kept
 from visplay.config.method import ABOUT, differences
 from visplay.config.sections import Model
-from visplay.config.yaml_text import dump_yaml
+from visplay.config.yaml_text import read_yaml
 from visplay.data.images import count_entries
 from visplay.errors import ImageSourceError
 from visplay.models.memory import CARDS, GIB, LEAST_LENGTH, Card
@@ -157,11 +161,11 @@ def _advice(plan: Plan, cards: Sequence[Card]) -> Iterator[str]:
 
 
 def _print_work(plan: Plan, console: Console, *, pictures: int | None, kept: float | None) -> None:
-    config, prompt = plan.config, plan.batch.prompt
+    config = plan.config
     count, how = _pictures(config, pictures)
     measured = kept_share(config.folder)
     share = kept or measured or KEPT
-    works = iteration_work(config, pictures=count, prompt=prompt, kept=share)
+    works = iteration_work(config, pictures=count, kept=share)
     table = plain_table(
         f"One iteration of {config.iterations}, {count:,} pictures {how}",
         "phase", "prompts", "completions", "tokens", "at most",
@@ -183,7 +187,7 @@ def _print_work(plan: Plan, console: Console, *, pictures: int | None, kept: flo
     repeated = [work for work in works if work.phase != "evaluation"]
     total = config.iterations * sum(w.completions for w in repeated) + often * once.completions
     tokens = config.iterations * sum(w.tokens for w in repeated) + often * once.tokens
-    found = disk(config, plan.size, pictures=count, prompt=prompt, kept=share)
+    found = disk(config, plan.size, pictures=count, kept=share)
     console.print(
         f"The whole run: {total:,} completions, {_short(tokens)} tokens. Questions of {QUESTION_TOKENS} and "
         f"answers of {ANSWER_TOKENS} tokens are assumed; all questions count as valid. Disk: "
@@ -217,35 +221,6 @@ def _short(count: int) -> str:
 # of LEAST_MICRO completions fits is taken.
 LENGTHS = ((1280, 1024, 4096), (1280, 1024, 2048), (640, 512, 2048), (640, 512, 1024), (320, 256, 512))
 LEAST_MICRO, MOST_MICRO = 4, 16
-POCKET: dict[str, Any] = {
-    "prompts": {"forms": {}},
-    "questioner": {"types": ["numerical", "yes/no", "short answer"], "steps": 10, "max_tokens": 64},
-    "curation": {"questions_per_image": 3, "images": 300},
-    "reasoner": {"steps": 20, "max_tokens": 160},
-    "optimizer": {"learning_rate": 1e-3, "micro_batch_size": 64},
-    "evaluation": {
-        "benchmarks": ["pocket-dusk", "easy-vqa"], "limit": 500, "maj_limit": 100, "blind_limit": 100,
-    },
-}  # fmt: skip
-ORACLE = {"oracle": "visplay.pocket.truth:read_truth"}
-MEANINGS = {  # of a section or key, said beside it
-    "method": "paper, official, rzero or steady; docs/methods.md has what each sets",
-    "model": "the base VLM; both roles are LoRA adapters on it",
-    "max_pixels": "larger pictures are scaled down",
-    "processor": "so that a picture takes few tokens",
-    "images": "your pictures: a folder, a dataset, a list of paths ...; docs/pictures.md",
-    "oracle": "the truth, for telemetry only; other pictures than pocket scenes have none",
-    "prompts": "the pocket VLM was taught without the form of an answer",
-    "questioner": "asks; rewarded for diverse questions that the Reasoner is unsure about",
-    "reasoner": "answers; rewarded for agreeing with its own majority vote",
-    "curation": "keeps questions on which the votes are neither split nor certain",
-    "images: 1000": "at most; it stops as soon as enough is kept",
-    "steps": "of the optimizer, in each iteration",
-    "max_tokens": "a longer completion is cut off",
-    "micro_batch_size": "completions learned from at once; the largest that fits",
-    "evaluation": "before the first and after each iteration; `visplay benchmarks` lists what there is",
-    "limit": "questions of each benchmark: more give narrower intervals and take longer",
-}
 
 
 def card_here() -> Card | None:
@@ -269,13 +244,13 @@ def draft(model: str, images: str, *, card: Card | None, file: Path | None) -> s
         ConfigError: no `config.json` or no processor of the base VLM can be had, or nothing fits the card.
     """
     name = re.sub(r"[^\w.-]+", "-", (file.stem if file else Path(model).name).lower()).strip(".") or "run"
-    data = {"name": name, "method": "paper", "iterations": 3}
+    settings = {"name": name, "model": model, "images": images, "file": str(file or "FILE")}
     if model == "pocket":
-        data |= {"model": {"path": model, "dtype": "float32"}, "images": {"source": images, **ORACLE}}
-        about = ["The pocket VLM: minutes on two CPU cores, everything synthetic.", _counted(images)]
-        return _written(data | POCKET, about, file)
-    plan, settings = _roomiest(data, model, images, card)
-    return _written(settings, [*_about(plan, card), _counted(images)], file)
+        about = ["The pocket VLM: minutes on two CPU cores, everything synthetic."]
+    else:
+        plan, settings = _roomiest(settings, card)
+        about = list(_about(plan, card))
+    return _filled(settings, about=[*about, _counted(images)])
 
 
 def _counted(images: str) -> str:
@@ -285,33 +260,24 @@ def _counted(images: str) -> str:
         return f"No pictures yet: {' '.join(str(error).split())[:160]}"
 
 
-def _roomiest(
-    data: dict[str, Any], model: str, images: str, card: Card | None
-) -> tuple[Plan, dict[str, Any]]:
-    """The plan of the roomiest configuration that fits, its micro-batch set, and what it sets."""
-    processor = load_processor(Model(path=model))
+def _roomiest(settings: dict[str, Any], card: Card | None) -> tuple[Plan, dict[str, Any]]:
+    """The plan of the roomiest configuration that fits, its micro-batch set, and what fills the template."""
+    processor = load_processor(Model(path=settings["model"]))
     best: tuple[int, Plan, dict[str, Any]] | None = None
     for tokens, question, answer in LENGTHS if card else LENGTHS[-1:]:
         smaller = smaller_pictures(processor, tokens=tokens)
         # vLLM takes no lists among a processor's settings.
-        engine = any(isinstance(value, list) for value in smaller.get("processor", {}).values())
-        dtype = "bfloat16" if card else "float32"
-        own = data | {
-            "model": {"path": model, "dtype": dtype, **smaller, **({} if card else {"device": "cpu"})},
-            **({"engine": {"backend": "transformers", "batch_size": 64}} if engine and card else {}),
-            "images": {"source": images},
-            "questioner": {"steps": 10, "max_tokens": question},
-            "curation": {"images": 1000},
-            "reasoner": {"steps": 10, "max_tokens": answer},
-        }
-        plan = make_plan(check_config(own), on_gpu=card is not None)
+        listed = any(isinstance(value, list) for value in smaller.get("processor", {}).values())
+        own = settings | {
+            "smaller": smaller, "question": question, "answer": answer, "on_gpu": card is not None,
+            "transformers": listed and card is not None, "micro": 1,
+        }  # fmt: skip
+        plan = make_plan(check_config(read_yaml(_filled(own))), on_gpu=card is not None)
         micro = min(plan.largest_micro(card, "asleep") if card else LEAST_MICRO, MOST_MICRO)
-        own |= {
-            "optimizer": {"micro_batch_size": max(micro, 1)},
-            "evaluation": {"benchmarks": ["mmstar"], "limit": 200, "maj_limit": 100, "blind_limit": 200},
-        }
+        own["micro"] = max(micro, 1)
         if best is None or micro > best[0]:
-            best = micro, dataclasses.replace(plan, config=check_config(own)), own
+            config = check_config(read_yaml(_filled(own)))
+            best = micro, dataclasses.replace(plan, config=config), own
         if micro >= LEAST_MICRO:
             break
     assert best is not None
@@ -335,22 +301,11 @@ def _about(plan: Plan, card: Card | None) -> Iterator[str]:
         )
 
 
-def _written(data: dict[str, Any], about: list[str], file: Path | None) -> str:
-    """YAML with a head and with what its keys mean."""
-    shown = file or "FILE"
-    head = [
-        *about,
-        f"visplay plan {shown}     memory, work, time and disk; nothing is loaded",
-        f"visplay train {shown}    starts the run, and goes on with it after a stop",
-        "Every other key has its default, the paper's value where it gives one: docs/configuration.md.",
-    ]
-    lines = [f"# {line}" for line in head]
-    seen: set[str] = set()
-    for line in dump_yaml(data).splitlines():
-        whole, key = line.strip(), line.strip().partition(":")[0]
-        where = whole if whole in MEANINGS else key
-        # A key that several sections have is explained once.
-        meaning = MEANINGS.get(where) if where not in seen else None
-        seen.add(where)
-        lines.append(f"{line} # {meaning}" if meaning else line)
-    return "\n".join(lines) + "\n"
+def _filled(settings: dict[str, Any], *, about: Sequence[str] = ()) -> str:
+    """The template of a configuration, filled; a JSON value is a YAML value, whatever is in it."""
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters["json"] = partial(json.dumps, ensure_ascii=False)
+    text = files("visplay.cli").joinpath("draft.yaml.jinja").read_text(encoding="utf-8")
+    return environment.from_string(text).render(about=about, **settings)
