@@ -83,54 +83,48 @@ def accuracy_interval(
         level: coverage, in (0, 1).
         seed: of the resampling.
 
-    Where resampling shows no spread at all (every cluster has the same accuracy), the interval is Wilson's
-    for as many rows as there are clusters: wide, but not of width zero.
-
     Raises:
         ValueError: no rows, or not one cluster per row.
     """
     right = _as_array(correct, name="correct")
-    value = float(right.mean())
-    count = len(right)
-    if clusters is not None:
-        sums, sizes = _cluster_sums(right, clusters)
-        shares = _bootstrap(sums, sizes, seed=seed)
-        if np.ptp(shares) > 0:
-            low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2])
-            return Estimate(value=value, low=float(low), high=float(high), n=len(right))
-        count = len(sums)
-    low, high = proportion_confint(value * count, count, alpha=1 - level, method="wilson")
-    return Estimate(value=value, low=float(low), high=float(high), n=len(right))
+    if clusters is None:
+        return _wilson(right, len(right), level=level)
+    return _resampled(right, clusters, level=level, seed=seed)
 
 
-def mean_interval(
-    scores: Sequence[float],
-    *,
-    clusters: Sequence[Hashable] | None = None,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Estimate:
+def mean_interval(scores: Sequence[float], *, clusters: Sequence[Hashable] | None = None) -> Estimate:
     """Mean of scores in [0, 1] with a bootstrap interval over clusters, or over rows where there are none.
 
     Args:
         scores: [rows] each in [0, 1], e.g. a judge's grades or estimates of pass@k.
         clusters: [rows] what a row shares with others; None for independent rows.
-        level: coverage, in (0, 1).
-        seed: of the resampling.
 
     Raises:
         ValueError: no rows, a score outside [0, 1], or not one cluster per row.
     """
     values = _as_array(scores, name="scores", graded=True)
+    return _resampled(values, range(len(values)) if clusters is None else clusters, level=0.95, seed=0)
+
+
+def _wilson(values: Any, count: int, *, level: float) -> Estimate:
+    """The mean with Wilson's interval for `count` independent rows."""
     value = float(values.mean())
-    sums, sizes = _cluster_sums(values, range(len(values)) if clusters is None else clusters)
-    shares = _bootstrap(sums, sizes, seed=seed)
-    if np.ptp(shares) > 0:
-        low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2])
-    else:
-        count = len(sums)
-        low, high = proportion_confint(value * count, count, alpha=1 - level, method="wilson")
+    low, high = proportion_confint(value * count, count, alpha=1 - level, method="wilson")
     return Estimate(value=value, low=float(low), high=float(high), n=len(values))
+
+
+def _resampled(values: Any, clusters: Sequence[Hashable], *, level: float, seed: int) -> Estimate:
+    """The mean with the percentiles of resampled clusters.
+
+    Where resampling shows no spread at all (every cluster has the same mean), the interval is Wilson's
+    for as many rows as there are clusters: wide, but not of width zero.
+    """
+    sums, sizes = _cluster_sums(values, clusters)
+    shares = _bootstrap(sums, sizes, seed=seed)
+    if np.ptp(shares) == 0:
+        return _wilson(values, len(sums), level=level)
+    low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2])
+    return Estimate(value=float(values.mean()), low=float(low), high=float(high), n=len(values))
 
 
 def score_interval(scores: Sequence[float], *, clusters: Sequence[Hashable] | None = None) -> Estimate:
