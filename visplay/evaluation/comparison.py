@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -15,7 +15,7 @@ from rollouts.engine import image_id
 from visplay.errors import EvaluationError, VisplayError
 from visplay.evaluation.benchmarks import load_benchmark
 from visplay.evaluation.items import Item
-from visplay.evaluation.metrics import COVERAGE
+from visplay.evaluation.metrics import COVERAGE, shared_clusters
 from visplay.evaluation.records import GREEDY, Record, read_records
 from visplay.evaluation.scoring import FAILED
 from visplay.evaluation.spec import shipped_specs
@@ -49,15 +49,19 @@ class Side:
     picture: LoadPicture = field(default=lambda record: None)
 
 
-@dataclass(slots=True, kw_only=True)
-class Columns:
-    """A side's samples of one benchmark without their texts; all lists are [rows]."""
+class Row(NamedTuple):
+    """What a comparison needs of a sample, without its texts; `asked` tells question and gold answers."""
 
-    items: list[str] = field(default_factory=list)
-    clusters: list[str] = field(default_factory=list)
-    golds: list[int] = field(default_factory=list)
-    statuses: list[str] = field(default_factory=list)
-    scores: list[float | None] = field(default_factory=list)
+    item: str
+    cluster: str
+    asked: int
+    status: str
+    score: float
+
+    @property
+    def right(self) -> bool:
+        """Whether the answer counts as right."""
+        return self.score >= 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +79,7 @@ class Compared:
         parts: what the difference is made of.
         rates: (before, after) of `parsed` and `truncated` rows.
         withheld: why there is no verdict, or "".
-        gained: (item on the first side, on the second) of what went from wrong to right.
+        gained: keys of the items that went from wrong to right.
         lost: the same of what went from right to wrong.
     """
 
@@ -89,8 +93,8 @@ class Compared:
     parts: Decomposition | None = None
     rates: dict[str, tuple[float, float]] = field(default_factory=dict)
     withheld: str = ""
-    gained: list[tuple[str, str]] = field(default_factory=list)
-    lost: list[tuple[str, str]] = field(default_factory=list)
+    gained: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
 
     @property
     def word(self) -> str:
@@ -128,19 +132,6 @@ def compare_all(sides: Sequence[Side]) -> list[tuple[str, str, Compared]]:
     return [(a.name, b.name, one) for (a, b, _), one in zip(pairs, found, strict=True)]
 
 
-def read_columns(records: Iterable[Record]) -> Columns:
-    """Keep of each sample what a comparison needs."""
-    columns = Columns()
-    for record in records:
-        columns.items.append(record["item"])
-        columns.clusters.append(record["cluster"])
-        same = (record["question"], *record["gold"]["answers"])
-        columns.golds.append(hash(same))
-        columns.statuses.append(record["status"])
-        columns.scores.append(record["score"])
-    return columns
-
-
 def samples_of(side: Side, benchmark: str, wanted: Sequence[str]) -> dict[str, Record]:
     """The full samples of these items."""
     left = set(wanted)
@@ -158,55 +149,53 @@ def compare_stored(before: str | Path, after: str | Path) -> list[Compared]:
 
 def compare_samples(benchmark: str, before: Iterable[Record], after: Iterable[Record]) -> Compared:
     """Compare two sides on one benchmark; the verdict is for `compare`, which knows the other ones."""
-    first, second = read_columns(before), read_columns(after)
-    pairs, left_out = _pairs(first, second)
-    usable = [
-        (i, j) for i, j in pairs if first.statuses[i] not in FAILED and second.statuses[j] not in FAILED
-    ]
-    failed = len(pairs) - len(usable)
-    left_out |= {"failed on one side": failed} if failed else {}
+    first, second = _read_rows(before), _read_rows(after)
+    met = [(row, second[item]) for item, row in first.items() if item in second]
+    same = [(old, new) for old, new in met if old.asked == new.asked]
+    pairs = [(old, new) for old, new in same if not {old.status, new.status} & set(FAILED)]
+    failed = len(same) - len(pairs)
+    counts = {
+        "another question or gold answer": len(met) - len(same),
+        "on the first side only": len(first) - len(met),
+        "on the second side only": len(second) - len(met),
+        "failed on one side": failed,
+    }
+    left_out = {reason: count for reason, count in counts.items() if count}
     withheld = ""
-    if not usable:
+    if not pairs:
         withheld = "no row was answered on both sides"
-    elif len(usable) < COVERAGE * len(pairs):
-        withheld = f"{failed} of {len(pairs)} rows failed on one side; {COVERAGE:.0%} must count"
+    elif len(pairs) < COVERAGE * len(same):
+        withheld = f"{failed} of {len(same)} rows failed on one side; {COVERAGE:.0%} must count"
     if withheld:
-        return Compared(benchmark=benchmark, n=len(usable), left_out=left_out, withheld=withheld)
-    old = [float(first.scores[i] or 0.0) for i, _ in usable]
-    new = [float(second.scores[j] or 0.0) for _, j in usable]
-    clusters: list[str] | None = [first.clusters[i] for i, _ in usable]
-    clusters = clusters if clusters and len(set(clusters)) < len(clusters) else None
-    was = [(first.statuses[i], old[k] >= 0.5) for k, (i, _) in enumerate(usable)]
-    now = [(second.statuses[j], new[k] >= 0.5) for k, (_, j) in enumerate(usable)]
-    names = [(first.items[i], second.items[j]) for i, j in usable]
+        return Compared(benchmark=benchmark, n=len(pairs), left_out=left_out, withheld=withheld)
+    was, now = [old for old, _ in pairs], [new for _, new in pairs]
+    old_scores, new_scores = [row.score for row in was], [row.score for row in now]
+    clusters = shared_clusters([row.cluster for row in was])
     return Compared(
         benchmark=benchmark,
-        n=len(usable),
+        n=len(pairs),
         left_out=left_out,
-        before=score_interval(old, clusters=clusters),
-        after=score_interval(new, clusters=clusters),
-        paired=paired_difference(old, new, clusters=clusters),
-        parts=decompose(was, now),
+        before=score_interval(old_scores, clusters=clusters),
+        after=score_interval(new_scores, clusters=clusters),
+        paired=paired_difference(old_scores, new_scores, clusters=clusters),
+        parts=decompose([(row.status, row.right) for row in was], [(row.status, row.right) for row in now]),
         rates={
             "parsed": (_share(was, "ok"), _share(now, "ok")),
             "truncated": (_share(was, "truncated"), _share(now, "truncated")),
         },
-        gained=[pair for pair, (_, a), (_, b) in zip(names, was, now, strict=True) if b and not a],
-        lost=[pair for pair, (_, a), (_, b) in zip(names, was, now, strict=True) if a and not b],
+        gained=[old.item for old, new in pairs if new.right and not old.right],
+        lost=[old.item for old, new in pairs if old.right and not new.right],
     )
 
 
-def _pairs(first: Columns, second: Columns) -> tuple[list[tuple[int, int]], dict[str, int]]:
-    """Index pairs of the rows that are the same item, and how many are not, by reason."""
-    place = {item: j for j, item in enumerate(second.items)}
-    met = [(i, place[item]) for i, item in enumerate(first.items) if item in place]
-    found = [(i, j) for i, j in met if first.golds[i] == second.golds[j]]
-    counts = {
-        "another question or gold answer": len(met) - len(found),
-        "on the first side only": len(first.items) - len(met),
-        "on the second side only": len(second.items) - len(met),
-    }
-    return found, {reason: count for reason, count in counts.items() if count}
+def _read_rows(records: Iterable[Record]) -> dict[str, Row]:
+    return {
+        record["item"]: Row(
+            item=record["item"], cluster=record["cluster"], status=record["status"],
+            asked=hash((record["question"], *record["gold"]["answers"])), score=float(record["score"] or 0.0),
+        )
+        for record in records
+    }  # fmt: skip
 
 
 def _judged(found: Sequence[Compared]) -> list[Compared]:
@@ -215,8 +204,8 @@ def _judged(found: Sequence[Compared]) -> list[Compared]:
     return [replace(one, verdict=next(known)) if one.paired else one for one in found]
 
 
-def _share(rows: Sequence[tuple[str, bool]], status: str) -> float:
-    return sum(own == status for own, _ in rows) / len(rows)
+def _share(rows: Sequence[Row], status: str) -> float:
+    return sum(row.status == status for row in rows) / len(rows)
 
 
 def find_side(text: str) -> Side:

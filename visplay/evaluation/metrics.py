@@ -39,7 +39,7 @@ def figures_of(records: Sequence[Record], *, headline: str = "accuracy") -> Figu
             f"{failed or 'no rows'} of {len(records)}; {COVERAGE:.0%} of the rows must count"
         )
         return figures
-    scores, clusters = [record["score"] for record in known], shared_clusters(known)
+    scores, clusters = [record["score"] for record in known], _clusters(known)
     parsed = [record for record in known if record["status"] == "ok"]
     estimate = score_interval(scores, clusters=clusters)
     figures |= {
@@ -68,7 +68,7 @@ def _groups(records: Sequence[Record]) -> dict[str, dict[str, Figures]]:
                 groups[name][value].append(record)
     return {
         name: {
-            value: asdict(score_interval([r["score"] for r in own], clusters=shared_clusters(own)))
+            value: asdict(score_interval([r["score"] for r in own], clusters=_clusters(own)))
             for value, own in sorted(by.items())
         }
         for name, by in sorted(groups.items())
@@ -76,10 +76,13 @@ def _groups(records: Sequence[Record]) -> dict[str, dict[str, Figures]]:
     }
 
 
-def shared_clusters(records: Sequence[Record]) -> list[str] | None:
+def shared_clusters(clusters: Sequence[str]) -> Sequence[str] | None:
     """[rows] the cluster of each row, or None where no two rows share one."""
-    clusters = [record["cluster"] for record in records]
     return clusters if len(set(clusters)) < len(clusters) else None
+
+
+def _clusters(records: Sequence[Record]) -> Sequence[str] | None:
+    return shared_clusters([record["cluster"] for record in records])
 
 
 def hallusion(records: Sequence[Record]) -> dict[str, float]:
@@ -124,7 +127,7 @@ def sampled_figures(records: Sequence[Record]) -> Figures:
         return figures
     most = min(len(own) for own in rows)
     figures["samples"] = most
-    clusters = shared_clusters([own[0] for own in rows])
+    clusters = _clusters([own[0] for own in rows])
     right = [[record["correct"] for record in own[:most]] for own in rows]
     average = [sum(row) / most for row in right]
     figures[f"avg@{most}"] = asdict(mean_interval(average, clusters=clusters))

@@ -1,6 +1,5 @@
 """A comparison of two checkpoints as one self-contained HTML file: nothing fetched, everything escaped."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,6 @@ from visplay.report.samples import cut, thumbnail
 from visplay.report.template import page, save_page
 
 MOST_FLIPS = 40  # shown, in each direction and benchmark
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flip:
-    """One item that changed: the sample before, the sample after, and its picture as a data URI or ""."""
-
-    benchmark: str
-    item: str
-    direction: str
-    picture: str
-    before: Record
-    after: Record
 
 
 def write_comparison(path: Path, first: Side, second: Side, compared: list[Compared]) -> Path:
@@ -73,21 +60,16 @@ def forest(compared: list[Compared]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _flips(first: Side, second: Side, one: Compared) -> list[Flip]:
-    """The first few items that changed, in each direction."""
+def _flips(first: Side, second: Side, one: Compared) -> list[dict[str, Any]]:
+    """The first few items that changed, in each direction: both samples, and the picture as a data URI."""
     found = []
     for direction, changed in (("gained", one.gained), ("lost", one.lost)):
-        wanted = changed[:MOST_FLIPS]
-        before = samples_of(first, one.benchmark, [item for item, _ in wanted])
-        after = samples_of(second, one.benchmark, [item for _, item in wanted])
-        for item, other in wanted:
-            old, new = before[item], after[other]
-            found.append(
-                Flip(
-                    benchmark=one.benchmark, item=item, direction=direction,
-                    picture=_picture(first, old) or _picture(second, new), before=_cut(old), after=_cut(new),
-                )
-            )  # fmt: skip
+        before, after = (samples_of(side, one.benchmark, changed[:MOST_FLIPS]) for side in (first, second))
+        for item in changed[:MOST_FLIPS]:
+            old, new = before[item], after[item]
+            picture = _picture(first, old) or _picture(second, new)
+            about = {"benchmark": one.benchmark, "item": item, "direction": direction, "picture": picture}
+            found.append(about | {"before": _cut(old), "after": _cut(new)})
     return found
 
 

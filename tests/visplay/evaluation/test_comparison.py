@@ -51,7 +51,7 @@ def test_a_clear_gain_is_better_and_its_mirror_worse(tmp_path: Path) -> None:
     assert one.paired is not None and one.before is not None and one.after is not None
     assert (one.word, one.n, len(one.gained), one.lost) == ("better", 200, 30, [])
     assert (one.before.value, one.after.value, one.paired.difference) == (0.5, 0.65, pytest.approx(0.15))
-    assert one.gained[0] == ("q1", "q1")
+    assert one.gained[0] == "q1"
     assert compare(find_side(str(after)), find_side(str(before)))[0].word == "worse"
     assert compare(find_side(str(before)), find_side(str(before)))[0].word == "can't tell"
 
