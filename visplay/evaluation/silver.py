@@ -31,13 +31,8 @@ GROUP_BYTES = 16 * 2**20  # of pictures in a row group: what is held at a time
 GROUP_ROWS = 256
 SHARD_BYTES = 400 * 2**20  # of pictures in a file
 _TAG = re.compile(r"<(?:image|video|audio)>")
-_READ = (
-    "image_key", "question", "options", "type", "silver_answer", "confidence", "validity", "blind_agreement",
-    "truth", "kept",
-)  # fmt: skip
 _COLUMNS = ("question", "options", "type", "silver_answer", "confidence", "validity", "blind_agreement",
             "image_key")  # fmt: skip
-_TOLD = ("iteration", "type", "confidence", "validity", "right", "image_key")  # by the card
 _FOR_LLAMA_FACTORY = {
     "silver": {
         "file_name": "data",
@@ -79,60 +74,49 @@ def export_silver(
         i: run / f"iteration-{i}" / "curation" / "candidates.parquet"
         for i in (done if iteration is None else [iteration])
     }
-    last = {(row["image_key"], row["question"]): place for place, row in _kept(tables)}
-    if not last:
+    kept = [row for number, path in tables.items() for row in _kept(path, number)]
+    if not kept:
         raise RunError(f"{run} has kept no silver example yet; let it go on, or give another iteration")
-
-    known = {i: _has_truth(path.with_name("summary.json")) for i, path in tables.items()}
+    last = {(row["image_key"], row["question"]): place for place, row in enumerate(kept)}
+    once = [kept[place] for place in sorted(last.values())]
+    rows = [row for row in once if not any(_TAG.search(t["content"]) for t in _turns(row, config.prompts))]
+    if not rows:
+        raise RunError(f"each silver example of {run} holds <image>, <video> or <audio> in its text")
 
     def write(scratch: Path) -> None:
         images = reopen_images(
             config.images.source, manifest=run / "manifest.parquet", column=config.images.column
         )
         picture = lru_cache(4)(lambda key: to_hand_on(images.encoded(key)))
-        counts: Counter[str] = Counter()
-        written: list[dict[str, Any]] = []  # without pictures and turns
 
-        def rows() -> Iterator[dict[str, Any]]:
-            for place, row in _kept(tables):
+        def whole() -> Iterator[dict[str, Any]]:
+            for row in rows:
+                data, ending = picture(row["image_key"])
+                named = {"bytes": data, "path": f"{row['image_key']}.{ending}"}
                 turns = _turns(row, config.prompts)
-                if last[row["image_key"], row["question"]] != place:
-                    counts["doubles"] += 1
-                elif any(_TAG.search(turn["content"]) for turn in turns):
-                    counts["tagged"] += 1
-                else:
-                    right = _is_right(row) if known[place[0]] else None
-                    kept = {name: row[name] for name in _COLUMNS} | {"iteration": place[0], "right": right}
-                    written.append({name: kept[name] for name in _TOLD})
-                    data, ending = picture(row["image_key"])
-                    named = {"bytes": data, "path": f"{row['image_key']}.{ending}"}
-                    yield kept | {"images": [named], "messages": turns, "tagged_messages": _tagged(turns)}
+                yield row | {"images": [named], "messages": turns, "tagged_messages": _tagged(turns)}
 
-        _write_shards(scratch / "data", rows())
-        if not written:
-            raise RunError(f"each silver example of {run} holds <image>, <video> or <audio> in its text")
+        _write_shards(scratch / "data", whole())
         write_text(scratch / "dataset_info.json", json.dumps(_FOR_LLAMA_FACTORY, indent=2))
-        write_text(scratch / "README.md", silver_card(run, config, **_figures(written, counts)))
+        figures = _figures(rows) | {"doubles": len(kept) - len(once), "tagged": len(once) - len(rows)}
+        write_text(scratch / "README.md", silver_card(run, config, **figures))
 
     made_of = {"export": "silver", "iterations": list(tables), "sha256": digest(list(tables.values()))}
     return write_export(out, made_of, write, again=again)
 
 
-def _kept(tables: dict[int, Path]) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
-    """The kept rows of curations in order, each with its iteration and its number there."""
-    for iteration, path in tables.items():
-        number = 0
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(columns=list(_READ)):
-                for row in batch.to_pylist():
-                    if row["kept"] and row["silver_answer"] is not None:
-                        yield (iteration, number), row
-                    number += 1
+def _kept(candidates: Path, iteration: int) -> Iterator[dict[str, Any]]:
+    """The rows that a curation kept, with its number and whether each is right; None where nobody knows.
 
-
-def _has_truth(summary: Path) -> bool:
-    """Whether curation could look up the truth; an oracle may be named and know nothing of the pictures."""
-    return json.loads(summary.read_text())["silver_accuracy"] is not None
+    An oracle may be named and know nothing of the pictures; then no truth was looked up.
+    """
+    summary = json.loads(candidates.with_name("summary.json").read_text())
+    known = summary["silver_accuracy"] is not None
+    table = pq.read_table(candidates, columns=[*_COLUMNS, "truth"], filters=[("kept", "==", True)])
+    for row in table.to_pylist():
+        if row["silver_answer"] is not None:
+            right = _is_right(row) if known else None
+            yield {name: row[name] for name in _COLUMNS} | {"iteration": iteration, "right": right}
 
 
 def _turns(row: dict[str, Any], words: Prompts) -> list[dict[str, str]]:
@@ -210,16 +194,14 @@ def _schema() -> pa.Schema:
     return features.arrow_schema
 
 
-def _figures(written: Sequence[dict[str, Any]], counts: Counter[str]) -> dict[str, Any]:
-    """What the card tells."""
-    right = [bool(row["right"]) for row in written if row["right"] is not None]
-    confidences = [row["confidence"] for row in written]
+def _figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the card tells of the rows that are written."""
+    right = [bool(row["right"]) for row in rows if row["right"] is not None]
+    confidences = [row["confidence"] for row in rows]
     return {
-        "rows": dict(sorted(Counter(row["iteration"] for row in written).items())),
-        "types": dict(Counter(row["type"] for row in written)),
+        "rows": dict(sorted(Counter(row["iteration"] for row in rows).items())),
+        "types": dict(Counter(row["type"] for row in rows)),
         "confidence": (min(confidences), max(confidences)),
-        "doubles": counts["doubles"],
-        "tagged": counts["tagged"],
-        "right": accuracy_interval(right, clusters=[row["image_key"] for row in written]) if right else None,
-        "validity": any(row["validity"] is not None for row in written),
+        "right": accuracy_interval(right, clusters=[row["image_key"] for row in rows]) if right else None,
+        "validity": any(row["validity"] is not None for row in rows),
     }
