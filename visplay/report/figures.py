@@ -1,7 +1,7 @@
 """The curves of a report as plotly's JSON; colours are names that the page looks up in its own palette."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ TRAINING = {
     "kl": "KL divergence to the reference",
     "sampling/importance_sampling_ratio/mean": "Importance ratio, engine to trainer",
 }
+BLIND = "blind (picture greyed out)"
 COLORS = ("series-1", "series-2", "series-3", "series-4", "series-5")
 
 
@@ -51,8 +52,22 @@ def accuracy_figures(run_data: RunData) -> list[Figure]:
 def label_figures(run_data: RunData) -> list[Figure]:
     """Silver accuracy, difficulty, diversity and calibration of the questions, by iteration."""
     made = [
-        _silver(run_data),
-        _judge(run_data),
+        _of_curations(
+            run_data,
+            "silver_accuracy",
+            {"kept": "kept for training", "rejected": "rejected"},
+            title="Silver answers that are true",
+            note="The majority answer against the oracle's; an unanswerable question counts as wrong.",
+            axis="true, %",
+        ),
+        _of_curations(
+            run_data,
+            "judge",
+            {"precision": "answerable, of what it let pass", "recall": "let pass, of what is answerable"},
+            title="Is the judge right?",
+            note="Its verdicts against the oracle's.",
+            axis="%",
+        ),
         _difficulty(run_data),
         _diversity(run_data),
         _confidence(run_data),
@@ -82,66 +97,46 @@ def training_figures(run_data: RunData) -> list[Figure]:
     ]
 
 
+def _shares(
+    title: str, note: str, series: Mapping[str, Mapping[int, Any]], *, axis: str
+) -> Figure:  # fmt: skip
+    """Shares by iteration with their intervals: a line, and a column of the table, for each label."""
+    data = [
+        with_interval(points, label, color=color, dashed=label == BLIND)
+        for color, (label, found) in zip(COLORS, series.items(), strict=False)
+        if (points := {i: point for i, point in found.items() if point})
+    ]
+    iterations = dict.fromkeys(i for found in series.values() for i in found)
+    return Figure(
+        title=title,
+        note=note,
+        spec={"data": data, "layout": by_iteration(axis)},
+        columns=("iteration", *series),
+        rows=[
+            (iteration_name(i), *(estimate(found.get(i)) for found in series.values())) for i in iterations
+        ],
+    )
+
+
 def _accuracy(run_data: RunData, name: str) -> Figure:
     measured = {i: summary[name] for i, summary in sorted(run_data.evaluations.items()) if name in summary}
     votes = {i: majority(figures) for i, figures in measured.items()}
     series = {
         "one greedy answer": {i: figures.get("accuracy") for i, figures in measured.items()},
         next((key for key, found in votes.values() if found), "maj@k"): {i: v for i, (_, v) in votes.items()},
-        "blind (picture greyed out)": {i: blind(figures) for i, figures in measured.items()},
+        BLIND: {i: blind(figures) for i, figures in measured.items()},
     }
-    data = [
-        with_interval(points, label, color=color, dashed=label.startswith("blind"))
-        for color, (label, found) in zip(COLORS, series.items(), strict=False)
-        if (points := {i: point for i, point in found.items() if point})
-    ]
-    return Figure(
-        title=name + (" (synthetic)" if is_synthetic(name) else ""),
-        note="Bars are 95 % intervals. The blind answers show how much can be guessed without looking.",
-        spec={"data": data, "layout": by_iteration("accuracy, %")},
-        columns=("iteration", *series),
-        rows=[(iteration_name(i), *(estimate(found[i]) for found in series.values())) for i in measured],
-    )
+    note = "Bars are 95 % intervals. The blind answers show how much can be guessed without looking."
+    return _shares(name + (" (synthetic)" if is_synthetic(name) else ""), note, series, axis="accuracy, %")
 
 
-def _silver(run_data: RunData) -> Figure | None:
-    known = {i: c["silver_accuracy"] for i, c in run_data.curations.items() if c.get("silver_accuracy")}
-    if not known:
-        return None
-    labels = {"kept": "kept for training", "rejected": "rejected"}
-    data = [
-        with_interval(points, label, color=color)
-        for color, (key, label) in zip(COLORS, labels.items(), strict=False)
-        if (points := {i: groups[key] for i, groups in known.items() if groups.get(key)})
-    ]
-    return Figure(
-        title="Silver answers that are true",
-        note="The majority answer against the oracle's; an unanswerable question counts as wrong.",
-        spec={"data": data, "layout": by_iteration("true, %")},
-        columns=("iteration", *labels.values()),
-        rows=[(iteration_name(i), *(estimate(g.get(key)) for key in labels)) for i, g in known.items()],
-    )
-
-
-def _judge(run_data: RunData) -> Figure | None:
-    known = {i: c["judge"] for i, c in run_data.curations.items() if c.get("judge")}
-    if not known:
-        return None
-    labels = {"precision": "answerable, of what it let pass", "recall": "let pass, of what is answerable"}
-    data = [
-        with_interval(points, label, color=color)
-        for color, (key, label) in zip(COLORS, labels.items(), strict=False)
-        if (points := {i: found[key] for i, found in known.items() if found.get(key)})
-    ]
-    return Figure(
-        title="Is the judge right?",
-        note="Its verdicts against the oracle's.",
-        spec={"data": data, "layout": by_iteration("%")},
-        columns=("iteration", *labels.values()),
-        rows=[
-            (iteration_name(i), *(estimate(found.get(key)) for key in labels)) for i, found in known.items()
-        ],
-    )
+def _of_curations(
+    run_data: RunData, key: str, labels: Mapping[str, str], *, title: str, note: str, axis: str
+) -> Figure | None:
+    """Shares that the curations tell under `key`, those of `labels`."""
+    known = {i: c[key] for i, c in run_data.curations.items() if c.get(key)}
+    series = {label: {i: found.get(name) for i, found in known.items()} for name, label in labels.items()}
+    return _shares(title, note, series, axis=axis) if known else None
 
 
 def _difficulty(run_data: RunData) -> Figure | None:
