@@ -23,7 +23,7 @@ from visplay.loop.selfplay import selfplay
 from visplay.models.generation import generate
 from visplay.progress import Display
 from visplay.prompts import reasoner_prompt
-from visplay.runs.results import read_summaries, run_config, run_steps
+from visplay.runs.results import by_iteration, read_summaries, run_config, run_steps
 from visplay.schema import ANSWERS, CANDIDATES, ROLLOUTS, SAMPLES
 from visplay.storage import read_jsonl
 
@@ -71,10 +71,8 @@ class Run:
         return open_answering(at, device=device)
 
     def _files(self, pattern: str, iteration: int | None) -> list[tuple[int, Path]]:
-        wanted = "*" if iteration is None else str(iteration)
-        found = self.folder.glob(f"iteration-{wanted}/{pattern}")
-        numbered = [(path.relative_to(self.folder).parts[0].split("-")[1], path) for path in found]
-        return sorted((int(number), path) for number, path in numbered)
+        found = by_iteration(self.folder, pattern)
+        return [(number, path) for number, path in found if iteration in (None, number)]
 
     def _rows(self, name: str, schema: pa.Schema | None, iteration: int | None) -> pa.Table:
         tables = []

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from visplay.errors import CorruptArtifact, RunError
-from visplay.runs.results import health_rows, read_curations, read_summaries
+from visplay.runs.results import by_iteration, health_rows, read_curations, read_summaries
 from visplay.runs.run import UNFINISHED, require_format
 from visplay.storage import PARTIAL, read_jsonl, read_part
 
@@ -127,15 +127,15 @@ def read_run_data(folder: Path) -> RunData:
             asked=asked,
             candidates=candidates,
             confidences={
-                **{i: _confidences(path) for i, path in _by_iteration(folder, "curation/candidates.parquet")},
+                **{i: _confidences(path) for i, path in by_iteration(folder, "curation/candidates.parquet")},
                 **{s.iteration: list(_of_votes(s.records)) for s in underway if s.phase == "curation"},
             },
             left_out=more + more_candidates + more_answers,
             answers=answers,
             sources={row["key"]: row["source"] for row in manifest},
             alarms={
-                iteration: _json(path)["alarms"]
-                for iteration, path in _by_iteration(folder, "health/alarms.json")
+                iteration: json.loads(path.read_text(encoding="utf-8"))["alarms"]
+                for iteration, path in by_iteration(folder, "health/alarms.json")
             },
             changes=read_jsonl(folder / "changes.jsonl"),
             underway=underway,
@@ -146,7 +146,7 @@ def read_run_data(folder: Path) -> RunData:
 
 def _underway(folder: Path, config: dict[str, Any], *, pictures: int) -> Iterator[Underway]:
     """What the scratch folders hold: `step-K.json` of a training phase, `pictures-*.json` of a curation."""
-    for iteration, scratch in _by_iteration(folder, f"*{PARTIAL}/{UNFINISHED}"):
+    for iteration, scratch in by_iteration(folder, f"*{PARTIAL}/{UNFINISHED}"):
         phase = scratch.parent.name.removesuffix(PARTIAL)
         if (scratch.parents[1] / phase).exists():
             continue  # finished, and not yet noted in the journal
@@ -171,7 +171,7 @@ def _phase_rows(
 ) -> tuple[dict[int, list[dict[str, Any]]], int]:
     """A phase's rows by iteration, finished or under way, and how many more there are."""
     rows, more = {}, 0
-    for iteration, path in _by_iteration(folder, f"{phase}/{name}"):
+    for iteration, path in by_iteration(folder, f"{phase}/{name}"):
         rows[iteration], left_out = drawn_rows(path)
         more += left_out
     rows |= {step.iteration: step.records for step in underway if step.phase == phase and step.records}
@@ -223,19 +223,6 @@ def _parts(folder: Path, pattern: str) -> list[Any]:
     """What the numbered checkpoint parts hold, in order; a damaged one is left out: the run does it again."""
     numbered = sorted(folder.glob(pattern), key=lambda path: int(path.stem.split("-")[-1]))
     return [part for path in numbered if (part := read_part(path)) is not None]
-
-
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _by_iteration(folder: Path, name: str) -> list[tuple[int, Path]]:
-    """The files of that name in the folders of finished steps, by iteration."""
-    found = [
-        (int(path.relative_to(folder).parts[0].removeprefix("iteration-")), path)
-        for path in folder.glob(f"iteration-*/{name}")
-    ]
-    return sorted(found)
 
 
 def _rows(path: Path, *, columns: list[str] | None = None) -> list[dict[str, Any]]:

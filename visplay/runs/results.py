@@ -28,22 +28,22 @@ def run_steps(run: Path) -> list[str]:
     return [entry["step"] for entry in read_jsonl(run / "journal.jsonl")]
 
 
+def by_iteration(run: Path, pattern: str) -> list[tuple[int, Path]]:
+    """The files of a run that match `iteration-*/PATTERN`, each with its iteration, in their order."""
+    found = run.glob(f"iteration-*/{pattern}")
+    return sorted((int(path.relative_to(run).parts[0].removeprefix("iteration-")), path) for path in found)
+
+
 def read_summaries(run: Path) -> dict[int, dict[str, Any]]:
     """The finished evaluations of a run: iteration -> benchmark -> figures."""
-    found = {}
-    for path in run.glob("iteration-*/evaluation/summary.json"):
-        iteration = int(path.parts[-3].removeprefix("iteration-"))
-        found[iteration] = json.loads(path.read_text())["benchmarks"]
-    return dict(sorted(found.items()))
+    found = by_iteration(run, "evaluation/summary.json")
+    return {iteration: json.loads(path.read_text())["benchmarks"] for iteration, path in found}
 
 
 def read_curations(run: Path) -> dict[int, dict[str, Any]]:
     """The finished curations of a run: iteration -> figures of the labels."""
-    found = {
-        int(path.parts[-3].removeprefix("iteration-")): json.loads(path.read_text())
-        for path in run.glob("iteration-*/curation/summary.json")
-    }
-    return dict(sorted(found.items()))
+    found = by_iteration(run, "curation/summary.json")
+    return {iteration: json.loads(path.read_text()) for iteration, path in found}
 
 
 def health_rows(metrics: Iterable[dict[str, Any]]) -> dict[int, dict[str, Any]]:
