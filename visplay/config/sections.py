@@ -21,10 +21,10 @@ from visplay.errors import ConfigError, nearest
 _PLAIN_NUMBER = re.compile(r"[-+]?(?:0|[1-9]\d*)?(?:\.\d*)?(?:[eE][-+]?\d+)?")
 
 
-class Strict(BaseModel):
-    """Numbers are numbers: no truth values, nothing infinite."""
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are errors, numbers no truth values and nothing infinite."""
 
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False, extra="forbid")
 
     @field_validator("*", mode="before")
     @classmethod
@@ -44,12 +44,6 @@ class Strict(BaseModel):
             off = " (null switches it off)" if type(None) in kinds else ""
             raise ValueError(f"must be a number{off}; off, no, on and yes are truth values in YAML")
         return value
-
-
-class Section(Strict):
-    """A part of the configuration; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class Model(Section):
@@ -192,7 +186,7 @@ class Votes(Section):
     views: list[str] = Field(
         [],
         description="The m votes are shared out over views of the picture: names of `visplay.data.views`, "
-        "`mild` for all of those, or `module:function`; empty: the picture as it is.",
+        "or `module:function`; empty: the picture as it is.",
     )
 
 

@@ -12,7 +12,6 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageStat
 from visplay.config.names import named
 
 View = Callable[[Image.Image], Image.Image]
-MILD = "mild"  # the name of all of VIEWS together
 
 
 def _ground(picture: Image.Image) -> tuple[int, ...]:
@@ -58,19 +57,12 @@ def views_of(names: Sequence[str]) -> dict[str, View]:
     """The views that are named, in their order; none for no name.
 
     Args:
-        names: of VIEWS, `mild` for all of them, or `module:function` of one's own, which takes a picture
-            (RGB) and returns one.
+        names: of VIEWS, or `module:function` of one's own, which takes a picture (RGB) and returns one.
 
     Raises:
         ConfigError: a name that is neither.
     """
-    found: dict[str, View] = {}
-    for name in names:
-        if name == MILD:
-            found |= VIEWS
-        else:
-            found[name] = VIEWS[name] if name in VIEWS else named(name, key="votes.views")
-    return found
+    return {name: VIEWS[name] if name in VIEWS else named(name, key="votes.views") for name in names}
 
 
 def shared_out(samples: int, views: int) -> list[int]:
