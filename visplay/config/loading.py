@@ -259,15 +259,6 @@ def read_config(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in data.items()}
 
 
-def flat_config(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values by their full key, `optimizer.learning_rate`."""
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        nested = isinstance(value, dict) and value
-        flat |= flat_config(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
-    return flat
-
-
 def _complaint(detail: Any) -> str:
     key = ".".join(str(part) for part in detail["loc"])
     if not key:  # several keys that do not fit together; the message names them

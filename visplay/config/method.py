@@ -5,7 +5,7 @@
 
 from typing import Any, Literal, get_args
 
-from visplay.config.yaml_text import merged
+from visplay.config.yaml_text import flat_config, merged
 
 MethodName = Literal["paper", "official", "rzero", "steady"]
 ABOUT: dict[MethodName, str] = {
@@ -60,29 +60,15 @@ def differences(config: Any) -> list[str]:
     """
     method: MethodName = config.method
     pure = type(config).model_validate(with_method({"method": method, "images": {"source": "images"}}))
+    own, published = flat_config(config.model_dump()), flat_config(pure.model_dump())
+    decided = dict.fromkeys(key for values in METHODS.values() for key in flat_config(values))
     lines = [
-        f"{key}: {_value(config, key)} here, {_value(pure, key)} in {method}"
-        for key in _decided()
-        if _value(config, key) != _value(pure, key)
+        f"{key}: {own[key]} here, {published[key]} in {method}"
+        for key in decided
+        if own[key] != published[key]
     ]
     for key, value in PUBLISHED[method].items():
-        here = "LoRA" if key == "training" else _value(config, key)
+        here = "LoRA" if key == "training" else own[key]
         if here != value:
             lines.append(f"{key}: {here} here, {value} in the source of {method}")
     return lines
-
-
-def _decided() -> list[str]:
-    """The keys that some method sets."""
-    found: dict[str, None] = {}
-    for values in METHODS.values():
-        for section, value in values.items():
-            names = [f"{section}.{name}" for name in value] if isinstance(value, dict) else [section]
-            found |= dict.fromkeys(names)
-    return list(found)
-
-
-def _value(config: Any, key: str) -> Any:
-    for part in key.split("."):
-        config = getattr(config, part)
-    return config

@@ -1,7 +1,7 @@
 """YAML with whole numbers in decimal digits only, no key twice and no placeholders."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -85,6 +85,15 @@ def merged(data: Any, over: Any) -> Any:
     if not isinstance(data, dict) or not isinstance(over, dict):
         return over
     return data | {key: merged(data[key], value) if key in data else value for key, value in over.items()}
+
+
+def flat_config(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by their full key, `optimizer.learning_rate`."""
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        nested = isinstance(value, dict) and value
+        flat |= flat_config(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
 
 
 def _refuse_placeholders(data: Any, key: str) -> None:

@@ -2,11 +2,10 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from visplay.config.loading import flat_config
+from visplay.config.yaml_text import flat_config
 from visplay.errors import EvaluationError, RunError
 from visplay.evaluation.comparison import Side, compare_all, find_side
 from visplay.evaluation.verdict import difference, estimate, is_synthetic, verdicts
@@ -17,18 +16,6 @@ from visplay.report.template import page, save_page
 
 NOT_COMPARED = {"name", "output"}  # say where a run lies, not what it is
 ABSENT = "not set"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """One run on one benchmark in words; `change` and `verdict` are of the last against its own base."""
-
-    run: str
-    base: str
-    best: str
-    last: str
-    change: str
-    verdict: str
 
 
 def write_runs(path: Path, runs: Sequence[Path]) -> Path:
@@ -100,26 +87,30 @@ def _last_samples(
     return sides, missing
 
 
-def _standings(read: Mapping[str, RunData], benchmark: str) -> list[Standing]:
+def _standings(read: Mapping[str, RunData], benchmark: str) -> list[dict[str, str]]:
+    """Each run on one benchmark, in words; `change` and `verdict` are of the last against its own base."""
     rows = []
     for name, run in read.items():
         known = {i: own[benchmark] for i, own in run.evaluations.items() if benchmark in own}
         if not known:
-            rows.append(Standing(run=name, base="", best="", last="", change="not measured", verdict=""))
+            rows.append(
+                {"run": name, "base": "", "best": "", "last": "", "change": "not measured", "verdict": ""}
+            )
             continue
         found = {i: f["accuracy"] for i, f in known.items() if f.get("accuracy")}
         best = max(found, key=lambda i: (found[i]["value"], -i), default=None)
         last = max(known)
         paired, verdict = known[last].get("paired"), verdicts(run.evaluations).get((last, benchmark))
         rows.append(
-            Standing(
-                run=name, base=estimate(found.get(0)),
-                best="" if best is None else f"{estimate(found[best])} {_at(best)}",
-                last=f"{estimate(found.get(last))} {_at(last)}",
-                change=f"{difference(paired)} points" if paired else known[last].get("withheld") or "",
-                verdict=verdict.word if verdict else "",
-            )
-        )  # fmt: skip
+            {
+                "run": name,
+                "base": estimate(found.get(0)),
+                "best": "" if best is None else f"{estimate(found[best])} {_at(best)}",
+                "last": f"{estimate(found.get(last))} {_at(last)}",
+                "change": f"{difference(paired)} points" if paired else known[last].get("withheld") or "",
+                "verdict": verdict.word if verdict else "",
+            }
+        )
     return rows
 
 

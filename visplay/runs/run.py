@@ -15,7 +15,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from visplay.config.loading import Config, dump_config, flat_config, read_config
+from visplay.config.loading import Config, dump_config, read_config
+from visplay.config.yaml_text import flat_config
 from visplay.errors import CorruptArtifact, RunError, RunLocked, RunMismatch
 from visplay.storage import (
     PARTIAL,

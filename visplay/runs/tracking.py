@@ -15,7 +15,8 @@ from typing import Any
 from accelerate import PartialState
 from accelerate.tracking import GeneralTracker, TensorBoardTracker, TrackioTracker, WandBTracker
 
-from visplay.config.loading import Config, flat_config, phase_of
+from visplay.config.loading import Config, phase_of
+from visplay.config.yaml_text import flat_config
 from visplay.errors import ConfigError
 from visplay.storage import write_text
 
