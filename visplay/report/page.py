@@ -44,7 +44,6 @@ WORDS = {
     ("answered", "some"): "some rewarded",
     ("answered", "none"): "none rewarded",
 }
-RATIO = "sampling/importance_sampling_ratio"  # TRL's: probability at the trainer by that at the engine
 
 
 def write_report(run_folder: Path, *, out: Path | None = None, load_image: LoadImage | None = None) -> Path:
@@ -180,20 +179,11 @@ def _ahead(run_data: RunData) -> str | None:
     old = [row for row in steps if row["staleness"]]
     if not old:
         return None
-    quantity = wording.quantity
-    text = (
-        f"Rollouts were a step ahead (optimizer.ahead): in {quantity(len(old))} of {quantity(len(steps))} "
-        "steps the weights that were sampled from were one step older than those that learnt."
+    return (
+        f"Rollouts were a step ahead (optimizer.ahead): in {wording.quantity(len(old))} of "
+        f"{wording.quantity(len(steps))} steps the weights that were sampled from were one step older than "
+        "those that learnt. The chart of the importance ratio shows how far apart they were."
     )
-    ratios = {part: [x for row in old if (x := wording.finite(row.get(f"{RATIO}/{part}"))) is not None]
-              for part in ("mean", "min", "max")}  # fmt: skip
-    if not ratios["mean"]:
-        return text
-    mean = sum(ratios["mean"]) / len(ratios["mean"])
-    text += f" Mean importance ratio in these: {quantity(mean)}"
-    if ratios["min"] and ratios["max"]:
-        text += f"; single tokens {quantity(min(ratios['min']))} to {quantity(max(ratios['max']))}"
-    return f"{text}."
 
 
 def _model_path(run_data: RunData) -> Any:
