@@ -150,7 +150,7 @@ def _length(row: Row) -> int:
 def _item(one: _Found, *, has_truth: bool, verdicts: dict[tuple[Any, ...], str]) -> Row:
     """A question for the page's script; what is not known of it is left out."""
     row = one.row
-    voted = bool(row.get("samples") or row.get("answers"))
+    voted = bool(row.get("samples"))
     reward = finite(row.get("reward")) if one.phase == TRAINING else None
     rewarded = sum((finite(attempt["reward"]) or 0) > 0 for attempt in one.attempts)
     attempts = [_attempt(attempt, iteration=one.iteration) for attempt in one.attempts]
@@ -163,7 +163,7 @@ def _item(one: _Found, *, has_truth: bool, verdicts: dict[tuple[Any, ...], str])
         "failure": cut(row.get("failure") or ""),
         "type": row.get("type"),
         "ballots": ballots(row),
-        "votes": votes(row),
+        "votes": row.get("samples"),
         "confidence": finite(row.get("confidence")) if voted else None,
         "silver": cut(row.get("silver_answer") or ""),
         "outcome": one.outcome,
@@ -204,26 +204,13 @@ def cut(text: str) -> str:
     return f"{text[:LONGEST_TEXT]} \u2026 ({len(text) - LONGEST_TEXT} more characters)"
 
 
-def votes(row: Mapping[str, Any]) -> int | None:
-    """How many answers there were, or None where that is not stored."""
-    if row.get("samples"):
-        return int(row["samples"])
-    return None if "shares" in row else len(row.get("answers") or []) or None
-
-
 def ballots(row: Mapping[str, Any]) -> list[list[Any]]:
-    """Answer, share and whether it is the silver answer, most frequent first; answer None: not readable.
-
-    From distinct answers with their shares, or from one answer per vote.
-    """
-    answers, shares = list(row.get("answers") or []), row.get("shares")
-    if shares is None:
-        pairs = [(answer, n / len(answers)) for answer, n in Counter(answers).most_common()]
-    else:
-        pairs = sorted(zip(answers, shares, strict=True), key=lambda pair: -pair[1])
-        rest = 1 - sum(share for _, share in pairs)
-        if row.get("samples") and row.get("parsed", row["samples"]) < row["samples"] and rest > 1e-9:
-            pairs.append((None, rest))
+    """Answer, share and whether it is the silver answer, most frequent first; answer None: not readable."""
+    answers, shares = row.get("answers") or [], row.get("shares") or []
+    pairs = sorted(zip(answers, shares, strict=True), key=lambda pair: -pair[1])
+    rest = 1 - sum(shares)
+    if row.get("samples") and row["parsed"] < row["samples"] and rest > 1e-9:
+        pairs.append((None, rest))
     silver = row.get("silver_answer")
     return [
         [None if a is None else cut(a), finite(share), a is not None and a == silver] for a, share in pairs

@@ -18,7 +18,7 @@ from tests.visplay.report.small_run import (
     write_unfinished,
 )
 from visplay.report.reading import drawn_rows, read_run_data
-from visplay.report.samples import ballots, browsable, thumbnails, votes
+from visplay.report.samples import browsable, thumbnails
 
 
 @pytest.fixture
@@ -103,14 +103,6 @@ def test_rare_outcomes_are_shown_where_not_all_fit(run: Path) -> None:
     assert "asked before" in {question["outcome"] for question in shown.questions}
     few = browsable(read_run_data(run), most_text=280)  # each "question 123", "2" and "3": 14 at most
     assert 20 <= len(few.questions) <= 23
-
-
-def test_one_answer_per_vote_is_counted_too() -> None:
-    row = candidate("a" * 64, "How many?", answers=["2", "3", "2", None])
-    for column in ("shares", "samples", "parsed"):
-        del row[column]
-    assert ballots(row) == [["2", 0.5, True], ["3", 0.25, False], [None, 0.25, False]]
-    assert votes(row) == 4
 
 
 def test_pictures_have_a_budget() -> None:
