@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -30,21 +31,19 @@ class Rows:
     """The rows of one source, read when asked for.
 
     Attributes:
-        columns: name -> type, as the source has it.
+        table: of the source.
         folder: what the paths of pictures are relative to.
     """
 
-    columns: dict[str, str]
-    folder: Path
-    _count: int
-    _read: Callable[[int], Row] = field(repr=False)
+    table: Table
+    folder: Path = Path()
 
     def __len__(self) -> int:
-        return self._count
+        return self.table.count
 
     def __getitem__(self, number: int) -> Row:
         """Row `number`, from 0; pictures still encoded."""
-        return self._read(number)
+        return self.table.read(number)
 
     def pictures(self, cell: Any) -> list[Image.Image]:
         """The picture, or the list of pictures, in a cell; none where the cell is empty.
@@ -309,7 +308,7 @@ def open_rows(source: Source, *, shown: str) -> Rows:
         BenchmarkError: it cannot be had; the message says how to give a local copy.
     """
     if source.items is not None:
-        return _of_table(listed_table(source.items), folder=Path())
+        return Rows(table=listed_table(source.items))
     if source.path is not None:
         return _local(source.path.expanduser(), shown=shown)
     assert source.hub is not None, shown
@@ -324,40 +323,36 @@ def open_rows(source: Source, *, shown: str) -> Rows:
         raise BenchmarkError(
             f"{shown}: {error}; bring its files here and say --source {shown}=FOLDER_OR_PARQUET"
         ) from error
-    return _of_table(table, folder=Path())
+    return Rows(table=table)
 
 
 def check_data(spec: Spec, rows: Rows) -> list[str]:
     """Compare a source with its spec; one line for each difference, none where they fit."""
-    found = []
+    found, columns = [], rows.table.columns
     if spec.rows is not None and len(rows) != spec.rows:
         found.append(f"rows: the spec says {spec.rows}, the source has {len(rows)}")
     for name in dict.fromkeys([*spec.columns, *spec.needed_columns]):
         kind = spec.columns.get(name, "any")
-        if name not in rows.columns:
-            found.append(f"column {name}: missing; there are {', '.join(rows.columns)}")
-        elif not _fits(kind.removeprefix("optional "), rows.columns[name]):
-            found.append(f"column {name}: the spec says {kind}, the source has {rows.columns[name]}")
+        if name not in columns:
+            found.append(f"column {name}: missing; there are {', '.join(columns)}")
+        elif not _fits(kind.removeprefix("optional "), columns[name]):
+            found.append(f"column {name}: the spec says {kind}, the source has {columns[name]}")
+    must = {name for name, kind in spec.columns.items() if not kind.startswith("optional")}
+    must &= columns.keys() & set(spec.needed_columns) - {"question", spec.options}
+    checked = min(len(rows), CHECKED_ROWS)
+    empty = Counter(
+        name
+        for number in range(checked)
+        for row in (rows[number],)
+        for name in must
+        if is_empty(row.get(name))
+    )
     found += [
-        f"column {name}: {empty} of the first {min(len(rows), CHECKED_ROWS)} rows have nothing in it"
-        for name, empty in _empty(spec, rows).items()
+        f"column {name}: {empty[name]} of the first {checked} rows have nothing in it"
+        for name in spec.columns
+        if empty[name]
     ]
     return found
-
-
-def _empty(spec: Spec, rows: Rows) -> dict[str, int]:
-    must = [
-        name
-        for name, kind in spec.columns.items()
-        if not kind.startswith("optional") and name in rows.columns
-    ]
-    must = [name for name in must if name in spec.needed_columns and name not in ("question", spec.options)]
-    counts = dict.fromkeys(must, 0)
-    for number in range(min(len(rows), CHECKED_ROWS)):
-        row = rows[number]
-        for name in must:
-            counts[name] += is_empty(row.get(name))
-    return {name: count for name, count in counts.items() if count}
 
 
 def _fits(kind: str, stored: str) -> bool:
@@ -380,10 +375,6 @@ def _local(path: Path, *, shown: str) -> Rows:
     if path.is_file() and not is_table(path):
         raise BenchmarkError(f"{shown}: {path} is of no kind that can be read; {mend}")
     try:
-        return _of_table(open_table(path), folder=path if path.is_dir() else path.parent)
+        return Rows(table=open_table(path), folder=path if path.is_dir() else path.parent)
     except (ValueError, OSError) as error:
         raise BenchmarkError(f"{shown}: {path} cannot be read ({error}); {mend}") from error
-
-
-def _of_table(table: Table, *, folder: Path) -> Rows:
-    return Rows(columns=table.columns, folder=folder, _count=table.count, _read=table.read)

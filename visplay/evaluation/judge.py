@@ -5,7 +5,7 @@ judged again next time. Replies are stored by a hash of model and prompt, so tha
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -139,20 +139,13 @@ def read_score(reply: str) -> float | None:
     return value if 0 <= value <= 1 else None
 
 
-def judge_records(
-    judge: Judge,
-    records: Sequence[Record],
-    *,
-    store: Path,
-    advance: Callable[[str], None] = lambda _: None,
-) -> list[Record]:
+def judge_records(judge: Judge, records: Sequence[Record], *, store: Path) -> list[Record]:
     """Grade what only a judge can grade.
 
     Args:
         judge: whom to ask.
         records: stored samples.
         store: JSON-lines file of replies; those it holds are not asked for again.
-        advance: told of each judged sample.
 
     Returns:
         The records in their order, the judged ones with its grade as `judge`.
@@ -171,7 +164,6 @@ def judge_records(
             if reply is not None and read_score(reply) is not None:
                 known[prompts[prompt]] = reply
                 append_jsonl(store, {"key": prompts[prompt], "model": judge.model, "reply": reply})
-            advance("judge")
     said = {id(record): known.get(prompts[judge_prompt(record)], "") for record in asked}
     return [
         with_grade(record, read_score(said[id(record)])) if id(record) in said else record

@@ -1,7 +1,7 @@
 """From items to prompts, and to the controls: the same questions with something taken away."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -23,14 +23,12 @@ CONTROLS: tuple[Control, ...] = ("blind", "shuffled", "permuted")
 KINDS = {"choice": "multiple choice", "yes_no": "yes/no", "number": "numerical"}
 
 
-def item_prompt(
-    item: Item, *, words: Prompts, pictures: Callable[[Pictures], Pictures] | None = None
-) -> Prompt:
-    """The prompt of an item, in the Reasoner's own words; `pictures` may change what it sees."""
-    images = item.images()
-    seen = pictures(images) if pictures else images
-    kind = KINDS.get(item.gold.rule, "")
-    return benchmark_prompt(seen, item.question, words=words, options=item.options, kind=kind, key=item.key)
+def item_prompt(item: Item, *, words: Prompts) -> Prompt:
+    """The prompt of an item, in the Reasoner's own words."""
+    return benchmark_prompt(
+        item.images(), item.question, words=words, options=item.options,
+        kind=KINDS.get(item.gold.rule, ""), key=item.key,
+    )  # fmt: skip
 
 
 def greyed(pictures: Pictures) -> Pictures:

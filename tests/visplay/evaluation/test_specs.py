@@ -208,7 +208,7 @@ def test_items_hold_no_picture_and_read_it_when_it_is_asked_for() -> None:
 
     text = "id: mine\nsource: {items: [{}]}\nimages: [p]\nquestion: '{q}'\nanswer: a\n"
     spec = parse_spec(text, shown="mine")
-    item = read_item(spec, replace(rows, _read=counted), 0)
+    item = read_item(spec, replace(rows, table=replace(rows.table, read=counted)), 0)
     assert read == [0]
     for times in (2, 3):
         assert len(item.images()) == 1 and read == [0] * times
