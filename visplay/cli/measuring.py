@@ -17,40 +17,9 @@ if TYPE_CHECKING:
     from visplay.evaluation.judge import Judge
     from visplay.evaluation.target import Target
 
-Names = Annotated[
-    str,
-    typer.Option(
-        "--benchmarks",
-        "-b",
-        help="Benchmarks to ask: ids (see `visplay benchmarks`) or YAML files, separated by commas.",
-    ),
-]
-Sources = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--source", help="ID=PATH: read the data of this benchmark from a local copy; may be repeated."
-    ),
-]
-JudgeUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--judge", help="Address of an OpenAI-compatible endpoint that grades answers, up to and with /v1."
-    ),
-]
-JudgeModel = Annotated[str | None, typer.Option(help="Name of the judging model at that endpoint.")]
-Device = Annotated[str, typer.Option(help="Device of the model: cpu, cuda, cuda:1 ... or auto.")]
 Trust = Annotated[
     bool,
     typer.Option("--trust-remote-code", help="Run the code that the model's repository carries."),
-]
-Limit = Annotated[
-    int | None, typer.Option(min=1, help="Number of questions drawn from each benchmark; default: all.")
-]
-MaxTokens = Annotated[
-    int | None, typer.Option(min=1, help="Longest answer in tokens; default: the run's, else 1024.")
-]
-Base = Annotated[
-    str | None, typer.Option(help="Base VLM of an adapter, where its own note of it does not hold here.")
 ]
 
 BATCHES = {"transformers": 64, "vllm": 512}  # items asked at once
@@ -65,12 +34,26 @@ def evaluate(
             "iteration) or RUN@ITERATION (0 is the base)."
         ),
     ],
-    benchmarks: Names = "pocket-dusk,easy-vqa",
-    source: Sources = None,
+    benchmarks: Annotated[
+        str,
+        typer.Option(
+            "--benchmarks",
+            "-b",
+            help="Benchmarks to ask: ids (see `visplay benchmarks`) or YAML files, separated by commas.",
+        ),
+    ] = "pocket-dusk,easy-vqa",
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--source", help="ID=PATH: read the data of this benchmark from a local copy; may be repeated."
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write to; default: runs/evaluations/NAME-DIGEST.")
     ] = None,
-    limit: Limit = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Number of questions drawn from each benchmark; default: all.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn questions and of the samples.")] = 0,
     split: Annotated[
         Literal["held-out", "development"],
@@ -93,9 +76,13 @@ def evaluate(
     top_k: Annotated[
         int, typer.Option(min=0, help="Top-k filter of the k sampled answers; 0: no filter.")
     ] = 40,
-    max_tokens: MaxTokens = None,
-    base: Base = None,
-    device: Device = "auto",
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Longest answer in tokens; default: the run's, else 1024.")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option(help="Base VLM of an adapter, where its own note of it does not hold here.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Device of the model: cpu, cuda, cuda:1 ... or auto.")] = "auto",
     trust_remote_code: Trust = False,
     engine: Annotated[
         Literal["auto", "transformers", "vllm"],
@@ -119,8 +106,16 @@ def evaluate(
             help="YAML file whose section `prompts` says what the Reasoner is told; default: the run's own."
         ),
     ] = None,
-    judge: JudgeUrl = None,
-    judge_model: JudgeModel = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            "--judge",
+            help="Address of an OpenAI-compatible endpoint that grades answers, up to and with /v1.",
+        ),
+    ] = None,
+    judge_model: Annotated[
+        str | None, typer.Option(help="Name of the judging model at that endpoint.")
+    ] = None,
     rescore: Annotated[
         bool,
         typer.Option(
