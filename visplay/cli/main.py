@@ -4,10 +4,11 @@ import inspect
 import io
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 from typer.core import TyperGroup
@@ -83,12 +84,38 @@ families = {
 }
 for _name, _family in families.items():
     app.add_typer(_family, name=_name)
+
+
+def _documented(command: Callable[..., None]) -> str:
+    """Give a command's parameters the help that its docstring has of them; returns the help of the command.
+
+    What has no default is an argument, all else an option; a truth value is a flag without its opposite.
+    """
+    text, _, examples = inspect.cleandoc(command.__doc__ or "").partition("\n\nExamples:\n")
+    about, _, told = text.partition("\n\nArgs:\n")
+    helps = dict(re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", told, re.MULTILINE))
+
+    def with_help(given: inspect.Parameter) -> inspect.Parameter:
+        annotated = get_origin(given.annotation) is Annotated
+        kind, info = get_args(given.annotation) if annotated else (given.annotation, None)
+        if info is None and given.default is given.empty:
+            info = typer.Argument()
+        elif info is None:
+            info = typer.Option(*([f"--{given.name.replace('_', '-')}"] if kind is bool else []))
+        info.help = " ".join(helps[given.name].split())
+        return given.replace(annotation=Annotated[kind, info])
+
+    signature = inspect.signature(command)
+    parameters = [p if p.annotation is typer.Context else with_help(p) for p in signature.parameters.values()]
+    vars(command)["__signature__"] = signature.replace(parameters=parameters)
+    return f"{about}\n\n\b\nExamples:\n{examples}"
+
+
 for _commands in GROUPS.values():
     for _name, _command in _commands.items():
         _first, _, _second = _name.partition(" ")
         _parent = families[_first] if _second else app
-        _text = inspect.cleandoc(_command.__doc__ or "").replace("\n\nExamples:", "\n\n\b\nExamples:")
-        _parent.command(_second or _first, help=_text)(_command)
+        _parent.command(_second or _first, help=_documented(_command))(_command)
 
 
 @app.callback(invoke_without_command=True)
@@ -107,10 +134,7 @@ def main() -> None:
     """Run the command line; an expected error is one clear message and exit code 1."""
     quieten()
     os.environ.setdefault("WANDB_PROJECT", "visplay")
-    for stream in (
-        sys.stdout,
-        sys.stderr,
-    ):  # a terminal that is not UTF-8 gets `?`, and no command ends by it
+    for stream in (sys.stdout, sys.stderr):  # one that is not UTF-8 gets `?`, and no command ends by it
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:

@@ -17,118 +17,67 @@ if TYPE_CHECKING:
     from visplay.evaluation.judge import Judge
     from visplay.evaluation.target import Target
 
-Trust = Annotated[
-    bool,
-    typer.Option("--trust-remote-code", help="Run the code that the model's repository carries."),
-]
-
 BATCHES = {"transformers": 64, "vllm": 512}  # items asked at once
 
 
 def evaluate(
     context: typer.Context,
-    target: Annotated[
-        str,
-        typer.Argument(
-            help="What to score: pocket, a hub id, a folder with a checkpoint or an adapter, RUN (its last "
-            "iteration) or RUN@ITERATION (0 is the base)."
-        ),
-    ],
-    benchmarks: Annotated[
-        str,
-        typer.Option(
-            "--benchmarks",
-            "-b",
-            help="Benchmarks to ask: ids (see `visplay benchmarks`) or YAML files, separated by commas.",
-        ),
-    ] = "pocket-dusk,easy-vqa",
-    source: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--source", help="ID=PATH: read the data of this benchmark from a local copy; may be repeated."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to write to; default: runs/evaluations/NAME-DIGEST.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Number of questions drawn from each benchmark; default: all.")
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the drawn questions and of the samples.")] = 0,
-    split: Annotated[
-        Literal["held-out", "development"],
-        typer.Option(help="Which part of the pocket scenes and of easy-vqa to ask about."),
-    ] = "held-out",
-    controls: Annotated[
-        str,
-        typer.Option(
-            help="Control questions to ask beside: blind (grey pictures), shuffled (pictures of other "
-            "questions), permuted (options moved), separated by commas."
-        ),
-    ] = "",
-    control_limit: Annotated[
-        int | None, typer.Option(min=1, help="Number of questions asked under each control; default: all.")
-    ] = None,
-    samples: Annotated[
-        int, typer.Option(min=0, help="Number k of sampled answers for avg@k, maj@k and pass@k; 0: none.")
-    ] = 0,
-    temperature: Annotated[float, typer.Option(min=0.01, help="Temperature of the k sampled answers.")] = 1.0,
-    top_k: Annotated[
-        int, typer.Option(min=0, help="Top-k filter of the k sampled answers; 0: no filter.")
-    ] = 40,
-    max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Longest answer in tokens; default: the run's, else 1024.")
-    ] = None,
-    base: Annotated[
-        str | None, typer.Option(help="Base VLM of an adapter, where its own note of it does not hold here.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="Device of the model: cpu, cuda, cuda:1 ... or auto.")] = "auto",
-    trust_remote_code: Trust = False,
-    engine: Annotated[
-        Literal["auto", "transformers", "vllm"],
-        typer.Option(
-            help="Engine that generates the answers; auto: vllm where it is installed and there is a GPU."
-        ),
-    ] = "auto",
-    vllm: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="KEY=VALUE: an argument of vLLM's engine, e.g. max_model_len=8192, on top of the run's own."
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(min=1, help="Number of questions asked at once; default: 64, with vllm 512."),
-    ] = None,
-    prompts: Annotated[
-        Path | None,
-        typer.Option(
-            help="YAML file whose section `prompts` says what the Reasoner is told; default: the run's own."
-        ),
-    ] = None,
-    judge: Annotated[
-        str | None,
-        typer.Option(
-            "--judge",
-            help="Address of an OpenAI-compatible endpoint that grades answers, up to and with /v1.",
-        ),
-    ] = None,
-    judge_model: Annotated[
-        str | None, typer.Option(help="Name of the judging model at that endpoint.")
-    ] = None,
-    rescore: Annotated[
-        bool,
-        typer.Option(
-            "--rescore",
-            help="Score the answers stored in the folder TARGET again, without a model; with --judge, "
-            "grade what only a judge can.",
-        ),
-    ] = False,
-    check_data: Annotated[
-        bool, typer.Option("--check-data", help="Ask nothing, only say where data differs from its spec.")
-    ] = False,
+    target: str,
+    benchmarks: Annotated[str, typer.Option("--benchmarks", "-b")] = "pocket-dusk,easy-vqa",
+    source: list[str] | None = None,
+    out: Path | None = None,
+    limit: Annotated[int | None, typer.Option(min=1)] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    split: Literal["held-out", "development"] = "held-out",
+    controls: str = "",
+    control_limit: Annotated[int | None, typer.Option(min=1)] = None,
+    samples: Annotated[int, typer.Option(min=0)] = 0,
+    temperature: Annotated[float, typer.Option(min=0.01)] = 1.0,
+    top_k: Annotated[int, typer.Option(min=0)] = 40,
+    max_tokens: Annotated[int | None, typer.Option(min=1)] = None,
+    base: str | None = None,
+    device: str = "auto",
+    trust_remote_code: bool = False,
+    engine: Literal["auto", "transformers", "vllm"] = "auto",
+    vllm: list[str] | None = None,
+    batch_size: Annotated[int | None, typer.Option(min=1)] = None,
+    prompts: Path | None = None,
+    judge: str | None = None,
+    judge_model: str | None = None,
+    rescore: bool = False,
+    check_data: bool = False,
 ) -> None:
     """Score a base, a run, an iteration, an adapter or a checkpoint; an interrupted evaluation goes on.
+
+    Args:
+        context: Holds the judge's key, which was taken out of the environment.
+        target: What to score: pocket, a hub id, a folder with a checkpoint or an adapter, RUN (its last
+            iteration) or RUN@ITERATION (0 is the base).
+        benchmarks: Benchmarks to ask: ids (see `visplay benchmarks`) or YAML files, separated by commas.
+        source: ID=PATH: read the data of this benchmark from a local copy; may be repeated.
+        out: Folder to write to; default: runs/evaluations/NAME-DIGEST.
+        limit: Number of questions drawn from each benchmark; default: all.
+        seed: Seed of the drawn questions and of the samples.
+        split: Which part of the pocket scenes and of easy-vqa to ask about.
+        controls: Control questions to ask beside: blind (grey pictures), shuffled (pictures of other
+            questions), permuted (options moved), separated by commas.
+        control_limit: Number of questions asked under each control; default: all.
+        samples: Number k of sampled answers for avg@k, maj@k and pass@k; 0: none.
+        temperature: Temperature of the k sampled answers.
+        top_k: Top-k filter of the k sampled answers; 0: no filter.
+        max_tokens: Longest answer in tokens; default: the run's, else 1024.
+        base: Base VLM of an adapter, where its own note of it does not hold here.
+        device: Device of the model: cpu, cuda, cuda:1 ... or auto.
+        trust_remote_code: Run the code that the model's repository carries.
+        engine: Engine that generates the answers; auto: vllm where it is installed and there is a GPU.
+        vllm: KEY=VALUE: an argument of vLLM's engine, e.g. max_model_len=8192, on top of the run's own.
+        batch_size: Number of questions asked at once; default: 64, with vllm 512.
+        prompts: YAML file whose section `prompts` says what the Reasoner is told; default: the run's own.
+        judge: Address of an OpenAI-compatible endpoint that grades answers, up to and with /v1.
+        judge_model: Name of the judging model at that endpoint.
+        rescore: Score the answers stored in the folder TARGET again, without a model; with --judge, grade
+            what only a judge can.
+        check_data: Ask nothing, only say where data differs from its spec.
 
     Examples:
         visplay evaluate runs/mine -b mmstar,mathvista --controls blind
@@ -174,13 +123,16 @@ def evaluate(
 
 
 def compare(
-    before: Annotated[
-        str, typer.Argument(help="Stored samples: a folder of `visplay evaluate`, or a run's, e.g. RUN@0.")
-    ],
-    after: Annotated[str, typer.Argument(help="Stored samples of the other checkpoint, e.g. RUN@3.")],
-    page: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("comparison.html"),
+    before: str,
+    after: str,
+    page: Path = Path("comparison.html"),
 ) -> None:
     """Say better, worse or can't tell, benchmark by benchmark, and write a page with what changed.
+
+    Args:
+        before: Stored samples: a folder of `visplay evaluate`, or a run's, e.g. RUN@0.
+        after: Stored samples of the other checkpoint, e.g. RUN@3.
+        page: HTML file to write.
 
     Examples:
         visplay compare runs/mine@0 runs/mine@3

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from visplay import launcher
-from visplay.cli.measuring import Trust, this_command
+from visplay.cli.measuring import this_command
 from visplay.errors import RunError
 from visplay.runs.shutdown import graceful_shutdown
 
@@ -16,19 +16,18 @@ API_KEY = "VLLM_API_KEY"  # vLLM's own name: servers that we start read it too
 
 
 def train(
-    config: Annotated[
-        Path, typer.Argument(help="Configuration file (YAML); see configs/ and docs/configuration.md.")
-    ],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="Values to set on top: seed=1 optimizer.learning_rate=1e-4 ...")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what `visplay plan` prints and write nothing.")
-    ] = False,
+    config: Path,
+    overrides: Annotated[list[str] | None, typer.Argument()] = None,
+    dry_run: bool = False,
 ) -> None:
     """Run self-play; the same command resumes a run that was stopped.
 
     The run lies in OUTPUT/NAME: metrics, rollouts, silver examples, adapters, evaluations, report.html.
+
+    Args:
+        config: Configuration file (YAML); see configs/ and docs/configuration.md.
+        overrides: Values to set on top: seed=1 optimizer.learning_rate=1e-4 ...
+        dry_run: Print what `visplay plan` prints and write nothing.
 
     Examples:
         visplay train mine.yaml
@@ -58,29 +57,21 @@ def train(
 
 
 def report(
-    run: Annotated[
-        list[Path], typer.Argument(help="Folder of a run, finished or not; several are compared on one page.")
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="HTML file to write; default: report.html in the run, of several runs-compared.html in this "
-            "folder."
-        ),
-    ] = None,
-    watch: Annotated[
-        bool,
-        typer.Option(
-            "--watch", help="Serve the page to this machine while the run goes on, instead of writing it."
-        ),
-    ] = False,
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port that --watch serves on; 0: any free one.")
-    ] = 0,
+    run: list[Path],
+    out: Path | None = None,
+    watch: bool = False,
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 0,
 ) -> None:
     """Write RUN/report.html, one page that opens from disk without a network, or serve it with --watch.
 
     Of several runs, write one page that compares them.
+
+    Args:
+        run: Folder of a run, finished or not; several are compared on one page.
+        out: HTML file to write; default: report.html in the run, of several runs-compared.html in this
+            folder.
+        watch: Serve the page to this machine while the run goes on, instead of writing it.
+        port: Port that --watch serves on; 0: any free one.
 
     Examples:
         visplay report runs/mine --watch --port 8080
@@ -112,9 +103,12 @@ def report(
 
 
 def runs(
-    folder: Annotated[Path, typer.Argument(help="Folder that holds the runs.")] = Path("runs"),
+    folder: Annotated[Path, typer.Argument()] = Path("runs"),
 ) -> None:
     """List runs: how far each has come, whether a process works on it, its last accuracy.
+
+    Args:
+        folder: Folder that holds the runs.
 
     Examples:
         visplay runs
@@ -126,19 +120,22 @@ def runs(
 
 
 def ask(
-    picture: Annotated[Path, typer.Argument(help="Picture file to ask about.")],
-    run: Annotated[
-        Path, typer.Option(help="Folder of the run whose Questioner asks and whose Reasoner answers.")
-    ],
-    iteration: Annotated[
-        int | None,
-        typer.Option(min=0, help="Iteration after which the weights are taken; default: the last."),
-    ] = None,
-    questions: Annotated[int, typer.Option(min=1, help="Number of questions.")] = 8,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the sampling.")] = 0,
-    trust_remote_code: Trust = False,
+    picture: Path,
+    run: Annotated[Path, typer.Option()],
+    iteration: Annotated[int | None, typer.Option(min=0)] = None,
+    questions: Annotated[int, typer.Option(min=1)] = 8,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    trust_remote_code: bool = False,
 ) -> None:
     """What the Questioner asks about a picture, and how the Reasoner votes.
+
+    Args:
+        picture: Picture file to ask about.
+        run: Folder of the run whose Questioner asks and whose Reasoner answers.
+        iteration: Iteration after which the weights are taken; default: the last.
+        questions: Number of questions.
+        seed: Seed of the sampling.
+        trust_remote_code: Run the code that the model's repository carries.
 
     Examples:
         visplay ask photo.jpg --run runs/mine
@@ -156,45 +153,33 @@ def ask(
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="Folder of the run.")],
-    out: Annotated[Path, typer.Argument(help="New folder to write to.")],
-    role: Annotated[str, typer.Option(help="Role whose weights are written.")] = "reasoner",
-    iteration: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Iteration after which the weights are taken, default: the last; with --silver whose "
-            "examples, default: those of all.",
-        ),
-    ] = None,
-    form: Annotated[
-        Literal["adapter", "merged"],
-        typer.Option(help="Write a PEFT adapter, or the whole model with the adapter merged in."),
-    ] = "adapter",
-    dtype: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"],
-        typer.Option(help="Type of merged weights; auto: the run's, if the adapter's change survives in it."),
-    ] = "auto",
-    silver: Annotated[
-        bool,
-        typer.Option(
-            "--silver",
-            help="Write no weights but the silver set: what curation kept, as a dataset with its pictures.",
-        ),
-    ] = False,
-    push: Annotated[
-        str | None,
-        typer.Option(metavar="REPO", help="Then upload it to the hub as ORG/NAME, by the token in HF_TOKEN."),
-    ] = None,
-    public: Annotated[
-        bool,
-        typer.Option("--public", help="Of a repository that --push makes: let everyone see it."),
-    ] = False,
-    trust_remote_code: Trust = False,
+    run: Path,
+    out: Path,
+    role: str = "reasoner",
+    iteration: Annotated[int | None, typer.Option(min=0)] = None,
+    form: Literal["adapter", "merged"] = "adapter",
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    silver: bool = False,
+    push: Annotated[str | None, typer.Option(metavar="REPO")] = None,
+    public: bool = False,
+    trust_remote_code: bool = False,
 ) -> None:
     """Write a trained role as a checkpoint that transformers and vLLM load as it is, or the silver set.
 
     Beside it lies a card of the run's own figures. After a failed upload the same command uploads again.
+
+    Args:
+        run: Folder of the run.
+        out: New folder to write to.
+        role: Role whose weights are written.
+        iteration: Iteration after which the weights are taken, default: the last; with --silver whose
+            examples, default: those of all.
+        form: Write a PEFT adapter, or the whole model with the adapter merged in.
+        dtype: Type of merged weights; auto: the run's, if the adapter's change survives in it.
+        silver: Write no weights but the silver set: what curation kept, as a dataset with its pictures.
+        push: Then upload it to the hub as ORG/NAME, by the token in HF_TOKEN.
+        public: Of a repository that --push makes: let everyone see it.
+        trust_remote_code: Run the code that the model's repository carries.
 
     Examples:
         visplay export runs/mine out/reasoner --push me/mine-reasoner

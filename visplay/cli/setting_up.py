@@ -11,15 +11,14 @@ from visplay.errors import ConfigError
 
 
 def doctor(
-    config: Annotated[
-        Path | None,
-        typer.Argument(help="Configuration file whose model, pictures and engine are checked, too."),
-    ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="Values to set on top of it: key.sub=value ...")
-    ] = None,
+    config: Annotated[Path | None, typer.Argument()] = None,
+    overrides: Annotated[list[str] | None, typer.Argument()] = None,
 ) -> None:
     """Say what is installed, what fits together and what this machine has; each finding with its fix.
+
+    Args:
+        config: Configuration file whose model, pictures and engine are checked, too.
+        overrides: Values to set on top of it: key.sub=value ...
 
     Examples:
         visplay doctor
@@ -37,34 +36,22 @@ def doctor(
 
 
 def plan(
-    config: Annotated[Path, typer.Argument(help="Configuration file (YAML) of a run.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="Values to set on top of it: key.sub=value ...")
-    ] = None,
-    card: Annotated[
-        list[str] | None,
-        typer.Option(help="Card to plan for, e.g. h100 or rtx4090; may be repeated. Default: all known."),
-    ] = None,
-    prompt_tokens: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Tokens of a prompt with its picture; default: measured with one of 640 x 480 pixels."
-        ),
-    ] = None,
-    pictures: Annotated[
-        int | None, typer.Option(min=1, help="Number of pictures; default: those in images.source.")
-    ] = None,
-    kept: Annotated[
-        float | None,
-        typer.Option(
-            min=0.001,
-            max=1,
-            help="Share of questions that curation keeps; default: what the run has kept so far, "
-            "or a quarter.",
-        ),
-    ] = None,
+    config: Path,
+    overrides: Annotated[list[str] | None, typer.Argument()] = None,
+    card: list[str] | None = None,
+    prompt_tokens: Annotated[int | None, typer.Option(min=1)] = None,
+    pictures: Annotated[int | None, typer.Option(min=1)] = None,
+    kept: Annotated[float | None, typer.Option(min=0.001, max=1)] = None,
 ) -> None:
     """Say what memory, work and disk a run will take; no weights are read.
+
+    Args:
+        config: Configuration file (YAML) of a run.
+        overrides: Values to set on top of it: key.sub=value ...
+        card: Card to plan for, e.g. h100 or rtx4090; may be repeated. Default: all known.
+        prompt_tokens: Tokens of a prompt with its picture; default: measured with one of 640 x 480 pixels.
+        pictures: Number of pictures; default: those in images.source.
+        kept: Share of questions that curation keeps; default: what the run has kept so far, or a quarter.
 
     Examples:
         visplay plan mine.yaml
@@ -80,20 +67,18 @@ def plan(
 
 
 def config_init(
-    model: Annotated[
-        str, typer.Argument(help="Base VLM: a hub id, a local folder, or pocket for the VLM in the package.")
-    ],
-    images: Annotated[
-        str, typer.Argument(help="Pictures: whatever images.source takes; docs/pictures.md has the list.")
-    ],
-    out: Annotated[
-        Path | None, typer.Option(help="YAML file to write; it must not be there yet. Default: print it.")
-    ] = None,
-    card: Annotated[
-        str | None, typer.Option(help="Card to write for, e.g. rtx4090. Default: what this machine has.")
-    ] = None,
+    model: str,
+    images: str,
+    out: Path | None = None,
+    card: str | None = None,
 ) -> None:
     """Write a first configuration, with comments, of what fits a model and this machine.
+
+    Args:
+        model: Base VLM: a hub id, a local folder, or pocket for the VLM in the package.
+        images: Pictures: whatever images.source takes; docs/pictures.md has the list.
+        out: YAML file to write; it must not be there yet. Default: print it.
+        card: Card to write for, e.g. rtx4090. Default: what this machine has.
 
     Examples:
         visplay config init Qwen/Qwen2.5-VL-3B-Instruct photos --out my.yaml
@@ -128,15 +113,18 @@ def config_keys() -> None:
 
 
 def pocket_images(
-    folder: Annotated[Path, typer.Argument(help="Folder to write to; made if absent.")],
-    count: Annotated[int, typer.Option(min=1, help="Number of pictures.")] = 1500,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the scenes.")] = 1,
-    style: Annotated[
-        Literal["dusk", "clean", "ladder"],
-        typer.Option(help="Drawing style: dusk is harder to see, the ladder's scenes are crowded."),
-    ] = "dusk",
+    folder: Path,
+    count: Annotated[int, typer.Option(min=1)] = 1500,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+    style: Literal["dusk", "clean", "ladder"] = "dusk",
 ) -> None:
     """Write synthetic pictures as PNG files, and beside them, for telemetry only, what they show.
+
+    Args:
+        folder: Folder to write to; made if absent.
+        count: Number of pictures.
+        seed: Seed of the scenes.
+        style: Drawing style: dusk is harder to see, the ladder's scenes are crowded.
 
     Examples:
         visplay pocket images runs/demo-images
