@@ -1,24 +1,4 @@
-"""What can go wrong, as one tree of exceptions; every message names the key, the value and the fix.
-
-```
-VisplayError
-├── ConfigError              the configuration asks for something that cannot be
-├── ImageSourceError         the pictures are missing, unreadable or in another column
-├── BenchmarkError           a benchmark's spec or its data cannot be used
-├── EvaluationError          what is to be evaluated or compared cannot be read
-├── RunError                 the run folder
-│   ├── RunLocked            another process is writing to it
-│   ├── RunMismatch          it was begun with another configuration
-│   └── CorruptArtifact      a stored artifact is not what was written
-├── HubError                 an export could not be uploaded
-├── EngineError              the rollout engine failed
-│   └── AdapterMismatch      it answered with another adapter version than the one asked for
-├── RankLost                 another process of a run on many ranks is gone
-├── TrainingDiverged         loss or gradients are no longer finite
-├── HealthAlarm              an iteration's figures are beyond the limits, and the run was to stop then
-├── TooFewExamples           curation kept too few examples for a step of the Reasoner
-└── PreflightError           a check before the first step found that the run cannot work
-```
+"""What can go wrong, as one tree below `VisplayError`; every message names the key, the value and the fix.
 
 Invariants of our own code are `assert`s, and a wrong argument in a call is a `ValueError`; neither is in
 this tree, which is for what a user can fix.
