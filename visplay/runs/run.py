@@ -65,8 +65,6 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = FileLock(folder / "lock")
-        self._read: tuple[Any, list[dict[str, Any]]] = None, []  # the journal: its size and time, its entries
-        self._pruned: dict[str, list[str]] = {}  # pruning step -> what it lists
 
     @contextmanager
     def opened(
@@ -119,18 +117,11 @@ class Run:
             CorruptArtifact: a line is not as it was written.
         """
         path = self.folder / "journal.jsonl"
-        try:
-            status = path.stat()
-            stamp = status.st_size, status.st_mtime_ns
-        except FileNotFoundError:
-            stamp = None
-        if stamp is None or stamp != self._read[0]:
-            entries = read_jsonl(path)
-            for number, entry in enumerate(entries, start=1):
-                if not isinstance(entry, dict) or not isinstance(entry.get("step"), str):
-                    raise CorruptArtifact(f"{path}, line {number} names no step; restore the file")
-            self._read = stamp, entries
-        return list(self._read[1])
+        entries = read_jsonl(path)
+        for number, entry in enumerate(entries, start=1):
+            if not isinstance(entry, dict) or not isinstance(entry.get("step"), str):
+                raise CorruptArtifact(f"{path}, line {number} names no step; restore the file")
+        return entries
 
     def has(self, name: str) -> bool:
         """Whether a step is finished."""
@@ -180,15 +171,14 @@ class Run:
         """Remove the folders of adapters that pruning steps list; done again where a kill came between."""
         steps = [entry["step"] for entry in self.journal() if entry["step"].endswith(f"/{PRUNING}")]
         try:
-            for step in set(steps) - self._pruned.keys():
-                self._pruned[step] = json.loads((self.folder / step / PRUNED).read_bytes())
+            pruned = [json.loads((self.folder / step / PRUNED).read_bytes()) for step in steps]
         except (OSError, ValueError) as error:
             raise CorruptArtifact(
                 f"the list of a pruning step cannot be read: {error}; restore it"
             ) from error
-        for folder in (folder for step in steps for folder in self._pruned[step]):
-            if (self.folder / folder).exists():
-                shutil.rmtree(self.folder / folder)
+        for folder in (self.folder / name for names in pruned for name in names):
+            if folder.exists():
+                shutil.rmtree(folder)
 
     def is_open(self) -> bool:
         """Whether a process, this one or another, works on this run now; the lock may be another user's."""
