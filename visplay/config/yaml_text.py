@@ -87,12 +87,15 @@ def merged(data: Any, over: Any) -> Any:
     return data | {key: merged(data[key], value) if key in data else value for key, value in over.items()}
 
 
-def flat_config(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_config(data: Mapping[str, Any], *, prefix: str = "", between: str = ".") -> dict[str, Any]:
     """Nested values by their full key, `optimizer.learning_rate`."""
     flat: dict[str, Any] = {}
     for key, value in data.items():
-        nested = isinstance(value, dict) and value
-        flat |= flat_config(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and value:
+            flat |= flat_config(value, prefix=f"{name}{between}", between=between)
+        else:
+            flat[name] = value
     return flat
 
 

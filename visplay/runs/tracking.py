@@ -58,7 +58,11 @@ class Tracker:
         """Send what a finished step of the run has found: every number, by its path in the row."""
         for row in rows:
             values = {k: v for k, v in row.items() if k not in ("iteration", "phase")}
-            named = {f"{row['phase']}/{name}": value for name, value in _numbers(values)}
+            named = {
+                name: float(value)
+                for name, value in flat_config(values, prefix=f"{row['phase']}/", between="/").items()
+                if isinstance(value, int | float) and not isinstance(value, bool)
+            }
             self._log(named, step=sum(self._steps.values()) * int(row["iteration"]))
 
     def close(self) -> None:
@@ -104,13 +108,3 @@ def _identity(folder: Path) -> str:
     if not path.exists():
         write_text(path, json.dumps({"id": uuid.uuid4().hex[:12]}))
     return str(json.loads(path.read_text())["id"])
-
-
-def _numbers(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
-    found: list[tuple[str, float]] = []
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            found += _numbers(value, f"{prefix}{name}/")
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            found.append((prefix + name, float(value)))
-    return found
