@@ -12,26 +12,11 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from visplay.config import sections
 from visplay.config.method import MethodName, with_method
 from visplay.config.names import named
 from visplay.config.prompts import Prompts
-from visplay.config.sections import (
-    Checkpoints,
-    Curation,
-    Engine,
-    Evaluation,
-    Health,
-    Images,
-    Judge,
-    Lora,
-    Model,
-    Optimizer,
-    Phase,
-    QuestionerPhase,
-    Rewards,
-    Section,
-    Votes,
-)
+from visplay.config.sections import Phase, Section
 from visplay.config.yaml_text import dump_yaml, merged, read_overrides, read_yaml
 from visplay.errors import ConfigError, CorruptArtifact, nearest
 
@@ -74,21 +59,21 @@ class Config(Section):
     roles: dict[str, Phase] = Field(
         {}, description="Further roles that a loop of one's own trains, each with the keys of `reasoner`."
     )
-    model: Model = Model()
-    lora: Lora = Lora()
-    engine: Engine = Engine()
-    images: Images
+    model: sections.Model = sections.Model()
+    lora: sections.Lora = sections.Lora()
+    engine: sections.Engine = sections.Engine()
+    images: sections.Images
     prompts: Prompts = Prompts()
-    rewards: Rewards = Rewards()
-    votes: Votes = Votes()
-    questioner: QuestionerPhase = QuestionerPhase()
-    judge: Judge = Judge()
-    curation: Curation = Curation()
+    rewards: sections.Rewards = sections.Rewards()
+    votes: sections.Votes = sections.Votes()
+    questioner: sections.QuestionerPhase = sections.QuestionerPhase()
+    judge: sections.Judge = sections.Judge()
+    curation: sections.Curation = sections.Curation()
     reasoner: Phase = Phase()
-    optimizer: Optimizer = Optimizer()
-    evaluation: Evaluation = Evaluation()
-    health: Health = Health()
-    checkpoints: Checkpoints = Checkpoints()
+    optimizer: sections.Optimizer = sections.Optimizer()
+    evaluation: sections.Evaluation = sections.Evaluation()
+    health: sections.Health = sections.Health()
+    checkpoints: sections.Checkpoints = sections.Checkpoints()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
