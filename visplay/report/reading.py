@@ -112,7 +112,7 @@ def read_run_data(folder: Path) -> RunData:
     try:
         text = (folder / "config.yaml").read_text(encoding="utf-8")
         config = yaml.safe_load(text) or {}
-        manifest = _rows(folder / "manifest.parquet", columns=["key", "source"])
+        manifest = _columns(folder / "manifest.parquet", "key", "source")
         underway = list(_underway(folder, config, pictures=len(manifest)))
         asked, more = _phase_rows(folder, "questioner", "rollouts.parquet", underway)
         candidates, more_candidates = _phase_rows(folder, "curation", "candidates.parquet", underway)
@@ -127,8 +127,11 @@ def read_run_data(folder: Path) -> RunData:
             asked=asked,
             candidates=candidates,
             confidences={
-                **{i: _confidences(path) for i, path in by_iteration(folder, "curation/candidates.parquet")},
-                **{s.iteration: list(_of_votes(s.records)) for s in underway if s.phase == "curation"},
+                **{
+                    i: _of_votes(_columns(path, "samples", "confidence", "reject_reason"))
+                    for i, path in by_iteration(folder, "curation/candidates.parquet")
+                },
+                **{step.iteration: _of_votes(step.records) for step in underway if step.phase == "curation"},
             },
             left_out=more + more_candidates + more_answers,
             answers=answers,
@@ -188,12 +191,10 @@ def drawn_rows(path: Path, *, most: int = MOST_ROLLOUTS) -> tuple[list[dict[str,
     if file.metadata.num_rows <= most:
         rows: list[dict[str, Any]] = file.read().to_pylist()
         return rows, 0
-    light = _columns(file, "image_key", "kept", "reject_reason")
     outcomes: dict[tuple[Any, ...], list[tuple[str, int]]] = {}
-    for number, row in enumerate(light):
-        outcomes.setdefault((row.get("kept"), row.get("reject_reason")), []).append(
-            (row["image_key"], number)
-        )
+    for number, row in enumerate(_columns(path, "image_key", "kept", "reject_reason")):
+        outcome = row.get("kept"), row.get("reject_reason")
+        outcomes.setdefault(outcome, []).append((row["image_key"], number))
     chosen = np.array(sorted(number for found in outcomes.values() for _, number in sorted(found)[:most]))
     rows, start = [], 0
     for group in range(file.num_row_groups):
@@ -205,26 +206,20 @@ def drawn_rows(path: Path, *, most: int = MOST_ROLLOUTS) -> tuple[list[dict[str,
     return rows, start - len(rows)
 
 
-def _confidences(path: Path) -> list[float]:
-    return list(_of_votes(_columns(pq.ParquetFile(path), "samples", "confidence", "reject_reason")))
-
-
-def _columns(file: pq.ParquetFile, *names: str) -> list[dict[str, Any]]:
-    """All rows, of these columns only."""
+def _columns(path: Path, *names: str) -> list[dict[str, Any]]:
+    """All rows, of these columns only; none where there is no such file."""
+    if not path.is_file():
+        return []
+    file = pq.ParquetFile(path)
     rows: list[dict[str, Any]] = file.read([n for n in names if n in file.schema_arrow.names]).to_pylist()
     return rows
 
 
-def _of_votes(rows: list[dict[str, Any]]) -> Iterator[float]:
-    return (r["confidence"] for r in rows if r.get("samples") and r["reject_reason"] != "asked before")
+def _of_votes(rows: list[dict[str, Any]]) -> list[float]:
+    return [r["confidence"] for r in rows if r.get("samples") and r["reject_reason"] != "asked before"]
 
 
 def _parts(folder: Path, pattern: str) -> list[Any]:
     """What the numbered checkpoint parts hold, in order; a damaged one is left out: the run does it again."""
     numbered = sorted(folder.glob(pattern), key=lambda path: int(path.stem.split("-")[-1]))
     return [part for path in numbered if (part := read_part(path)) is not None]
-
-
-def _rows(path: Path, *, columns: list[str] | None = None) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = pq.read_table(path, columns=columns).to_pylist() if path.is_file() else []
-    return rows
