@@ -72,15 +72,13 @@ def accuracy_interval(
     correct: Sequence[bool | int],
     *,
     clusters: Sequence[Hashable] | None = None,
-    level: float = 0.95,
     seed: int = 0,
 ) -> Estimate:
-    """Accuracy with an interval: Wilson's for independent rows, a cluster bootstrap otherwise.
+    """Accuracy with its 95 % interval: Wilson's for independent rows, a cluster bootstrap otherwise.
 
     Args:
         correct: [rows] right or wrong.
         clusters: [rows] what a row shares with others, e.g. its picture; None for independent rows.
-        level: coverage, in (0, 1).
         seed: of the resampling.
 
     Raises:
@@ -88,8 +86,8 @@ def accuracy_interval(
     """
     right = _as_array(correct, name="correct")
     if clusters is None:
-        return _wilson(right, len(right), level=level)
-    return _resampled(right, clusters, level=level, seed=seed)
+        return _wilson(right, len(right))
+    return _resampled(right, clusters, seed=seed)
 
 
 def mean_interval(scores: Sequence[float], *, clusters: Sequence[Hashable] | None = None) -> Estimate:
@@ -103,17 +101,17 @@ def mean_interval(scores: Sequence[float], *, clusters: Sequence[Hashable] | Non
         ValueError: no rows, a score outside [0, 1], or not one cluster per row.
     """
     values = _as_array(scores, name="scores", graded=True)
-    return _resampled(values, range(len(values)) if clusters is None else clusters, level=0.95, seed=0)
+    return _resampled(values, range(len(values)) if clusters is None else clusters, seed=0)
 
 
-def _wilson(values: Any, count: int, *, level: float) -> Estimate:
+def _wilson(values: Any, count: int) -> Estimate:
     """The mean with Wilson's interval for `count` independent rows."""
     value = float(values.mean())
-    low, high = proportion_confint(value * count, count, alpha=1 - level, method="wilson")
+    low, high = proportion_confint(value * count, count, alpha=0.05, method="wilson")
     return Estimate(value=value, low=float(low), high=float(high), n=len(values))
 
 
-def _resampled(values: Any, clusters: Sequence[Hashable], *, level: float, seed: int) -> Estimate:
+def _resampled(values: Any, clusters: Sequence[Hashable], *, seed: int) -> Estimate:
     """The mean with the percentiles of resampled clusters.
 
     Where resampling shows no spread at all (every cluster has the same mean), the interval is Wilson's
@@ -122,8 +120,8 @@ def _resampled(values: Any, clusters: Sequence[Hashable], *, level: float, seed:
     sums, sizes = _cluster_sums(values, clusters)
     shares = _bootstrap(sums, sizes, seed=seed)
     if np.ptp(shares) == 0:
-        return _wilson(values, len(sums), level=level)
-    low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2])
+        return _wilson(values, len(sums))
+    low, high = np.quantile(shares, [0.025, 0.975])
     return Estimate(value=float(values.mean()), low=float(low), high=float(high), n=len(values))
 
 

@@ -29,11 +29,6 @@ def test_wilson_interval_of_eight_in_ten() -> None:
     assert estimate.high == pytest.approx(reference.high, abs=1e-9) == pytest.approx(0.943318, abs=1e-6)
 
 
-def test_level_widens_the_interval() -> None:
-    narrow, wide = (accuracy_interval([1, 0] * 50, level=level) for level in (0.8, 0.99))
-    assert wide.low < narrow.low < 0.5 < narrow.high < wide.high
-
-
 def test_clusters_of_one_agree_with_the_binomial_spread() -> None:
     correct = [1] * 700 + [0] * 300
     estimate = accuracy_interval(correct, clusters=range(1000))
