@@ -42,7 +42,7 @@ CANDIDATES = pa.schema([*ASKED, pa.field("kept", _YES)])
 ROLLOUTS = pa.schema(
     [
         ("step", _COUNT),
-        *((name.name, name.type) for name in ASKED),
+        *ASKED,
         ("reward", _NUMBER),
         *((f"reward_{part}", _NUMBER) for part in _ASKING_PARTS),
         _TERMS,

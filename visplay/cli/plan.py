@@ -191,8 +191,8 @@ def _print_work(plan: Plan, console: Console, *, pictures: int | None, kept: flo
     console.print(
         f"The whole run: {total:,} completions, {_short(tokens)} tokens. Questions of {QUESTION_TOKENS} and "
         f"answers of {ANSWER_TOKENS} tokens are assumed; all questions count as valid. Disk: "
-        f"{_gb(found.adapters)} GB of adapters, {_gb(found.rollouts)} GB of rollouts, "
-        f"{_gb(found.samples)} GB of samples, and {_gb(found.working)} GB while a phase goes on.",
+        f"{_gb(found['adapters'])} GB of adapters, {_gb(found['rollouts'])} GB of rollouts, "
+        f"{_gb(found['samples'])} GB of samples, and {_gb(found['working'])} GB while a phase goes on.",
         highlight=False,
     )  # fmt: skip
 

@@ -114,7 +114,7 @@ def compare(first: Side, second: Side) -> list[Compared]:
             f"{first.name} has {', '.join(first.reads)} and {second.name} has {', '.join(second.reads)}: no "
             "benchmark in common; evaluate both on the same ones"
         )
-    return _judged([compare_samples(name, first.reads[name](), second.reads[name]()) for name in common])
+    return [one for _, _, one in compare_all([first, second])]
 
 
 def compare_all(sides: Sequence[Side]) -> list[tuple[str, str, Compared]]:

@@ -281,27 +281,22 @@ def model_card(
     measured = headlines(read_summaries(run), iteration=iteration)
     path = run / f"iteration-{iteration}" / "curation" / "summary.json"
     silver = json.loads(path.read_text())["silver_accuracy"] if path.exists() else None
-    return _filled(
+    return card(
         "model.md", run, config, role=role, iteration=iteration, form=form, measured=measured, saved=saved,
         on_the_hub=_on_the_hub(config.model.path), kept=silver["kept"] if silver else None,
         unblinded=[line.benchmark for line in measured if blind(line.last or line.base or {}) is None],
     )  # fmt: skip
 
 
-def silver_card(run: Path, config: Config, **figures: Any) -> str:
-    """The card of a silver set, with the YAML by which `datasets` and the hub's viewer find its files.
+def card(name: str, run: Path, config: Config, **values: Any) -> str:
+    """The card of what leaves a run, by the template of that name in `cards/`.
 
     Args:
+        name: `model.md` or `silver.md`; that has the YAML by which `datasets` and the hub find its files.
         run: its folder.
         config: its configuration.
-        figures: `rows` by iteration and `types` by name, as counts; `confidence`, the lowest and the highest;
-            `doubles` and `tagged`, the rows left out; `right`, an estimate or None where the truth is not
-            known; `validity`, whether a judge of questions gave some.
+        values: what the template names besides.
     """
-    return _filled("silver.md", run, config, **figures)
-
-
-def _filled(name: str, run: Path, config: Config, **values: Any) -> str:
     versions = read_starts(run)[-1]
     used = [f"{n} {v}" for n, v in versions.items() if n not in ("step", "date") and v != "not installed"]
     model = config.model.path

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -288,15 +287,10 @@ def _alternatives(spec: Spec, answer: str) -> tuple[str, ...]:
     return (answer,)
 
 
-@lru_cache(maxsize=64)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern)
-
-
 def _group(row: Row, group: Any) -> str:
     value = "" if is_empty(row.get(group.column)) else str(row[group.column])
     if group.pattern:
-        match = _compiled(group.pattern).search(value)
+        match = re.search(group.pattern, value)
         value = (match[1] if match and match.re.groups else match[0]) if match else value
     return str(group.values.get(value, value))
 

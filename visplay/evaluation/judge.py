@@ -86,11 +86,9 @@ class Judge:
             retry=tenacity.retry_if_exception_type(_Unanswered),
             stop=tenacity.stop_after_attempt(self.attempts),
             wait=tenacity.wait_exponential(multiplier=self.wait, max=60),
+            retry_error_callback=lambda state: None,
         )
-        try:
-            reply: str = retrying(self._call, client, prompt)
-        except tenacity.RetryError:
-            return None
+        reply: str | None = retrying(self._call, client, prompt)
         return reply
 
     def _call(self, client: httpx2.Client, prompt: str) -> str:

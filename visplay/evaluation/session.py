@@ -34,6 +34,7 @@ from visplay.progress import Display
 from visplay.runs.run import outside_runs
 from visplay.storage import PARTIAL, write_text
 
+JUDGED = "judge.jsonl"
 _HEAVY = ("output", "prompt", "question", "pictures", "error", "generation", "key")
 
 
@@ -131,7 +132,7 @@ def run_evaluation(
                         pictures=pictures, advance=advance, say=display.say,
                     )  # fmt: skip
                 if judge is not None:
-                    _judge_file(judge, records, path=path, folder=folder)
+                    write_records(path, judge_records(judge, records, store=folder / JUDGED))
         return summarise(folder, specs, base=base)
 
 
@@ -146,11 +147,10 @@ def rescore(folder: Path, *, judge: Judge | None = None) -> dict[str, Figures]:
         raise EvaluationError(f"{folder} holds no evaluation.json; name a folder that visplay evaluate wrote")
     with _locked(folder):
         for path in sorted(folder.glob("*/*.jsonl")):
+            records: Iterable[Record] = (rescored(record) for record in read_records(path))
             if judge is not None:
-                records = [rescored(record) for record in read_records(path)]
-                _judge_file(judge, records, path=path, folder=folder)
-            else:
-                write_records(path, (rescored(record) for record in read_records(path)))
+                records = judge_records(judge, list(records), store=folder / JUDGED)
+            write_records(path, records)
         about = json.loads((folder / "evaluation.json").read_text())
         write_text(folder / "evaluation.json", json.dumps(about | {"scorer": SCORER}, indent=2))
         return summarise(folder, [])
@@ -210,11 +210,6 @@ def _rounds(items: Sequence[Item], plan: Plan) -> Iterator[tuple[str, Sequence[I
             yield control, own, plan.greedy
     if plan.sampled is not None:
         yield SAMPLED, items[: plan.sampled_limit], plan.sampled
-
-
-def _judge_file(judge: Judge, records: Sequence[Record], *, path: Path, folder: Path) -> None:
-    store = folder / "judge.jsonl"
-    write_records(path, judge_records(judge, records, store=store))
 
 
 def _noted(reasoner: Reasoner, plan: Plan, specs: Sequence[Spec]) -> dict[str, Any]:

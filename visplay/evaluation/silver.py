@@ -21,7 +21,7 @@ from visplay.config.prompts import Prompts
 from visplay.data.decoding import to_hand_on
 from visplay.data.images import reopen_images
 from visplay.errors import RunError
-from visplay.evaluation.export import digest, silver_card, write_export
+from visplay.evaluation.export import card, digest, write_export
 from visplay.evaluation.statistics import accuracy_interval
 from visplay.prompts import reasoner_text
 from visplay.runs.results import run_config, run_steps
@@ -99,7 +99,7 @@ def export_silver(
         _write_shards(scratch / "data", whole())
         write_text(scratch / "dataset_info.json", json.dumps(_FOR_LLAMA_FACTORY, indent=2))
         figures = _figures(rows) | {"doubles": len(kept) - len(once), "tagged": len(once) - len(rows)}
-        write_text(scratch / "README.md", silver_card(run, config, **figures))
+        write_text(scratch / "README.md", card("silver.md", run, config, **figures))
 
     made_of = {"export": "silver", "iterations": list(tables), "sha256": digest(list(tables.values()))}
     return write_export(out, made_of, write, again=again)
@@ -195,7 +195,11 @@ def _schema() -> pa.Schema:
 
 
 def _figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What the card tells of the rows that are written."""
+    """What the card tells of the rows that are written.
+
+    `rows` by iteration and `types` by name, as counts; `confidence`, the lowest and the highest; `right`, an
+    estimate or None where the truth is not known; `validity`, whether a judge of questions gave some.
+    """
     right = [bool(row["right"]) for row in rows if row["right"] is not None]
     confidences = [row["confidence"] for row in rows]
     return {

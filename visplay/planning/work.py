@@ -44,16 +44,6 @@ class Work:
     rows: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Disk:
-    """Bytes on disk: for good, and while a phase goes on."""
-
-    adapters: int
-    rollouts: int
-    samples: int
-    working: int
-
-
 def iteration_work(config: Config, *, pictures: int, kept: float = KEPT) -> list[Work]:
     """The phases of one iteration in their order, measuring included.
 
@@ -90,8 +80,8 @@ def evaluations(config: Config) -> int:
     return len({0, config.iterations, *range(0, config.iterations, config.evaluation.every)})
 
 
-def disk(config: Config, size: Size, *, pictures: int, kept: float = KEPT) -> Disk:
-    """What a whole run leaves on disk, and what it takes besides while a phase goes on.
+def disk(config: Config, size: Size, *, pictures: int, kept: float = KEPT) -> dict[str, int]:
+    """Bytes that a whole run leaves on disk, and those that it takes besides while a phase goes on.
 
     An adapter is fp32. Inside a phase lie the published versions and two of the trainer's checkpoints
     (adapter, its reference, AdamW's two moments), of which the older goes when the newer is whole.
@@ -104,12 +94,12 @@ def disk(config: Config, size: Size, *, pictures: int, kept: float = KEPT) -> Di
     works = iteration_work(config, pictures=pictures, kept=kept)
     rows = sum(work.rows for work in works if work.phase != "evaluation")
     samples = evaluation_work(config).rows * evaluations(config)
-    return Disk(
-        adapters=adapter * (first + trained * of),
-        rollouts=ROW_BYTES * rows * config.iterations,
-        samples=SAMPLE_BYTES * samples,
-        working=adapter * (3 + 2 * (3 + config.optimizer.keeps_start)),
-    )
+    return {
+        "adapters": adapter * (first + trained * of),
+        "rollouts": ROW_BYTES * rows * config.iterations,
+        "samples": SAMPLE_BYTES * samples,
+        "working": adapter * (3 + 2 * (3 + config.optimizer.keeps_start)),
+    }
 
 
 def _rollouts(name: str, phase: Phase, *, length: int) -> Work:

@@ -228,7 +228,7 @@ def _calibration(run_data: RunData) -> Figure | None:
             "y": [100 * cell["accuracy"] for cell in cells],
             "text": [f"n = {cell['n']}" for cell in cells], "marker": {"size": 7},
         }
-        for color, (i, cells) in zip(_cycle(len(known)), known.items(), strict=True)
+        for color, (i, cells) in zip(itertools.cycle(COLORS), known.items(), strict=False)
     ]  # fmt: skip
     ideal = {"color": "muted", "dash": "dot", "width": 1.5}
     data.append({"type": "scatter", "mode": "lines", "name": "as sure as right", "x": [0, 100], "y": [0, 100],
@@ -255,7 +255,7 @@ def _confidence(run_data: RunData) -> Figure | None:
     if not known:
         return None
     data = []
-    for color, (i, cells) in zip(_cycle(len(known)), known.items(), strict=True):
+    for color, (i, cells) in zip(itertools.cycle(COLORS), known.items(), strict=False):
         total = sum(count for _, count in cells) or 1
         data.append(
             {"type": "bar", "name": f"iteration {i}", "marker": {"color": color},
@@ -341,7 +341,3 @@ def by_iteration(y_title: str) -> dict[str, Any]:
 def iteration_name(number: int) -> str:
     """As a chart and its table call it."""
     return "base" if number == 0 else str(number)
-
-
-def _cycle(count: int) -> list[str]:
-    return [COLORS[i % len(COLORS)] for i in range(count)]

@@ -2,7 +2,6 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from visplay.config.loading import check_config
 from visplay.config.method import differences
@@ -153,7 +152,7 @@ def _facts(run_data: RunData) -> dict[str, str]:
     """What a reader must know about a run, in the order of its telling; what is not said is left out."""
     images = run_data.config.get("images") or {}
     known = {
-        "model": _model_path(run_data),
+        "model": (run_data.config.get("model") or {}).get("path"),
         "method": run_data.config.get("method"),
         "differs from it": _differences(run_data),
         "adapters": run_data.config.get("adapters"),
@@ -184,7 +183,3 @@ def _ahead(run_data: RunData) -> str | None:
         f"{wording.quantity(len(steps))} steps the weights that were sampled from were one step older than "
         "those that learnt. The chart of the importance ratio shows how far apart they were."
     )
-
-
-def _model_path(run_data: RunData) -> Any:
-    return (run_data.config.get("model") or {}).get("path")
