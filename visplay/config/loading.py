@@ -28,37 +28,28 @@ _CHECKSUM = "# sha256 of what follows: "  # the first line of a run's own config
 class Config(Section):
     """A whole run."""
 
-    name: str = Field(
-        "run",
-        pattern=r"^[\w.-]*[\w-][\w.-]*$",
-        max_length=100,
-        description="The run's folder is `output/name`.",
-    )
-    output: Path = Field(Path("runs"), description="Where runs lie.")
-    seed: int = Field(0, ge=0, lt=2**32, description="Of everything that is drawn.")
-    threads: int | None = Field(None, ge=1, description="CPU threads; absent: torch's choice.")
-    iterations: int = Field(3, ge=1, description="Self-play iterations.")
-    report_to: list[Literal["tensorboard", "wandb", "trackio"]] = Field(
-        [], description="Trackers that are sent the metrics, too; each must be installed."
-    )
-    method: MethodName = Field(
-        "paper",
-        description="Sets votes, band, judge, rewards and curation; what is set beside it wins. "
-        "docs/methods.md",
-    )
-    adapters: Literal["shared", "per_role"] = Field(
-        "shared", description="One LoRA for both roles, or one each on the same base; the method sets it."
-    )
-    control: Literal["none", "random_reward"] = Field(
-        "none", description="`random_reward`: the same loop with random rewards."
-    )
-    loop: str = Field(
-        "visplay.loop.selfplay:visplay",
-        description="`module:function` of the loop; docs/extending.md says how to write one.",
-    )
-    roles: dict[str, Phase] = Field(
-        {}, description="Further roles that a loop of one's own trains, each with the keys of `reasoner`."
-    )
+    name: str = Field("run", pattern=r"^[\w.-]*[\w-][\w.-]*$", max_length=100)
+    """The run's folder is `output/name`."""
+    output: Path = Path("runs")
+    """Where runs lie."""
+    seed: int = Field(0, ge=0, lt=2**32)
+    """Of everything that is drawn."""
+    threads: int | None = Field(None, ge=1)
+    """CPU threads; absent: torch's choice."""
+    iterations: int = Field(3, ge=1)
+    """Self-play iterations."""
+    report_to: list[Literal["tensorboard", "wandb", "trackio"]] = Field([])
+    """Trackers that are sent the metrics, too; each must be installed."""
+    method: MethodName = "paper"
+    """Sets votes, band, judge, rewards and curation; what is set beside it wins. docs/methods.md"""
+    adapters: Literal["shared", "per_role"] = "shared"
+    """One LoRA for both roles, or one each on the same base; the method sets it."""
+    control: Literal["none", "random_reward"] = "none"
+    """`random_reward`: the same loop with random rewards."""
+    loop: str = "visplay.loop.selfplay:visplay"
+    """`module:function` of the loop; docs/extending.md says how to write one."""
+    roles: dict[str, Phase] = Field({})
+    """Further roles that a loop of one's own trains, each with the keys of `reasoner`."""
     model: sections.Model = sections.Model()
     lora: sections.Lora = sections.Lora()
     engine: sections.Engine = sections.Engine()

@@ -6,7 +6,7 @@ between `<answer>` tags. What the Questioner writes is read from its three tags,
 
 from typing import Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from rewards.parsing import QUESTION_TAGS, AnswerForm, type_key
 from visplay.config.sections import Section
@@ -30,23 +30,17 @@ FORMS = {
 class Prompts(Section):
     """What the two roles are told."""
 
-    system: str = Field("", description="System turn of both roles; empty: none of ours.")
-    questioner: str = Field(
-        QUESTIONER, description="Words of the Questioner; `{types}` stands for the question types."
-    )
-    reasoner: str = Field(
-        REASONER,
-        description="Words of the Reasoner; `{question}` stands for the question, `{form}` for the form of "
-        "its answer.",
-    )
-    judge: str = Field(
-        JUDGE,
-        description="What the shipped judges ask, in the Reasoner's words; `{question!r}` stands for the "
-        "question in quotes.",
-    )
-    forms: dict[str, str] = Field(
-        FORMS, description="By question type, what form an answer takes; empty: nothing is said of it."
-    )
+    system: str = ""
+    """System turn of both roles; empty: none of ours."""
+    questioner: str = QUESTIONER
+    """Words of the Questioner; `{types}` stands for the question types."""
+    reasoner: str = REASONER
+    """Words of the Reasoner; `{question}` stands for the question, `{form}` for the form of its answer."""
+    judge: str = JUDGE
+    """What the shipped judges ask, in the Reasoner's words; `{question!r}` stands for the question in
+    quotes."""
+    forms: dict[str, str] = FORMS
+    """By question type, what form an answer takes; empty: nothing is said of it."""
 
     @property
     def answer_form(self) -> AnswerForm:

@@ -37,10 +37,14 @@ def _sections(prefix: str, fields: dict[str, FieldInfo]) -> list[str]:
 
 def _table(prefix: str, fields: dict[str, FieldInfo]) -> str:
     rows = [
-        f"| `{prefix}{name}` | {_type(field)} | {_default(field)} | {field.description or ''} |"
+        f"| `{prefix}{name}` | {_type(field)} | {_default(field)} | {_one_line(field.description or '')} |"
         for name, field in fields.items()
     ]
     return "\n".join(["| key | type | default | meaning |", "|---|---|---|---|", *rows]) + "\n"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _is_section(field: FieldInfo) -> bool:

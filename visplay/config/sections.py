@@ -24,7 +24,7 @@ _PLAIN_NUMBER = re.compile(r"[-+]?(?:0|[1-9]\d*)?(?:\.\d*)?(?:[eE][-+]?\d+)?")
 class Section(BaseModel):
     """A part of the configuration: unknown keys are errors, numbers no truth values and nothing infinite."""
 
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False, extra="forbid")
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False, extra="forbid", use_attribute_docstrings=True)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -49,30 +49,28 @@ class Section(BaseModel):
 class Model(Section):
     """The base VLM."""
 
-    path: str = Field(
-        "pocket", description="A hub id, a local folder, or `pocket` for the VLM in the package."
-    )
-    revision: str | None = Field(None, description="Branch, tag or commit on the hub.")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Weights' type.")
-    device: str = Field("auto", description="`cpu`, `cuda`, `cuda:1`; `auto` takes a GPU where there is one.")
-    trust_remote_code: bool = Field(False, description="Run the code that the model's repository carries.")
-    max_pixels: int | None = Field(
-        None, ge=1, description="A larger picture is scaled down to it, by processors with such a limit."
-    )
-    min_pixels: int | None = Field(None, ge=1, description="A smaller picture is scaled up to it.")
-    processor: dict[str, Any] = Field(
-        {}, description="Settings of the processor, for trainer and engine: `do_image_splitting: false` ..."
-    )
-    chat_template_kwargs: dict[str, Any] = Field(
-        {}, description="Variables of the chat template: `enable_thinking: false` ..."
-    )
-    options: dict[str, Any] = Field(
-        {},
-        description="Further arguments of `from_pretrained`: `attn_implementation` ...",
-    )
-    date: datetime.date | None = Field(
-        None, description="Day that a template with a date names; absent: the day the run began."
-    )
+    path: str = "pocket"
+    """A hub id, a local folder, or `pocket` for the VLM in the package."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Weights' type."""
+    device: str = "auto"
+    """`cpu`, `cuda`, `cuda:1`; `auto` takes a GPU where there is one."""
+    trust_remote_code: bool = False
+    """Run the code that the model's repository carries."""
+    max_pixels: int | None = Field(None, ge=1)
+    """A larger picture is scaled down to it, by processors with such a limit."""
+    min_pixels: int | None = Field(None, ge=1)
+    """A smaller picture is scaled up to it."""
+    processor: dict[str, Any] = {}
+    """Settings of the processor, for trainer and engine: `do_image_splitting: false` ..."""
+    chat_template_kwargs: dict[str, Any] = {}
+    """Variables of the chat template: `enable_thinking: false` ..."""
+    options: dict[str, Any] = {}
+    """Further arguments of `from_pretrained`: `attn_implementation` ..."""
+    date: datetime.date | None = None
+    """Day that a template with a date names; absent: the day the run began."""
 
     @property
     def source(self) -> str:
@@ -97,12 +95,14 @@ def trusted(model: Model, *, again: bool, shown: str) -> Model:
 class Lora(Section):
     """The adapter that is trained."""
 
-    rank: int = Field(16, ge=1, description="Rank of the update.")
-    alpha: int = Field(32, ge=1, description="The update is scaled by alpha / rank.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on the adapter's input while training.")
-    targets: list[str] = Field(
-        [], description="Module names; empty: all linear layers of the language model."
-    )
+    rank: int = Field(16, ge=1)
+    """Rank of the update."""
+    alpha: int = Field(32, ge=1)
+    """The update is scaled by alpha / rank."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Dropout on the adapter's input while training."""
+    targets: list[str] = []
+    """Module names; empty: all linear layers of the language model."""
 
 
 # Arguments of vLLM's engine on which log-probs, adapters and addresses depend.
@@ -115,35 +115,23 @@ _OWNED_BY_VISPLAY = frozenset({
 class Engine(Section):
     """What generates the rollouts; docs/engines.md compares the three."""
 
-    backend: str = Field(
-        "auto",
-        pattern=r"^(auto|transformers|vllm|server|[\w.]+:[\w.]+)$",
-        description="`transformers`, `vllm` in this process, `server` (vLLM's), or `module:function`; `auto` "
-        "takes vLLM where it is installed and the model is on a GPU, else transformers.",
-    )
-    batch_size: int = Field(
-        512, ge=1, description="Sequences decoded side by side by transformers; vLLM decides for itself."
-    )
-    vllm: dict[str, Any] = Field(
-        {}, description="Further arguments of vLLM's engine; they override what docs/planning.md derives."
-    )
-    sleep: bool | None = Field(
-        None, description="With `vllm`: leave the GPU to a trainer at work; absent: where both share one."
-    )
-    urls: list[str] = Field(
-        [], description="With `server`: base URLs of running servers; docs/engines.md has their options."
-    )
-    replicas: int = Field(
-        0, ge=0, description="With `server` and no URLs: so many are started here, and stopped at the end."
-    )
-    devices: list[str] = Field(
-        [], description="CUDA_VISIBLE_DEVICES of each replica started here; empty: GPUs without a trainer."
-    )
-    max_num_seqs: int = Field(
-        1024,
-        ge=1,
-        description="With `server`: completions under way at each; vLLM queues the rest.",
-    )
+    backend: str = Field("auto", pattern=r"^(auto|transformers|vllm|server|[\w.]+:[\w.]+)$")
+    """`transformers`, `vllm` in this process, `server` (vLLM's), or `module:function`; `auto` takes vLLM
+    where it is installed and the model is on a GPU, else transformers."""
+    batch_size: int = Field(512, ge=1)
+    """Sequences decoded side by side by transformers; vLLM decides for itself."""
+    vllm: dict[str, Any] = {}
+    """Further arguments of vLLM's engine; they override what docs/planning.md derives."""
+    sleep: bool | None = None
+    """With `vllm`: leave the GPU to a trainer at work; absent: where both share one."""
+    urls: list[str] = []
+    """With `server`: base URLs of running servers; docs/engines.md has their options."""
+    replicas: int = Field(0, ge=0)
+    """With `server` and no URLs: so many are started here, and stopped at the end."""
+    devices: list[str] = []
+    """CUDA_VISIBLE_DEVICES of each replica started here; empty: GPUs without a trainer."""
+    max_num_seqs: int = Field(1024, ge=1)
+    """With `server`: completions under way at each; vLLM queues the rest."""
 
     @field_validator("vllm")
     @classmethod
@@ -161,16 +149,15 @@ class Engine(Section):
 class Images(Section):
     """The unlabelled pictures."""
 
-    source: Path = Field(
-        description="A folder of pictures; a parquet, JSON, CSV or webdataset file or a folder of parquet or "
-        "webdataset; a saved dataset; or `hub:OWNER/NAME[/SUBSET][@REVISION][:SPLIT]` (`train` by default)."
-    )
-    column: str = Field("image", description="The image column of a table or dataset.")
-    limit: int | None = Field(None, ge=1, description="Use the first so many pictures only.")
-    oracle: str | None = Field(
-        None,
-        description="`module:function` that returns who knows the true answers; for telemetry only.",
-    )
+    source: Path
+    """A folder of pictures; a parquet, JSON, CSV or webdataset file or a folder of parquet or webdataset; a
+    saved dataset; or `hub:OWNER/NAME[/SUBSET][@REVISION][:SPLIT]` (`train` by default)."""
+    column: str = "image"
+    """The image column of a table or dataset."""
+    limit: int | None = Field(None, ge=1)
+    """Use the first so many pictures only."""
+    oracle: str | None = None
+    """`module:function` that returns who knows the true answers; for telemetry only."""
 
     def open_oracle(self) -> Any:
         """The oracle, or None where none is named or it knows nothing of this source."""
@@ -180,51 +167,41 @@ class Images(Section):
 class Votes(Section):
     """How the frozen Reasoner answers when it votes on the Questioner's questions, and on a benchmark's."""
 
-    samples: int = Field(10, ge=1, description="m: answers per question.")
-    temperature: float = Field(1.0, gt=0, description="Sampling temperature of a vote.")
-    top_k: int = Field(40, ge=0, description="Truncation of a vote; 0 is off.")
-    views: list[str] = Field(
-        [],
-        description="The m votes are shared out over views of the picture: names of `visplay.data.views`, "
-        "or `module:function`; empty: the picture as it is.",
-    )
+    samples: int = Field(10, ge=1)
+    """m: answers per question."""
+    temperature: float = Field(1.0, gt=0)
+    """Sampling temperature of a vote."""
+    top_k: int = Field(40, ge=0)
+    """Truncation of a vote; 0 is off."""
+    views: list[str] = []
+    """The m votes are shared out over views of the picture: names of `visplay.data.views`, or
+    `module:function`; empty: the picture as it is."""
 
 
 class Optimizer(Section):
     """GRPO (arXiv 2402.03300) with AdamW, in every trained phase."""
 
-    learning_rate: float = Field(
-        1e-5, gt=0, description="Constant; the paper trains all weights at 1e-6, and LoRA needs more."
-    )
-    kl: float = Field(1e-2, ge=0, description="Weight of the KL divergence to the reference (beta).")
-    reference: Literal["start", "base"] = Field(
-        "start", description="Of the KL term: the policy at the start of the phase, or the base VLM."
-    )
-    micro_batch_size: int = Field(8, ge=1, description="Completions per forward and backward pass.")
-    updates_per_batch: int = Field(
-        1,
-        ge=1,
-        description="Optimizer updates per step, each on its share of the rollouts. With 1 the ratio of "
-        "new to old policy is 1, and clipping does nothing.",
-    )
-    ahead: int = Field(
-        0,
-        ge=0,
-        le=1,
-        description="1: sample the next step, with weights one step old, while this one is learned; needs "
-        "`engine.backend: server`. docs/scaling.md",
-    )
-    advantage: str | None = Field(
-        None, description="`module:function` that replaces TRL's advantages; docs/extending.md"
-    )
-    loss: str | None = Field(
-        None, description="`module:function` that replaces TRL's loss; docs/extending.md"
-    )
-    grpo: dict[str, Any] = Field(
-        {},
-        description="Further fields of TRL's GRPOConfig, e.g. `loss_type`, `epsilon_high`, `max_grad_norm`; "
-        "those that visplay sets are refused.",
-    )
+    learning_rate: float = Field(1e-5, gt=0)
+    """Constant; the paper trains all weights at 1e-6, and LoRA needs more."""
+    kl: float = Field(1e-2, ge=0)
+    """Weight of the KL divergence to the reference (beta)."""
+    reference: Literal["start", "base"] = "start"
+    """Of the KL term: the policy at the start of the phase, or the base VLM."""
+    micro_batch_size: int = Field(8, ge=1)
+    """Completions per forward and backward pass."""
+    updates_per_batch: int = Field(1, ge=1)
+    """Optimizer updates per step, each on its share of the rollouts. With 1 the ratio of new to old policy is
+    1, and clipping does nothing."""
+    ahead: int = Field(0, ge=0, le=1)
+    """1: sample the next step, with weights one step old, while this one is learned; needs `engine.backend:
+    server`. docs/scaling.md"""
+    advantage: str | None = None
+    """`module:function` that replaces TRL's advantages; docs/extending.md"""
+    loss: str | None = None
+    """`module:function` that replaces TRL's loss; docs/extending.md"""
+    grpo: dict[str, Any] = {}
+    """Further fields of TRL's GRPOConfig, e.g. `loss_type`, `epsilon_high`, `max_grad_norm`; those that
+    visplay sets are refused."""
 
     @property
     def keeps_start(self) -> bool:
@@ -241,25 +218,27 @@ class Optimizer(Section):
 class Phase(Section):
     """What the two trained phases share."""
 
-    steps: int = Field(20, ge=0, description="Optimizer steps; 0 leaves the role untrained.")
-    prompts_per_step: int = Field(8, ge=1, description="Prompts per optimizer step.")
-    group_size: int = Field(8, ge=2, description="G: completions per prompt.")
-    temperature: float = Field(1.0, gt=0, description="Sampling temperature of the rollouts.")
-    max_tokens: int = Field(4096, ge=1, description="Length limit of a completion, in tokens.")
-    learning_rate: float | None = Field(
-        None, gt=0, description="This role's own; absent: `optimizer.learning_rate`."
-    )
+    steps: int = Field(20, ge=0)
+    """Optimizer steps; 0 leaves the role untrained."""
+    prompts_per_step: int = Field(8, ge=1)
+    """Prompts per optimizer step."""
+    group_size: int = Field(8, ge=2)
+    """G: completions per prompt."""
+    temperature: float = Field(1.0, gt=0)
+    """Sampling temperature of the rollouts."""
+    max_tokens: int = Field(4096, ge=1)
+    """Length limit of a completion, in tokens."""
+    learning_rate: float | None = Field(None, gt=0)
+    """This role's own; absent: `optimizer.learning_rate`."""
 
 
 class QuestionerPhase(Phase):
     """The Questioner's phase."""
 
-    types: list[str] = Field(
-        ["multiple choice", "numerical", "yes/no", "short answer"],
-        min_length=1,
-        description="Question types the Questioner may choose from.",
-    )
-    max_tokens: int = Field(1024, ge=1, description="Length limit of a question with its tags, in tokens.")
+    types: list[str] = Field(["multiple choice", "numerical", "yes/no", "short answer"], min_length=1)
+    """Question types the Questioner may choose from."""
+    max_tokens: int = Field(1024, ge=1)
+    """Length limit of a question with its tags, in tokens."""
 
     @field_validator("types")
     @classmethod
@@ -273,39 +252,33 @@ class QuestionerPhase(Phase):
 class Judge(Section):
     """Which questions are valid, before they are voted on; docs/extending.md has one of one's own."""
 
-    function: str | None = Field(
-        None,
-        description="`module:function`, e.g. `visplay.loop.judging:ask_base` or `:ask_reasoner`; absent: "
-        "none is judged.",
-    )
-    least: float = Field(0.5, ge=0, le=1, description="A question of a lower validity is rejected.")
+    function: str | None = None
+    """`module:function`, e.g. `visplay.loop.judging:ask_base` or `:ask_reasoner`; absent: none is judged."""
+    least: float = Field(0.5, ge=0, le=1)
+    """A question of a lower validity is rejected."""
 
 
 class Curation(Section):
     """From questions to silver examples."""
 
-    questions_per_image: int = Field(8, ge=1, description="N: questions per picture.")
-    images: int | None = Field(
-        None, ge=1, description="Ask about so many pictures (drawn by seed); all if absent."
-    )
-    margin: float | Literal["all"] = Field(
-        2.0,
-        description="Stop once so many times what the Reasoner's phase uses are kept, >= 1; pictures come in "
-        "random order. `all` asks about every one of them.",
-    )
-    low: float = Field(0.25, ge=0, le=1, description="Lower end of the band that is kept, inclusive.")
-    high: float = Field(0.75, ge=0, le=1, description="Upper end of the band that is kept, inclusive.")
-    samples: int | None = Field(None, ge=1, description="m in curation; absent: `votes.samples`.")
-    count_unparsed: bool = Field(
-        True, description="Whether an answer that cannot be read counts in the denominator of the confidence."
-    )
-    max_blind: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        description="Reject a question if at least this share of the answers given without the picture "
-        "agrees with the silver answer; absent: off.",
-    )
+    questions_per_image: int = Field(8, ge=1)
+    """N: questions per picture."""
+    images: int | None = Field(None, ge=1)
+    """Ask about so many pictures (drawn by seed); all if absent."""
+    margin: float | Literal["all"] = 2.0
+    """Stop once so many times what the Reasoner's phase uses are kept, >= 1; pictures come in random order.
+    `all` asks about every one of them."""
+    low: float = Field(0.25, ge=0, le=1)
+    """Lower end of the band that is kept, inclusive."""
+    high: float = Field(0.75, ge=0, le=1)
+    """Upper end of the band that is kept, inclusive."""
+    samples: int | None = Field(None, ge=1)
+    """m in curation; absent: `votes.samples`."""
+    count_unparsed: bool = True
+    """Whether an answer that cannot be read counts in the denominator of the confidence."""
+    max_blind: float | None = Field(None, ge=0, le=1)
+    """Reject a question if at least this share of the answers given without the picture agrees with the
+    silver answer; absent: off."""
 
     @field_validator("margin", mode="before")
     @classmethod
@@ -324,9 +297,8 @@ class Curation(Section):
 class Checkpoints(Section):
     """Which adapters stay; rollouts, silver sets and samples always do."""
 
-    keep_last: int | None = Field(
-        None, ge=1, description="Keep those of so many last iterations and of the best one; all if absent."
-    )
+    keep_last: int | None = Field(None, ge=1)
+    """Keep those of so many last iterations and of the best one; all if absent."""
 
 
 _PARTS = {  # of the built-in rewards
@@ -338,29 +310,25 @@ _PARTS = {  # of the built-in rewards
 class Rewards(Section):
     """What the roles are rewarded for; docs/rewards.md has the equations."""
 
-    questioner: Literal["paper", "official"] = Field(
-        "paper",
-        description="`paper`: max(0, uncertainty - redundancy), Eq. 8. `official`, of the released code: "
-        "min(c, 1 - c) - redundancy, and -1 for a malformed question.",
-    )
-    target_confidence: float = Field(
-        0.5, ge=0.01, le=0.99, description="The confidence c that `paper` pays most; 0.5 is Eq. 5."
-    )
-    redundancy_weight: float = Field(1.0, ge=0, description="Weight of the redundancy penalty (lambda).")
-    redundancy_scope: Literal["image", "batch"] = Field(
-        "image", description="Questions are compared with those about the same picture, or of the whole step."
-    )
-    memory_weight: float = Field(
-        0.0, ge=0, description="Weight of the penalty for asking what was asked before; 0 is off."
-    )
-    groundedness_weight: float = Field(
-        0.0, ge=0, description="Weight of the penalty for questions answered without the picture; 0 is off."
-    )
-    format_weight: float = Field(
-        0.0, ge=0, le=1, description="Share of the Reasoner's reward for a `<think>` block before the box."
-    )
-    questioner_terms: dict[str, float] = Field({}, description="Own rewards, `module:function: weight`.")
-    reasoner_terms: dict[str, float] = Field({}, description="The same for the Reasoner.")
+    questioner: Literal["paper", "official"] = "paper"
+    """`paper`: max(0, uncertainty - redundancy), Eq. 8. `official`, of the released code: min(c, 1 - c) -
+    redundancy, and -1 for a malformed question."""
+    target_confidence: float = Field(0.5, ge=0.01, le=0.99)
+    """The confidence c that `paper` pays most; 0.5 is Eq. 5."""
+    redundancy_weight: float = Field(1.0, ge=0)
+    """Weight of the redundancy penalty (lambda)."""
+    redundancy_scope: Literal["image", "batch"] = "image"
+    """Questions are compared with those about the same picture, or of the whole step."""
+    memory_weight: float = Field(0.0, ge=0)
+    """Weight of the penalty for asking what was asked before; 0 is off."""
+    groundedness_weight: float = Field(0.0, ge=0)
+    """Weight of the penalty for questions answered without the picture; 0 is off."""
+    format_weight: float = Field(0.0, ge=0, le=1)
+    """Share of the Reasoner's reward for a `<think>` block before the box."""
+    questioner_terms: dict[str, float] = {}
+    """Own rewards, `module:function: weight`."""
+    reasoner_terms: dict[str, float] = {}
+    """The same for the Reasoner."""
 
     def values(self) -> rewards.Values:
         """The numbers as the reward functions take them."""
@@ -390,15 +358,20 @@ class Rewards(Section):
 class Evaluation(Section):
     """Accuracy before the first iteration and after each one that `every` counts."""
 
-    every: int = Field(1, ge=1, description="Measure after every so many iterations, and after the last.")
-    benchmarks: list[str] = Field(
-        [], description="Ids, see `visplay benchmarks`, or YAML files of your own; empty: none is measured."
-    )
-    sources: dict[str, Path] = Field({}, description="Benchmark id: local copy of its data.")
-    limit: int = Field(1000, ge=1, description="Questions per benchmark; every run asks the same.")
-    split: Literal["held-out", "development"] = Field("held-out", description="Pocket scenes to ask about.")
-    maj_limit: int = Field(1000, ge=0, description="Questions that get the majority vote; 0 is off.")
-    blind_limit: int = Field(1000, ge=0, description="Questions asked again with a grey picture; 0 is off.")
+    every: int = Field(1, ge=1)
+    """Measure after every so many iterations, and after the last."""
+    benchmarks: list[str] = []
+    """Ids, see `visplay benchmarks`, or YAML files of your own; empty: none is measured."""
+    sources: dict[str, Path] = {}
+    """Benchmark id: local copy of its data."""
+    limit: int = Field(1000, ge=1)
+    """Questions per benchmark; every run asks the same."""
+    split: Literal["held-out", "development"] = "held-out"
+    """Pocket scenes to ask about."""
+    maj_limit: int = Field(1000, ge=0)
+    """Questions that get the majority vote; 0 is off."""
+    blind_limit: int = Field(1000, ge=0)
+    """Questions asked again with a grey picture; 0 is off."""
 
 
 # Figure: what is healthy, as in docs/health.md; a figure beyond its limit raises an alarm.
@@ -414,19 +387,14 @@ AT_MOST = {"redundancy", "blind_answers", "same_answer", "truncated", "no_spread
 class Health(Section):
     """What to do when the figures of an iteration say that training has gone wrong."""
 
-    action: Literal["warn", "stop", "roll_back"] = Field(
-        "warn",
-        description="`stop` ends the run after the iteration; `roll_back` goes on from the best one so far.",
-    )
-    probe: str | None = Field(
-        None, description="Which of the benchmarks says what is best; absent: the first of them."
-    )
-    patience: int | None = Field(
-        None, ge=1, description="End the run after so many iterations without a better probe; absent: never."
-    )
-    limits: dict[str, float | None] = Field(
-        {}, description="Figure: limit, where it differs from docs/health.md; null switches an alarm off."
-    )
+    action: Literal["warn", "stop", "roll_back"] = "warn"
+    """`stop` ends the run after the iteration; `roll_back` goes on from the best one so far."""
+    probe: str | None = None
+    """Which of the benchmarks says what is best; absent: the first of them."""
+    patience: int | None = Field(None, ge=1)
+    """End the run after so many iterations without a better probe; absent: never."""
+    limits: dict[str, float | None] = {}
+    """Figure: limit, where it differs from docs/health.md; null switches an alarm off."""
 
     @field_validator("limits")
     @classmethod
