@@ -232,8 +232,7 @@ def print_runs(folder: Path, console: Console | None = None) -> None:
             table.add_row(escape(path.name), "unreadable", "", "", "", changed)
             unreadable.append(f"{path.name}: {error}")
     console.print(table)
-    for line in unreadable:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    _print_lines(unreadable, console)
 
 
 def _state(run: Run) -> tuple[str, str, str, str]:
@@ -251,19 +250,14 @@ def _state(run: Run) -> tuple[str, str, str, str]:
 
 
 def _is_finished(folder: Path, config: dict[str, Any], steps: Sequence[str]) -> bool:
-    """Whether the loop's last step is finished."""
-    return f"iteration-{_last_iteration(folder, config, steps)}/health" in steps
-
-
-def _last_iteration(folder: Path, config: dict[str, Any], steps: Sequence[str]) -> int:
-    """The planned one, or that at which `health.patience` ended the run."""
-    planned, health = int(config["iterations"]), config.get("health") or {}
-    for iteration in range(1, planned):
+    """Whether the last planned iteration is finished, or that at which `health.patience` ended the run."""
+    health = config.get("health") or {}
+    for iteration in range(1, int(config["iterations"]) + 1):
         if f"iteration-{iteration}/health" not in steps:
-            break
+            return False
         if out_of_patience(folder, iteration, patience=health.get("patience"), probe=health.get("probe")):
-            return iteration
-    return planned
+            break
+    return True
 
 
 def _accuracy(folder: Path) -> tuple[str, str]:

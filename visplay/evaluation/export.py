@@ -39,7 +39,7 @@ from visplay.models.preflight import trainer_logprobs
 from visplay.models.processor import load_processor
 from visplay.prompts import reasoner_prompt
 from visplay.runs.checkpoints import roles_after
-from visplay.runs.results import read_summaries, run_config
+from visplay.runs.results import read_curations, read_summaries, run_config
 from visplay.runs.run import outside_runs, read_starts
 from visplay.storage import PARTIAL, write_text
 
@@ -279,8 +279,7 @@ def model_card(
     `saved` tells the type of merged weights, and the share of the adapter's change that is in them.
     """
     measured = headlines(read_summaries(run), iteration=iteration)
-    path = run / f"iteration-{iteration}" / "curation" / "summary.json"
-    silver = json.loads(path.read_text())["silver_accuracy"] if path.exists() else None
+    silver = read_curations(run).get(iteration, {}).get("silver_accuracy")
     return card(
         "model.md", run, config, role=role, iteration=iteration, form=form, measured=measured, saved=saved,
         on_the_hub=_on_the_hub(config.model.path), kept=silver["kept"] if silver else None,

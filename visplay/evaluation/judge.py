@@ -150,9 +150,10 @@ def judge_records(judge: Judge, records: Sequence[Record], *, store: Path) -> li
     """
     known = {row["key"]: row["reply"] for row in read_jsonl(store)}
     asked = [record for record in records if needs_judge(record)]
-    prompts = {judge_prompt(record): "" for record in asked}
-    for prompt in prompts:
-        prompts[prompt] = sha256(f"{judge.model}\0{prompt}".encode(errors="replace")).hexdigest()[:32]
+    prompts = {
+        prompt: sha256(f"{judge.model}\0{prompt}".encode(errors="replace")).hexdigest()[:32]
+        for prompt in map(judge_prompt, asked)
+    }
     missing = [prompt for prompt, key in prompts.items() if key not in known]
     with judge.client() as client, ThreadPoolExecutor(AT_ONCE) as pool:
         for prompt, reply in zip(

@@ -172,10 +172,9 @@ def summarise(folder: Path, specs: Sequence[Spec], *, base: Path | None = None) 
     for name in dict.fromkeys([*(name for name in asked if name in files), *files]):
         path = files[name]
         headline = known[name].headline if name in known else "accuracy"
-        records = list(slim(read_records(path)))
-        figures = figures_of(records, headline=headline)
+        figures = figures_of(_light(path), headline=headline)
         figures["controls"] = {
-            control: figures_of(list(slim(read_records(other))), headline=headline)
+            control: figures_of(_light(other), headline=headline)
             for control in CONTROLS
             if (other := path.with_name(f"{control}.jsonl")).exists()
         }
@@ -185,7 +184,7 @@ def summarise(folder: Path, specs: Sequence[Spec], *, base: Path | None = None) 
             paired = compare_samples(name, read_records(before), read_records(path)).paired
             figures["paired"] = asdict(paired) if paired else None
         if (sampled := path.with_name(f"{SAMPLED}.jsonl")).exists():
-            figures["sampled"] = sampled_figures(list(slim(read_records(sampled))))
+            figures["sampled"] = sampled_figures(_light(sampled))
         summary[name] = figures
     for spec in known.values():
         if spec.parts and (mean := mean_of_parts(spec, summary)):
@@ -194,12 +193,9 @@ def summarise(folder: Path, specs: Sequence[Spec], *, base: Path | None = None) 
     return summary
 
 
-def slim(records: Iterable[Record]) -> Iterator[Record]:
-    """The records without their long texts: what figures are computed from."""
-    for record in records:
-        for name in _HEAVY:
-            record.pop(name, None)
-        yield record
+def _light(path: Path) -> list[Record]:
+    """The samples of a file without their long texts: what figures are computed from."""
+    return [{k: v for k, v in record.items() if k not in _HEAVY} for record in read_records(path)]
 
 
 def _rounds(items: Sequence[Item], plan: Plan) -> Iterator[tuple[str, Sequence[Item], Sampling]]:
