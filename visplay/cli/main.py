@@ -102,7 +102,7 @@ def _documented(command: Callable[..., None]) -> str:
             info = typer.Argument()
         elif info is None:
             info = typer.Option(*([f"--{given.name.replace('_', '-')}"] if kind is bool else []))
-        info.help = " ".join(helps[given.name].split())
+        info.help = " ".join(helps.get(given.name, "").split())
         return given.replace(annotation=Annotated[kind, info])
 
     signature = inspect.signature(command)
