@@ -77,6 +77,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 families = {
     name: typer.Typer(help=words, no_args_is_help=True, rich_markup_mode=None)

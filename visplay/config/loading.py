@@ -242,8 +242,12 @@ def _complaint(detail: Any) -> str:
     if detail["type"] != "extra_forbidden":
         message = detail["msg"].removeprefix("Value error, ")
         return f"{key}: {message[0].lower()}{message[1:]}, got {detail['input']!r:.200}"
-    known = _known_keys(detail["loc"][:-1])
-    return f"{key}: no such key{nearest(str(detail['loc'][-1]), known)}"
+    known, name = _known_keys(detail["loc"][:-1]), str(detail["loc"][-1])
+    sections = {key: field.annotation for key, field in Config.model_fields.items()}
+    inside = [f"{key}.{name}" for key, kind in sections.items() if name in getattr(kind, "model_fields", ())]
+    if inside and len(detail["loc"]) == 1:
+        return f"{key}: no such key; did you mean {' or '.join(inside)}?"
+    return f"{key}: no such key{nearest(name, known)}"
 
 
 def _known_keys(path: Sequence[int | str]) -> list[str]:

@@ -28,6 +28,13 @@ class Section(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
+    def _one_for_a_list_of_it(cls, value: Any, info: ValidationInfo) -> Any:
+        field = cls.model_fields.get(info.field_name or "")
+        one = isinstance(value, str) and field is not None and get_origin(field.annotation) is list
+        return [value] if one else value
+
+    @field_validator("*", mode="before")
+    @classmethod
     def _no_truth_value_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
         kind = cls.model_fields[info.field_name].annotation if info.field_name in cls.model_fields else Any
         kind = get_args(kind)[1] if get_origin(kind) is dict else kind

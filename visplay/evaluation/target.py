@@ -78,6 +78,9 @@ def find_target(
             f"{text} is neither a run (journal.jsonl), an adapter (adapter_config.json) nor a checkpoint "
             "(config.json); name one of those, RUN@ITERATION, a hub id or pocket"
         )
+    beside = len(folder.parts) > 1 and folder.parent.is_dir()
+    if not folder.is_dir() and (beside or text.startswith(("~", ".", "/"))):
+        raise EvaluationError(f"there is no run, adapter or checkpoint {text}; `visplay runs` lists the runs")
     name = folder.resolve().name if folder.is_dir() else text.replace("/", "--")
     return Target(name=name, model=Model.model_validate({"path": text, **asked}), adapter=BASE)
 

@@ -248,7 +248,8 @@ class Run:
         after = flat_config(config.model_dump(mode="json"))
         changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
         allowed = MAY_CHANGE - (set() if config.optimizer.by_rows else {"optimizer.micro_batch_size"})
-        if not all(_listed(key, allowed) for key in changed):
+        begun = self.journal() or any(self.folder.rglob(f"*{PARTIAL}"))
+        if begun and not all(_listed(key, allowed) for key in changed):
             raise RunMismatch(
                 f"{self.folder} holds a run with another configuration:\n"
                 + "\n".join(f"  {key}: {before.get(key)!r} -> {after.get(key)!r}" for key in changed)

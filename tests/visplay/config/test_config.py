@@ -56,6 +56,8 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
     [
         (["sed=1"], "sed: no such key; did you mean 'seed'?"),
         (["optimizer.learning_rat=1"], "did you mean 'learning_rate'?"),
+        (["micro_batch_size=4"], "micro_batch_size: no such key; did you mean optimizer.micro_batch_size?"),
+        (["steps=4"], "steps: no such key; did you mean questioner.steps or reasoner.steps?"),
         (
             ["questioner.group_size=1"],
             "questioner.group_size: input should be greater than or equal to 2, got 1",

@@ -49,7 +49,7 @@ def test_a_step_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_another_configuration_is_shown(tmp_path: Path) -> None:
     before, after = config(tmp_path), config(tmp_path, seed=5)
-    with Run(before.folder).opened(before):
+    with Run(before.folder).opened(before) as run, run.step("iteration-0/adapters"):
         pass
     with (
         pytest.raises(
@@ -58,6 +58,20 @@ def test_another_configuration_is_shown(tmp_path: Path) -> None:
         ),
         Run(after.folder).opened(after),
     ):
+        pass
+
+
+def test_a_start_that_failed_before_any_step_does_not_take_the_name(tmp_path: Path) -> None:
+    """As where a model's name was mistyped; what a step has begun is not taken over."""
+    said: list[str] = []
+    before, after = config(tmp_path, seed=4), config(tmp_path, seed=5)
+    with Run(before.folder).opened(before):
+        pass
+    with Run(after.folder).opened(after, say=said.append) as run:
+        with pytest.raises(RuntimeError), run.step("iteration-0/adapters"):
+            raise RuntimeError
+    assert "seed: 4 -> 5" in said[0] and "seed: 5" in (after.folder / "config.yaml").read_text()
+    with pytest.raises(RunMismatch, match="seed: 5 -> 4"), Run(before.folder).opened(before):
         pass
 
 
