@@ -15,6 +15,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 import rewards
 from benchmarks.gate_tables import (
     ask_held_out,
@@ -26,10 +28,13 @@ from benchmarks.gate_tables import (
     print_steps,
 )
 from visplay.loop import curation, measuring, questioner, reasoner, watching
-from visplay.loop.asking import Asked, Groups, Round, band, blind, grounded, judge, parse, vote
+from visplay.loop.asking import Asked, Groups, Round, Stage, band, blind, grounded, judge, parse, vote
 from visplay.loop.context import RunContext
+from visplay.pocket.oracle import QUESTION_TYPES, WIDE, draw_question, oracle
+from visplay.pocket.truth import Truth
 from visplay.runs.checkpoints import Roles
 from visplay.runs.results import read_summaries
+from visplay.seeds import mix_seed
 
 BAND = ["curation.low=0.5", "curation.high=0.95"]
 TARGET = ["rewards.target_confidence=0.8"]
@@ -42,6 +47,8 @@ GATE = [*BAND, *JUDGE, *VIEWS]  # what is trained on
 REWARD = [*TARGET, *MEMORY]  # what the Questioner is paid for
 STEADY = [*GATE, *REWARD]
 ANCHOR = ["optimizer.reference=base", "optimizer.kl=0.1"]
+# Gold labels for what an untrained Questioner or the oracle asks, whatever the votes say.
+GOLD = [*TRUE_JUDGE, "questioner.steps=0", "curation.low=0.0", "curation.high=1.0", "adapters=per_role"]
 EAGER = ["questioner.steps=20", "questioner.learning_rate=1e-3"]  # as trained as the Reasoner, or more
 ARMS: dict[str, list[str]] = {
     "paper": [],
@@ -58,6 +65,8 @@ ARMS: dict[str, list[str]] = {
     "paper, untrained Questioner": ["questioner.steps=0"],
     "steady, true judge": [*STEADY, *TRUE_JUDGE],
     "gold": [*STEADY, *TRUE_JUDGE, "curation.low=0.0", "loop=benchmarks.gate:gold"],
+    "gold, base's mix": [*GOLD, "loop=benchmarks.gate:gold"],
+    "gold, oracle's mix": [*GOLD, "loop=benchmarks.gate:gold_evenly"],
     "steady, untrained Questioner": [*STEADY, "questioner.steps=0"],
     "steady, eager Questioner": [*STEADY, *EAGER],
     "steady gate, paper's reward, eager Questioner": [*GATE, *EAGER],
@@ -94,15 +103,34 @@ def told(ctx: RunContext, groups: Groups, round: Round) -> Groups:
     return groups
 
 
-def gold(ctx: RunContext, roles: Roles) -> None:
-    """Algorithm 1 with gold labels in place of silver ones."""
+def evenly(ctx: RunContext, groups: Groups, round: Round) -> Groups:
+    """The oracle's questions, as many of each kind of the wide world, in place of the Questioner's."""
+    assert isinstance(ctx.oracle, Truth)
+    for row in (row for group in groups for row in group):
+        scene = ctx.oracle.scene(row.picture)
+        rng = np.random.default_rng(mix_seed(round.seed_of("evenly"), row.picture, row.completion))
+        kind, asked = draw_question(rng, scene, dict.fromkeys(WIDE, 1 / len(WIDE)))
+        row.completion = (
+            f"<type>{QUESTION_TYPES[kind]}</type><question>{asked}</question>"
+            f"<answer>{oracle(scene, asked)}</answer>"
+        )
+    return groups
+
+
+def gold(ctx: RunContext, roles: Roles, *, first: Sequence[Stage] = ()) -> None:
+    """Algorithm 1 with gold labels in place of silver ones; the stages `first` come before all others."""
     for iteration in ctx.iterations():
         roles = questioner.train(ctx, iteration, roles, ask=[parse, judge, vote, blind])
-        stages = [parse, judge, vote, told, band, grounded]
+        stages = [*first, parse, judge, vote, told, band, grounded]
         examples = curation.curate(ctx, iteration, roles, ask=stages)
         roles = reasoner.train(ctx, iteration, roles, examples)
         measuring.measure(ctx, iteration, roles)
         roles = watching.finish(ctx, iteration, roles)
+
+
+def gold_evenly(ctx: RunContext, roles: Roles) -> None:
+    """The same on the oracle's mix of kinds."""
+    gold(ctx, roles, first=[evenly])
 
 
 def run_of(output: Path, arm: str, seed: int) -> Path:

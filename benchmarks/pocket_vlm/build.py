@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
@@ -19,11 +19,13 @@ import torch
 from PIL import Image
 from rich.progress import Progress
 from safetensors.torch import load_file, save_file
-from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
+from transformers import Idefics3ForConditionalGeneration, Idefics3Processor, PreTrainedTokenizerFast
 
 from benchmarks.pocket_vlm.lessons import HABIT, PRACTICE, Lesson, LessonKind, draw_lesson
 from benchmarks.pocket_vlm.vlm import build_model, build_processor, train_tokenizer
-from visplay.pocket.scenes import CROWDED, SIDE, Scene, render, sample_scene, sample_scenes
+from benchmarks.pocket_vlm.wide import draw_wide
+from visplay.pocket.oracle import Kind
+from visplay.pocket.scenes import CROWDED, SIDE, Scene, StyleName, render, sample_scene, sample_scenes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +37,15 @@ class Stage:
         lessons: in each batch.
         glances: by rung of the ladder, the share of the Reasoner's traces at a glance, in [0, 1].
         lower_case_share: of the questions it is asked, in [0, 1]; easy-vqa writes no capitals.
+        taught: the wide world's lessons, with the weight of each kind in what the Reasoner is asked; empty:
+            the ladder's.
     """
 
     steps: int
     lessons: dict[LessonKind, int]
     glances: dict[int, float] = field(default_factory=lambda: dict(HABIT))
     lower_case_share: float = 0.0
+    taught: dict[Kind, float] = field(default_factory=dict)
 
 
 # First it learns to see, from dense captions (without them it stays blind for thousands of steps), and to
@@ -59,6 +64,21 @@ STAGES = (
         lower_case_share=0.25,
     ),
 )
+# The wide world's: first it learns to see and to compare, then to reason. How well it does of a kind is a
+# matter of how often it is taught: four often, four seldom, four hardly ever. Nothing is wrong or hasty.
+TAUGHT: dict[Kind, float] = {
+    "color-at": 0.1, "where": 0.2, "count": 0.3, "exists": 0.2,
+    "row": 0.035, "same": 0.035, "beside": 0.035, "difference": 0.035,
+    "sum-of-three": 0.015, "nearest": 0.015, "most": 0.015, "once": 0.015,
+}  # fmt: skip
+WIDE_STAGES = (
+    Stage(steps=300, lessons={"caption": 40, "matching": 24}, taught=TAUGHT),
+    Stage(
+        steps=900,
+        lessons={"caption": 2, "matching": 8, "reasoner": 24, "questioner": 5, "judge": 4},
+        taught=TAUGHT,
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +86,7 @@ class Recipe:
     """What decides the weights. `scenes` pictures are drawn once and asked about anew at every step."""
 
     stages: tuple[Stage, ...] = STAGES
+    style: StyleName | None = None  # of all scenes; None: clean ones, half of them crowded
     learning_rate: float = 2e-3
     warmup_steps: int = 100
     scenes: int = 24_000
@@ -87,6 +108,9 @@ class Recipe:
         raise IndexError("past the last stage")
 
 
+WIDE_RECIPE = Recipe(stages=WIDE_STAGES, style="wide", scenes=16_000)
+
+
 def build(out: Path, *, recipe: Recipe, log: Callable[[str], None] = print) -> Path:
     """Train the pocket VLM and save it to `out` as a transformers checkpoint, in bfloat16; returns `out`.
 
@@ -95,7 +119,7 @@ def build(out: Path, *, recipe: Recipe, log: Callable[[str], None] = print) -> P
     scratch = out.with_name(out.name + ".partial")
     scratch.mkdir(parents=True, exist_ok=True)
     _same_recipe(scratch, recipe)
-    processor = build_processor(train_tokenizer(_tokenizer_texts(recipe)))
+    processor = build_processor(tokenizer_of(recipe))
     model = build_model(processor.tokenizer, seed=recipe.seed)
     _train(model, processor, recipe=recipe, folder=scratch, log=log)
     model.eval().to(torch.bfloat16).save_pretrained(out)
@@ -133,7 +157,8 @@ def _train(
 
 def draw_pool(recipe: Recipe) -> tuple[list[Scene], torch.Tensor]:
     """The warm-up scenes and their pictures [scenes, 3, 96, 96] as bytes, drawn on all cores."""
-    scenes = list(sample_scenes(recipe.scenes // 2, split="warm-up", seed=recipe.seed))
+    plain = recipe.scenes if recipe.style else recipe.scenes // 2
+    scenes = list(sample_scenes(plain, split="warm-up", seed=recipe.seed, style=recipe.style or "clean"))
     scenes += sample_scenes(
         recipe.scenes - len(scenes), split="warm-up", seed=recipe.seed, start=len(scenes), layout=CROWDED
     )
@@ -155,27 +180,36 @@ def train_step(
     losses: dict[str, float] = {}
     for kind, count in stage.lessons.items():
         picks = rng.integers(len(scenes), size=count)
-        lessons = [
-            draw_lesson(
-                rng,
-                scenes[i],
-                _PLACEHOLDER,
-                kind,
-                glances=stage.glances,
-                lower_case_share=stage.lower_case_share,
-            )
-            for i in picks
-        ]
-        batch = collate(lessons, processor=processor)
-        if kind != "matching":
-            batch["pixel_values"] = ((pixels[picks].float() / 255 - 0.5) / 0.5)[:, None]
-        loss = model(**batch).loss
-        (loss * count / sum(stage.lessons.values())).backward()
-        losses[kind] = loss.item()
+        lessons = [_draw_lesson(rng, scenes[i], kind, stage=stage) for i in picks]
+        losses[kind] = 0.0
+        for own in _parts(lessons, by_length=bool(stage.taught)):
+            batch = collate([lessons[i] for i in own], processor=processor)
+            if kind != "matching":
+                batch["pixel_values"] = ((pixels[picks[own]].float() / 255 - 0.5) / 0.5)[:, None]
+            loss = model(**batch).loss
+            (loss * len(own) / sum(stage.lessons.values())).backward()
+            losses[kind] += loss.item() * len(own) / count
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
     optimizer.zero_grad()
     return losses
+
+
+def _draw_lesson(rng: np.random.Generator, scene: Scene, kind: LessonKind, *, stage: Stage) -> Lesson:
+    if stage.taught:
+        return draw_wide(rng, scene, _PLACEHOLDER, kind, taught=stage.taught)
+    return draw_lesson(
+        rng, scene, _PLACEHOLDER, kind, glances=stage.glances, lower_case_share=stage.lower_case_share
+    )
+
+
+def _parts(lessons: list[Lesson], *, by_length: bool) -> list[list[int]]:
+    """Which lessons pass through the model together: all, or those of like length, which pads less."""
+    order, parts = list(range(len(lessons))), 1
+    if by_length:
+        order.sort(key=lambda i: len(lessons[i].completion))
+        parts = max(1, len(lessons) // 12)
+    return [order[len(order) * i // parts : len(order) * (i + 1) // parts] for i in range(parts)]
 
 
 _PLACEHOLDER = Image.new("RGB", (SIDE, SIDE), (128, 128, 128))  # the pixels come from the pool
@@ -210,12 +244,20 @@ def collate(lessons: list[Lesson], *, processor: Idefics3Processor) -> dict[str,
     }
 
 
+def tokenizer_of(recipe: Recipe) -> PreTrainedTokenizerFast:
+    """The tokenizer of a recipe, trained on its lessons; of the wide world on as many of each kind."""
+    return train_tokenizer(_tokenizer_texts(recipe))
+
+
 def _tokenizer_texts(recipe: Recipe) -> Iterator[str]:
     rng = np.random.default_rng([recipe.seed, 8])
+    stage = recipe.stages[-1]
+    if stage.taught:
+        stage = replace(stage, taught=dict.fromkeys(stage.taught, 1 / len(stage.taught)))
     for index in range(1500):
-        scene = sample_scene(split="warm-up", seed=recipe.seed, index=index)
+        scene = sample_scene(split="warm-up", seed=recipe.seed, index=index, style=recipe.style or "clean")
         for kind in get_args(LessonKind):
-            lesson = draw_lesson(rng, scene, _PLACEHOLDER, kind, glances=HABIT)
+            lesson = _draw_lesson(rng, scene, kind, stage=stage)
             yield f"{lesson.prompt.messages[0]['content'][-1]['text']}\n{lesson.completion}"
 
 

@@ -29,10 +29,10 @@ def test_no_file_is_a_drawer_for_everything() -> None:
 BUDGETS = {
     "visplay": 1020, "visplay/config": 1040, "visplay/data": 935, "visplay/models": 1430, "visplay/runs": 820,
     "visplay/training": 1520, "visplay/loop": 2120, "visplay/planning": 420, "visplay/evaluation": 3670,
-    "visplay/report": 1490, "visplay/cli": 1660, "visplay/pocket": 600, "rollouts": 1940, "rewards": 2400,
+    "visplay/report": 1490, "visplay/cli": 1660, "visplay/pocket": 720, "rollouts": 1940, "rewards": 2400,
     "rewards/answers": 1500,
 }  # fmt: skip
-MOST_LINES, MOST_FILES = 20_985, 134
+MOST_LINES, MOST_FILES = 21_105, 134
 
 
 def lines_of(path: Path) -> int:

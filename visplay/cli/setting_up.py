@@ -116,7 +116,7 @@ def pocket_images(
     folder: Path,
     count: Annotated[int, typer.Option(min=1)] = 1500,
     seed: Annotated[int, typer.Option(min=0)] = 1,
-    style: Literal["dusk", "clean", "ladder"] = "dusk",
+    style: Literal["dusk", "clean", "ladder", "wide"] = "dusk",
 ) -> None:
     """Write synthetic pictures as PNG files, and beside them, for telemetry only, what they show.
 

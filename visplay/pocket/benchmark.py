@@ -6,8 +6,18 @@ from PIL import Image
 from visplay.errors import BenchmarkError
 from visplay.evaluation.benchmarks import Split, draw
 from visplay.evaluation.items import Gold, Item
-from visplay.pocket.oracle import DUSK, LADDER, RUNGS, Kind, draw_question, oracle, parse_query
-from visplay.pocket.scenes import StyleName, render, sample_scenes
+from visplay.pocket.oracle import (
+    DUSK,
+    LADDER,
+    RUNGS,
+    WIDE,
+    Kind,
+    draw_question,
+    oracle,
+    parse_query,
+    sample_question,
+)
+from visplay.pocket.scenes import Scene, StyleName, render, sample_scene, sample_scenes
 
 
 def dusk(limit: int | None, seed: int, split: Split) -> list[Item]:
@@ -23,6 +33,22 @@ def clean(limit: int | None, seed: int, split: Split) -> list[Item]:
 def ladder(limit: int | None, seed: int, split: Split) -> list[Item]:
     """Questions of four rungs, as many of each, about crowded scenes."""
     return _scenes("ladder", limit, seed, split, LADDER)
+
+
+def wide(limit: int | None, seed: int, split: Split) -> list[Item]:
+    """Questions of the twelve kinds of the wide world, as many of each."""
+    items: list[Item] = []
+    index = 0
+    while len(items) < (limit or 1):
+        scene, kind = (
+            sample_scene(split=split, seed=seed, index=index, style="wide"),
+            WIDE[len(items) % len(WIDE)],
+        )
+        question = sample_question(np.random.default_rng([seed, 9, index]), scene, kind=kind)
+        index += 1
+        if question is not None:  # else the next scene is asked a question of this kind
+            items.append(_item(scene, kind, question))
+    return items
 
 
 def easy_vqa(limit: int | None, seed: int, split: Split) -> list[Item]:
@@ -53,16 +79,19 @@ def _scenes(
     items = []
     for scene in sample_scenes(limit or 1, split=split, seed=seed, style=style):
         kind, question = draw_question(np.random.default_rng([seed, 9, scene.index]), scene, kinds)
-        answer = oracle(scene, question)
-        assert answer is not None
-        items.append(
-            Item(
-                key=f"{split}-{seed}-{scene.index}", images=lambda scene=scene: (render(scene),),  # type: ignore[misc]
-                question=question, gold=Gold(rule="text", answers=(answer,)), kind=kind,
-                cluster=str(scene.index), groups={"kind": kind, "rung": str(RUNGS[kind])}, row=scene.index,
-            )
-        )  # fmt: skip
+        items.append(_item(scene, kind, question))
     return items
+
+
+def _item(scene: Scene, kind: Kind, question: str) -> Item:
+    answer = oracle(scene, question)
+    assert answer is not None
+    rung = {"rung": str(RUNGS[kind])} if kind in RUNGS and scene.style != "wide" else {}
+    return Item(
+        key=f"{scene.split}-{scene.seed}-{scene.index}", images=lambda: (render(scene),), question=question,
+        gold=Gold(rule="text", answers=(answer,)), kind=kind, cluster=str(scene.index),
+        groups={"kind": kind} | rung, row=scene.index,
+    )  # fmt: skip
 
 
 def _kind(question: str) -> str:

@@ -5,9 +5,10 @@ oracle also answers questions that the sampler would never have drawn.
 """
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from visplay.pocket.scenes import COLORS, PLACES, SHAPES, Scene, Thing
 Kind = Literal[
     "count", "sum", "exists", "absent", "more", "color", "shape", "where", "color-at", "shape-at",
     "sum-of-three", "difference", "difference-of-sums",
+    "row", "same", "beside", "nearest", "most", "once",
 ]  # fmt: skip
 # {a} and {b} are things in the singular, {as} and {bs} in the plural: "circle", "red shapes", "red circle".
 FORMS: dict[Kind, tuple[str, ...]] = {
@@ -40,12 +42,19 @@ FORMS: dict[Kind, tuple[str, ...]] = {
     "sum-of-three": ("how many shapes are {color}, {other} or {third}",),
     "difference": ("how many more {as} are there than {bs}", "how many more {as} than {bs} are there"),
     "difference-of-sums": ("how many more shapes are {color} or {other} than {third} or {fourth}",),
+    "row": ("how many shapes are in the {row} row",),
+    "same": ("are the shapes in the {place} and the {spot} of the same color",),
+    "beside": ("what is {side} the {a}",),
+    "nearest": ("what is nearest to the {a}",),
+    "most": ("what color is most common",),
+    "once": ("what shape appears only once",),
 }  # fmt: skip
 QUESTION_TYPES: dict[Kind, str] = {
     "count": "numerical", "sum": "numerical", "exists": "yes/no", "absent": "yes/no", "more": "yes/no",
     "color": "short answer", "shape": "short answer", "where": "short answer", "color-at": "short answer",
     "shape-at": "short answer", "sum-of-three": "numerical", "difference": "numerical",
-    "difference-of-sums": "numerical",
+    "difference-of-sums": "numerical", "row": "numerical", "same": "yes/no", "beside": "short answer",
+    "nearest": "short answer", "most": "short answer", "once": "short answer",
 }  # fmt: skip
 
 # The rungs of the ladder: one thing; one count or two; three, or a difference; a difference of sums.
@@ -58,6 +67,11 @@ RUNGS: dict[Kind, int] = {
 # A question of these kinds asks for something that the picture may not have, or have more than once.
 PRESUMING: tuple[Kind, ...] = (
     "color", "shape", "where", "color-at", "shape-at", "difference", "difference-of-sums",
+)  # fmt: skip
+# The kinds of the wide world, of which its benchmark asks as many of each.
+WIDE: tuple[Kind, ...] = (
+    "color-at", "where", "count", "exists", "row", "same", "beside", "difference", "sum-of-three",
+    "nearest", "most", "once",
 )  # fmt: skip
 LONE_SHARE = 0.09  # of scenes, that have one thing, where as many are drawn plain as crowded
 
@@ -76,6 +90,8 @@ LADDER: dict[Kind, float] = {
 _COLOR = "|".join(COLORS)
 _SHAPE = "|".join((*SHAPES, "shape"))
 _PLACE = "|".join(sorted(PLACES, key=len, reverse=True))
+ROWS = ("top", "middle", "bottom")
+SIDES = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}  # columns, rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +113,23 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A question that has been read; `patterns` and `place` as far as its kind has them."""
+    """A question that has been read; the fields after `kind` as far as its kind has them.
+
+    Attributes:
+        kind: of question.
+        patterns: the things it names.
+        place: the first place that it names, an index of PLACES.
+        spot: the second one.
+        row: an index of ROWS.
+        side: a key of SIDES.
+    """
 
     kind: Kind
     patterns: tuple[Pattern, ...] = ()
     place: int | None = None
+    spot: int | None = None
+    row: int | None = None
+    side: str | None = None
 
 
 def _compile(form: str) -> re.Pattern[str]:
@@ -114,6 +142,9 @@ def _compile(form: str) -> re.Pattern[str]:
         "third": rf"(?P<c_color>{_COLOR})",
         "fourth": rf"(?P<d_color>{_COLOR})",
         "place": rf"(?P<place>{_PLACE})",
+        "spot": rf"(?P<spot>{_PLACE})",
+        "row": rf"(?P<row>{'|'.join(ROWS)})",
+        "side": rf"(?P<side>{'|'.join(SIDES)})",
     }
     return re.compile(form.format(**fields))
 
@@ -136,8 +167,11 @@ def parse_query(question: str) -> Query | None:
             for x in "abcd"
             if found.get(f"{x}_color") or found.get(f"{x}_shape")
         )
-        place = PLACES.index(found["place"]) if found.get("place") else None
-        return Query(kind=kind, patterns=patterns, place=place)
+        place, spot = (PLACES.index(found[x]) if found.get(x) else None for x in ("place", "spot"))
+        row = ROWS.index(found["row"]) if found.get("row") else None
+        return Query(
+            kind=kind, patterns=patterns, place=place, spot=spot, row=row, side=found.get("side")
+        )  # fmt: skip
     return None
 
 
@@ -172,13 +206,53 @@ def answer_query(scene: Scene, query: Query) -> str | None:
             more = sum(map(len, matching[:half])) - sum(map(len, matching[half:]))
             return str(more) if more > 0 else None
         case "color-at" | "shape-at":
-            here = [thing for thing in scene.things if thing.place == query.place]
-            return (here[0].color if query.kind == "color-at" else here[0].shape) if here else None
+            here = thing_at(scene, query.place)
+            return (here.color if query.kind == "color-at" else here.shape) if here else None
+        case "row":
+            return str(sum(thing.place // 3 == query.row for thing in scene.things))
+        case "same":
+            pair = thing_at(scene, query.place), thing_at(scene, query.spot)
+            if None in pair or query.place == query.spot:
+                return None
+            return "yes" if pair[0].color == pair[1].color else "no"  # type: ignore[union-attr]
+        case "most":
+            return only_largest(Counter(thing.color for thing in scene.things))
+        case "once":
+            shapes = Counter(thing.shape for thing in scene.things)
+            return only_largest({shape: 1 for shape, count in shapes.items() if count == 1})
     found = matching[0] if query.patterns else list(scene.things)
     if len(found) != 1:
         return None
     thing = found[0]
+    if query.kind == "beside":
+        place = neighbor(thing.place, query.side or "")
+        return str(here) if (here := thing_at(scene, place)) else None
+    if query.kind == "nearest":
+        near = only_largest({other: -distance(thing, other) for other in scene.things if other != thing})
+        return str(near) if near else None
     return {"color": thing.color, "shape": thing.shape, "where": PLACES[thing.place]}[query.kind]
+
+
+def thing_at(scene: Scene, place: int | None) -> Thing | None:
+    """What the scene has at a place."""
+    return next((thing for thing in scene.things if thing.place == place), None)
+
+
+def neighbor(place: int, side: str) -> int | None:
+    """The place on that side of a place; None beyond the edge."""
+    column, row = place % 3 + SIDES[side][0], place // 3 + SIDES[side][1]
+    return 3 * row + column if 0 <= column < 3 and 0 <= row < 3 else None
+
+
+def distance(one: Thing, other: Thing) -> int:
+    """Steps from cell to cell between two things, 1 to 4."""
+    return abs(one.place % 3 - other.place % 3) + abs(one.place // 3 - other.place // 3)
+
+
+def only_largest(values: Mapping[Any, int]) -> Any:
+    """The key of the largest value; None where several share it, or there is none."""
+    best = [key for key, value in values.items() if value == max(values.values())]
+    return best[0] if len(best) == 1 else None
 
 
 def sample_question(rng: np.random.Generator, scene: Scene, *, kind: Kind) -> str | None:
@@ -189,7 +263,7 @@ def sample_question(rng: np.random.Generator, scene: Scene, *, kind: Kind) -> st
     wanted = str(rng.choice(["yes", "no"])) if QUESTION_TYPES[kind] == "yes/no" else None
     for _ in range(24):
         form = FORMS[kind][rng.integers(len(FORMS[kind]))]
-        question = form.format(**_draw_fields(rng, scene))
+        question = form.format(**_draw_fields(rng, scene), **_draw_further(rng, scene, form))
         query = parse_query(question)
         if query is None or _gives_itself_away(query):
             continue
@@ -210,7 +284,9 @@ def draw_presuming(rng: np.random.Generator, scene: Scene, *, kind: Kind) -> str
     masks = tuple(int(rng.choice(3, p=[0.4, 0.35, 0.25])) for _ in range(2))
     found: dict[bool, str] = {}
     for _ in range(48):
-        question = form.format(**_draw_fields(rng, scene, masks=masks, place=int(rng.integers(9))))
+        place = int(rng.integers(9))
+        fields = _draw_fields(rng, scene, masks=masks, place=place) | _draw_further(rng, scene, form)
+        question = form.format(**fields)
         query = parse_query(question)
         if query is None or _gives_itself_away(query) or len(set(query.patterns)) < len(query.patterns):
             continue
@@ -250,6 +326,18 @@ def _draw_fields(
         "a": a.noun(), "as": a.noun(plural=True), "bs": b.noun(plural=True), "color": color, "other": other,
         "third": third, "fourth": fourth, "place": PLACES[place],
     }  # fmt: skip
+
+
+def _draw_further(rng: np.random.Generator, scene: Scene, form: str) -> dict[str, str]:
+    """Words for the fields that few forms have; nothing is drawn for the others."""
+    further: dict[str, str] = {}
+    if "{spot}" in form:
+        further["spot"] = PLACES[scene.things[rng.integers(len(scene.things))].place]
+    if "{row}" in form:
+        further["row"] = ROWS[rng.integers(len(ROWS))]
+    if "{side}" in form:
+        further["side"] = list(SIDES)[rng.integers(len(SIDES))]
+    return further
 
 
 def _draw_pattern(rng: np.random.Generator, scene: Scene, *, mask: int | None = None) -> Pattern:

@@ -1,4 +1,4 @@
-"""Synthetic scenes: coloured shapes on a 3 x 3 grid, drawn from a seed, in three styles."""
+"""Synthetic scenes: coloured shapes on a 3 x 3 grid, drawn from a seed, in four styles."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -27,9 +27,9 @@ SIDE = 96  # pixels
 CELL = SIDE // 3
 SUPERSAMPLING = 3  # drawn at three times the size and scaled down: that is the anti-aliasing
 
-StyleName = Literal["clean", "dusk", "ladder"]
+StyleName = Literal["clean", "dusk", "ladder", "wide"]
 # How far a picture may be from a clean one, in [0, 1]: a share of errors of sight.
-STRONGEST: dict[StyleName, float] = {"clean": 0.0, "dusk": 1.0, "ladder": 0.5}
+STRONGEST: dict[StyleName, float] = {"clean": 0.0, "dusk": 1.0, "ladder": 0.5, "wide": 0.0}
 # Every use of the world draws from a stream of its own, so no picture is shared between them.
 Split = Literal["warm-up", "warm-up-check", "play", "development", "held-out"]
 _STREAM: dict[str, int] = {"warm-up": 1, "warm-up-check": 2, "play": 3, "development": 4, "held-out": 5}
@@ -57,7 +57,8 @@ class Layout:
 
 PLAIN = Layout(things=(1, 6), colors=(2, 4))
 CROWDED = Layout(things=(3, 7), colors=(3, 5))
-LAYOUTS: dict[StyleName, Layout] = {"clean": PLAIN, "dusk": PLAIN, "ladder": CROWDED}
+SEVERAL = Layout(things=(3, 5), colors=(2, 4))
+LAYOUTS: dict[StyleName, Layout] = {"clean": PLAIN, "dusk": PLAIN, "ladder": CROWDED, "wide": SEVERAL}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

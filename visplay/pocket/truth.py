@@ -25,6 +25,10 @@ class Truth:
         scene = self._scenes.get(picture)
         return None if scene is None else oracle(scene, question.question)
 
+    def scene(self, picture: str) -> Scene:
+        """What a picture shows, by its key."""
+        return self._scenes[picture]
+
 
 def read_truth(source: Path) -> Truth | None:
     """The truth beside a folder of pictures, or None: real photographs have none."""

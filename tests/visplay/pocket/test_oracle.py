@@ -53,6 +53,17 @@ FOUR = scene(("red circle", 0), ("blue star", 1), ("red star", 4), ("green trian
         ("How many more red shapes are there than blue shapes?", "1"),
         ("How many more stars than triangles are there?", "1"),
         ("How many more shapes are red or blue than green or teal?", "2"),
+        ("How many shapes are in the top row?", "2"),
+        ("How many shapes are in the middle row?", "1"),
+        ("Are the shapes in the top left and the center of the same color?", "yes"),
+        ("Are the shapes in the top and the bottom right of the same color?", "no"),
+        ("What is left of the blue star?", "red circle"),
+        ("What is right of the circle?", "blue star"),
+        ("What is above the red star?", "blue star"),
+        ("What is below the blue shape?", "red star"),
+        ("What is nearest to the triangle?", "red star"),
+        ("What is nearest to the circle?", "blue star"),
+        ("What color is most common?", "red"),
         ("  HOW   many Red shapes are there ", "2"),
     ],
 )
@@ -73,6 +84,18 @@ def test_oracle_answers(question: str, answer: str) -> None:
         "How many more circles are there than stars?",  # there are fewer
         "How many more circles than triangles are there?",  # there are as many
         "How many more shapes are red or blue than green or red?",
+        "How many shapes are in the left row?",  # rows are top, middle and bottom
+        "Are the shapes in the left and the center of the same color?",  # an empty cell
+        "Are the shapes in the top and the top of the same color?",
+        "What is left of the star?",  # there are two
+        "What is above the circle?",  # beyond the edge
+        "What is left of the triangle?",  # an empty cell
+        "What is nearest to the star?",
+        "What is nearest to the blue star?",  # two are as near
+        "What is nearest to the gray star?",
+        "What is behind the star?",
+        "What shape appears only once?",  # two do
+        "What shape is most common?",
         "How many dogs are there?",
         "Describe the image.",
         "How many red shapes are there? And blue?",
@@ -88,6 +111,14 @@ def test_a_lone_shape_is_the_shape() -> None:
     lone = scene(("teal rectangle", 3))
     assert oracle(lone, "what color is the shape?") == "teal"
     assert oracle(lone, "what shape does the image contain?") == "rectangle"
+
+
+def test_what_is_most_common_or_appears_once_is_settled_where_it_is_one_alone() -> None:
+    assert oracle(scene(("red star", 0), ("blue star", 1)), "What color is most common?") is None
+    once = scene(("red star", 0), ("blue star", 1), ("blue circle", 2))
+    assert oracle(once, "What shape appears only once?") == "circle"
+    assert oracle(once, "What color is most common?") == "blue"
+    assert oracle(scene(("red star", 0), ("blue star", 1)), "What shape appears only once?") is None
 
 
 def test_whatever_is_sampled_is_read_back_and_settled() -> None:
