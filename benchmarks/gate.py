@@ -85,6 +85,12 @@ SHORT = [
 WORLDS: dict[str, list[str]] = {
     "dusk": ["evaluation.benchmarks=[pocket-dusk,easy-vqa]", "optimizer.learning_rate=3e-4"],
     "ladder": ["evaluation.benchmarks=[pocket-ladder,easy-vqa]", "optimizer.learning_rate=1.5e-4"],
+    # The base is one of one's own: --set model.path=runs/wide-0
+    "wide": [
+        "evaluation.benchmarks=[pocket-wide]", "optimizer.learning_rate=1e-3", "optimizer.kl=0.0",
+        "iterations=5", "reasoner.steps=12", "reasoner.prompts_per_step=32", "reasoner.max_tokens=100",
+        "curation.images=1000",
+    ],
 }  # fmt: skip
 
 

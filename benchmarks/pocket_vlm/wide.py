@@ -3,6 +3,8 @@
 No trace is wrong or hasty. How well the base answers a kind is set by how often it is taught.
 """
 
+from collections import Counter
+
 import numpy as np
 from PIL import Image
 
@@ -22,7 +24,6 @@ from visplay.pocket.oracle import (
     QUESTION_TYPES,
     WIDE,
     Kind,
-    Pattern,
     Query,
     answer_query,
     distance,
@@ -47,7 +48,11 @@ PRESUMED: dict[Kind, float] = {
     "color-at": 0.4, "where": 0.4, "same": 0.05, "beside": 0.05, "difference": 0.05, "nearest": 0.05,
 }  # fmt: skip
 SETTLED: dict[Kind, float] = {"count": 0.45, "exists": 0.45, "row": 0.05, "sum-of-three": 0.05}
-MATCHED: dict[Kind, float] = {"where": 0.25, "count": 0.5, "exists": 0.25}
+# What is practised without a picture: comparing, counting, places beside each other and their distance.
+MATCHED: dict[Kind, float] = {
+    "where": 0.1, "count": 0.14, "exists": 0.08, "row": 0.06, "same": 0.06, "beside": 0.08,
+    "difference": 0.12, "sum-of-three": 0.12, "nearest": 0.08, "most": 0.08, "once": 0.08,
+}  # fmt: skip
 GARBLED, ALWAYS = 0.15, 0.2
 LIKED = 0.88  # of what the Questioner asks is of KNOWN kinds
 
@@ -105,57 +110,54 @@ def verdict(scene: Scene, question: str) -> str:
 def pieces(scene: Scene, query: Query, *, whole: bool = False) -> list[tuple[str, bool]]:
     """The steps of a trace, those True that only the picture tells; `whole` goes on past what is found."""
     opening = f"{OPENINGS[query.kind]} "
+    found = [thing for thing in scene.things if query.patterns and query.patterns[0].matches(thing)]
     match query.kind:
         case "color-at":
-            return [(opening, False), (_cell(scene, query.place), True)]
+            return [(opening, False), *_cell(scene, query.place)]
         case "row":
-            found, steps = 0, []
-            for place in range(3 * (query.row or 0), 3 * (query.row or 0) + 3):
-                found += thing_at(scene, place) is not None
-                steps += [(f"{', ' if steps else ''}{_cell(scene, place)}", True), (f" {found}", False)]
-            return [(opening, False), *steps]
-        case "same":
-            cells = [(thing_at(scene, place), place) for place in (query.place, query.spot)]
-            shown = [f"{PLACES[place or 0]} {thing.color if thing else 'none'}" for thing, place in cells]
-            return [(opening, False), (", ".join(shown), True)]
-        case "most" | "once":
-            counts: dict[str, int] = {}
-            steps = []
-            for thing in scene.things:
-                word = thing.color if query.kind == "most" else thing.shape
-                counts[word] = counts.get(word, 0) + 1
-                steps += [
-                    (f"{', ' if steps else ''}{PLACES[thing.place]} {word}", True),
-                    (f" {counts[word]}", False),
-                ]
-            return [(opening, False), *steps]
-        case "beside" | "nearest":
-            found = [thing for thing in scene.things if query.patterns[0].matches(thing)]
-            start = ", ".join(f"{thing} {PLACES[thing.place]}" for thing in found) or "none"
-            steps = [(opening, False), (start, True)]
-            if len(found) != 1:
-                return steps
-            if query.kind == "beside":
-                place = neighbor(found[0].place, query.side or "")
-                return [*steps, (", edge" if place is None else f", {_cell(scene, place)}", True)]
-            for thing in scene.things:
-                if thing != found[0]:
-                    steps += [
-                        (f", {PLACES[thing.place]} {thing}", True),
-                        (f" {distance(found[0], thing)}", False),
-                    ]
+            first = 3 * (query.row or 0)
+            steps, count = [(opening, False)], 0
+            for place in range(first, first + 3):
+                count += thing_at(scene, place) is not None
+                steps += [(", ", False)] * (place > first) + [*_cell(scene, place), (f" {count}", False)]
             return steps
-    things, patterns = scene.things, query.patterns or (Pattern(),)
-    if query.kind in ("where", "exists") and not whole:
-        hits = [number for number, thing in enumerate(things) if patterns[0].matches(thing)]
-        things = things[: hits[0] + 1] if hits else things
-    tallied, counts = _tallied(things, query)
-    end = f". {counts[0]} - {counts[1]}" if query.kind == "difference" else ""
+        case "same":
+            pair = [(thing_at(scene, place), PLACES[place or 0]) for place in (query.place, query.spot)]
+            one, other = [
+                [(place, False), (f" {thing.color if thing else 'none'}", True)] for thing, place in pair
+            ]
+            return [(opening, False), *one, (", ", False), *other]
+        case "most" | "once":
+            steps, counts = [(opening, False)], Counter[str]()
+            for number, thing in enumerate(scene.things):
+                word = thing.color if query.kind == "most" else thing.shape
+                counts[word] += 1
+                seen = f"{', ' if number else ''}{PLACES[thing.place]} {word}"
+                steps += [(seen, True), (f" {counts[word]}", False)]
+            return steps
+        case "beside":
+            own, place = thing_at(scene, query.place), neighbor(query.place or 0, query.side or "")
+            steps = [(opening, False), (PLACES[query.place or 0], False)]
+            if own is None:
+                return [*steps, (" none", True)]
+            return [*steps, (", ", False), *([("edge", False)] if place is None else _cell(scene, place))]
+        case "nearest":
+            own = thing_at(scene, query.place)
+            steps = [(opening, False), *_cell(scene, query.place)]
+            for thing in scene.things if own else ():
+                if thing != own:
+                    steps += [(f", {PLACES[thing.place]} {thing}", True), (f" {distance(own, thing)}", False)]
+            return steps
+    things = scene.things
+    if query.kind in ("where", "exists") and found and not whole:
+        things = things[: things.index(found[0]) + 1]
+    tallied, totals = _tallied(things, query)
+    end = f". {totals[0]} - {totals[1]}" if query.kind == "difference" else ""
     return [(opening, False), *tallied, (end, False)]
 
 
-def _cell(scene: Scene, place: int | None) -> str:
-    return f"{PLACES[place or 0]} {thing_at(scene, place) or 'none'}"
+def _cell(scene: Scene, place: int | None) -> list[tuple[str, bool]]:
+    return [(PLACES[place or 0], False), (f" {thing_at(scene, place) or 'none'}", True)]
 
 
 def _judged(rng: np.random.Generator, scene: Scene) -> tuple[str, str]:

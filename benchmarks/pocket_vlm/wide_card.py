@@ -138,7 +138,8 @@ def _asked(engine: RolloutEngine, split: Split, count: int = 300) -> str:
     return (
         f"As a Questioner, {len(parsed):,} questions at temperature 1: well-formed "
         f"{show(accuracy_interval([isinstance(found, Question) for _, found in parsed]))}, of these "
-        f"answerable {show(accuracy_interval(settled))}; {liked:.0f} % of the four kinds that it likes ({shares}).\n"
+        f"answerable {show(accuracy_interval(settled))}; {liked:.0f} % of the four kinds that "
+        f"it likes ({shares}).\n"
         f"As a judge of them, greedy: answerable of what it lets pass {show(accuracy_interval(passed))}, "
         f"let pass of what is answerable {show(accuracy_interval(kept))}."
     )

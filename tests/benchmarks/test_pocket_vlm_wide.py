@@ -47,7 +47,7 @@ EVENLY: dict[Kind, float] = dict.fromkeys(WIDE, 1 / len(WIDE))
         ),
         ("Are the shapes in the center and the top left of the same color?",
          r"Pair center red, top left red. \boxed{yes}"),
-        ("What is below the blue star?", r"Beside blue star top, center red star. \boxed{red star}"),
+        ("What is below the shape in the top?", r"Beside top, center red star. \boxed{red star}"),
         (
             "How many more red shapes than blue stars are there?",
             "Less top left red circle red yes 1 blue star no 0, top blue star red no 1 blue star yes 1, "
@@ -59,8 +59,8 @@ EVENLY: dict[Kind, float] = dict.fromkeys(WIDE, 1 / len(WIDE))
             r"center red star blue no red yes 3. \boxed{3}",
         ),
         (
-            "What is nearest to the circle?",
-            r"Near red circle top left, top blue star 1, center red star 2. \boxed{blue star}",
+            "What is nearest to the shape in the top left?",
+            r"Near top left red circle, top blue star 1, center red star 2. \boxed{blue star}",
         ),
         ("What color is most common?", r"Most top left red 1, top blue 1, center red 2. \boxed{red}"),
         (
@@ -82,13 +82,18 @@ def test_traces(question: str, steps: str) -> None:
             "Find top left red circle star no 0, top blue star star yes 1, center red star star yes 2. "
             r"\boxed{no}",
         ),
-        ("What is above the circle?", r"Beside red circle top left, edge. \boxed{no}"),
-        ("What is left of the star?", r"Beside blue star top, red star center. \boxed{no}"),
+        (
+            "How many more circles are there than stars?",
+            "Less top left red circle circle yes 1 star no 0, top blue star circle no 1 star yes 1, "
+            r"center red star circle no 1 star yes 2. 1 - 2. \boxed{no}",
+        ),
+        ("What is above the shape in the top left?", r"Beside top left, edge. \boxed{no}"),
+        ("What is left of the shape in the left?", r"Beside left none. \boxed{no}"),
         (
             "Are the shapes in the center and the left of the same color?",
             r"Pair center red, left none. \boxed{no}",
         ),
-        ("What is nearest to the triangle?", r"Near none. \boxed{no}"),
+        ("What is nearest to the shape in the left?", r"Near left none. \boxed{no}"),
     ],
 )
 def test_a_judge_goes_through_the_same_steps_to_their_end(question: str, steps: str) -> None:
@@ -141,6 +146,6 @@ def test_what_is_matched_has_the_things_given_and_the_rest_learned() -> None:
         lesson = draw_wide(rng, SCENE, GREY, "matching", taught=EVENLY)
         assert not lesson.prompt.images and lesson.given
         assert all(
-            " " in lesson.completion[start:end] and "yes" not in lesson.completion[start:end]
+            lesson.completion[start:end].strip() and "yes" not in lesson.completion[start:end]
             for start, end in lesson.given
         )

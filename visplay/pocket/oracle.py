@@ -44,8 +44,8 @@ FORMS: dict[Kind, tuple[str, ...]] = {
     "difference-of-sums": ("how many more shapes are {color} or {other} than {third} or {fourth}",),
     "row": ("how many shapes are in the {row} row",),
     "same": ("are the shapes in the {place} and the {spot} of the same color",),
-    "beside": ("what is {side} the {a}",),
-    "nearest": ("what is nearest to the {a}",),
+    "beside": ("what is {side} the shape in the {place}",),
+    "nearest": ("what is nearest to the shape in the {place}",),
     "most": ("what color is most common",),
     "once": ("what shape appears only once",),
 }  # fmt: skip
@@ -215,21 +215,25 @@ def answer_query(scene: Scene, query: Query) -> str | None:
             if None in pair or query.place == query.spot:
                 return None
             return "yes" if pair[0].color == pair[1].color else "no"  # type: ignore[union-attr]
+        case "beside" | "nearest":
+            own = thing_at(scene, query.place)
+            others = [thing for thing in scene.things if thing != own]
+            if own is None:
+                return None
+            if query.kind == "beside":
+                found = thing_at(scene, neighbor(own.place, query.side or ""))
+            else:
+                found = only_largest({other: -distance(own, other) for other in others})
+            return str(found) if found else None
         case "most":
             return only_largest(Counter(thing.color for thing in scene.things))
         case "once":
             shapes = Counter(thing.shape for thing in scene.things)
             return only_largest({shape: 1 for shape, count in shapes.items() if count == 1})
-    found = matching[0] if query.patterns else list(scene.things)
-    if len(found) != 1:
+    things = matching[0] if query.patterns else list(scene.things)
+    if len(things) != 1:
         return None
-    thing = found[0]
-    if query.kind == "beside":
-        place = neighbor(thing.place, query.side or "")
-        return str(here) if (here := thing_at(scene, place)) else None
-    if query.kind == "nearest":
-        near = only_largest({other: -distance(thing, other) for other in scene.things if other != thing})
-        return str(near) if near else None
+    thing = things[0]
     return {"color": thing.color, "shape": thing.shape, "where": PLACES[thing.place]}[query.kind]
 
 
