@@ -58,7 +58,7 @@ def test_the_made_rows_fit_the_spec_but_for_their_number(name: str) -> None:
 
 
 def test_every_benchmark_is_there_with_rows_to_test_it() -> None:
-    packaged = {"easy-vqa", "pocket-dusk", "pocket-clean", "pocket-ladder"}
+    packaged = {"easy-vqa", "pocket-dusk", "pocket-clean", "pocket-ladder", "pocket-wide"}
     assert set(shipped_specs()) == set(ROWS) | packaged | {"mmmu_pro"}
     assert [spec.id for spec in expand(["mmmu_pro", "mmmu"])] == [
         "mmmu_pro_standard", "mmmu_pro_vision", "mmmu",
