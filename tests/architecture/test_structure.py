@@ -32,7 +32,7 @@ BUDGETS = {
     "visplay/report": 1490, "visplay/cli": 1660, "visplay/pocket": 720, "rollouts": 1940, "rewards": 2400,
     "rewards/answers": 1500,
 }  # fmt: skip
-MOST_LINES, MOST_FILES = 21_105, 134
+MOST_LINES, MOST_FILES = 21_110, 134
 
 
 def lines_of(path: Path) -> int:
