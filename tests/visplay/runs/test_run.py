@@ -67,9 +67,12 @@ def test_a_start_that_failed_before_any_step_does_not_take_the_name(tmp_path: Pa
     before, after = config(tmp_path, seed=4), config(tmp_path, seed=5)
     with Run(before.folder).opened(before):
         pass
-    with Run(after.folder).opened(after, say=said.append) as run:
-        with pytest.raises(RuntimeError), run.step("iteration-0/adapters"):
-            raise RuntimeError
+    with (
+        Run(after.folder).opened(after, say=said.append) as run,
+        pytest.raises(RuntimeError),
+        run.step("iteration-0/adapters"),
+    ):
+        raise RuntimeError
     assert "seed: 4 -> 5" in said[0] and "seed: 5" in (after.folder / "config.yaml").read_text()
     with pytest.raises(RunMismatch, match="seed: 5 -> 4"), Run(before.folder).opened(before):
         pass
