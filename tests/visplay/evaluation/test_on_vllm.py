@@ -46,4 +46,6 @@ def test_an_adapter_is_evaluated_on_vllm(tmp_path: Path) -> None:
     # Its neighbours are answered all the same, and its failure is not called the model's.
     assert [r["status"] == "engine_error" for r in on_vllm["own"]] == [False, True, False]
     assert "500" in on_vllm["own"][1]["error"]
-    assert json.loads((tmp_path / "vllm/evaluation.json").read_text())["engine"].startswith("vllm ")
+    assert (
+        json.loads((tmp_path / "vllm/evaluation.json").read_text())["engine"] == 'vllm {"dtype": "float32"}'
+    )
