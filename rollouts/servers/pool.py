@@ -263,8 +263,10 @@ class Pool:
 
     async def _watch(self, replica: Replica) -> None:
         said = ""
-        while not replica.given_up:
+        while True:
             await asyncio.sleep(self._check_every)
+            if replica.given_up:  # meanwhile
+                return
             now, stalled = time.monotonic(), _STALLED * self._patience
             if not replica.alive:
                 trouble = await self._try_to_readmit(replica)
@@ -299,6 +301,8 @@ class Pool:
                 await self._equip(replica)
             except (ReplicaLost, ReplicaFault, ReplicaRefused) as error:
                 return error
+            if replica.given_up:
+                return None
             replica.back_since = time.monotonic()
             replica.lost.clear()
             self.events.append((time.monotonic(), replica.url, "back"))
