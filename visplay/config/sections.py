@@ -134,7 +134,7 @@ class Engine(Section):
     urls: list[str] = []
     """With `server`: base URLs of running servers; docs/engines.md has their options."""
     replicas: int = Field(0, ge=0)
-    """With `server` and no URLs: so many are started here, and stopped at the end."""
+    """Number of vLLM servers to start here and to stop at the end, with `server` and without `urls`."""
     devices: list[str] = []
     """CUDA_VISIBLE_DEVICES of each replica started here; empty: GPUs without a trainer."""
     max_num_seqs: int = Field(1024, ge=1)

@@ -68,7 +68,7 @@ RUNGS: dict[Kind, int] = {
 PRESUMING: tuple[Kind, ...] = (
     "color", "shape", "where", "color-at", "shape-at", "difference", "difference-of-sums",
 )  # fmt: skip
-# The kinds of the wide world, of which its benchmark asks as many of each.
+# The kinds of the wide world; its benchmark asks the same number of questions of each.
 WIDE: tuple[Kind, ...] = (
     "color-at", "where", "count", "exists", "row", "same", "beside", "difference", "sum-of-three",
     "nearest", "most", "once",
