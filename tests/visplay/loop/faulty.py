@@ -39,7 +39,7 @@ NEXT = {
     "evaluation": "questioner", "questioner": "curation", "curation": "reasoner", "reasoner": "evaluation",
 }  # fmt: skip
 PAGE = Path(__file__).parents[3] / "docs" / "faults.md"
-Seen = list[tuple[str, str, str, str]]  # fault, where, what is said, after the mend
+Seen = list[tuple[str, str, str, str]]  # fault, where, what is said, after the fix
 PICTURES = 66  # curation goes through 64 and then 2
 
 
@@ -215,7 +215,7 @@ def _table(seen: Seen) -> str:
     places: dict[tuple[str, str, str], list[str]] = {}
     for (where, said, after), found in faults.items():
         places.setdefault((", ".join(sorted(set(found))), said, after), []).append(where)
-    lines = ["| fault | where | what is said | after the mend |", "|---|---|---|---|"]
+    lines = ["| fault | where | what is said | after the fix |", "|---|---|---|---|"]
     for (fault, said, after), found in places.items():
         shown = ", ".join(f"`{place}`" for place in found)
         lines.append(f"| {fault} | {shown} | {said} | {after} |")

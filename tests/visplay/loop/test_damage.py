@@ -1,4 +1,4 @@
-"""Damaged files in runs of the scripted engine: what is said, what is kept, what happens after the mend.
+"""Damaged files in runs of the scripted engine: what is said, what is kept, what happens after the fix.
 
 What was seen is a table of docs/faults.md; `pytest PATH --rewrite-docs`, with this file, writes it.
 """
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def seen() -> Seen:
-    """Rows of the table: fault, where, what is said, after the mend."""
+    """Rows of the table: fault, where, what is said, after the fix."""
     return []
 
 
@@ -69,7 +69,7 @@ def test_damaged_scratch(
         assert told.replace("PIECE", place) in said, said
     check_same(config, whole)
     shown = re.sub(r"-\d", "-K", name).replace("evaluation-iteration-K/pocket-dusk", "BENCHMARK")
-    seen.append((how, f"{step}/unfinished/{shown}", told, "goes on, same bits"))
+    seen.append((how, f"{step}/unfinished/{shown}", told, "resumes, same bits"))
 
 
 def test_a_missing_step_is_done_again_with_those_after_it(
@@ -86,7 +86,7 @@ def test_a_missing_step_is_done_again_with_those_after_it(
     (config.folder / "journal.jsonl").write_text("".join(f"{line}\n" for line in lines[:place]))
     selfplay(config, display=StopsAt())
     assert state(config.folder) == state(whole)
-    mended = "restored: goes on; its line and those after it removed: they are done again"
+    mended = "restored: resumes; its line and those after it removed: they are repeated"
     seen.append(("removed", "a finished step's folder", "CorruptArtifact: STEP is missing …", mended))
 
 
@@ -98,11 +98,11 @@ def test_damaged_journal_and_configuration(whole: Path, scenes: Path, tmp_path: 
     assert error_of(config) == "CorruptArtifact: RUN/journal.jsonl, line 1 names no step; restore the file"
     journal.write_bytes(lines)
     told = "CorruptArtifact: journal.jsonl, line N names no step …"
-    seen.append(("a line changed", "journal.jsonl", told, "restored: goes on"))
+    seen.append(("a line changed", "journal.jsonl", told, "restored: resumes"))
     journal.write_bytes(lines[:-20])  # in the middle of its last line
     selfplay(config, display=StopsAt())
     assert journal.read_bytes() == lines
-    seen.append(("cut in its last line", "journal.jsonl", "nothing", "that step is done again"))
+    seen.append(("cut in its last line", "journal.jsonl", "nothing", "that step is repeated"))
     for how, damage in DAMAGE.items():
         kept = written.read_bytes()
         damage(written)
@@ -112,7 +112,7 @@ def test_damaged_journal_and_configuration(whole: Path, scenes: Path, tmp_path: 
         with Run(config.folder).opened(config):
             assert written.read_bytes() == kept
         seen.append((how, "config.yaml", "CorruptArtifact: config.yaml is not as the run wrote it …",
-                     "restored or removed: goes on"))  # fmt: skip
+                     "restored or removed: resumes"))  # fmt: skip
 
 
 def test_what_is_written_anew_at_each_start(whole: Path, scenes: Path, tmp_path: Path, seen: Seen) -> None:
@@ -126,7 +126,7 @@ def test_what_is_written_anew_at_each_start(whole: Path, scenes: Path, tmp_path:
         selfplay(config, display=StopsAt())
         assert {name: (config.folder / name).read_bytes() for name in names} == before
     for how in DAMAGE:
-        seen.append((how, ", ".join(names), "nothing", "written anew at each start"))
+        seen.append((how, ", ".join(names), "nothing", "rewritten at each start"))
 
 
 def test_a_damaged_list_of_starts(whole: Path, scenes: Path, tmp_path: Path, seen: Seen) -> None:
@@ -140,7 +140,7 @@ def test_a_damaged_list_of_starts(whole: Path, scenes: Path, tmp_path: Path, see
     with Run(config.folder).opened(config):
         assert len(json.loads(file.read_text())["starts"]) == 1
     told = "CorruptArtifact: versions.json is damaged …"
-    seen.append(("cut in half", "versions.json", told, "restored or removed: goes on"))
+    seen.append(("cut in half", "versions.json", told, "restored or removed: resumes"))
 
 
 def test_the_table_in_the_docs(seen: Seen, request: pytest.FixtureRequest) -> None:

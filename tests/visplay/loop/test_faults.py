@@ -1,4 +1,4 @@
-"""Faults injected into runs of the scripted engine: what is said, what is kept, what happens after the mend.
+"""Faults injected into runs of the scripted engine: what is said, what is kept, what happens after the fix.
 
 What was seen is a table of docs/faults.md; `pytest PATH --rewrite-docs`, with this file, writes it.
 """
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def seen() -> Seen:
-    """Rows of the table: fault, where, what is said, after the mend."""
+    """Rows of the table: fault, where, what is said, after the fix."""
     return []
 
 
@@ -90,7 +90,7 @@ def test_full_disk(
             said = error_of(config)
         assert re.search(pattern, said) and said.startswith("VisplayError: the disk is full ("), (where, said)
         assert said.endswith(f"make room, then resume with: {AGAIN}")
-        seen.append(("disk full", where, "the disk is full (…); make room, then resume", "goes on"))
+        seen.append(("disk full", where, "the disk is full (…); make room, then resume", "resumes"))
     stop_at(config, NEXT[step])
     check_same(config, whole)
 
@@ -100,7 +100,7 @@ def test_full_disk_at_the_report(disk: Disk, whole: Path, seen: Seen) -> None:
     with disk.failing(r"report\.html"), pytest.raises(OSError, match="No space left"):
         write_report(whole)
     assert (whole / "report.html").read_bytes() == before
-    seen.append(("disk full", "report.html", "the disk is full (…); make room, then resume", "goes on"))
+    seen.append(("disk full", "report.html", "the disk is full (…); make room, then resume", "resumes"))
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_full_disk_in_the_middle_of_a_librarys_write(
     assert f"resume with: visplay train {file}" in done.stderr and "Traceback" not in done.stderr
     stop_at(config, "curation")
     check_same(config, whole)
-    seen.append(("disk full", where, "the disk is full (…); make room, then resume", "goes on"))
+    seen.append(("disk full", where, "the disk is full (…); make room, then resume", "resumes"))
 
 
 def test_a_read_only_folder(
@@ -148,7 +148,7 @@ def test_a_read_only_folder(
             "read-only folder",
             "any",
             "a file cannot be written or read (…); change that, then resume",
-            "goes on",
+            "resumes",
         )
     )
 
@@ -180,7 +180,7 @@ def test_a_second_process(holder: tuple[Config, "subprocess.Popen[str]"], seen: 
     process.wait()
     with Run(config.folder).opened(config):
         pass
-    seen.append(("a second process", "lock", said.replace(" RUN", " …"), "the first one killed: goes on"))
+    seen.append(("a second process", "lock", said.replace(" RUN", " …"), "the first one killed: resumes"))
 
 
 def test_other_pictures(whole: Path, scenes: Path, tmp_path: Path, seen: Seen) -> None:
@@ -204,7 +204,7 @@ def test_other_pictures(whole: Path, scenes: Path, tmp_path: Path, seen: Seen) -
         assert journal_lines(config.folder) == before
         there.rename(here)
         told = "RunMismatch: … was begun with N pictures, and FOLDER now has M, not the same ones …"
-        seen.append((fault, "images.source", told, "put back: goes on"))
+        seen.append((fault, "images.source", told, "put back: resumes"))
     selfplay(config, display=StopsAt())
     assert journal_lines(config.folder) == before
 
@@ -228,7 +228,7 @@ def test_clock_jumps(
     selfplay(config, display=StopsAt())
     monkeypatch.undo()
     assert state(config.folder) == state(whole)
-    seen.append(("clock jumps", "all file times, time.time", "nothing", "goes on, same bits"))
+    seen.append(("clock jumps", "all file times, time.time", "nothing", "resumes, same bits"))
 
 
 def test_the_table_in_the_docs(seen: Seen, request: pytest.FixtureRequest) -> None:
