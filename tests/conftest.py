@@ -1,5 +1,6 @@
 """What libraries read from the environment, set before anything imports them: tests reach no network."""
 
+import gc
 import os
 
 import pytest
@@ -11,3 +12,8 @@ os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # whatever else th
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite-docs", action="store_true", help="write what tests saw into docs/faults.md")
+
+
+def pytest_collection_finish() -> None:
+    """Some libraries collect garbage all the time: torch and the others, imported by now, are none."""
+    gc.freeze()

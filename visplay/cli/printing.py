@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -31,10 +31,12 @@ from visplay.evaluation.verdict import (
     verdicts,
 )
 from visplay.loop.alarms import out_of_patience
-from visplay.loop.asking import Asked
 from visplay.runs.results import health_rows, read_curations, read_summaries
 from visplay.runs.run import Run, require_format
 from visplay.storage import read_jsonl
+
+if TYPE_CHECKING:  # it loads torch, which most of these commands need not
+    from visplay.loop.asking import Asked
 
 
 def print_figures(name: str, summary: Mapping[str, Figures], console: Console | None = None) -> None:
@@ -187,7 +189,7 @@ def _print_lines(lines: Iterable[str], console: Console) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def print_asked(rows: list[Asked], console: Console | None = None) -> None:
+def print_asked(rows: list["Asked"], console: Console | None = None) -> None:
     """Print questions and votes; what a model wrote can neither style nor steer the terminal."""
     shown = Table(show_lines=True)
     for column in ("type", "question", "votes", "silver answer", "c", "for training"):

@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from visplay.cli.main import app
 from visplay.config.loading import load_config
 from visplay.errors import ConfigError
 from visplay.evaluation.target import find_target
 from visplay.pocket.truth import write_pictures
+from visplay.runs.shutdown import what_to_do
 
 ROOT = Path(__file__).parents[3]
 
@@ -87,15 +90,18 @@ def test_a_full_disk_is_said() -> None:
 
 def test_a_place_that_cannot_be_written_to_is_said_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
+    onto_a_file = ["pocket", "images", str(tmp_path / "file"), "--count", "1"]
+    done = visplay(*onto_a_file)
+    assert done.returncode == 1 and b"Traceback" not in done.stderr
+    assert done.stderr.startswith(b"error: a path cannot be used (")
     for arguments in (
-        ("pocket", "images", str(tmp_path / "file"), "--count", "1"),
-        ("config", "init", "pocket", str(tmp_path), "--out", str(tmp_path / "file" / "c.yaml")),
-        ("config", "init", "pocket", str(tmp_path), "--out", str(tmp_path / ("n" * 300))),
-        ("pocket", "images", "/proc/pictures", "--count", "1"),
+        onto_a_file,
+        ["config", "init", "pocket", str(tmp_path), "--out", str(tmp_path / "file" / "c.yaml")],
+        ["config", "init", "pocket", str(tmp_path), "--out", str(tmp_path / ("n" * 300))],
+        ["pocket", "images", "/proc/pictures", "--count", "1"],
     ):
-        done = visplay(*arguments)
-        assert done.returncode == 1 and b"Traceback" not in done.stderr
-        assert done.stderr.startswith(b"error: a path cannot be used (")
+        error = CliRunner().invoke(app, arguments).exception
+        assert isinstance(error, OSError) and str(what_to_do(error)).startswith("a path cannot be used (")
     assert (tmp_path / "file").read_text() == "mine"
 
 

@@ -102,14 +102,17 @@ def test_an_error_is_named_by_its_cause() -> None:
 
 
 HEAD = (
-    "import hashlib, time\nfrom visplay.runs.shutdown import graceful_shutdown\n"
+    "import ctypes, time\nfrom visplay.runs.shutdown import graceful_shutdown\n"
     "with graceful_shutdown('again', say=lambda text: print(text, flush=True)):\n"
     "    print('ready', flush=True)\n"
 )
 BODIES = {
     "python": "    while True: time.sleep(0.01)\n",
     # 128 + SIGTERM by the handler would take for ever: it runs only after the call.
-    "a call that hears no signal": "    hashlib.pbkdf2_hmac('sha256', b'', b'', 2**31 - 1)\n",
+    "a call that hears no signal": (
+        "    c, lock = ctypes.CDLL(None), ctypes.create_string_buffer(128)\n"
+        "    c.pthread_mutex_init(lock, None)\n    while True: c.pthread_mutex_lock(lock)\n"
+    ),
     "in a write": (
         "    import os, signal\n    from visplay.storage import signals_deferred\n"
         "    with signals_deferred():\n        os.kill(os.getpid(), signal.SIGINT)\n        time.sleep(0.1)\n"
