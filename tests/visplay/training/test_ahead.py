@@ -68,7 +68,8 @@ def test_an_error_in_the_background_is_raised_where_it_is_waited_for() -> None:
 
 def test_work_in_the_background_does_not_hold_up_the_end_of_the_process() -> None:
     program = (  # the function alone, for its module takes seconds to import
-        "import threading, time\nfrom collections.abc import Callable\nfrom concurrent.futures import Future\n"
+        "import threading, time\n"
+        "from collections.abc import Callable\nfrom concurrent.futures import Future\n"
         f"{inspect.getsource(in_background)}\nin_background(lambda: time.sleep(500))"
     )
     subprocess.run([sys.executable, "-c", program], check=True, timeout=400)
