@@ -33,18 +33,18 @@ def said(arguments: list[str], folder: Path) -> str:
 
 def test_commands_say_nothing_of_other_packages(tmp_path: Path) -> None:
     write_pictures(tmp_path / "pictures", count=8, seed=0, style="dusk")
-    own = {**SMALL, "images": {"source": "pictures"}, "name": "quiet"}
+    scored = {"benchmarks": ["pocket-dusk"], "limit": 4, "maj_limit": 0, "blind_limit": 0}
+    phases = {phase: {**SMALL[phase], "steps": 1} for phase in ("questioner", "reasoner")}
+    own = {**SMALL, **phases, "evaluation": scored, "images": {"source": "pictures"}, "name": "quiet"}
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(own))
     picture = str(next((tmp_path / "pictures").glob("*.png")))
-    scored = ["-b", "pocket-dusk", "--limit", "4", "--split", "development"]
     commands = [
         ["doctor", "run.yaml"], ["plan", "run.yaml"],
-        ["train", "run.yaml"], ["train", "run.yaml"], ["runs"], ["report", "runs/quiet"],
+        ["train", "run.yaml"], ["runs"], ["report", "runs/quiet"],
         ["ask", picture, "--run", "runs/quiet", "--questions", "2"],
         ["export", "runs/quiet", "adapter"],
-        ["evaluate", "runs/quiet@1", *scored, "--out", "one"],
-        ["evaluate", "pocket", *scored, "--out", "base"],
-        ["evaluate", "one", "--rescore"], ["compare", "base", "one"], ["benchmarks"],
+        ["evaluate", "runs/quiet@1", "-b", "pocket-dusk", "--limit", "4", "--out", "one"],
+        ["evaluate", "one", "--rescore"], ["compare", "runs/quiet", "one"], ["benchmarks"],
         ["config", "init", "pocket", "pictures", "--out", "mine.yaml"], ["config", "keys"],
         ["pocket", "images", "more", "--count", "2"],
     ]  # fmt: skip

@@ -101,20 +101,6 @@ class Disk:
             raise OSError(self.error, os.strerror(self.error), path)
 
 
-# `visplay train` on a disk that takes 100 bytes a file from the moment on when a folder of this name is made,
-# so that also libraries that write without Python fail, and in the middle of a file.
-FULL_FROM = """
-import re, resource, sys
-pattern = re.compile(sys.argv.pop(1))
-def heard(event, arguments):
-    if event == "os.mkdir" and pattern.search(str(arguments[0])):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
-sys.addaudithook(heard)
-from visplay.cli import main as cli
-cli.main()
-"""
-
-
 def settings(pictures: Path, output: Path, **values: object) -> Config:
     return check_config(
         {**FAULTY, "images": {"source": str(pictures), "oracle": ORACLE}, "output": str(output), **values}

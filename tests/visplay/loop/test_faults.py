@@ -20,7 +20,6 @@ from PIL import Image
 
 from tests.visplay.loop.faulty import (
     AGAIN,
-    FULL_FROM,
     NEXT,
     PICTURES,
     Disk,
@@ -34,6 +33,7 @@ from tests.visplay.loop.faulty import (
     state,
     stop_at,
 )
+from tests.visplay.started import Started
 from visplay.config.loading import Config
 from visplay.loop.selfplay import selfplay
 from visplay.report import write_report
@@ -121,10 +121,9 @@ def test_full_disk_in_the_middle_of_a_librarys_write(
     config = copied(stopped["questioner"], scenes, tmp_path)
     file = tmp_path / "config.yaml"
     file.write_text(json.dumps(config.model_dump(mode="json")))
-    command = [sys.executable, "-c", FULL_FROM, pattern, "train", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1 and "error: the disk is full (" in done.stderr, done.stderr
-    assert f"resume with: visplay train {file}" in done.stderr and "Traceback" not in done.stderr
+    code, _, said = Started(["train", str(file)], tmp_path / "said", full_from=pattern).end()
+    assert code == 1 and "error: the disk is full (" in said, said
+    assert f"resume with: visplay train {file}" in said and "Traceback" not in said
     stop_at(config, "curation")
     check_same(config, whole)
     seen.append(("disk full", where, "the disk is full (…); make room, then resume", "resumes"))

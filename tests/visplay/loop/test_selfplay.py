@@ -4,15 +4,11 @@ import base64
 import hashlib
 import io
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pyarrow.parquet as pq
@@ -29,6 +25,7 @@ from rollouts.servers.launch import Server
 from rollouts.transformers_engine import TransformersEngine
 from tests.visplay.scripted import BACKEND
 from tests.visplay.small import ORACLE, SMALL
+from tests.visplay.started import Started
 from visplay.cli.printing import print_asked, print_runs
 from visplay.config.loading import Config, check_config
 from visplay.config.prompts import Prompts
@@ -236,15 +233,6 @@ def test_ask_shows_questions_and_votes_and_lets_no_text_steer_the_terminal(
     )
 
 
-def test_the_same_seed_gives_the_same_metrics_file(finished: Path, pictures: Path, tmp_path: Path) -> None:
-    again = selfplay(config(pictures, tmp_path), display=Display())
-    assert digest(again / "metrics.jsonl") == digest(finished / "metrics.jsonl")
-    adapters = [
-        load_file(r / "iteration-1/reasoner/adapter/adapter_model.safetensors") for r in (finished, again)
-    ]
-    assert all((adapters[0][name] == adapters[1][name]).all() for name in adapters[0])
-
-
 def test_a_finished_run_does_nothing_when_started_again(finished: Path, pictures: Path) -> None:
     kept = ("metrics.jsonl", "journal.jsonl", "iteration-1/reasoner/rollouts.parquet")
     before = [digest(finished / name) for name in kept]
@@ -252,50 +240,38 @@ def test_a_finished_run_does_nothing_when_started_again(finished: Path, pictures
     assert [digest(finished / name) for name in kept] == before
 
 
-def test_killed_and_started_again_it_ends_as_if_nothing_had_happened(
+def test_stopped_killed_and_started_again_it_ends_as_if_nothing_had_happened(
     finished: Path, pictures: Path, tmp_path: Path
 ) -> None:
     settings = config(pictures, tmp_path)
     file = tmp_path / "config.yaml"
     file.write_text(json.dumps(settings.model_dump(mode="json")))  # JSON is YAML
-    command = [sys.executable, "-m", "visplay", "train", str(file)]
-    for step in ("iteration-1/questioner", "iteration-1/reasoner"):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            wait_for(settings.folder / f"{step}.partial" / "unfinished" / "checkpoint.json", process)
-        finally:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait()
-        assert not (settings.folder / step).exists()
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "pocket-dusk" in done.stdout
-    assert digest(settings.folder / "metrics.jsonl") == digest(finished / "metrics.jsonl")
-    assert (settings.folder / "report.html").stat().st_size > 100_000
-
-
-def test_stopped_by_a_signal_or_a_full_disk_it_says_how_to_go_on(pictures: Path, tmp_path: Path) -> None:
-    settings = config(pictures, tmp_path)
-    file = tmp_path / "config.yaml"
-    file.write_text(json.dumps(settings.model_dump(mode="json")))
-    command = [sys.executable, "-m", "visplay", "train", str(file)]
-    settings.folder.mkdir()
-    (settings.folder / "versions.json.partial").symlink_to("/dev/full")
-    full = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert full.returncode == 1 and "error: the disk is full" in full.stderr, full.stderr
-    assert f"resume with: visplay train {file}" in full.stderr and "Traceback" not in full.stderr
-    (settings.folder / "versions.json.partial").unlink(missing_ok=True)
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    wait_for(settings.folder / "iteration-1/questioner.partial/unfinished/checkpoint.json", process)
+    command = ["train", str(file)]
+    stopped = Started(command, tmp_path / "said")
+    stopped.wait_for(settings.folder / "iteration-0/evaluation.partial/unfinished")
     asked = time.monotonic()
-    process.terminate()
-    _, said = process.communicate(timeout=60)
-    assert time.monotonic() - asked < 10 and process.returncode == 128 + signal.SIGTERM
+    code, _, said = stopped.end(signal.SIGTERM)
+    assert code == 128 + signal.SIGTERM and time.monotonic() - asked < 10
     assert f"stopped; all finished steps are kept; resume with: visplay train {file}" in said
     assert Run(settings.folder).is_open() is False
     console = Console(width=200, record=True)
     print_runs(tmp_path, console)
     listed = console.export_text()
-    assert "stopped, evaluation" in listed and "0/1" in listed
+    assert "stopped, contamination" in listed and "0/1" in listed
+    for step in ("iteration-1/questioner", "iteration-1/reasoner"):
+        killed = Started(command, tmp_path / "said")
+        killed.wait_for(settings.folder / f"{step}.partial" / "unfinished" / "checkpoint.json")
+        assert killed.end(signal.SIGKILL)[0] == 128 + signal.SIGKILL
+        assert not (settings.folder / step).exists()
+    code, printed, _ = Started(command, tmp_path / "said").end()
+    assert code == 0 and "pocket-dusk" in printed
+    assert digest(settings.folder / "metrics.jsonl") == digest(finished / "metrics.jsonl")
+    adapters = [
+        load_file(run / "iteration-1/reasoner/adapter/adapter_model.safetensors")
+        for run in (finished, settings.folder)
+    ]
+    assert all((adapters[0][name] == adapters[1][name]).all() for name in adapters[0])
+    assert (settings.folder / "report.html").stat().st_size > 100_000
 
 
 def test_an_alarm_stops_the_run_or_takes_it_back_to_the_best_adapters(pictures: Path, tmp_path: Path) -> None:
@@ -305,15 +281,19 @@ def test_an_alarm_stops_the_run_or_takes_it_back_to_the_best_adapters(pictures: 
         "optimizer": {"learning_rate": 0.1, "micro_batch_size": 8},
         "evaluation": {"benchmarks": ["pocket-dusk"], "limit": 24, "maj_limit": 0, "blind_limit": 0},
     }  # fmt: skip
-    stopping = config(pictures, tmp_path, name="stop", health={"action": "stop"}, **destructive)
+    stopping = config(pictures, tmp_path, health={"action": "stop"}, **destructive)
     with pytest.raises(
         HealthAlarm, match=r"iteration 1 raised alarms: .*accuracy_change.*health\.action=warn"
     ):
         selfplay(stopping, display=Display())
-    run = selfplay(
-        config(pictures, tmp_path, name="back", health={"action": "roll_back"}, **destructive),
-        display=Display(),
-    )
+    # As if it had been told so at once: what the iteration ended with is done again.
+    journal = stopping.folder / "journal.jsonl"
+    *kept, last = journal.read_text().splitlines(keepends=True)
+    assert json.loads(last)["step"] == "iteration-1/health"
+    journal.write_text("".join(kept))
+    shutil.rmtree(stopping.folder / "iteration-1/health")
+    back = config(pictures, tmp_path, health={"action": "roll_back"}, **destructive)
+    run = selfplay(back, display=Display())
     assert json.loads((run / "iteration-1/health/alarms.json").read_text())["rolled_back_to"] == 0
     weights = [
         load_file(run / folder / "adapter_model.safetensors")
@@ -321,20 +301,13 @@ def test_an_alarm_stops_the_run_or_takes_it_back_to_the_best_adapters(pictures: 
     ]
     assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
     measured = roles_after(run, iteration=1)[1]["reasoner"]
-    back = kept_adapter(run / "iteration-1/health/reasoner")
+    again = kept_adapter(run / "iteration-1/health/reasoner")
     trained = kept_adapter(run / "iteration-2/reasoner")
-    assert measured.version < back.version < trained.version  # no number names two weights
+    assert measured.version < again.version < trained.version  # no number names two weights
     first, second = (
         json.loads((run / f"iteration-{i}/curation/summary.json").read_text())["valid"] for i in (1, 2)
     )
     assert second > 0.8 * first > 0  # it asks like the base again
-
-
-def wait_for(path: Path, process: subprocess.Popen[Any], seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not path.exists():
-        assert process.poll() is None and time.monotonic() < deadline, f"{path} never came"
-        time.sleep(0.05)
 
 
 def test_two_adapters_and_random_rewards(pictures: Path, tmp_path: Path) -> None:
@@ -375,7 +348,8 @@ def test_photographs_go_all_the_way(tmp_path: Path) -> None:
     run = selfplay(
         config(
             photographs, tmp_path, curation={**SMALL["curation"], "low": 0.0, "high": 1.0},
-            evaluation={**SMALL["evaluation"], "limit": 4, "maj_limit": 0},
+            questioner={**SMALL["questioner"], "steps": 1}, reasoner={**SMALL["reasoner"], "steps": 1},
+            evaluation={"benchmarks": ["easy-vqa"], "limit": 4, "maj_limit": 0, "blind_limit": 0},
         ),
         display=Display(),
     )  # fmt: skip

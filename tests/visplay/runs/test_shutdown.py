@@ -14,6 +14,7 @@ import torch
 
 from rollouts.engine import EngineUnavailable
 from tests.visplay.loop.faulty import settings
+from tests.visplay.started import Started
 from visplay.errors import AdapterMismatch, RunLocked, VisplayError
 from visplay.runs.shutdown import graceful_shutdown
 
@@ -149,18 +150,13 @@ def test_signals(body: str, signals: list[int], seconds: float, says: str) -> No
     assert says in said and process.returncode == 128 + (signals or [signal.SIGINT])[0]
 
 
-def interrupted(arguments: list[str], sign: Path) -> str:
+def interrupted(arguments: list[str], sign: Path, folder: Path) -> str:
     """What a command says on Ctrl-C as soon as a file is there; it has ten seconds to leave."""
-    command = [sys.executable, "-m", "visplay", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 240
-    while not sign.exists():
-        assert process.poll() is None and time.monotonic() < deadline, f"{sign} never came"
-        time.sleep(0.02)
+    command = Started(arguments, folder)
+    command.wait_for(sign)
     asked = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert time.monotonic() - asked < 10 and process.returncode == 128 + signal.SIGINT, said
+    code, _, said = command.end(signal.SIGINT)
+    assert code == 128 + signal.SIGINT and time.monotonic() - asked < 10, said
     assert "Traceback" not in said
     return said.strip().splitlines()[-1]
 
@@ -171,9 +167,9 @@ def test_training_and_evaluation_leave_on_ctrl_c(scenes: Path, tmp_path: Path) -
     config = settings(scenes, tmp_path, name="begun")
     file.write_text(json.dumps(config.model_dump(mode="json")))
     # As the models are loaded, before the first step.
-    said = interrupted(["train", str(file)], config.folder / "versions.json")
+    said = interrupted(["train", str(file)], config.folder / "versions.json", tmp_path / "said")
     assert said == f"stopped; all finished steps are kept; resume with: visplay train {file}"
     out = tmp_path / "evaluation"
     asked = ["evaluate", "pocket", "-b", "pocket-dusk", "--limit", "500", "--out", str(out)]
-    said = interrupted(asked, out / "pocket-dusk" / "greedy.answers")
+    said = interrupted(asked, out / "pocket-dusk" / "greedy.answers", tmp_path / "said")
     assert said == f"stopped; all finished steps are kept; resume with: visplay {' '.join(asked)}"
