@@ -227,6 +227,7 @@ def expect_sound(rows: dict[str, dict[str, Any]]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.extra
 def test_the_whole_check_on_the_cpu(tmp_path: Path) -> None:
     parts = [name for name in PARTS if name != "vllm"]  # its engine has tests of its own
     rows, printed = run_check(

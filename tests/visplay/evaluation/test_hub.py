@@ -1,6 +1,6 @@
 """Exports are uploaded to a stand-in for the hub that HF_ENDPOINT names, by the commands that a user gives.
 
-`huggingface_hub` reads its environment when it is imported, so each command is a process of its own.
+`huggingface_hub` reads its environment when it is imported, so commands are processes of their own.
 """
 
 import json
@@ -27,6 +27,20 @@ from visplay.evaluation.export import push
 from visplay.loop.selfplay import play
 
 TOKEN = "hf_not_to_be_told"
+SEVERAL = """
+import contextlib, io, json, sys
+from visplay.cli.main import main
+told = []
+for arguments in json.loads(sys.argv[1]):
+    sys.argv, code, out, err = ["visplay", *arguments], 0, io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+    told.append([code, out.getvalue(), err.getvalue()])
+print(json.dumps(told))
+"""
 READER = """
 import json, sys
 from datasets import load_dataset
@@ -57,8 +71,15 @@ def run(command: list[str], endpoint: str, home: Path, **env: str) -> subprocess
     return done
 
 
-def export(*arguments: str | Path) -> list[str]:
-    return ["-m", "visplay", "export", *map(str, arguments)]
+def visplay(*arguments: str | Path) -> list[str]:
+    return ["-m", "visplay", *map(str, arguments)]
+
+
+def one_after_the_other(commands: list[list[str]], endpoint: str, home: Path) -> list[tuple[int, str, str]]:
+    """Exit code, stdout and stderr of commands that one process gives: it takes seconds to start."""
+    done = run(["-c", SEVERAL, json.dumps([command[2:] for command in commands])], endpoint, home)
+    assert done.returncode == 0, done.stderr
+    return [tuple(told) for told in json.loads(done.stdout.splitlines()[-1])]
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -77,7 +98,7 @@ def test_an_adapter_is_pushed_as_it_was_written(tmp_path: Path) -> None:
     (tmp_path / "hub").mkdir()
     with hub_that_takes(tmp_path / "hub", token=TOKEN) as (endpoint, requests):
         out = tmp_path / "out"
-        done = run(export(ctx.run.folder, out, "--push", "me/mine"), endpoint, tmp_path / "home")
+        done = run(visplay("export", ctx.run.folder, out, "--push", "me/mine"), endpoint, tmp_path / "home")
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines() == [str(out), f"{endpoint}/me/mine"]
     (created,) = [line for line in requests if "repos/create" in line]
@@ -99,16 +120,15 @@ def test_an_adapter_is_pushed_as_it_was_written(tmp_path: Path) -> None:
 def test_a_silver_set_is_pushed_and_loaded_from_there(silver_from: Path, tmp_path: Path) -> None:
     (tmp_path / "hub").mkdir()
     home, out = tmp_path / "home", tmp_path / "out"
-    command = export(silver_from, out, "--silver", "--push", "me/silver", "--public")
+    command = visplay("export", silver_from, out, "--silver", "--push", "me/silver", "--public")
     with hub_that_takes(tmp_path / "hub", token=TOKEN) as (endpoint, requests):
-        done = run(command, endpoint, home)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.splitlines() == [str(out), f"{endpoint}/datasets/me/silver"]
-        (created,) = [line for line in requests if "repos/create" in line]
+        (code, printed, said), again = one_after_the_other([command, command], endpoint, home)
+        assert code == 0, said
+        assert printed.splitlines() == [str(out), f"{endpoint}/datasets/me/silver"]
+        assert again[0] == 0 and requests.count("PUT /lfs") == 1  # nothing large is sent twice
+        created = next(line for line in requests if "repos/create" in line)
         assert '"type": "dataset"' in created and '"private": true' not in created
         assert '"visibility": "private"' not in created
-        again = run(command, endpoint, home)  # nothing large is sent twice
-        assert again.returncode == 0 and requests.count("PUT /lfs") == 1
     there = tmp_path / "hub" / "dataset" / "me" / "silver"
     assert files(there) == files(out)
     with hub("me/silver", there) as (endpoint, _):
@@ -121,7 +141,7 @@ def test_a_silver_set_is_pushed_and_loaded_from_there(silver_from: Path, tmp_pat
 def test_a_refusal_names_its_mend_and_the_same_command_goes_on(silver_from: Path, tmp_path: Path) -> None:
     (tmp_path / "hub").mkdir()
     home, out = tmp_path / "home", tmp_path / "out"
-    command = export(silver_from, out, "--silver", "--push")
+    command = visplay("export", silver_from, out, "--silver", "--push")
     with hub_that_takes(tmp_path / "hub", token=TOKEN, lost=("commit",)) as (endpoint, requests):
         unknown = run([*command, "me/silver"], endpoint, home, HF_TOKEN="hf_another")
         assert unknown.returncode == 1 and "status 401" in unknown.stderr and "Set HF_TOKEN" in unknown.stderr
@@ -129,14 +149,11 @@ def test_a_refusal_names_its_mend_and_the_same_command_goes_on(silver_from: Path
         assert "hf_another" not in unknown.stderr + unknown.stdout
         before = files(out)
         assert "data/train-00000.parquet" in before
-        foreign = run([*command, "them/silver"], endpoint, home)
-        assert foreign.returncode == 1
-        assert "no right to write to them/silver (status 403)" in foreign.stderr
-        broken = run([*command, "me/silver"], endpoint, home)
-        assert broken.returncode == 1 and "answered with status 500" in broken.stderr
-        assert files(out) == before
-        done = run([*command, "me/silver"], endpoint, home)
-        assert done.returncode == 0, done.stderr
+        commands = [[*command, name] for name in ("them/silver", "me/silver", "me/silver")]
+        foreign, broken, done = one_after_the_other(commands, endpoint, home)
+        assert foreign[0] == 1 and "no right to write to them/silver (status 403)" in foreign[2]
+        assert broken[0] == 1 and "answered with status 500" in broken[2]
+        assert done[0] == 0, done[2]
         assert requests.count("PUT /lfs") == 1  # the upload before the lost commit is not made again
     assert files(tmp_path / "hub" / "dataset" / "me" / "silver") == before
     gone = run([*command, "me/silver"], endpoint, home)
@@ -164,8 +181,8 @@ def test_a_benchmark_is_read_from_the_hub(tmp_path: Path) -> None:
     }  # fmt: skip
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(spec))
     with hub("org/mine", rows) as (endpoint, requests):
-        command = ["-m", "visplay", "evaluate", "pocket", "-b", str(tmp_path / "mine.yaml")]
-        done = run([*command, "--out", str(tmp_path / "out")], endpoint, tmp_path / "home")
+        command = visplay("evaluate", "pocket", "-b", tmp_path / "mine.yaml", "--out", tmp_path / "out")
+        done = run(command, endpoint, tmp_path / "home")
     assert done.returncode == 0, done.stderr
     assert any(line.endswith(".parquet") for line in requests)
     stored = json.loads((tmp_path / "out" / "summary.json").read_text())

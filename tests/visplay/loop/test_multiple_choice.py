@@ -43,8 +43,8 @@ def settings(folder: Path, name: str) -> Config:
             **SMALL, "name": name, "images": {"source": str(pictures)}, "output": str(folder),
             "iterations": 1, "prompts": Prompts().model_dump(),
             "votes": {"samples": 4}, "rewards": {"groundedness_weight": 0.5},
-            "questioner": {**SMALL["questioner"], "types": ["multiple choice"], "steps": 2},
-            "reasoner": {**SMALL["reasoner"], "steps": 2, "group_size": 4},
+            "questioner": {**SMALL["questioner"], "types": ["multiple choice"], "steps": 1},
+            "reasoner": {**SMALL["reasoner"], "steps": 1, "group_size": 4},
         }
     )  # fmt: skip
 
