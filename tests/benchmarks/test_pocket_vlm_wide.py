@@ -115,7 +115,6 @@ def test_every_trace_of_every_kind_ends_in_the_truth_and_begins_in_its_own_way()
     assert len(set(OPENINGS.values())) == len(WIDE)
 
 
-@pytest.mark.slow
 def test_no_two_kinds_share_the_first_token_and_traces_are_short() -> None:
     recipe = Recipe(stages=WIDE_STAGES, style="wide", scenes=8)
     tokenizer = tokenizer_of(recipe)

@@ -347,11 +347,11 @@ def _draw_further(rng: np.random.Generator, scene: Scene, form: str) -> dict[str
 def _draw_pattern(rng: np.random.Generator, scene: Scene, *, mask: int | None = None) -> Pattern:
     """A colour (mask 0), a shape (1), both (2) or neither (3)."""
     mask = int(rng.choice(4, p=[0.38, 0.32, 0.22, 0.08])) if mask is None else mask
-    color, shape = list(COLORS)[rng.integers(len(COLORS))], SHAPES[rng.integers(len(SHAPES))]
+    color, shape = rng.choice(list(COLORS)), rng.choice(SHAPES)
     if rng.random() < 0.75:
         thing = scene.things[rng.integers(len(scene.things))]
         color, shape = thing.color, thing.shape
-    return Pattern(color=color if mask in (0, 2) else None, shape=shape if mask in (1, 2) else None)
+    return Pattern(color=str(color) if mask in (0, 2) else None, shape=str(shape) if mask in (1, 2) else None)
 
 
 def draw_question(rng: np.random.Generator, scene: Scene, kinds: dict[Kind, float]) -> tuple[Kind, str]:
