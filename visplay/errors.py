@@ -44,10 +44,6 @@ class CorruptArtifact(RunError):
     """A stored artifact is incomplete, or is not what was written."""
 
 
-class HubError(VisplayError):
-    """An export is written, but the hub could not be reached or did not take it."""
-
-
 class EngineError(VisplayError):
     """The rollout engine could not answer."""
 

@@ -180,7 +180,7 @@ def test_what_a_machine_must_have_and_what_the_wheels_bring() -> None:
     brought = names((ROOT / "benchmarks/gpu/wheels.txt").read_text().splitlines())
     assert brought <= names((ROOT / "constraints.txt").read_text().splitlines()), "each has one version"
     assert names(project["dependencies"]) - brought == {
-        "accelerate", "anyio", "filelock", "huggingface-hub", "jinja2", "numpy", "packaging", "peft",
+        "accelerate", "anyio", "filelock", "jinja2", "numpy", "packaging", "peft",
         "pillow", "psutil", "pyarrow", "pyyaml", "rich", "scipy", "statsmodels", "torch", "torchvision",
         "transformers", "typer",
     }  # fmt: skip

@@ -29,8 +29,7 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1)] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     split: Literal["held-out", "development"] = "held-out",
-    controls: str = "",
-    control_limit: Annotated[int | None, typer.Option(min=1)] = None,
+    blind: bool = False,
     samples: Annotated[int, typer.Option(min=0)] = 0,
     temperature: Annotated[float, typer.Option(min=0.01)] = 1.0,
     top_k: Annotated[int, typer.Option(min=0)] = 40,
@@ -41,7 +40,6 @@ def evaluate(
     engine: Literal["auto", "transformers", "vllm"] = "auto",
     vllm: list[str] | None = None,
     batch_size: Annotated[int | None, typer.Option(min=1)] = None,
-    prompts: Path | None = None,
     judge: str | None = None,
     judge_model: str | None = None,
     rescore: bool = False,
@@ -59,9 +57,7 @@ def evaluate(
         limit: Number of questions drawn from each benchmark; default: all.
         seed: Seed of the drawn questions and of the samples.
         split: Which part of the pocket scenes and of easy-vqa to ask about.
-        controls: Control questions to ask beside: blind (grey pictures), shuffled (pictures of other
-            questions), permuted (options moved), separated by commas.
-        control_limit: Number of questions asked under each control; default: all.
+        blind: Ask each question once more with grey pictures.
         samples: Number k of sampled answers for avg@k, maj@k and pass@k; 0: none.
         temperature: Temperature of the k sampled answers.
         top_k: Top-k filter of the k sampled answers; 0: no filter.
@@ -72,7 +68,6 @@ def evaluate(
         engine: Engine that generates the answers; auto: vllm where it is installed and there is a GPU.
         vllm: KEY=VALUE: an argument of vLLM's engine, e.g. max_model_len=8192, on top of the run's own.
         batch_size: Number of questions asked at once; default: 64, with vllm 512.
-        prompts: YAML file whose section `prompts` says what the Reasoner is told; default: the run's own.
         judge: Address of an OpenAI-compatible endpoint that grades answers, up to and with /v1.
         judge_model: Name of the judging model at that endpoint.
         rescore: Score the answers stored in the folder TARGET again, without a model; with --judge, grade
@@ -80,13 +75,10 @@ def evaluate(
         check_data: Ask nothing, only say where data differs from its spec.
 
     Examples:
-        visplay evaluate runs/mine -b mmstar,mathvista --controls blind
+        visplay evaluate runs/mine -b mmstar,mathvista --blind
         visplay evaluate runs/evaluations/mine --rescore
     """
-    from dataclasses import replace
-
     from visplay.cli.printing import print_figures
-    from visplay.config.loading import read_prompts
     from visplay.evaluation.session import Plan
     from visplay.evaluation.target import find_target
     from visplay.progress import Display
@@ -102,12 +94,10 @@ def evaluate(
         print_figures(folder.name, rescore_folder(folder, judge=_judge(context, judge, judge_model)))
         return
     found = find_target(target, base=base, device=device, trust_remote_code=trust_remote_code)
-    if prompts is not None:
-        found = replace(found, words=read_prompts(prompts))
     plan = Plan(
         benchmarks=_listed(benchmarks), sources=found_sources, limit=limit, seed=seed, split=split,
         max_tokens=max_tokens or found.max_tokens or 1024, samples=samples, temperature=temperature,
-        top_k=top_k, controls=_controls(controls), control_limit=control_limit,
+        top_k=top_k, blind_limit=None if blind else 0,
     )  # fmt: skip
     found_judge = _judge(context, judge, judge_model)
     display = Display()
@@ -220,16 +210,6 @@ def _listed(text: str) -> list[str]:
     if not names:
         raise EvaluationError("--benchmarks names none; see `visplay benchmarks`")
     return names
-
-
-def _controls(text: str) -> list[Literal["blind", "shuffled", "permuted"]]:
-    from visplay.evaluation.prompts import CONTROLS
-
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    for name in names:
-        if name not in CONTROLS:
-            raise EvaluationError(f"--controls: no control {name!r}; there are {', '.join(CONTROLS)}")
-    return [control for control in CONTROLS if control in names]
 
 
 def _sources(given: list[str] | None) -> dict[str, Path]:

@@ -160,13 +160,11 @@ def export(
     form: Literal["adapter", "merged"] = "adapter",
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
     silver: bool = False,
-    push: Annotated[str | None, typer.Option(metavar="REPO")] = None,
-    public: bool = False,
     trust_remote_code: bool = False,
 ) -> None:
     """Write a trained role as a checkpoint that transformers and vLLM load as it is, or the silver set.
 
-    Beside it lies a card of the run's own figures. After a failed upload the same command uploads again.
+    Beside it lies a card of the run's own figures; `hf upload` takes the folder to the hub.
 
     Args:
         run: Folder of the run.
@@ -177,34 +175,25 @@ def export(
         form: Write a PEFT adapter, or the whole model with the adapter merged in.
         dtype: Type of merged weights; auto: the run's, if the adapter's change survives in it.
         silver: Write no weights but the silver set: what curation kept, as a dataset with its pictures.
-        push: Then upload it to the hub as ORG/NAME, by the token in HF_TOKEN.
-        public: Of a repository that --push makes: let everyone see it.
         trust_remote_code: Run the code that the model's repository carries.
 
     Examples:
-        visplay export runs/mine out/reasoner --push me/mine-reasoner
+        visplay export runs/mine out/reasoner
         visplay export runs/mine out/silver --silver
     """
-    if public and not push:
-        raise typer.BadParameter("--public is about what --push REPO makes; give it, too")
     if silver and (role, form) != ("reasoner", "adapter"):
         raise typer.BadParameter(
             "--silver writes no weights, so --role and --form say nothing; leave them out"
         )
-    again = push is not None
     if silver:
         from visplay.evaluation.silver import export_silver
 
-        written = export_silver(run, out, iteration=iteration, again=again)
+        written = export_silver(run, out, iteration=iteration)
     else:
         from visplay.evaluation.export import export as write
 
         written = write(
             run, out, role=role, iteration=iteration, form=form, dtype=dtype,
-            trust_remote_code=trust_remote_code, again=again,
+            trust_remote_code=trust_remote_code,
         )  # fmt: skip
     typer.echo(written)
-    if push:
-        from visplay.evaluation.export import push as upload
-
-        typer.echo(upload(written, push, kind="dataset" if silver else "model", public=public))

@@ -16,7 +16,6 @@ from visplay.config.loading import read_config
 from visplay.errors import RunError, VisplayError
 from visplay.evaluation.comparison import Compared
 from visplay.evaluation.metrics import Figures
-from visplay.evaluation.spec import shipped_specs
 from visplay.evaluation.verdict import (
     blind,
     difference,
@@ -43,7 +42,7 @@ def print_figures(name: str, summary: Mapping[str, Figures], console: Console | 
     """Print one line for each benchmark, and below the table what else is known; withheld figures say why."""
     console = console or Console()
     console.print(_figures_table(name, "benchmark", summary))
-    notes = [(b, line) for b, figures in summary.items() for line in [*_notes(figures), *_published(b)]]
+    notes = [(b, line) for b, figures in summary.items() for line in _notes(figures)]
     _print_lines((f"{benchmark}: {line}" for benchmark, line in notes), console)
 
 
@@ -117,22 +116,13 @@ def _notes(figures: Figures) -> list[str]:
         notes.append(f"the most frequent right answer alone {share(figures['majority_class'])}")
     if split := figures.get("hallusion"):
         notes.append(", ".join(f"{key} {share(value)}" for key, value in split.items()))
-    for control, own in figures.get("controls", {}).items():
-        notes.append(f"{control} {headline(own)}, n = {own['n']}")
+    if grey := figures.get("blind"):
+        notes.append(f"blind {headline(grey)}, n = {grey['n']}")
     sampled = figures.get("sampled") or {}
     named = [f"{key} {share(value['value'])}" for key, value in sampled.items() if isinstance(value, dict)]
     if named:
         notes.append(f"{', '.join(named)}, n = {sampled['n']}")
     return notes
-
-
-def _published(benchmark: str) -> list[str]:
-    """What others published of untrained models: is the harness right?"""
-    spec = shipped_specs().get(benchmark)
-    if spec is None or not spec.published:
-        return []
-    named = ", ".join(f"{model} {figure:.1f}" for model, figure in spec.published.items())
-    return [f"published of untrained models: {named}; independent re-runs lie up to 5 points lower"]
 
 
 def print_comparison(

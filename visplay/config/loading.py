@@ -141,23 +141,6 @@ def _located(data: dict[str, Any]) -> dict[str, Any]:
     return data
 
 
-def read_prompts(path: str | Path) -> Prompts:
-    """The section `prompts` of a YAML file, which may hold other sections, too.
-
-    Raises:
-        ConfigError: no such file, no such section, or one that is not allowed.
-    """
-    path = Path(path)
-    try:
-        data = read_yaml(path.read_text(encoding="utf-8"))
-        return Prompts.model_validate(data["prompts"])
-    except ValidationError as error:
-        said = "\n".join(_complaint({**one, "loc": ("prompts", *one["loc"])}) for one in error.errors())
-        raise ConfigError(f"{path}: {said}") from error
-    except (ValueError, OSError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} cannot be read, or has no section `prompts`: {error}") from error
-
-
 def check_config(data: dict[Any, Any]) -> Config:
     """Make a Config of plain data; nothing that it names is imported, see `check_names`.
 

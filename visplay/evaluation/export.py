@@ -13,16 +13,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-import httpx2
 import jinja2
 import torch
-from huggingface_hub import HfApi
-from huggingface_hub.errors import (
-    HfHubHTTPError,
-    HFValidationError,
-    LocalTokenNotFoundError,
-    OfflineModeIsEnabled,
-)
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
 from PIL import Image
@@ -31,7 +23,7 @@ from rollouts.chat import Chat
 from visplay.config.loading import Config
 from visplay.config.prompts import Prompts
 from visplay.config.sections import Model, trusted
-from visplay.errors import HubError, RunError
+from visplay.errors import RunError
 from visplay.evaluation.verdict import blind, difference, estimate, headline, headlines, quantity
 from visplay.models.counting import base_dtype, read_architecture
 from visplay.models.policy import check_adapter, load_base
@@ -60,7 +52,6 @@ def export(
     form: Form = "adapter",
     dtype: Dtype = "auto",
     trust_remote_code: bool = False,
-    again: bool = False,
 ) -> Path:
     """Write what a run has trained to the new folder `out`, with a model card of the run's own figures.
 
@@ -72,7 +63,6 @@ def export(
         form: `adapter` is a PEFT folder; `merged` the whole model with the adapter added into its weights.
         dtype: of merged weights; `auto` is the run's.
         trust_remote_code: with `merged`, run the code that the base VLM's repository carries.
-        again: leave `out` as it is where it holds this very export.
 
     Raises:
         RunError: not a run, no such role, the iteration is not finished, `out` holds something else, or the
@@ -105,7 +95,7 @@ def export(
     weights = digest([adapter / "adapter_model.safetensors"])
     made_of = {"export": form, "role": role, "iteration": last, "sha256": weights}
     made_of |= {"dtype": dtype} if form == "merged" else {}
-    return write_export(out, made_of, write, again=again)
+    return write_export(out, made_of, write)
 
 
 def _merge(config: Model, adapter: Path, out: Path, *, dtype: Dtype) -> tuple[str, float]:
@@ -158,28 +148,21 @@ def _merge(config: Model, adapter: Path, out: Path, *, dtype: Dtype) -> tuple[st
     return shown, share
 
 
-def write_export(
-    out: Path, made_of: dict[str, Any], write: Callable[[Path], None], *, again: bool = False
-) -> Path:
+def write_export(out: Path, made_of: dict[str, Any], write: Callable[[Path], None]) -> Path:
     """Have `write` fill a scratch folder, and rename it to `out` with a note of what it was made of.
 
     Args:
         out: must not exist, or be empty.
         made_of: what tells this export from any other, as JSON.
         write: is given the scratch folder, new and empty.
-        again: leave `out` as it is where it holds this very export.
 
     Raises:
-        RunError: `out` holds something else, is a file, or lies in a run's folder.
+        RunError: `out` holds something, is a file, or lies in a run's folder.
     """
     if outside_runs(out).exists() and not out.is_dir():
         raise RunError(f"{out} is a file; export into a new folder")
     if out.is_dir() and any(out.iterdir()):
-        noted = json.loads((out / NOTE).read_text()) if (out / NOTE).is_file() else None
-        if again and noted == made_of:
-            return out
-        holds = f"holds {_said(noted)}, not {_said(made_of)}" if again and noted else "is not empty"
-        raise RunError(f"{out} {holds}; export into a new folder")
+        raise RunError(f"{out} is not empty; export into a new folder")
     place = out.resolve()  # an empty folder may be given as a link, or as `.`
     scratch = place.with_name(place.name + PARTIAL)
     if scratch.exists() and not (scratch / NOTE).is_file():
@@ -205,64 +188,6 @@ def digest(paths: Sequence[Path]) -> str:
         with path.open("rb") as file:
             total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
-
-
-def _said(made_of: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in made_of.items() if name != "sha256")
-
-
-def push(folder: Path, repo: str, *, kind: Literal["model", "dataset"], public: bool = False) -> str:
-    """Upload a folder as one commit; the repository is made where there is none.
-
-    What the hub already has of the files is not sent again, so a failed upload goes on.
-
-    Args:
-        folder: what to upload.
-        repo: `ORG/NAME`, or `NAME` for the token's own user.
-        kind: of the repository.
-        public: of a repository that is made here; one that exists stays as it is.
-
-    Returns:
-        The address of the repository.
-
-    Raises:
-        HubError: with the mend; `folder` is as it was.
-    """
-    api = HfApi(library_name="visplay")
-    try:
-        made = api.create_repo(repo, repo_type=kind, private=not public, exist_ok=True)
-        api.upload_folder(
-            repo_id=made.repo_id, folder_path=folder, repo_type=kind, commit_message=f"Upload {folder.name}"
-        )
-    # The hub's own client raises RuntimeError and ValueError, too, for what a server said.
-    except (httpx2.HTTPError, OSError, RuntimeError, ValueError) as error:
-        raise HubError(
-            f"{folder} is written and whole, but it is not on the hub as {repo}: {_why(error, repo)}; then "
-            "the same command goes on"
-        ) from None  # what lies below holds the request
-    return str(made)
-
-
-def _why(error: BaseException, repo: str) -> str:
-    """What went wrong and what to do; the request, which holds the token, is not shown."""
-    found: BaseException | None = error
-    while found is not None and not isinstance(found, HfHubHTTPError):
-        found = found.__cause__
-    if isinstance(error, HFValidationError):
-        return "that is no name of a repository. Give --push ORG/NAME"
-    if isinstance(error, OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE keeps the network closed. Unset it"
-    if isinstance(error, LocalTokenNotFoundError) or (found and found.response.status_code == 401):
-        known = "" if found is None else " (status 401)"
-        return f"the hub knows no token{known}. Set HF_TOKEN to one that may write, or run `hf auth login`"
-    if found is None:
-        kind = "the hub cannot be reached" if isinstance(error, httpx2.HTTPError | OSError) else "it failed"
-        return f"{kind} ({(str(error).splitlines() or [''])[0]}). See to the network, or to HF_ENDPOINT"
-    status = found.response.status_code
-    if status in (403, 404):
-        return f"the token has no right to write to {repo} (status {status}). Take one that may write there"
-    said = (str(found.server_message or "").strip().splitlines() or [""])[0]
-    return f"the hub answered with status {status} {said}. Mend that, or wait where the hub is at fault"
 
 
 def model_card(

@@ -3,7 +3,6 @@
 import ast
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,7 +18,6 @@ from visplay.data.rows import Row, Table, hub_table, is_empty, is_table, listed_
 from visplay.errors import BenchmarkError
 from visplay.evaluation.spec import GoldOption, Rule, Source, Spec, fill
 
-CHECKED_ROWS = 1000  # of a source, for empty values
 LONGEST_LIST = 20_000  # characters of a list written as a string
 _LABELLED_LINE = re.compile(r"(?m)^\W*[A-Za-z]\W*[.:)\]\u3001\uff0e\uff1a\uff09]")
 _UNANSWERED = "Answer the question shown in the image."
@@ -325,40 +323,10 @@ def check_data(spec: Spec, rows: Rows) -> list[str]:
     found, columns = [], rows.table.columns
     if spec.rows is not None and len(rows) != spec.rows:
         found.append(f"rows: the spec says {spec.rows}, the source has {len(rows)}")
-    for name in dict.fromkeys([*spec.columns, *spec.needed_columns]):
-        kind = spec.columns.get(name, "any")
+    for name in spec.needed_columns:
         if name not in columns:
             found.append(f"column {name}: missing; there are {', '.join(columns)}")
-        elif not _fits(kind.removeprefix("optional "), columns[name]):
-            found.append(f"column {name}: the spec says {kind}, the source has {columns[name]}")
-    must = {name for name, kind in spec.columns.items() if not kind.startswith("optional")}
-    must &= columns.keys() & set(spec.needed_columns) - {"question", spec.options}
-    checked = min(len(rows), CHECKED_ROWS)
-    empty = Counter(
-        name
-        for number in range(checked)
-        for row in (rows[number],)
-        for name in must
-        if is_empty(row.get(name))
-    )
-    found += [
-        f"column {name}: {empty[name]} of the first {checked} rows have nothing in it"
-        for name in spec.columns
-        if empty[name]
-    ]
     return found
-
-
-def _fits(kind: str, stored: str) -> bool:
-    """Whether a stored type can hold what the spec names; ids may be numbers or text."""
-    families = {
-        "string": ("string", "large_string", "int", "uint", "dictionary", "double", "float"),
-        "int": ("int", "uint", "string", "large_string"),
-        "float": ("double", "float", "int", "string"),
-        "list": ("list", "large_list", "fixed_size_list", "string"),
-        "image": ("struct", "binary", "large_binary", "string", "image"),
-    }
-    return kind == "any" or stored == "null" or stored.startswith(families.get(kind, (kind,)))
 
 
 def _local(path: Path, *, shown: str) -> Rows:

@@ -19,7 +19,7 @@ from visplay.evaluation.scoring import SCORER, Score, score_output
 from visplay.storage import write_bytes
 
 _ANSWER = ("generation", "output", "finish", "tokens")
-GREEDY, SAMPLED = "greedy", "sampled"  # names of the files of samples; controls have their own
+GREEDY, BLIND, SAMPLED = "greedy", "blind", "sampled"  # names of the files of samples
 Record = dict[str, Any]
 
 

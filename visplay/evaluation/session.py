@@ -2,7 +2,7 @@
 
 ```
 FOLDER/evaluation.json       who answered and how
-FOLDER/BENCHMARK/greedy.jsonl, blind.jsonl, shuffled.jsonl, permuted.jsonl, sampled.jsonl
+FOLDER/BENCHMARK/greedy.jsonl, blind.jsonl, sampled.jsonl
 FOLDER/BENCHMARK/greedy.answers ...  every answer that was ever given, whatever was asked for since
 FOLDER/judge.jsonl           replies of the judge
 FOLDER/pictures/             a small copy of each picture, named by its digest, if asked for
@@ -25,8 +25,8 @@ from visplay.evaluation.comparison import compare_samples
 from visplay.evaluation.items import Item
 from visplay.evaluation.judge import Judge, judge_records, rescored
 from visplay.evaluation.metrics import Figures, figures_of, mean_of_parts, sampled_figures
-from visplay.evaluation.prompts import CONTROLS, Control, controlled
-from visplay.evaluation.records import GREEDY, SAMPLED, Record, read_records, write_records
+from visplay.evaluation.prompts import blinded
+from visplay.evaluation.records import BLIND, GREEDY, SAMPLED, Record, read_records, write_records
 from visplay.evaluation.sampling import Reasoner, evaluate_items
 from visplay.evaluation.scoring import SCORER
 from visplay.evaluation.spec import Spec, expand, shipped_specs
@@ -46,13 +46,12 @@ class Plan:
         benchmarks: ids or YAML files.
         sources: benchmark id -> local copy.
         limit: items of each benchmark, drawn by `seed`; None for all.
-        seed: draws subsets, scenes, permutations and samples.
+        seed: draws subsets, scenes and samples.
         split: of package benchmarks.
         max_tokens: of an answer.
         samples: k answers for avg@k, maj@k and pass@k, drawn with `temperature` and `top_k`; 0 for none.
         sampled_limit: items that are sampled, the first ones; None for all.
-        controls: asked beside the items themselves.
-        control_limit: items of each control; None for all.
+        blind_limit: items that are asked again with grey pictures, the first ones; None for all, 0 for none.
         keep_pictures: store a small copy of each picture, for pages that show them.
     """
 
@@ -66,8 +65,7 @@ class Plan:
     temperature: float = 1.0
     top_k: int = 40
     sampled_limit: int | None = None
-    controls: Sequence[Control] = ()
-    control_limit: int | None = None
+    blind_limit: int | None = 0
     keep_pictures: bool = True
 
     @property
@@ -173,13 +171,8 @@ def summarise(folder: Path, specs: Sequence[Spec], *, base: Path | None = None) 
         path = files[name]
         headline = known[name].headline if name in known else "accuracy"
         figures = figures_of(_light(path), headline=headline)
-        figures["controls"] = {
-            control: figures_of(_light(other), headline=headline)
-            for control in CONTROLS
-            if (other := path.with_name(f"{control}.jsonl")).exists()
-        }
-        for own in figures["controls"].values():
-            own.pop("groups", None)
+        if (grey := path.with_name(f"{BLIND}.jsonl")).exists():
+            figures["blind"] = figures_of(_light(grey), headline=headline)
         if base is not None and (before := base / name / path.name).exists():
             paired = compare_samples(name, read_records(before), read_records(path)).paired
             figures["paired"] = asdict(paired) if paired else None
@@ -200,10 +193,8 @@ def _light(path: Path) -> list[Record]:
 
 def _rounds(items: Sequence[Item], plan: Plan) -> Iterator[tuple[str, Sequence[Item], Sampling]]:
     yield GREEDY, items, plan.greedy
-    for control in plan.controls:
-        own = controlled(items, control, seed=plan.seed)[: plan.control_limit]
-        if own:
-            yield control, own, plan.greedy
+    if blind := blinded(items[: plan.blind_limit]):
+        yield BLIND, blind, plan.greedy
     if plan.sampled is not None:
         yield SAMPLED, items[: plan.sampled_limit], plan.sampled
 

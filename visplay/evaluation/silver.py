@@ -1,7 +1,6 @@
-"""A run's silver set as a dataset that TRL, ms-swift and LLaMA-Factory read: parquet with its pictures.
+"""A run's silver set as a dataset that TRL and ms-swift read: parquet with its pictures.
 
-TRL puts the picture before the user's text by itself, and ms-swift does where no `<image>` stands in it; TRL
-would read the tag as another picture, and LLaMA-Factory refuses a row without it. Hence two columns of turns.
+Both put the picture before the user's text by themselves where no `<image>` stands in it.
 """
 
 import json
@@ -9,7 +8,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -29,26 +27,12 @@ from visplay.storage import write_text
 
 GROUP_BYTES = 16 * 2**20  # of pictures in a row group: what is held at a time
 GROUP_ROWS = 256
-SHARD_BYTES = 400 * 2**20  # of pictures in a file
 _TAG = re.compile(r"<(?:image|video|audio)>")
 _COLUMNS = ("question", "options", "type", "silver_answer", "confidence", "validity", "blind_agreement",
             "image_key")  # fmt: skip
-_FOR_LLAMA_FACTORY = {
-    "silver": {
-        "file_name": "data",
-        "formatting": "sharegpt",
-        "columns": {"messages": "tagged_messages", "images": "images"},
-        "tags": {
-            "role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant",
-            "system_tag": "system",
-        },
-    }
-}  # fmt: skip
 
 
-def export_silver(
-    run: str | Path, out: str | Path, *, iteration: int | None = None, again: bool = False
-) -> Path:
+def export_silver(run: str | Path, out: str | Path, *, iteration: int | None = None) -> Path:
     """Write the examples that curation kept to the new folder `out`, with their pictures and a card.
 
     Of a picture and question that were kept more than once, word for word, the last is written. Pictures are
@@ -58,7 +42,6 @@ def export_silver(
         run: a run's folder.
         out: where the dataset goes; must not exist, or be empty.
         iteration: whose; None takes those of all finished curations.
-        again: leave `out` as it is where it holds this very export.
 
     Raises:
         RunError: not a run, no such curation, nothing was kept, or `out` holds something else.
@@ -93,16 +76,17 @@ def export_silver(
             for row in rows:
                 data, ending = picture(row["image_key"])
                 named = {"bytes": data, "path": f"{row['image_key']}.{ending}"}
-                turns = _turns(row, config.prompts)
-                yield row | {"images": [named], "messages": turns, "tagged_messages": _tagged(turns)}
+                yield row | {"images": [named], "messages": _turns(row, config.prompts)}
 
-        _write_shards(scratch / "data", whole())
-        write_text(scratch / "dataset_info.json", json.dumps(_FOR_LLAMA_FACTORY, indent=2))
+        (scratch / "data").mkdir()
+        with pq.ParquetWriter(scratch / "data" / "train.parquet", _schema()) as writer:
+            for group in _groups(whole()):
+                writer.write_table(pa.Table.from_pylist(group, schema=writer.schema))
         figures = _figures(rows) | {"doubles": len(kept) - len(once), "tagged": len(once) - len(rows)}
         write_text(scratch / "README.md", card("silver.md", run, config, **figures))
 
     made_of = {"export": "silver", "iterations": list(tables), "sha256": digest(list(tables.values()))}
-    return write_export(out, made_of, write, again=again)
+    return write_export(out, made_of, write)
 
 
 def _kept(candidates: Path, iteration: int) -> Iterator[dict[str, Any]]:
@@ -131,12 +115,6 @@ def _turns(row: dict[str, Any], words: Prompts) -> list[dict[str, str]]:
     ]
 
 
-def _tagged(turns: Sequence[dict[str, str]]) -> list[dict[str, str]]:
-    return [
-        turn | {"content": f"<image>{turn['content']}"} if turn["role"] == "user" else turn for turn in turns
-    ]
-
-
 def _is_right(row: dict[str, Any]) -> bool:
     """Whether a silver answer is the true one; an unanswerable question's is wrong."""
     if row["truth"] is None:
@@ -146,35 +124,17 @@ def _is_right(row: dict[str, Any]) -> bool:
     ).equal
 
 
-def _write_shards(folder: Path, rows: Iterator[dict[str, Any]]) -> None:
-    """Write rows as `train-00000.parquet` and so on, a row group at a time."""
-    folder.mkdir()
-    groups = _groups(rows)
-    for number in count():
-        held, path = 0, folder / f"train-{number:05d}.parquet"
-        with pq.ParquetWriter(path, _schema()) as writer:
-            for group, size in groups:
-                writer.write_table(pa.Table.from_pylist(group, schema=writer.schema))
-                held += size
-                if held >= SHARD_BYTES:
-                    break
-            else:
-                break
-    if not held:
-        path.unlink()
-
-
-def _groups(rows: Iterator[dict[str, Any]]) -> Iterator[tuple[list[dict[str, Any]], int]]:
-    """The rows of each row group, with the bytes of their pictures."""
+def _groups(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The rows of each row group."""
     group, held = [], 0
     for row in rows:
         group.append(row)
         held += len(row["images"][0]["bytes"])
         if held >= GROUP_BYTES or len(group) == GROUP_ROWS:
-            yield group, held
+            yield group
             group, held = [], 0
     if group:
-        yield group, held
+        yield group
 
 
 def _schema() -> pa.Schema:
@@ -185,7 +145,7 @@ def _schema() -> pa.Schema:
     number = Value("float64")
     features = Features(
         {
-            "images": List(Image()), "messages": turns, "tagged_messages": turns, "question": text,
+            "images": List(Image()), "messages": turns, "question": text,
             "options": List(text), "type": text, "silver_answer": text, "confidence": number,
             "validity": number, "blind_agreement": number, "right": Value("bool"), "image_key": text,
             "iteration": Value("int32"),

@@ -58,10 +58,6 @@ class Spec(Section):
     about: str = Field("", description="What to know of it: licence, oddities, deviations.")
     source: Source
     rows: int | None = Field(None, ge=1, description="How many rows it has.")
-    columns: dict[str, str] = Field(
-        {},
-        description="Column -> kind: string, int, float, list, image or any; `optional image` may be empty.",
-    )
     key: str = Field("", description="Template that names a row, unique; empty: its number.")
     images: list[str] = Field([], description="Columns with the pictures, `<image 1>` first.")
     question: str = Field("{question}", description="Template of the question over the columns.")
@@ -88,7 +84,6 @@ class Spec(Section):
     cluster: str = Field("", description="Template: rows with one value share a picture or problem.")
     headline: Literal["accuracy", "hallusion"] = Field("accuracy", description="How rows become figures.")
     parts: list[str] = Field([], description="Ids whose mean this benchmark is; it has no rows itself.")
-    published: dict[str, float] = Field({}, description="Model -> published figure in percent.")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -259,7 +259,7 @@ def majority(figures: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
 
 def blind(figures: dict[str, Any]) -> dict[str, Any] | None:
     """The estimate of the accuracy on greyed-out pictures; None where it was not asked."""
-    estimate: dict[str, Any] | None = (figures.get("controls") or {}).get("blind", {}).get("accuracy")
+    estimate: dict[str, Any] | None = (figures.get("blind") or {}).get("accuracy")
     return estimate
 
 

@@ -73,8 +73,7 @@ def evaluate(
         limit=config.limit, max_tokens=ctx.config.reasoner.max_tokens,
         samples=votes.samples if config.maj_limit else 0, temperature=votes.temperature, top_k=votes.top_k,
         sampled_limit=config.maj_limit,
-        controls=("blind",) if config.blind_limit else (), control_limit=config.blind_limit,
-        keep_pictures=False,
+        blind_limit=config.blind_limit, keep_pictures=False,
     )  # fmt: skip
     return _run(ctx, plan, adapter=adapter, name=folder.parent.name, folder=folder, base=base)
 

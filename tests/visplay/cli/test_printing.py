@@ -21,7 +21,7 @@ def test_a_figure_of_fewer_questions_says_how_many(tmp_path: Path) -> None:
     figures = {
         "n": 1000, "headline": 0.6, "accuracy": estimate(0.6, 1000), "parse_rate": 0.99,
         "sampled": {"n": 300, "samples": 8, "maj@8": estimate(0.7, 300)},
-        "controls": {"blind": {"n": 1000, "accuracy": estimate(0.25, 1000)}},
+        "blind": {"n": 1000, "accuracy": estimate(0.25, 1000)},
     }  # fmt: skip
     paired = {"difference": 0.012, "low": -0.01, "high": 0.034, "p_value": 0.3,
               "n": 1000}  # fmt: skip

@@ -1,6 +1,5 @@
-"""Stand-ins for the hub, by the endpoints that huggingface_hub asks: one gives a dataset, one takes some."""
+"""Stand-ins for the hub, by the endpoints that huggingface_hub asks: it gives a dataset."""
 
-import base64
 import contextlib
 import hashlib
 import json
@@ -91,104 +90,6 @@ def hub(name: str, folder: Path) -> Iterator[tuple[str, list[str]]]:
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(data[first : last + 1])
-
-    with _served(Handler) as endpoint:
-        yield endpoint, asked
-
-
-@contextlib.contextmanager
-def hub_that_takes(
-    folder: Path, *, token: str, of: str = "me", lost: tuple[str, ...] = ()
-) -> Iterator[tuple[str, list[str]]]:
-    """Takes uploads of who shows `token`, for repositories of `of`, and lays their files into KIND/ORG/NAME.
-
-    Yields HF_ENDPOINT and what was asked, the settings of a new repository behind it. What is asked with a
-    word of `lost` in it is answered with status 500, once each.
-    """
-    asked: list[str] = []
-    blobs: dict[str, bytes] = {}
-    losing = list(lost)
-
-    class Handler(Answers):
-        def do_POST(self) -> None:
-            body = self.body()
-            path = self.path.partition("?")[0]
-            asked.append(f"{self.command} {path}")
-            for word in losing:
-                if word in path:
-                    losing.remove(word)
-                    return self.say({"error": "out of order"}, 500)
-            if path == "/api/validate-yaml":
-                return self.say({"warnings": [], "errors": []})
-            if self.headers.get("Authorization") != f"Bearer {token}":
-                return self.say({"error": "Invalid username or password."}, 401)
-            if path == "/api/repos/create":
-                return self.create(json.loads(body))
-            kind, name, verb = self.parts(path)
-            if not name.startswith(f"{of}/"):
-                return self.say({"error": "You don't have the rights to write."}, 403)
-            if not (folder / kind / name).is_dir():
-                return self.say({"error": "Repository not found"}, 404)
-            if verb == "preupload":
-                files = [
-                    {"path": file["path"], "shouldIgnore": False, "uploadMode": mode(file["path"])}
-                    for file in json.loads(body)["files"]
-                ]
-                return self.say({"files": files})
-            if verb == "batch":
-                return self.say(
-                    {"transfer": "basic", "objects": [*map(self.slot, json.loads(body)["objects"])]}
-                )
-            for line in map(json.loads, body.splitlines()):
-                if line["key"] == "header":
-                    continue
-                value = line["value"]
-                file = folder / kind / name / value["path"]
-                file.parent.mkdir(parents=True, exist_ok=True)
-                small = line["key"] == "file"
-                file.write_bytes(base64.b64decode(value["content"]) if small else blobs[value["oid"]])
-            self.say({"commitUrl": f"{self.here}/{name}/commit/{COMMIT}", "commitOid": COMMIT})
-
-        def do_PUT(self) -> None:
-            data = self.body()
-            asked.append(f"{self.command} /lfs")
-            blobs[hashlib.sha256(data).hexdigest()] = data
-            self.say({})
-
-        def do_GET(self) -> None:
-            asked.append(f"{self.command} {self.path}")
-            self.say({"error": "none"}, 404)
-
-        @property
-        def here(self) -> str:
-            return f"http://{self.headers['Host']}"
-
-        def create(self, wanted: dict[str, Any]) -> None:
-            asked[-1] += f" {json.dumps(wanted, sort_keys=True)}"
-            kind, name = wanted.get("type", "model"), f"{wanted.get('organization') or of}/{wanted['name']}"
-            url = f"{self.here}/{'datasets/' if kind == 'dataset' else ''}{name}"
-            if not name.startswith(f"{of}/"):
-                return self.say({"error": "You don't have the rights to create it."}, 403)
-            if (folder / kind / name).is_dir():
-                return self.say({"error": "You already created this repo", "url": url}, 409)
-            (folder / kind / name).mkdir(parents=True)
-            self.say({"url": url, "id": name})
-
-        def parts(self, path: str) -> tuple[str, str, str]:
-            if path.endswith(".git/info/lfs/objects/batch"):
-                name = path.removesuffix(".git/info/lfs/objects/batch").strip("/")
-                kind = "dataset" if name.startswith("datasets/") else "model"
-                return kind, name.removeprefix("datasets/"), "batch"
-            _, _, kinds, org, name, verb, _ = path.split("/")
-            return kinds.removesuffix("s"), f"{org}/{name}", verb
-
-        def slot(self, wanted: dict[str, Any]) -> dict[str, Any]:
-            if wanted["oid"] in blobs:
-                return wanted
-            return {**wanted, "actions": {"upload": {"href": f"{self.here}/lfs/{wanted['oid']}"}}}
-
-    def mode(path: str) -> str:
-        return "lfs" if path.endswith((".safetensors", ".parquet")) else "regular"
 
     with _served(Handler) as endpoint:
         yield endpoint, asked

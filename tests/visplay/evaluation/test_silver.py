@@ -1,7 +1,6 @@
 """The silver set as a dataset: who reads it, what its columns hold, and what its card says."""
 
 import io
-import json
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -60,10 +59,6 @@ def test_a_row_holds_the_picture_and_what_the_reasoner_was_told(pictures: Path, 
         {"role": "user", "content": told},
         {"role": "assistant", "content": "\\boxed{B}"},
     ]
-    assert first["tagged_messages"] == [
-        {"role": "user", "content": f"<image>{told}"},
-        {"role": "assistant", "content": "\\boxed{B}"},
-    ]
     told_of = [(row["image_key"], row["type"], row["right"], row["iteration"]) for row in (first, second)]
     assert told_of == [(a, "multiple choice", True, 1), (b, "numerical", False, 1)]
     assert first["options"] == ["the red one", "the blue one"] and first["question"] == CHOICE
@@ -75,7 +70,7 @@ def test_a_row_holds_the_picture_and_what_the_reasoner_was_told(pictures: Path, 
     assert "and 0 earlier are left out. 1 are\nleft out because `<image>`" in card
     assert "Their licence is their owners' matter" in card and str(tmp_path) not in card
     head = yaml.safe_load(card.split("---")[1])
-    assert head["configs"][0]["data_files"] == [{"split": "train", "path": "data/train-*.parquet"}]
+    assert head["configs"][0]["data_files"] == [{"split": "train", "path": "data/train.parquet"}]
 
 
 def test_of_the_same_question_the_last_vote_is_written(pictures: Path, tmp_path: Path) -> None:
@@ -104,17 +99,12 @@ def test_of_the_same_question_the_last_vote_is_written(pictures: Path, tmp_path:
         export_silver(run, tmp_path / "none", iteration=4)
 
 
-def test_a_folder_is_taken_as_it_is_where_it_holds_the_same(pictures: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_refused(pictures: Path, tmp_path: Path) -> None:
     rows = {1: [asked(keys(pictures)[0], "How many?", "2")], 2: []}
     run = silver_run(tmp_path, pictures, rows, truth=False)
     out = export_silver(run, tmp_path / "out")
     with pytest.raises(RunError, match="is not empty"):
         export_silver(run, out)
-    before = (out / "README.md").stat().st_mtime_ns
-    assert export_silver(run, out, again=True) == out
-    assert (out / "README.md").stat().st_mtime_ns == before
-    with pytest.raises(RunError, match=r"holds export silver, iterations \[1, 2\], not .* iterations \[1\]"):
-        export_silver(run, out, iteration=1, again=True)
     with pytest.raises(RunError, match="has kept no silver example yet"):
         export_silver(run, tmp_path / "none", iteration=2)
     assert not (tmp_path / "none").exists()
@@ -167,30 +157,8 @@ def test_no_more_pictures_are_held_than_a_row_group_has(tmp_path: Path) -> None:
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 2.5 * silver.GROUP_BYTES, most  # all pictures are 65 MB
-    groups = pq.ParquetFile(out / "data" / "train-00000.parquet").metadata
+    groups = pq.ParquetFile(out / "data" / "train.parquet").metadata
     assert [groups.row_group(i).num_rows for i in range(groups.num_row_groups)] == [16, 16, 16, 12]
-
-
-def test_llama_factory_finds_its_columns_in_the_folder(pictures: Path, tmp_path: Path) -> None:
-    """By its data/README.md: names of columns and tags, and as many `<image>` as pictures."""
-    run = silver_run(
-        tmp_path, pictures, {1: [asked(keys(pictures)[0], "How many?", "2")]}, truth=False,
-        prompts={"system": "Be brief.", "reasoner": "{question} Answer in <answer></answer>."},
-    )  # fmt: skip
-    out = export_silver(run, tmp_path / "out")
-    said = json.loads((out / "dataset_info.json").read_text())["silver"]
-    assert said["formatting"] == "sharegpt" and [
-        path.suffix for path in (out / said["file_name"]).iterdir()
-    ] == [".parquet"]
-    (row,) = loaded(out, tmp_path / "cache")
-    tags, turns = said["tags"], row[said["columns"]["messages"]]
-    told = [(turn[tags["role_tag"]], turn[tags["content_tag"]]) for turn in turns]
-    assert told == [
-        (tags["system_tag"], "Be brief."),
-        (tags["user_tag"], "<image>How many? Answer in <answer></answer>."),
-        (tags["assistant_tag"], "<answer>2</answer>"),
-    ]
-    assert len(row[said["columns"]["images"]]) == 1
 
 
 @pytest.mark.slow

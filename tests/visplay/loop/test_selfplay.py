@@ -108,7 +108,7 @@ def test_evaluation_figures_follow_from_the_stored_samples(finished: Path) -> No
         assert len(own) == 24 == figures["n"]
         assert figures["accuracy"]["value"] == pytest.approx(sum(r["correct"] for r in own) / 24)
         assert len(read_jsonl(folder / name / "sampled.jsonl")) == 8 * 4
-        assert figures["controls"]["blind"]["n"] == figures["sampled"]["maj@4"]["n"] == 8
+        assert figures["blind"]["n"] == figures["sampled"]["maj@4"]["n"] == 8
         pairs = list(zip(before, own, strict=True))
         assert all(b["item"] == r["item"] for b, r in pairs)
         assert figures["paired"]["gained"] == sum(r["correct"] and not b["correct"] for b, r in pairs)

@@ -27,7 +27,7 @@ def benchmark(accuracy: float, *, paired: dict[str, Any] | None = None) -> dict[
         "n": 1000, "headline": accuracy, "accuracy": interval(accuracy), "parse_rate": 0.987,
         "truncation_rate": 0.004, "mean_tokens": 12.5,
         "sampled": {"n": 300, "samples": 8, "maj@8": interval(accuracy + 0.0123, n=300)},
-        "controls": {"blind": {"n": 1000, "accuracy": interval(0.312)}},
+        "blind": {"n": 1000, "accuracy": interval(0.312)},
         "groups": {"kind": {"count": interval(0.4567, n=260)}},
         "paired": paired,
     }  # fmt: skip
