@@ -1,7 +1,7 @@
 """Are ten votes right more often when they are shared out over views of a picture, and what do they cost?
 
 The base of the package answers the same questions about development scenes greedily, with ten votes on one
-picture, and with as many on five and on ten views of it:
+picture, and with as many on five views of it:
 
     python -m benchmarks.views --questions 400
 """
@@ -27,9 +27,7 @@ from visplay.pocket.scenes import StyleName, render, sample_scenes
 from visplay.prompts import reasoner_prompt
 
 WORLDS: dict[StyleName, dict[Kind, float]] = {"dusk": DUSK, "ladder": LADDER}
-SETS = {
-    "one picture": ["as it is"], "five views": METHODS["steady"]["votes"]["views"], "ten views": list(VIEWS),
-}  # fmt: skip
+SETS = {"one picture": ["as it is"], "five views": METHODS["steady"]["votes"]["views"]}
 VOTES, TOKENS = 10, 160
 
 

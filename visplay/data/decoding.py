@@ -6,13 +6,13 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # a long text costs no picture
 _LARGEST = 2**30  # bytes of one picture's file; an archive that lies beside it is not read
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PIXELS_ALONE = {
@@ -95,7 +95,7 @@ def decode(data: bytes, *, at_least: int | None = None) -> Image.Image:
     Where `at_least` is given, a JPEG may come out as a fraction of its size, in a fraction of the time, with
     no side shorter than so many pixels.
     """
-    with _opened(data) as opened:
+    with Image.open(io.BytesIO(data)) as opened:
         if at_least is not None:
             opened.draft(None, (at_least, at_least))
         opened.load()
@@ -105,32 +105,14 @@ def decode(data: bytes, *, at_least: int | None = None) -> Image.Image:
         picture.info["transparency"] = level * 255 // (2**depth - 1)  # Pillow scales the pixels alone
     if picture.mode.startswith("I;16"):
         levels = np.asarray(picture).astype(np.float64)
-        return _from_levels(np.where(levels == picture.info.get("transparency"), 255, levels / 257))
+        levels = np.where(levels == picture.info.get("transparency"), 255, levels / 257)
+        return Image.fromarray(np.rint(levels).astype(np.uint8)).convert("RGB")
     if picture.mode in {"I", "F"}:
-        return _from_levels(_eight_bits(np.asarray(picture).astype(np.float64), whole=picture.mode == "I"))
+        raise ValueError("levels of 32 bits, whose range nothing tells; save it with 8 or 16 bits a channel")
     if picture.mode in {"RGBA", "RGBa", "LA", "La", "PA"} or "transparency" in picture.info:
         layer = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     return picture.convert("RGB")
-
-
-def _opened(data: bytes) -> Image.Image:
-    """The picture, without what a PNG says beside its pixels where Pillow finds that too long."""
-    try:
-        opened = Image.open(io.BytesIO(data))
-        if data.startswith(_PNG):
-            opened.load()
-        return opened
-    except ValueError:
-        if not data.startswith(_PNG):
-            raise
-    kept, place = [_PNG], len(_PNG)
-    while place + 12 <= len(data):
-        end = place + 12 + int.from_bytes(data[place : place + 4], "big")
-        if data[place + 4 : place + 8] not in (b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf"):
-            kept.append(data[place:end])
-        place = end
-    return Image.open(io.BytesIO(b"".join(kept)))
 
 
 def to_hand_on(data: bytes) -> tuple[bytes, str]:
@@ -140,7 +122,7 @@ def to_hand_on(data: bytes) -> tuple[bytes, str]:
     decoded as for a role and encoded anew, without EXIF, place or comments: what was a JPEG as one of
     quality 95, the rest as PNG.
     """
-    with _opened(data) as opened:
+    with Image.open(io.BytesIO(data)) as opened:
         opened.load()
         kind, plain = opened.format, opened.mode in {"RGB", "L"} and opened.info.keys() <= _PIXELS_ALONE
         plain = plain and not getattr(opened, "is_animated", False)
@@ -160,20 +142,3 @@ def _upright(picture: Image.Image) -> Image.Image:
     # Pillow raises whatever broken bytes lead it to.
     except Exception:
         return picture.copy()
-
-
-def _eight_bits(levels: Any, *, whole: bool) -> Any:
-    """Levels of 32 bits as 0 to 255, by the smallest usual range that holds them all.
-
-    0 to 1 (floats only), 0 to 255 and 0 to 65535 are taken as such ranges; beyond, the darkest is black and
-    the brightest white. What is no number is black.
-    """
-    levels = np.nan_to_num(levels, nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(levels.min()), float(levels.max())
-    if low >= 0 and high <= 65535:
-        return levels * 255 if high <= 1 and not whole else levels if high <= 255 else levels / 257
-    return (levels - low) * 255 / ((high - low) or 1.0)
-
-
-def _from_levels(levels: Any) -> Image.Image:
-    return Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8)).convert("RGB")

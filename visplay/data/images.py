@@ -4,7 +4,6 @@ A picture that cannot be used is listed with its reason and never stops a run; a
 usable picture does.
 """
 
-import difflib
 import hashlib
 import json
 import os
@@ -19,7 +18,7 @@ from PIL import Image
 from visplay.data.decoding import cell_bytes, cell_file, decode, file_bytes
 from visplay.data.rows import Table, hub_table, is_saved_dataset, is_table, open_table
 from visplay.data.survey import Accepts, Entries, ImageRecord, Skipped, survey
-from visplay.errors import ConfigError, ImageSourceError
+from visplay.errors import ConfigError, ImageSourceError, nearest
 from visplay.schema import MANIFEST
 from visplay.storage import write_bytes, write_parquet
 
@@ -159,10 +158,10 @@ def _of_column(table: Table, column: str, *, shown: str, base: Path) -> Entries:
     A row's name is its number; a picture of a list is named `ROW:PLACE`, both from 0.
     """
     if column not in table.columns:
-        near = difflib.get_close_matches(column, table.columns, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else "set images.column to the one with pictures"
-        there = ", ".join(map(repr, table.columns)) or "no columns"
-        raise ImageSourceError(f"images.column {column!r} is not in {shown!r}, which has {there}; {hint}")
+        raise ImageSourceError(
+            f"images.column {column!r} is not in {shown!r}{nearest(column, table.columns)}; set it to the "
+            "column with pictures"
+        )
 
     def names() -> Iterator[str]:
         may_be_lists = table.columns[column].startswith(_LISTS)

@@ -1,4 +1,4 @@
-"""Random access to rows, pictures still encoded: parquet, JSON, CSV, webdataset, saved datasets, the hub.
+"""Random access to rows, pictures still encoded: parquet, JSON, CSV, saved datasets, the hub.
 
 Training pictures (`visplay.data.images`) and benchmarks (`visplay.evaluation.items`) are read by this.
 """
@@ -6,8 +6,6 @@ Training pictures (`visplay.data.images`) and benchmarks (`visplay.evaluation.it
 import csv
 import hashlib
 import json
-import re
-import tarfile
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
@@ -23,10 +21,7 @@ import pyarrow.parquet as pq
 from visplay.storage import file_stamp
 
 Row = dict[str, Any]
-_SAMPLE = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)")
-_ENDINGS = {"json": "mixed", "txt": "string", "text": "string", "transcript": "string"}
-_ENDINGS |= dict.fromkeys(("cls", "cls2", "id", "index"), "int64")  # any other ending is of bytes
-PARQUET, ARCHIVES, LISTS = (".parquet", ".pq"), (".tar",), (".jsonl", ".json", ".csv", ".tsv")
+PARQUET, LISTS = (".parquet", ".pq"), (".jsonl", ".json", ".csv", ".tsv")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,28 +92,24 @@ def open_table(path: Path, *, only: str | None = None) -> Table:
         return dataset_table(saved, only=only)
     files = table_files(path)
     if not files:
-        raise ValueError("it holds no .parquet file and no .tar archive; name the folder that does")
-    kind = files[0].suffix.lower()
+        raise ValueError("it holds no .parquet file; name the folder that does")
     try:
-        if kind in PARQUET:
-            return parquet_table(files, only=only)
-        return _archives_table(files, only=only) if kind in ARCHIVES else _listed_file(files[0])
-    except (pa.ArrowException, csv.Error, RecursionError, tarfile.TarError) as error:
+        in_parquet = files[0].suffix.lower() in PARQUET
+        return parquet_table(files, only=only) if in_parquet else _listed_file(files[0])
+    except (pa.ArrowException, csv.Error, RecursionError) as error:
         raise ValueError(str(error)) from error
 
 
 def is_table(path: Path) -> bool:
     """Whether a file or folder has rows, and is not a picture or a folder of them."""
-    return path.suffix.lower() in (*PARQUET, *ARCHIVES, *LISTS) if path.is_file() else bool(table_files(path))
+    return path.suffix.lower() in (*PARQUET, *LISTS) if path.is_file() else bool(table_files(path))
 
 
 def table_files(path: Path) -> list[Path]:
-    """The file itself; of a folder all parquet below it or, where there is none, all webdataset archives."""
+    """The file itself; of a folder all parquet below it."""
     if path.is_file():
         return [path] if is_table(path) else []
-    below = sorted(file for file in path.rglob("*") if file.is_file())
-    of_kind = [[f for f in below if f.suffix.lower() in kind] for kind in (PARQUET, ARCHIVES)]
-    return of_kind[0] or of_kind[1]
+    return sorted(f for f in path.rglob("*") if f.is_file() and f.suffix.lower() in PARQUET)
 
 
 def hub_table(
@@ -153,48 +144,6 @@ def is_empty(cell: Any) -> bool:
     if isinstance(cell, Mapping):
         return all(value is None or value == b"" for value in cell.values())
     return cell is None or cell == "" or cell == b"" or cell != cell
-
-
-def _archives_table(files: Sequence[Path], *, only: str | None) -> Table:
-    """The samples of webdataset archives: neighbouring files of one name are a row, endings its columns.
-
-    A file that is not what its ending says is null in its row; the rest of the row stands.
-    """
-    samples: list[tuple[Path, str, dict[str, tuple[int, int]]]] = []
-    for file in files:
-        with tarfile.open(file, "r:") as archive:
-            for member in archive:
-                named = _SAMPLE.fullmatch(member.name) if member.isfile() else None
-                if named and (not samples or samples[-1][:2] != (file, named[1])):
-                    samples.append((file, named[1], {}))
-                if named:
-                    samples[-1][2][named[2].lower()] = (member.offset_data, member.size)
-    if not samples:
-        raise ValueError("it holds no samples: files NAME.ENDING, those of one name next to one another")
-
-    def read(number: int) -> Row:
-        file, key, parts = samples[number]
-        row: Row = {"__key__": key} if only is None else {}
-        with file.open("rb") as opened:
-            for ending in parts if only is None else {only} & parts.keys():
-                opened.seek(parts[ending][0])
-                row[ending] = _member(ending, opened.read(parts[ending][1]))
-        return row
-
-    endings = dict.fromkeys(ending for *_, parts in samples for ending in parts)
-    columns = {"__key__": "string"} | {ending: _ENDINGS.get(ending, "binary") for ending in endings}
-    return Table(columns=columns, count=len(samples), read=read, version=files_version(files))
-
-
-def _member(ending: str, data: bytes) -> Any:
-    """What a file of a sample says, by its ending; None where it is broken."""
-    kind = _ENDINGS.get(ending)
-    try:
-        if kind in ("mixed", "int64"):
-            return json.loads(data) if kind == "mixed" else int(data)
-        return data.decode() if kind else data
-    except (ValueError, RecursionError):
-        return None
 
 
 def _listed_file(path: Path) -> Table:

@@ -1,10 +1,9 @@
 """Views of a picture: mild changes of light and frame that keep the answer to nearly every question.
 
-Nothing is mirrored and nothing turned far, for questions ask where things are; colours keep their hue. With
+Nothing is mirrored or turned, for questions ask where things are; colours keep their hue. With
 `votes.views` the m votes on a question are shared out over them; training stays on the picture as it is.
 """
 
-import io
 from collections.abc import Callable, Sequence
 
 from PIL import Image, ImageEnhance, ImageFilter, ImageStat
@@ -19,10 +18,6 @@ def _ground(picture: Image.Image) -> tuple[int, ...]:
     return tuple(round(value) for value in ImageStat.Stat(picture).mean)
 
 
-def _turned(picture: Image.Image) -> Image.Image:
-    return picture.rotate(3.0, resample=Image.Resampling.BICUBIC, fillcolor=_ground(picture))
-
-
 def _farther(picture: Image.Image) -> Image.Image:
     """Seen from 6 % farther away, in the same frame."""
     inner = (max(1, round(picture.width * 0.94)), max(1, round(picture.height * 0.94)))
@@ -32,24 +27,12 @@ def _farther(picture: Image.Image) -> Image.Image:
     return frame
 
 
-def _compressed(picture: Image.Image) -> Image.Image:
-    """As a JPEG of quality 60."""
-    buffer = io.BytesIO()
-    picture.convert("RGB").save(buffer, "JPEG", quality=60)
-    return Image.open(buffer).convert("RGB")
-
-
 VIEWS: dict[str, View] = {
     "as it is": lambda picture: picture,
     "brighter": lambda picture: ImageEnhance.Brightness(picture).enhance(1.2),
-    "darker": lambda picture: ImageEnhance.Brightness(picture).enhance(0.8),
-    "more contrast": lambda picture: ImageEnhance.Contrast(picture).enhance(1.25),
     "less contrast": lambda picture: ImageEnhance.Contrast(picture).enhance(0.75),
     "softer": lambda picture: picture.filter(ImageFilter.GaussianBlur(0.004 * max(picture.size))),
-    "sharper": lambda picture: picture.filter(ImageFilter.UnsharpMask(radius=2, percent=80)),
-    "turned left": _turned,
     "farther": _farther,
-    "compressed": _compressed,
 }
 
 

@@ -330,7 +330,7 @@ def check_data(spec: Spec, rows: Rows) -> list[str]:
 
 
 def _local(path: Path, *, shown: str) -> Rows:
-    kinds = "a parquet, .jsonl, .csv, .tsv or .tar file, a folder of parquet or .tar, or a saved dataset"
+    kinds = "a parquet, .jsonl, .csv or .tsv file, a folder of parquet, or a saved dataset"
     mend = f"give --source {shown}=... {kinds}"
     if not path.exists():
         raise BenchmarkError(f"{shown}: there is no {path}; {mend}")

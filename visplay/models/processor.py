@@ -12,7 +12,7 @@ from PIL import Image
 from transformers import AutoProcessor
 
 from visplay.config.sections import Model
-from visplay.errors import ConfigError
+from visplay.errors import ConfigError, nearest
 
 # Shapes that every image processor takes: pixels, and long by short side.
 _CERTAIN_SIDE, _CERTAIN_RATIO = 32, 8
@@ -133,9 +133,9 @@ def _check_settings(images: Any, settings: dict[str, Any]) -> None:
     known = sorted(getattr(images.valid_kwargs, "__annotations__", {}))
     for name in settings:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known)}"
-            raise ConfigError(f"model.processor.{name}: {type(images).__name__} has no such setting; {hint}")
+            raise ConfigError(
+                f"model.processor.{name}: {type(images).__name__} has no such setting{nearest(name, known)}"
+            )
     if refused := _refusal(images, 320, 240):
         raise ConfigError(f"model.processor {settings}: {refused}")
 

@@ -73,12 +73,6 @@ def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
     assert [loaded.getpixel((x, 0)) for x in range(3)] == [(0, 0, 0), (100, 100, 100), (255, 255, 255)]
 
 
-def test_floating_point_pictures_are_stretched_to_their_range(tmp_path: Path) -> None:
-    Image.fromarray(np.array([[-1.0, 0.0, 1.0]], dtype=np.float32)).save(tmp_path / "field.tiff")
-    loaded = load_only(read_images(tmp_path))
-    assert [loaded.getpixel((x, 0))[0] for x in range(3)] == [0, 128, 255]
-
-
 def test_exif_rotation_is_applied_to_pixels_and_size(tmp_path: Path) -> None:
     picture = Image.new("RGB", (40, 20), "black")
     picture.paste("white", (0, 0, 20, 20))  # the left half
@@ -159,7 +153,7 @@ def test_parquet_of_plain_bytes(tmp_path: Path) -> None:
 
 def test_wrong_column_names_those_that_exist_and_the_nearest(tmp_path: Path) -> None:
     pq.write_table(pa.table({"images": [b""], "label": [1]}), tmp_path / "pictures.parquet")
-    with pytest.raises(ImageSourceError, match=r"'images', 'label'; did you mean 'images'\?"):
+    with pytest.raises(ImageSourceError, match=r"'image' is not in .*; did you mean 'images'\?"):
         read_images(tmp_path / "pictures.parquet")
 
 
@@ -171,9 +165,7 @@ def test_saved_dataset_reports_broken_rows(tmp_path: Path) -> None:
     images = read_images(tmp_path / "saved")
     assert load_only(images).getpixel((0, 0)) == (3, 0, 0)
     assert [entry.source for entry in images.skipped] == ["1"]
-    with pytest.raises(
-        ImageSourceError, match=r"images\.column 'img' is not in .* 'image', 'id'; did you mean"
-    ):
+    with pytest.raises(ImageSourceError, match=r"images\.column 'img' is not in .*; did you mean 'image'"):
         read_images(tmp_path / "saved", column="img")
     datasets.DatasetDict({"train": saved}).save_to_disk(tmp_path / "splits")
     with pytest.raises(ImageSourceError, match=r"several splits; name one: .*splits/train"):

@@ -3,17 +3,14 @@
 import base64
 import io
 import struct
-import tarfile
 import zlib
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 from PIL import Image
 
 from visplay.data.decoding import cell_bytes, decode
 from visplay.data.images import read_images
-from visplay.data.rows import open_table
 
 RED = (250, 0, 0)
 
@@ -22,15 +19,6 @@ def png(colour=RED):
     buffer = io.BytesIO()
     Image.new("RGB", (32, 32), colour).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def archive(path, members):
-    with tarfile.open(path, "w") as file:
-        for name, data in members.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            file.addfile(member, io.BytesIO(data))
-    return path
 
 
 def test_a_row_without_the_column_is_skipped(tmp_path):
@@ -45,33 +33,6 @@ def test_a_parquet_file_may_lack_the_column_of_another(tmp_path):
     pq.write_table(pa.table({"other": [1]}), tmp_path / "b.parquet")
     found = read_images(tmp_path, column="image")
     assert (len(found), [row.source for row in found.skipped]) == (2, ["2"])
-
-
-@pytest.mark.parametrize(
-    ("members", "usable", "skipped"),
-    [
-        ({"a.json": b"{}", "b.png": png(), "b.json": b"{}"}, 1, 1),
-        ({"a.png": png(), "a.json": b"{broken", "b.png": png((0, 0, 9)), "b.json": b"{}"}, 2, 0),
-        ({"a.png": png(), "a.txt": b"\xff\xfe\xe9", "b.png": png((0, 0, 9))}, 2, 0),
-        ({"a.png": png(), "a.cls": b"cat", "b.png": png((0, 0, 9)), "b.cls": b"3"}, 2, 0),
-    ],
-)
-def test_one_sample_that_differs_costs_no_other(tmp_path, members, usable, skipped):
-    found = read_images(archive(tmp_path / "set.tar", members), column="png")
-    assert (len(found), len(found.skipped)) == (usable, skipped)
-
-
-def test_the_files_of_a_sample_are_read_by_their_endings(tmp_path):
-    members = {"x/1.json": b'{"n": 2}', "x/1.txt": "caf\u00e9".encode(), "x/1.cls": b"7", "x/2.json": b"no"}
-    table = open_table(archive(tmp_path / "set.tar", members))
-    assert table.count == 2
-    assert table.read(0) == {
-        "__key__": table.read(0)["__key__"],
-        "json": {"n": 2},
-        "txt": "caf\u00e9",
-        "cls": 7,
-    }
-    assert table.read(1)["json"] is None
 
 
 def test_data_uris_of_any_type_and_addresses_of_files(tmp_path):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from rewards import Question
 from rollouts.engine import AdapterVersion, Prompt, Sampling
-from rollouts.scripted_engine import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.visplay.contexts import context
 from visplay.config.loading import check_config
 from visplay.data.views import VIEWS, shared_out, views_of
@@ -60,7 +60,7 @@ def test_votes_are_shared_out_evenly() -> None:
 
 
 def test_names_are_looked_up() -> None:
-    assert list(views_of(["darker", "PIL.ImageOps:grayscale"])) == ["darker", "PIL.ImageOps:grayscale"]
+    assert list(views_of(["softer", "PIL.ImageOps:grayscale"])) == ["softer", "PIL.ImageOps:grayscale"]
     assert views_of([]) == {}
     with pytest.raises(ConfigError, match=r"votes.views"):
         views_of(["upside down"])
@@ -85,15 +85,15 @@ def voting(tmp_path: Path, views: list[str], samples: int) -> tuple[RunContext, 
 
 
 def test_each_view_is_asked_for_its_share_under_a_name_of_its_own(tmp_path: Path) -> None:
-    ctx, engine = voting(tmp_path, ["as it is", "brighter", "darker"], 5)
+    ctx, engine = voting(tmp_path, ["as it is", "brighter", "PIL.ImageOps:invert"], 5)
     key = ctx.images.records[0].key
     row = Asked(picture=key, question=Question(type="numerical", question="How bright?", answer="1"))
     round = Round(phase="questioner", roles={"reasoner": ADAPTER}, seed=0)
     (vote,) = take_votes(ctx, [row], round, seed=7)
-    assert vote is not None and dict(vote.shares) == {"100": 0.4, "120": 0.4, "80": 0.2}
+    assert vote is not None and dict(vote.shares) == {"100": 0.4, "120": 0.4, "155": 0.2}
     # Views with the same share are asked for together.
     asked = [(sampling.n, [prompt.key for prompt in prompts]) for prompts, _, sampling in engine.calls]
-    assert asked == [(2, [f"{key} as it is", f"{key} brighter"]), (1, [f"{key} darker"])]
+    assert asked == [(2, [f"{key} as it is", f"{key} brighter"]), (1, [f"{key} PIL.ImageOps:invert"])]
     assert len({sampling.seed for _, _, sampling in engine.calls}) == 2
     (unseeing,) = take_votes(ctx, [row], round, seed=7, grey=True)
     assert unseeing is not None and len(engine.calls) == 3  # a grey picture has no views
