@@ -57,48 +57,37 @@ def train(
 
 
 def report(
-    run: list[Path],
+    run: Path,
     out: Path | None = None,
     watch: bool = False,
     port: Annotated[int, typer.Option(min=0, max=65535)] = 0,
 ) -> None:
     """Write RUN/report.html, one page that opens from disk without a network, or serve it with --watch.
 
-    Of several runs, write one page that compares them.
-
     Args:
-        run: Folder of a run, finished or not; several are compared on one page.
-        out: HTML file to write; default: report.html in the run, of several runs-compared.html in this
-            folder.
+        run: Folder of a run, finished or not.
+        out: HTML file to write; default: report.html in the run.
         watch: Serve the page to this machine while the run goes on, instead of writing it.
         port: Port that --watch serves on; 0: any free one.
 
     Examples:
         visplay report runs/mine --watch --port 8080
-        visplay report runs/seed-0 runs/seed-1 --out seeds.html
+        visplay report runs/mine --out mine.html
     """
-    if len(run) > 1 and watch:
-        raise RunError(f"--watch serves one run, got {len(run)}; give one, or leave --watch out")
     if watch and out is not None:
         raise RunError("--watch writes no page; leave --out or --watch out")
-    if len(run) > 1:
-        from visplay.report.runs import write_runs
-
-        typer.echo(write_runs(out or Path("runs-compared.html"), run))
-        return
-    [folder] = run
     if watch:
         from visplay.report.watch import LiveServer
 
-        with LiveServer(folder, port=port) as server, suppress(KeyboardInterrupt):
+        with LiveServer(run, port=port) as server, suppress(KeyboardInterrupt):
             typer.echo(f"{server.url} (Ctrl-C ends it)")
             server.serve_forever()
         return
     from visplay.cli.printing import print_result
     from visplay.report import write_report
 
-    page = write_report(folder, out=out)  # first: it says what is wrong with a folder
-    print_result(folder)
+    page = write_report(run, out=out)  # first: it says what is wrong with a folder
+    print_result(run)
     typer.echo(page)
 
 

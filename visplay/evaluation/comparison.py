@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,22 +113,9 @@ def compare(first: Side, second: Side) -> list[Compared]:
             f"{first.name} has {', '.join(first.reads)} and {second.name} has {', '.join(second.reads)}: no "
             "benchmark in common; evaluate both on the same ones"
         )
-    return [one for _, _, one in compare_all([first, second])]
-
-
-def compare_all(sides: Sequence[Side]) -> list[tuple[str, str, Compared]]:
-    """Compare each two of several sides on every benchmark that both have: (first, second, what of it).
-
-    Holm's correction is for all of these comparisons together.
-    """
-    pairs = [
-        (first, second, name)
-        for first, second in combinations(sides, 2)
-        for name in first.reads
-        if name in second.reads
-    ]
-    found = _judged([compare_samples(name, a.reads[name](), b.reads[name]()) for a, b, name in pairs])
-    return [(a.name, b.name, one) for (a, b, _), one in zip(pairs, found, strict=True)]
+    found = [compare_samples(name, first.reads[name](), second.reads[name]()) for name in common]
+    known = iter(judged([one.paired for one in found if one.paired]))  # they are one family
+    return [replace(one, verdict=next(known)) if one.paired else one for one in found]
 
 
 def samples_of(side: Side, benchmark: str, wanted: Sequence[str]) -> dict[str, Record]:
@@ -196,12 +182,6 @@ def _read_rows(records: Iterable[Record]) -> dict[str, Row]:
         )
         for record in records
     }  # fmt: skip
-
-
-def _judged(found: Sequence[Compared]) -> list[Compared]:
-    """The same with their verdicts; they are one family."""
-    known = iter(judged([one.paired for one in found if one.paired]))
-    return [replace(one, verdict=next(known)) if one.paired else one for one in found]
 
 
 def _share(rows: Sequence[Row], status: str) -> float:

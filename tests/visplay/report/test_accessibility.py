@@ -14,11 +14,10 @@ from tests.visplay.report.small_run import write_json, write_small_run, write_un
 from visplay.evaluation.comparison import compare, find_side
 from visplay.report import write_report
 from visplay.report.comparison import write_comparison
-from visplay.report.runs import write_runs
 from visplay.report.watch import LiveServer
 
 pytestmark = [needs_chromium, needs_axe, pytest.mark.slow]
-PAGES = ("report", "comparison", "runs", "live")
+PAGES = ("report", "comparison", "live")
 
 
 def write_full_run(folder: Path, *, right: int) -> Path:
@@ -49,11 +48,10 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
     report = write_report(runs[0])
     first, second = (find_side(str(report.parent / name)) for name in ("before", "after"))
     compared = write_comparison(folder / "comparison.html", first, second, compare(first, second))
-    several = write_runs(folder / "runs.html", runs)
     with LiveServer(runs[1]) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        files = (report, compared, several)
+        files = (report, compared)
         yield dict(zip(PAGES, (*(file.as_uri() for file in files), server.url), strict=True))
         server.shutdown()
         thread.join()
@@ -96,7 +94,7 @@ def test_tab_goes_through_the_page_in_order_and_shows_where_it_is(
 ) -> None:
     tab.go(addresses[page])
     tab.run("window.places = []; document.querySelector('.skip').focus()")
-    for _ in range(5 if page == "runs" else 12):  # the page of several runs has few places to stop at
+    for _ in range(12):
         here = tab.run(
             "(() => { const one = document.activeElement, before = window.places.at(-1);"
             " window.places.push(one); return { body: one === document.body,"
