@@ -17,7 +17,6 @@ MINUS, DASH, SPACE = "\u2212", "\u2013", "\u00a0"  # a true minus, an en dash, a
 UNKNOWN = "\u2014"
 SYNTHETIC = ("pocket", "easy-vqa", "easy_vqa")  # benchmarks whose pictures a program drew
 TRUSTED, EVEN, DISTRUSTED = "mostly right", "no better than even", "mostly wrong"
-COLLAPSED = 0.01  # of the silver answers right
 
 
 def verdicts(evaluations: Evaluations) -> dict[tuple[int, str], Verdict]:
@@ -175,7 +174,7 @@ def _labels(
     }
     if known:
         trust = _trust({i: _trusted(own) for i, own in known.items()})
-        return [f"{_right(known)}, so {trust}.", *_collapsed(known, config)]
+        return [f"{_right(known)}, so {trust}."]
     if any(c.get("silver_accuracy") is not None for c in curations.values()):
         return ["No silver answer was kept, so there are no labels to judge."]
     unknown = "The true answers of its questions are not known"
@@ -199,19 +198,6 @@ def _right(known: Mapping[int, Mapping[str, Any]]) -> str:
     if last > first:
         said += f", {share(known[last]['value'])} in iteration {last} (n = {quantity(known[last]['n'])})"
     return said
-
-
-def _collapsed(known: Mapping[int, Mapping[str, Any]], config: Mapping[str, Any]) -> list[str]:
-    """The model collapse step of arXiv 2603.08660: the first whose reward is right in under 1 %."""
-    gone = [i for i in sorted(known) if known[i]["value"] < COLLAPSED]
-    steps = (config.get("reasoner") or {}).get("steps")
-    if not gone or not steps:
-        return []
-    step = (gone[0] - 1) * steps + 1
-    return [
-        f"They collapsed at Reasoner step {quantity(step)}, where iteration {gone[0]} began: fewer than "
-        f"{share(COLLAPSED)} were right (the model collapse step of arXiv 2603.08660)."
-    ]
 
 
 def _trusted(kept: Mapping[str, Any]) -> str:

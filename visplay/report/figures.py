@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from visplay.config.sections import AT_MOST, LIMITS
 from visplay.evaluation.verdict import blind, estimate, finite, is_synthetic, majority, quantity, share
 from visplay.report.reading import RunData
@@ -68,7 +66,6 @@ def label_figures(run_data: RunData) -> list[Figure]:
             note="Its verdicts against the oracle's.",
             axis="%",
         ),
-        _difficulty(run_data),
         _diversity(run_data),
         _confidence(run_data),
         _calibration(run_data),
@@ -137,23 +134,6 @@ def _of_curations(
     known = {i: c[key] for i, c in run_data.curations.items() if c.get(key)}
     series = {label: {i: found.get(name) for i, found in known.items()} for name, label in labels.items()}
     return _shares(title, note, series, axis=axis) if known else None
-
-
-def _difficulty(run_data: RunData) -> Figure | None:
-    asked = run_data.confidences
-    known = {i: np.quantile(values, [0.25, 0.5, 0.75]).tolist() for i, values in asked.items() if values}
-    if not known:
-        return None
-    points = {i: {"low": low, "value": middle, "high": high} for i, (low, middle, high) in known.items()}
-    layout = by_iteration("confidence, %")
-    layout["yaxis"]["range"] = [-3, 103]
-    return Figure(
-        title="How difficult the questions are",
-        note="The median confidence of the votes, with the middle half of the questions; lower is harder.",
-        spec={"data": [with_interval(points, "median, middle half", color=COLORS[0])], "layout": layout},
-        columns=("iteration", "lower quarter", "median", "upper quarter"),
-        rows=[(iteration_name(i), *map(share, quartiles)) for i, quartiles in known.items()],
-    )
 
 
 def _diversity(run_data: RunData) -> Figure | None:

@@ -103,7 +103,6 @@ def render_run(
         run_data=run_data,
         summed_up=summed_up(run_data),
         facts=_facts(run_data),
-        ahead=_ahead(run_data),
         headlines=wording.headlines(run_data.evaluations),
         figures=figures,
         specs={f"{part}-{i}": f.spec for part, some in figures.items() for i, f in enumerate(some)},
@@ -170,16 +169,3 @@ def _differences(run_data: RunData) -> str | None:
         return "; ".join(differences(check_config(run_data.config))) or None
     except ConfigError:  # a run folder whose configuration is cut short
         return None
-
-
-def _ahead(run_data: RunData) -> str | None:
-    """What is to be known of steps whose rollouts are of older weights (`optimizer.ahead`); None without."""
-    steps = [row for row in run_data.metrics if "staleness" in row]
-    old = [row for row in steps if row["staleness"]]
-    if not old:
-        return None
-    return (
-        f"Rollouts were a step ahead (optimizer.ahead): in {wording.quantity(len(old))} of "
-        f"{wording.quantity(len(steps))} steps the weights that were sampled from were one step older than "
-        "those that learnt. The chart of the importance ratio shows how far apart they were."
-    )

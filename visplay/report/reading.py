@@ -52,7 +52,6 @@ class RunData:
         curations: iteration -> figures of the labels.
         asked: iteration -> rows of the Questioner phase's `rollouts.parquet`.
         candidates: iteration -> rows of `candidates.parquet`.
-        confidences: iteration -> c of every voted candidate, the first time it was asked.
         left_out: rows of these files that are not among the above, for there is no room for them in a page.
         answers: iteration -> rows of the Reasoner phase's `rollouts.parquet`.
         sources: picture's key -> its name in the source.
@@ -69,7 +68,6 @@ class RunData:
     curations: dict[int, dict[str, Any]]
     asked: dict[int, list[dict[str, Any]]]
     candidates: dict[int, list[dict[str, Any]]]
-    confidences: dict[int, list[float]]
     left_out: int
     answers: dict[int, list[dict[str, Any]]]
     sources: dict[str, str]
@@ -126,13 +124,6 @@ def read_run_data(folder: Path) -> RunData:
             curations=read_curations(folder),
             asked=asked,
             candidates=candidates,
-            confidences={
-                **{
-                    i: _of_votes(_columns(path, "samples", "confidence", "reject_reason"))
-                    for i, path in by_iteration(folder, "curation/candidates.parquet")
-                },
-                **{step.iteration: _of_votes(step.records) for step in underway if step.phase == "curation"},
-            },
             left_out=more + more_candidates + more_answers,
             answers=answers,
             sources={row["key"]: row["source"] for row in manifest},
@@ -213,10 +204,6 @@ def _columns(path: Path, *names: str) -> list[dict[str, Any]]:
     file = pq.ParquetFile(path)
     rows: list[dict[str, Any]] = file.read([n for n in names if n in file.schema_arrow.names]).to_pylist()
     return rows
-
-
-def _of_votes(rows: list[dict[str, Any]]) -> list[float]:
-    return [r["confidence"] for r in rows if r.get("samples") and r["reject_reason"] != "asked before"]
 
 
 def _parts(folder: Path, pattern: str) -> list[Any]:

@@ -146,16 +146,3 @@ def test_labels_whose_truth_is_not_known() -> None:
     assert said({}, curations={1: {"silver_accuracy": {"kept": None, "rejected": None}}})[1].startswith(
         "No silver"
     )
-
-
-@pytest.mark.parametrize(
-    ("shares", "told"),
-    [([0.6, 0.005, 0.4], "They collapsed at Reasoner step 21, where iteration 2 began"), ([0.6, 0.01], "")],
-)
-def test_the_step_of_collapse_is_named_and_only_where_the_labels_collapsed(
-    shares: list[float], told: str
-) -> None:
-    curations = {i: silver(value, half=0.001) for i, value in enumerate(shares, 1)}
-    config = {**CONFIG, "reasoner": {"steps": 20}}
-    sentences = sum_up({}, curations=curations, health={}, config=config)
-    assert sentences[-1].startswith(told) if told else "collapsed" not in " ".join(sentences)

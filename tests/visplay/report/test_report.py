@@ -11,18 +11,16 @@ from PIL import Image
 from tests.visplay.report.small_run import (
     ATTACK,
     benchmark,
-    candidate,
     change,
     page_of,
     rollouts_of,
     write_json,
-    write_rows,
     write_small_run,
 )
 from visplay.errors import CorruptArtifact, RunError
 from visplay.evaluation.verdict import difference, estimate, headlines, points, quantity
 from visplay.report import write_report
-from visplay.report.figures import health_figures, label_figures
+from visplay.report.figures import health_figures
 from visplay.report.reading import read_run_data
 
 
@@ -206,14 +204,6 @@ def test_health_figures_are_drawn_whatever_they_are_called(run: Path) -> None:
     assert judged.spec["data"][0]["error_y"]["array"] == pytest.approx([0.2, 0.2])
 
 
-def test_difficulty_is_the_middle_of_the_votes(run: Path) -> None:
-    rows = [candidate("a" * 64, f"q{c}", confidence=c) for c in (0.2, 0.4, 0.6, 0.8, 1.0)]
-    rows.append(candidate("a" * 64, "again", confidence=0.0, reject_reason="asked before", kept=False))
-    write_rows(run / "iteration-1/curation/candidates.parquet", rows)
-    difficulty = next(f for f in label_figures(read_run_data(run)) if f.title.startswith("How difficult"))
-    assert [cell.replace("\u00a0", " ") for cell in difficulty.rows[0]] == ["1", "40.0 %", "60.0 %", "80.0 %"]
-
-
 def test_what_was_changed_on_the_way_is_told_as_text(run: Path) -> None:
     row = {
         "after": "iteration-1/curation",
@@ -225,14 +215,3 @@ def test_what_was_changed_on_the_way_is_told_as_text(run: Path) -> None:
     html = write_report(run).read_text()
     assert "Changed after iteration-1/curation." in html
     assert "engine.backend: hf → &lt;b&gt;vllm" in html
-
-
-def test_rollouts_a_step_ahead_are_said(run: Path) -> None:
-    def said() -> str:
-        return " ".join(page_of(run)[1].text.replace("\u202f", " ").split())
-
-    assert "a step ahead" not in said()
-    about = {"iteration": 1, "phase": "reasoner", "reward": 0.5}
-    rows = [about | {"step": step, "staleness": float(step > 1)} for step in (1, 2, 3)]
-    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert "Rollouts were a step ahead (optimizer.ahead): in 2 of 3 steps" in said()
