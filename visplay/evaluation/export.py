@@ -4,11 +4,10 @@ A card tells the figures of its run with their intervals, and what was not measu
 `cards/`.
 """
 
-import hashlib
-import json
 import re
 import shutil
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -33,14 +32,13 @@ from visplay.prompts import reasoner_prompt
 from visplay.runs.checkpoints import roles_after
 from visplay.runs.results import read_curations, read_summaries, run_config
 from visplay.runs.run import outside_runs, read_starts
-from visplay.storage import PARTIAL, write_text
+from visplay.storage import write_text
 
 Form = Literal["adapter", "merged"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 LEAST_KEPT = 0.9  # of an adapter's change, in merged weights
 SMALLEST = 1e-5  # nats: an adapter that changes less changes nothing
 PROBE = "The picture shows three red circles above a small blue square. The answer is \\boxed{3} or 12.5 %."
-NOTE = "visplay.json"  # in a folder that leaves a run: what it was made of
 
 
 def export(
@@ -92,10 +90,7 @@ def export(
         card = model_card(run, config, role=role, iteration=last, form=form, saved=saved)
         write_text(scratch / "README.md", card)
 
-    weights = digest([adapter / "adapter_model.safetensors"])
-    made_of = {"export": form, "role": role, "iteration": last, "sha256": weights}
-    made_of |= {"dtype": dtype} if form == "merged" else {}
-    return write_export(out, made_of, write)
+    return write_export(out, write)
 
 
 def _merge(config: Model, adapter: Path, out: Path, *, dtype: Dtype) -> tuple[str, float]:
@@ -148,13 +143,8 @@ def _merge(config: Model, adapter: Path, out: Path, *, dtype: Dtype) -> tuple[st
     return shown, share
 
 
-def write_export(out: Path, made_of: dict[str, Any], write: Callable[[Path], None]) -> Path:
-    """Have `write` fill a scratch folder, and rename it to `out` with a note of what it was made of.
-
-    Args:
-        out: must not exist, or be empty.
-        made_of: what tells this export from any other, as JSON.
-        write: is given the scratch folder, new and empty.
+def write_export(out: Path, write: Callable[[Path], None]) -> Path:
+    """Have `write` fill a scratch folder beside `out`, new and empty, and rename that to `out`.
 
     Raises:
         RunError: `out` holds something, is a file, or lies in a run's folder.
@@ -164,30 +154,15 @@ def write_export(out: Path, made_of: dict[str, Any], write: Callable[[Path], Non
     if out.is_dir() and any(out.iterdir()):
         raise RunError(f"{out} is not empty; export into a new folder")
     place = out.resolve()  # an empty folder may be given as a link, or as `.`
-    scratch = place.with_name(place.name + PARTIAL)
-    if scratch.exists() and not (scratch / NOTE).is_file():
-        raise RunError(f"{scratch} is in the way and no export left it; rename it, or export elsewhere")
-    shutil.rmtree(scratch, ignore_errors=True)  # a killed export left it
-    scratch.mkdir(parents=True)
-    try:
-        write_text(scratch / NOTE, json.dumps(made_of, indent=2))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{place.name}-", dir=place.parent) as beside:
+        scratch = Path(beside) / "export"
+        scratch.mkdir()
         write(scratch)
-    except BaseException:  # Ctrl-C, too: what is half written is of no use to the next export
-        shutil.rmtree(scratch)
-        raise
-    if place.exists():
-        place.rmdir()
-    scratch.rename(place)
+        if place.exists():
+            place.rmdir()
+        scratch.rename(place)
     return out
-
-
-def digest(paths: Sequence[Path]) -> str:
-    """SHA-256 over the contents of files, in their order."""
-    total = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
-    return total.hexdigest()
 
 
 def model_card(

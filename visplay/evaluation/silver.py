@@ -19,7 +19,7 @@ from visplay.config.prompts import Prompts
 from visplay.data.decoding import to_hand_on
 from visplay.data.images import reopen_images
 from visplay.errors import RunError
-from visplay.evaluation.export import card, digest, write_export
+from visplay.evaluation.export import card, write_export
 from visplay.evaluation.statistics import accuracy_interval
 from visplay.prompts import reasoner_text
 from visplay.runs.results import run_config, run_steps
@@ -85,8 +85,7 @@ def export_silver(run: str | Path, out: str | Path, *, iteration: int | None = N
         figures = _figures(rows) | {"doubles": len(kept) - len(once), "tagged": len(once) - len(rows)}
         write_text(scratch / "README.md", card("silver.md", run, config, **figures))
 
-    made_of = {"export": "silver", "iterations": list(tables), "sha256": digest(list(tables.values()))}
-    return write_export(out, made_of, write)
+    return write_export(out, write)
 
 
 def _kept(candidates: Path, iteration: int) -> Iterator[dict[str, Any]]:

@@ -13,7 +13,7 @@ from rollouts.engine import AdapterVersion
 from visplay.config.prompts import Prompts
 from visplay.config.sections import Lora, Model
 from visplay.errors import RunError
-from visplay.evaluation.export import LEAST_KEPT, NOTE, _merge, write_export
+from visplay.evaluation.export import LEAST_KEPT, _merge, write_export
 from visplay.models.policy import Policy, load_base
 from visplay.models.preflight import randomize_lora_b, trainer_logprobs
 from visplay.models.processor import load_processor
@@ -89,20 +89,17 @@ def test_an_export_may_go_to_an_empty_folder_by_any_name(
     (tmp_path / "link").symlink_to(tmp_path / "there")
     monkeypatch.chdir(tmp_path / "here")
     for out in (Path(), tmp_path / "link", tmp_path / "new" / "folder"):
-        write_export(out, {"export": "x"}, write_weights)
+        write_export(out, write_weights)
     for name in ("here", "there", "link", "new/folder"):
-        assert {path.name for path in (tmp_path / name).iterdir()} == {"weights", NOTE}
-    assert (tmp_path / "link").is_symlink() and not list(tmp_path.rglob("*.partial"))
+        assert {path.name for path in (tmp_path / name).iterdir()} == {"weights"}
+    assert (tmp_path / "link").is_symlink() and not list(tmp_path.rglob(".*"))
 
 
 def test_an_export_takes_the_place_of_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    (tmp_path / "out.partial").mkdir()
-    (tmp_path / "out.partial" / "mine").write_text("mine")
-    for name, why in (("file", "is a file"), ("out", "is in the way")):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_text("mine")
+    for name, why in (("file", "is a file"), ("out", "is not empty")):
         with pytest.raises(RunError, match=why):
-            write_export(tmp_path / name, {"export": "x"}, write_weights)
-    assert (tmp_path / "file").read_text() == (tmp_path / "out.partial" / "mine").read_text() == "mine"
-    (tmp_path / "out.partial" / NOTE).write_text("{}")  # a killed export's own
-    write_export(tmp_path / "out", {"export": "x"}, write_weights)
-    assert not (tmp_path / "out.partial").exists()
+            write_export(tmp_path / name, write_weights)
+    assert (tmp_path / "file").read_text() == (tmp_path / "out" / "mine").read_text() == "mine"
