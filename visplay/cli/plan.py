@@ -28,13 +28,11 @@ from visplay.planning.work import (
     KEPT,
     QUESTION_TOKENS,
     WITHOUT_CURATION,
-    disk,
     evaluation_work,
     evaluations,
     iteration_work,
     pictures_asked,
 )
-from visplay.runs.results import kept_share
 
 ASSUMED_PICTURES = 1000  # where the source is not there yet
 TRAINER_LINES = {
@@ -47,25 +45,22 @@ TRAINER_LINES = {
 
 
 def print_plan(
-    config: Config, *, cards: Sequence[Card] = (), prompt_tokens: int | None = None,
-    pictures: int | None = None, kept: float | None = None, console: Console | None = None,
+    config: Config, *, cards: Sequence[Card] = (), pictures: int | None = None,
+    console: Console | None = None,
 ) -> None:  # fmt: skip
-    """Print memory, cards, work and disk of a run.
+    """Print memory, cards and work of a run.
 
     Args:
         config: of the run.
         cards: to plan for; all known ones if there are none.
-        prompt_tokens: of a prompt with its picture; None measures one.
         pictures: how many there will be; None counts those in `images.source`.
-        kept: share of curation's questions that is kept, in (0, 1]; None takes what the run has measured so
-            far, or a quarter.
         console: where to print; None: standard output, 80 columns wide.
 
     Raises:
         ConfigError: no `config.json` of the base VLM can be had.
     """
     console = console or Console(width=80)
-    plan = make_plan(config, prompt_tokens=prompt_tokens)
+    plan = make_plan(config)
     size = plan.size
     dtype = str(size.dtype).removeprefix("torch.")
     quantized = (
@@ -88,7 +83,7 @@ def print_plan(
         _print_cards(plan, cards or CARDS, console)
         for line in _advice(plan, cards):
             console.print(line, highlight=False)
-    _print_work(plan, console, pictures=pictures, kept=kept)
+    _print_work(plan, console, pictures=pictures)
     console.print(
         "Counted and added up, not measured: one run on one card has confirmed its memory. "
         "docs/planning.md says what it was checked against.",
@@ -160,39 +155,31 @@ def _advice(plan: Plan, cards: Sequence[Card]) -> Iterator[str]:
             )
 
 
-def _print_work(plan: Plan, console: Console, *, pictures: int | None, kept: float | None) -> None:
+def _print_work(plan: Plan, console: Console, *, pictures: int | None) -> None:
     config = plan.config
     count, how = _pictures(config, pictures)
-    measured = kept_share(config.folder)
-    share = kept or measured or KEPT
-    works = iteration_work(config, pictures=count, kept=share)
+    works = iteration_work(config, pictures=count)
     table = plain_table(
         f"One iteration of {config.iterations}, {count:,} pictures {how}",
-        "phase", "prompts", "completions", "tokens", "at most",
+        "phase", "completions", "tokens",
     )  # fmt: skip
     for work in works:
-        table.add_row(
-            work.phase, f"{work.prompts:,}", f"{work.completions:,}", _short(work.tokens), _short(work.bound)
-        )
+        table.add_row(work.phase, f"{work.completions:,}", _short(work.tokens))
     console.print(table)
     if (enough := enough_kept(config)) is not None and config.loop not in WITHOUT_CURATION:
-        asked, most = pictures_asked(config, pictures=count, kept=share)
-        known = "as given" if kept else "what the run's last curation kept" if measured else "assumed"
+        asked = pictures_asked(config, pictures=count)
         console.print(
             f"Curation stops once {enough:,} examples are kept: after about {asked:,} pictures where "
-            f"{share:.0%} of the questions are, which is {known}; after {most:,} at most.",
+            f"{KEPT:.0%} of the questions are, which is assumed.",
             highlight=False,
         )  # fmt: skip
     once, often = evaluation_work(config), evaluations(config)
     repeated = [work for work in works if work.phase != "evaluation"]
     total = config.iterations * sum(w.completions for w in repeated) + often * once.completions
     tokens = config.iterations * sum(w.tokens for w in repeated) + often * once.tokens
-    found = disk(config, plan.size, pictures=count, kept=share)
     console.print(
         f"The whole run: {total:,} completions, {_short(tokens)} tokens. Questions of {QUESTION_TOKENS} and "
-        f"answers of {ANSWER_TOKENS} tokens are assumed; all questions count as valid. Disk: "
-        f"{_gb(found['adapters'])} GB of adapters, {_gb(found['rollouts'])} GB of rollouts, "
-        f"{_gb(found['samples'])} GB of samples, and {_gb(found['working'])} GB while a phase goes on.",
+        f"answers of {ANSWER_TOKENS} tokens are assumed; all questions count as valid.",
         highlight=False,
     )  # fmt: skip
 

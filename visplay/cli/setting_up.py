@@ -39,19 +39,15 @@ def plan(
     config: Path,
     overrides: Annotated[list[str] | None, typer.Argument()] = None,
     card: list[str] | None = None,
-    prompt_tokens: Annotated[int | None, typer.Option(min=1)] = None,
     pictures: Annotated[int | None, typer.Option(min=1)] = None,
-    kept: Annotated[float | None, typer.Option(min=0.001, max=1)] = None,
 ) -> None:
-    """Say what memory, work and disk a run will take; no weights are read.
+    """Say what memory and work a run will take; no weights are read.
 
     Args:
         config: Configuration file (YAML) of a run.
         overrides: Values to set on top of it: key.sub=value ...
         card: Card to plan for, e.g. h100 or rtx4090; may be repeated. Default: all known.
-        prompt_tokens: Tokens of a prompt with its picture; default: measured with one of 640 x 480 pixels.
         pictures: Number of pictures; default: those in images.source.
-        kept: Share of questions that curation keeps; default: what the run has kept so far, or a quarter.
 
     Examples:
         visplay plan mine.yaml
@@ -63,7 +59,7 @@ def plan(
 
     cards = [find_card(name) for name in card or ()]
     settings = load_config(config, overrides or [])
-    print_plan(settings, cards=cards, prompt_tokens=prompt_tokens, pictures=pictures, kept=kept)
+    print_plan(settings, cards=cards, pictures=pictures)
 
 
 def config_init(

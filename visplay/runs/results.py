@@ -49,12 +49,3 @@ def read_curations(run: Path) -> dict[int, dict[str, Any]]:
 def health_rows(metrics: Iterable[dict[str, Any]]) -> dict[int, dict[str, Any]]:
     """Of the rows of `metrics.jsonl`: iteration -> what was watched of it."""
     return {row["iteration"]: row for row in metrics if row.get("phase") == "health"}
-
-
-def kept_share(run: Path) -> float | None:
-    """Share of its questions that the run's last curation kept, before its budget; None before the first."""
-    found = read_curations(run)
-    if not found or not (last := found[max(found)]).get("questions"):
-        return None
-    within = last["kept"] + (last.get("rejects") or {}).get("over budget", 0)
-    return float(within / last["questions"])
