@@ -8,8 +8,6 @@ bad disk has damaged is recognised and done again.
 import hashlib
 import json
 import os
-import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,17 +28,16 @@ TICK = 20_000_000  # nanoseconds within which a file could be written to twice a
 def written(path: Path) -> Iterator[BinaryIO]:
     """A file to write to that is there whole when the block ends, and not at all where it fails."""
     scratch = path.with_name(path.name + PARTIAL)
-    with signals_deferred():
-        try:
-            with scratch.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(scratch, path)
-        except BaseException:
-            scratch.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
+    try:
+        with scratch.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -68,7 +65,7 @@ def write_parquet(path: Path, rows: Sequence[dict[str, Any]], schema: pa.Schema)
 
 def append_jsonl(path: Path, *rows: dict[str, Any]) -> None:
     """Append JSON lines and wait until they are on disk; a last line cut short by a kill is overwritten."""
-    with signals_deferred(), path.open("ab+") as file:
+    with path.open("ab+") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
         if file.read(1) not in (b"", b"\n"):
             file.seek(0)
@@ -159,30 +156,6 @@ def sync_folder(folder: Path) -> None:
         os.fsync(opened)
     finally:
         os.close(opened)
-
-
-@contextmanager
-def signals_deferred() -> Iterator[None]:
-    """Let SIGINT and SIGTERM wait until this block is over."""
-    if threading.current_thread() is not threading.main_thread():  # handlers run in the main thread only
-        yield
-        return
-    came: list[int] = []
-    before: dict[int, Any] = {}
-    try:
-        number: int
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.signal(number, lambda signum, _: came.append(signum))
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if came:
-            handler = before[came[0]]
-            if callable(handler):  # not raised again: who counts signals would take it for a second one
-                handler(came[0], None)
-            else:
-                signal.raise_signal(came[0])
 
 
 def _sha256(data: bytes) -> str:

@@ -20,7 +20,7 @@ from visplay.config.sections import Phase, Section
 from visplay.config.yaml_text import dump_yaml, merged, read_overrides, read_yaml
 from visplay.errors import ConfigError, CorruptArtifact, nearest
 
-TAKEN = ("questioner", "reasoner", "curation", "evaluation", "health", "pruning", "shared", "base")
+TAKEN = ("questioner", "reasoner", "curation", "evaluation", "health", "shared", "base")
 
 _CHECKSUM = "# sha256 of what follows: "  # the first line of a run's own configuration
 
@@ -64,7 +64,6 @@ class Config(Section):
     optimizer: sections.Optimizer = sections.Optimizer()
     evaluation: sections.Evaluation = sections.Evaluation()
     health: sections.Health = sections.Health()
-    checkpoints: sections.Checkpoints = sections.Checkpoints()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

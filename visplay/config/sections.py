@@ -157,8 +157,8 @@ class Images(Section):
     """The unlabelled pictures."""
 
     source: Path
-    """A folder of pictures; a parquet, JSON, CSV or webdataset file or a folder of parquet or webdataset; a
-    saved dataset; or `hub:OWNER/NAME[/SUBSET][@REVISION][:SPLIT]` (`train` by default)."""
+    """A folder of pictures; a parquet, JSON or CSV file, or a folder of parquet; a saved dataset; or
+    `hub:OWNER/NAME[/SUBSET][@REVISION][:SPLIT]` (`train` by default)."""
     column: str = "image"
     """The image column of a table or dataset."""
     limit: int | None = Field(None, ge=1)
@@ -299,13 +299,6 @@ class Curation(Section):
         if self.low > self.high:
             raise ValueError(f"curation.low must be <= curation.high, got {self.low} and {self.high}")
         return self
-
-
-class Checkpoints(Section):
-    """Which adapters stay; rollouts, silver sets and samples always do."""
-
-    keep_last: int | None = Field(None, ge=1)
-    """Keep those of so many last iterations and of the best one; all if absent."""
 
 
 _PARTS = {  # of the built-in rewards

@@ -1,4 +1,4 @@
-"""The end of an iteration: its figures against their limits, the way back, and what is kept on disk."""
+"""The end of an iteration: its figures against their limits, and the way back."""
 
 import json
 from pathlib import Path
@@ -7,13 +7,12 @@ from typing import Any
 from visplay.errors import HealthAlarm
 from visplay.loop.alarms import best_iteration, is_measured, iteration_figures, probe_of, raise_alarms
 from visplay.loop.context import RunContext
-from visplay.runs.checkpoints import Roles, next_roles, note_roles, promote_back, roles_after, superseded
-from visplay.runs.run import PRUNED, PRUNING
+from visplay.runs.checkpoints import Roles, next_roles, note_roles, promote_back, roles_after
 from visplay.storage import write_text
 
 
 def finish(ctx: RunContext, iteration: int, roles: Roles) -> Roles:
-    """End an iteration: note who plays which role, hold its figures against `health.limits`, prune adapters.
+    """End an iteration: note who plays which role, hold its figures against `health.limits`.
 
     Returns:
         Who plays which role from now on: as it was, or as it was after the best iteration (`roll_back`).
@@ -31,7 +30,7 @@ def finish(ctx: RunContext, iteration: int, roles: Roles) -> Roles:
         if told:
             with ctx.watch("telemetry"):
                 figures = iteration_figures(run.folder, iteration, config=ctx.config)
-                alarms = [str(alarm) for alarm in raise_alarms(figures, health)]
+                alarms = raise_alarms(figures, health)
             best = best_iteration(run.folder, last=iteration, probe=probe_of(ctx.config))
             back = best if alarms and health.action == "roll_back" and best < iteration else None
         following = roles
@@ -55,7 +54,6 @@ def finish(ctx: RunContext, iteration: int, roles: Roles) -> Roles:
         roles = next_roles(folder, run=run.folder)
         for adapter in roles.values():
             ctx.publish(adapter)
-    _prune(ctx, iteration, roles)
     return roles
 
 
@@ -66,19 +64,3 @@ def best_words(ctx: RunContext, last: int) -> str:
         f"The best iteration was {best}; its adapters are exported by: visplay export {ctx.run.folder} OUT "
         f"--iteration {best}"
     )
-
-
-def _prune(ctx: RunContext, iteration: int, roles: Roles) -> None:
-    """Remove adapters that `checkpoints.keep_last` lets go; what a pruning step lists is no longer missed."""
-    keep_last, run = ctx.config.checkpoints.keep_last, ctx.run
-
-    def work(folder: Path) -> list[dict[str, Any]]:
-        best = best_iteration(run.folder, last=iteration, probe=probe_of(ctx.config))
-        kept = {0, best, *range(max(0, iteration - keep_last + 1), iteration + 1)} if keep_last else set()
-        listed = superseded(run.folder, last=iteration, kept=kept, current=roles)
-        write_text(folder / PRUNED, json.dumps(listed, indent=2))
-        return []
-
-    if keep_last is not None:
-        ctx.step(f"iteration-{iteration}/{PRUNING}", work)
-    run.remove_pruned()

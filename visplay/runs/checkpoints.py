@@ -97,7 +97,7 @@ def roles_after(run: Path, *, iteration: int | None = None) -> tuple[int, Roles]
         The iteration, 0 for the base with adapters that change nothing yet, and the versions by role.
 
     Raises:
-        RunError: not a run's folder, or the iteration is not finished, or its adapters were pruned.
+        RunError: not a run's folder, or the iteration is not finished, or its adapters were removed.
     """
     require_format(run)
     steps = {entry["step"] for entry in read_jsonl(run / "journal.jsonl")}
@@ -111,25 +111,8 @@ def roles_after(run: Path, *, iteration: int | None = None) -> tuple[int, Roles]
         raise RunError(f"iteration {last} of {run} is not finished; finished are {finished}")
     roles = _noted(_ending(run, last), "measured", run=run)
     if any(adapter.path is None or not adapter.path.is_dir() for adapter in roles.values()):
-        raise RunError(f"the adapters of iteration {last} of {run} were removed (checkpoints.keep_last)")
+        raise RunError(f"the adapters of iteration {last} of {run} were removed")
     return last, roles
-
-
-def following_roles(run: Path) -> Roles:
-    """Who plays which role after the last finished iteration, a roll-back included."""
-    last, _ = roles_after(run)
-    return next_roles(_ending(run, last), run=run)
-
-
-def superseded(run: Path, *, last: int, kept: set[int], current: Roles) -> list[str]:
-    """Folders of adapters, relative to the run's, that no iteration in `kept` needs, nor what comes next."""
-    needed = {adapter.path for adapter in current.values()}
-    for iteration in kept:
-        needed |= {adapter.path for adapter in _noted(_ending(run, iteration), "measured", run=run).values()}
-    old = [run / f"iteration-{i}" for i in range(1, last + 1) if i not in kept]
-    found = [path for folder in old for step in sorted(folder.glob("*/")) for path in step.rglob("adapter")]
-    names = [path.relative_to(run) for path in found if path not in needed]
-    return [str(name) for name in names if not any(part.endswith(PARTIAL) for part in name.parts)]
 
 
 def _ending(run: Path, iteration: int) -> Path:

@@ -22,7 +22,6 @@ from visplay.storage import (
     PARTIAL,
     append_jsonl,
     read_jsonl,
-    signals_deferred,
     sync_files,
     sync_folder,
     write_text,
@@ -41,16 +40,15 @@ PACKAGES = (
 )
 
 
-FORMAT = 3  # of run folders
+FORMAT = 4  # of run folders
 # Keys and sections that may differ when a run is resumed: how far it goes, what computes, watches and
 # measures it. That the pictures are the same ones, wherever they lie, is seen to when they have been read.
 MAY_CHANGE = {
     "name", "output", "iterations", "threads", "images.source", "model.device", "engine",
-    "optimizer.micro_batch_size", "evaluation", "health", "checkpoints", "report_to",
+    "optimizer.micro_batch_size", "evaluation", "health", "report_to",
 }  # fmt: skip
 CHANGES_BITS = ("threads", "model.device", "engine", "optimizer.micro_batch_size")
 UNFINISHED = "unfinished"  # inside a step's folder: what only a stopped step needs
-PRUNING, PRUNED = "pruning", "pruned.json"  # the step that removes old adapters, and its list of them
 
 
 class Run:
@@ -138,9 +136,8 @@ class Run:
         sync_files(scratch, without=(UNFINISHED,))
         if target.exists():  # its line was taken out of the journal
             shutil.rmtree(target)
-        with signals_deferred():
-            append_jsonl(self.folder / "journal.jsonl", {"step": name})
-            self._put_in_place()
+        append_jsonl(self.folder / "journal.jsonl", {"step": name})
+        self._put_in_place()
 
     def _put_in_place(self) -> None:
         """Move the folder of the step that was noted last to its place; see that all steps are there.
@@ -166,19 +163,6 @@ class Run:
         """Gather the numbers of all finished steps, each in its `metrics.jsonl`, in the run's own."""
         files = [self.folder / entry["step"] / "metrics.jsonl" for entry in self.journal()]
         write_text(self.folder / "metrics.jsonl", "".join(f.read_text() for f in files if f.exists()))
-
-    def remove_pruned(self) -> None:
-        """Remove the folders of adapters that pruning steps list; done again where a kill came between."""
-        steps = [entry["step"] for entry in self.journal() if entry["step"].endswith(f"/{PRUNING}")]
-        try:
-            pruned = [json.loads((self.folder / step / PRUNED).read_bytes()) for step in steps]
-        except (OSError, ValueError) as error:
-            raise CorruptArtifact(
-                f"the list of a pruning step cannot be read: {error}; restore it"
-            ) from error
-        for folder in (self.folder / name for names in pruned for name in names):
-            if folder.exists():
-                shutil.rmtree(folder)
 
     def is_open(self) -> bool:
         """Whether a process, this one or another, works on this run now; the lock may be another user's."""

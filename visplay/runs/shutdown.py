@@ -1,22 +1,15 @@
 """How a command ends when it is told to, or has to: one clear line, what is done is kept, how to resume."""
 
 import errno
-import os
-import select
 import signal
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from rollouts.engine import EngineUnavailable, RequestRefused
 from visplay.errors import AdapterMismatch, EngineError, RankLost, VisplayError
 from visplay.launcher import is_lost
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-SECONDS_UNHEARD = 8.0  # in a call that lets no handler run, before the process is ended from a thread
-SECONDS_TO_LEAVE = 40.0  # for engines to stop the servers that they started
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 _NO_PLACE = {
@@ -41,7 +34,7 @@ class Stopped(BaseException):
 def graceful_shutdown(again: str, *, say: Callable[[str], None]) -> Iterator[None]:
     """Leave on Ctrl-C, SIGTERM, a full or closed disk, a lost engine or lack of memory with one clear line.
 
-    A write in progress is finished first. A second signal ends the process at once, wherever it is.
+    A second signal ends the process at once, wherever it is.
 
     Args:
         again: the command that resumes.
@@ -114,63 +107,19 @@ def _brief(error: BaseException) -> str:
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """Raise `Stopped` in the main thread on SIGINT and SIGTERM, and see from another that it gets through."""
-    heard = threading.Event()
+    """Raise `Stopped` in the main thread on SIGINT and SIGTERM; the next signal ends the process at once.
+
+    Nothing is lost by that: a run outlives a kill at any instant.
+    """
 
     def leave(signum: int, frame: object) -> None:
-        heard.set()
         for number in SIGNALS:
-            signal.signal(number, lambda *_: None)  # the next one is the watcher's
+            signal.signal(number, signal.SIG_DFL)
         raise Stopped(signum)
 
-    receive, send = os.pipe()
-    os.set_blocking(send, False)
-    watcher = threading.Thread(target=_watch, args=(receive, heard), daemon=True, name="signals")
-    before: dict[int, Any] = {}
-    earlier_wakeup = signal.set_wakeup_fd(send, warn_on_full_buffer=False)
-    watcher.start()
-    number: int
+    before = {number: signal.signal(number, leave) for number in SIGNALS}
     try:
-        for number in SIGNALS:
-            before[number] = signal.signal(number, leave)
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        signal.set_wakeup_fd(earlier_wakeup)
-        os.close(send)
-        watcher.join()
-        os.close(receive)
-
-
-def _watch(receive: int, heard: threading.Event) -> None:
-    """End the process on a second signal, or where the first one is not heard or not followed in time.
-
-    Nothing is lost by that: a run outlives a kill at any instant.
-    """
-    first = _signal(receive, None)
-    if first is None:
-        return
-    if not heard.wait(SECONDS_UNHEARD):
-        _end(first)
-    second = _signal(receive, SECONDS_TO_LEAVE)
-    if second is not None:
-        _end(second)
-
-
-def _signal(receive: int, seconds: float | None) -> int | None:
-    """The next of our signals; None where the block ended before. After `seconds`, SIGTERM."""
-    while True:
-        ready, _, _ = select.select([receive], [], [], seconds)
-        if not ready:
-            return signal.SIGTERM
-        came = os.read(receive, 1)
-        if not came:
-            return None
-        if came[0] in SIGNALS:
-            return came[0]
-
-
-def _end(signum: int) -> None:
-    os.write(sys.stderr.fileno(), b"\nleft at once; the same command resumes\n")
-    os._exit(128 + signum)

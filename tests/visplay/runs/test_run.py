@@ -20,7 +20,6 @@ from visplay.storage import (
     damaged_parts,
     read_jsonl,
     read_part,
-    signals_deferred,
     write_part,
     write_text,
 )
@@ -54,7 +53,7 @@ def test_another_configuration_is_shown(tmp_path: Path) -> None:
     with (
         pytest.raises(
             RunMismatch,
-            match=r"seed: 0 -> 5\nOnly checkpoints, engine, evaluation, health, images",
+            match=r"seed: 0 -> 5\nOnly engine, evaluation, health, images",
         ),
         Run(after.folder).opened(after),
     ):
@@ -287,21 +286,6 @@ def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
     path.unlink()
     with Run(settings.folder).opened(settings):
         assert path.read_bytes() == whole
-
-
-def test_a_signal_waits_for_the_end_of_a_write(tmp_path: Path) -> None:
-    def leave(signum: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, leave)
-    try:
-        with pytest.raises(KeyboardInterrupt), signals_deferred():
-            signal.raise_signal(signal.SIGTERM)
-            write_text(tmp_path / "a", "whole")
-        assert (tmp_path / "a").read_text() == "whole"
-        assert signal.getsignal(signal.SIGTERM) is leave
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def test_a_piece_is_taken_only_as_it_was_written(tmp_path: Path) -> None:
