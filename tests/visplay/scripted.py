@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from rollouts.chat import Chat
 from rollouts.engine import AdapterVersion, Completion, Prompt, RolloutEngine, Sampling
-from rollouts.scripted_engine import ScriptedEngine
 from rollouts.transformers_engine import TransformersEngine
+from tests.scripted_engine import ScriptedEngine
 from visplay.config.sections import Engine, Model
 from visplay.models.policy import load_base
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from rollouts.chat import Chat
 from rollouts.engine import BASE, AdapterVersion, Prompt, Sampling
-from rollouts.scripted_engine import Script, ScriptedEngine
+from tests.scripted_engine import Script, ScriptedEngine
 from tests.visplay.contexts import context
 from visplay.config.loading import Config, check_config, check_names
 from visplay.data.images import read_images

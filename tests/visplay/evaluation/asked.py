@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from rollouts.engine import AdapterVersion, Prompt, Sampling
-from rollouts.scripted_engine import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from visplay.evaluation.items import Gold, Item
 from visplay.evaluation.sampling import Reasoner
 

@@ -11,7 +11,7 @@ from PIL import Image
 from rich.console import Console
 
 from rollouts.engine import AdapterVersion, Prompt, Sampling
-from rollouts.scripted_engine import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.visplay.contexts import context
 from visplay.cli.printing import print_result
 from visplay.config.loading import check_config

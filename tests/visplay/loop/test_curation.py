@@ -14,7 +14,7 @@ from PIL import Image
 import rewards
 from rewards import ParseFailure, Question
 from rollouts.engine import AdapterVersion, Completion, Prompt, Sampling
-from rollouts.scripted_engine import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.visplay.contexts import context
 from visplay.config.loading import Config, check_config
 from visplay.errors import AdapterMismatch

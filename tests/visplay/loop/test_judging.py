@@ -12,7 +12,7 @@ from PIL import Image
 import rewards
 from rewards import Question
 from rollouts.engine import BASE, AdapterVersion, Prompt, Sampling
-from rollouts.scripted_engine import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.visplay.contexts import context
 from visplay.config.loading import check_config
 from visplay.errors import ConfigError

@@ -10,7 +10,7 @@ from PIL import Image
 
 from rewards import Question
 from rollouts.engine import AdapterVersion, Prompt, Sampling
-from rollouts.scripted_engine import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.visplay.contexts import context
 from tests.visplay.test_extending import SMALL
 from visplay.config.loading import Config, check_config

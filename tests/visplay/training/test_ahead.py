@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from rollouts.engine import AdapterVersion, EngineUnavailable, Prompt, Sampling
-from rollouts.scripted_engine import ScriptedEngine
+from tests.scripted_engine import ScriptedEngine
 from tests.visplay.contexts import context
 from tests.visplay.small import SMALL
 from visplay.config.loading import check_config

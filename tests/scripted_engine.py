@@ -1,4 +1,4 @@
-"""A rollout engine whose completions are written by a function: the public test double."""
+"""A rollout engine whose completions are written by a function."""
 
 from collections.abc import Callable, Sequence
 
