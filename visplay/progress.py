@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Protocol
 
@@ -66,7 +66,7 @@ class Display:
     """A live bar on a terminal; one plain line now and then where there is none.
 
     A bar tells how much is done, tokens generated per second, the time left for it and, inside a step of
-    a run (`step`), which one it is and the time left for the run.
+    a run (`step`), which one it is.
     """
 
     def __init__(self, console: Console | None = None, *, every_seconds: float = 15.0) -> None:
@@ -74,7 +74,6 @@ class Display:
         self._every = every_seconds
         self._tokens = 0
         self._place = ""
-        self._run_left: Callable[[float], float | None] = lambda left: None
 
     @classmethod
     def quiet(cls) -> "Display":
@@ -90,19 +89,13 @@ class Display:
         self._tokens += tokens
 
     @contextmanager
-    def step(self, place: str, *, run_left: Callable[[float], float | None]) -> Iterator[None]:
-        """Bars inside belong to a step of a run.
-
-        Args:
-            place: which, e.g. `iteration 1 of 3`.
-            run_left: seconds left for the run, given those left for the bar; None while it can't be told.
-        """
-        before = self._place, self._run_left
-        self._place, self._run_left = place, run_left
+    def step(self, place: str) -> Iterator[None]:
+        """Bars inside belong to a step of a run, e.g. `iteration 1`."""
+        before, self._place = self._place, place
         try:
             yield
         finally:
-            self._place, self._run_left = before
+            self._place = before
 
     @contextmanager
     def telling(self, logger: str) -> Iterator[None]:
@@ -132,12 +125,10 @@ class Display:
             now = time.monotonic()
             taken = max(now - since, 1e-9)
             left = taken * max(total - done, 0) / done if done else None
-            run = None if left is None else self._run_left(left)
             made = self._tokens - before
-            # Of a run, as a rule, somebody wants to know when it ends.
             parts = [f"{done}/{total}", note, f"{made / taken:,.0f} tok/s" if made else ""]
             if left is not None:
-                parts.append(f"{span(left)} left" + (f", run {span(run)}" if run is not None else ""))
+                parts.append(f"{span(left)} left")
             said = " ".join(part for part in parts if part)
             progress.update(task, completed=done, said=said)
             if not self.console.is_terminal and (done == total or now - last >= self._every):

@@ -1,6 +1,5 @@
 """What is installed, what fits together and what this machine has; each finding with its fix."""
 
-import datetime
 import importlib
 import importlib.metadata
 import platform
@@ -22,18 +21,15 @@ from visplay.config.prompts import Prompts
 from visplay.config.sections import Model
 from visplay.data.images import read_images
 from visplay.errors import ConfigError, VisplayError
-from visplay.models.engines import runs_on_cpu, shares_gpu, start_engine
+from visplay.loop.context import checked_engine
+from visplay.models.engines import runs_on_cpu
 from visplay.models.memory import gigabytes
 from visplay.models.policy import Policy, device_of
-from visplay.models.preflight import run_canaries
 from visplay.models.processor import load_processor
-from visplay.planning.plan import beside_trainer, make_plan
-from visplay.prompts import canary_prompt, reasoner_prompt
+from visplay.planning.plan import make_plan
+from visplay.prompts import reasoner_prompt
 
 GIB = 1 << 30
-_FIRST = "Before  two spaces,\n\n 1. a line with {braces}, \\boxed{} and a # ..."
-_SECOND = "... after the picture: what is 3 < 4?"
-_OTHER_DAYS = (datetime.date(2001, 2, 3), datetime.date(2002, 11, 30))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,19 +172,8 @@ def _canaries(config: Config, *, api_key: str | None) -> Finding:
     try:
         images = read_images(config.images.source, limit=1, column=config.images.column)
         policy = Policy.of(config.model, lora=config.lora)
-        shared = shares_gpu(config.model, config.engine)
-        engine = start_engine(
-            config.model, config.engine, lora_rank=config.lora.rank, logs=config.folder / "servers",
-            api_key=api_key, policy=policy, beside=beside_trainer(config, images.records) if shared else None,
-        )  # fmt: skip
-        try:
-            prompt = canary_prompt(images.load(images.records[0].key), config.prompts)
-            found = run_canaries(
-                engine, policy=policy, prompt=prompt,
-                folder=config.folder / "servers" if config.engine.backend == "server" else None,
-            )  # fmt: skip
-        finally:
-            engine.close()
+        with checked_engine(config, policy, images, api_key=api_key) as (_, agreement):
+            found = agreement
     except VisplayError as error:
         return _bad(str(error), "docs/engines.md says what an engine needs")
     return _good(
@@ -198,12 +183,10 @@ def _canaries(config: Config, *, api_key: str | None) -> Finding:
 
 
 def probe_template(config: Model, picture: Image.Image, words: Prompts) -> Iterator[Finding]:
-    """Render probes, and say what the VLM's template and processor make of them.
-
-    Templates drop system turns, move pictures, strip lines, add words of their own or name the day.
+    """Render a probe, and say whether the VLM's template and processor take prompts such as the run's.
 
     Args:
-        config: the base VLM, with its date.
+        config: the base VLM.
         picture: one of the run's.
         words: what the roles are told.
     """
@@ -212,8 +195,7 @@ def probe_template(config: Model, picture: Image.Image, words: Prompts) -> Itera
         yield _bad("no chat template", "choose an instruction-tuned VLM")
         return
     image = Image.new("RGB", (64, 64))
-    turns = [{"type": "text", "text": _FIRST}, {"type": "image"}, {"type": "image"}]
-    content = [*turns, {"type": "text", "text": _SECOND}]
+    content = [{"type": "text", "text": "?"}, {"type": "image"}, {"type": "image"}]
     try:
         two = chat.text(Prompt(messages=({"role": "user", "content": content},), images=(image, image)))
     # A template raises what it likes (TypeError on lists, its own raise_exception).
@@ -221,58 +203,24 @@ def probe_template(config: Model, picture: Image.Image, words: Prompts) -> Itera
         fix = "give the model's folder a chat_template.jinja that takes content as a list of blocks"
         yield _bad(f"the chat template fails on messages with two pictures: {error!r}", fix)
         return
-    if (placeholders := _placeholders(chat, two)) != 2:  # the processor would not take such prompts
+    placeholders = sum(i in chat.banned for i in chat.tokenizer(two)["input_ids"])
+    if placeholders != 2:  # the processor would not take such prompts
         fix = "the template must write one placeholder a picture; see the model's chat_template.jinja"
         yield _bad(f"{placeholders} placeholders for two pictures", fix)
         return
-    yield _good("2 placeholders for two pictures")
-    if _FIRST in two and _SECOND in two:
-        yield _good("texts are kept as they are")
-    else:
-        yield _note("texts are changed", "the template changes spaces or lines of what is asked")
-    places = [two.find(part) for part in (_FIRST.split()[0], _SECOND.split()[-1])]
-    if 0 <= places[0] < places[1] and _placeholders(chat, two[places[0] : places[1]]) == 2:
-        yield _good("pictures stand where the messages have them")
-    else:
-        fix = "questions that name a place between pictures are read otherwise; one picture is not concerned"
-        yield _note("pictures are moved before the text", fix)
     if words.system:
         found = chat.text(reasoner_prompt(image, "?", words=words)).count(words.system)
         what = f"prompts.system stands {found} times in a prompt"
         fix = "the template takes no system turn; put its words into prompts.reasoner and .questioner"
         yield _good(what) if found == 1 else _bad(what, fix)
-    elif "system" in chat.text(reasoner_prompt(image, "?", words=Prompts())).partition("?")[0]:
-        what = "the template writes a system turn of its own, where none is given"
-        yield _note(what, "prompts.system replaces it")
-    yield _date(config)
     if chat.opening:
         fix = "leave room for it in max_tokens, or switch it off by model.chat_template_kwargs"
         yield _note("the template opens <think> itself: completions begin inside it", fix)
-    prompt = reasoner_prompt(picture, "What is in the picture?", words=words)
-    ids = chat.encode([prompt])["input_ids"][0]
+    ids = chat.encode([reasoner_prompt(picture, "What is in the picture?", words=words)])["input_ids"][0]
     shown = sum(int(i) in chat.banned for i in ids)
     yield _good(
         f"{len(ids)} tokens per prompt, {shown} of them for a picture of {picture.width} x {picture.height}"
     )
-
-
-def _date(config: Model) -> Finding:
-    days = [_chat(config.model_copy(update={"date": day})) for day in _OTHER_DAYS]
-    if days[0] and "strftime_now" in days[0].processor.chat_template:
-        return _note(
-            "the template names today's date in a way that cannot be fixed",
-            "give the model's folder a chat_template.jinja without it, or prompts differ from day to day",
-        )
-    prompt = Prompt(messages=({"role": "user", "content": [{"type": "text", "text": "?"}]},))
-    first, second = (day.text(prompt) if day else "" for day in days)
-    if first != second:
-        return _good("the template names a date: a run's is the day it began")
-    return _good("prompts are the same on another day")
-
-
-def _placeholders(chat: Chat, text: str) -> int:
-    ids: list[int] = chat.tokenizer(text)["input_ids"]
-    return sum(i in chat.banned for i in ids)
 
 
 def _chat(config: Model) -> Chat | None:

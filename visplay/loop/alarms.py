@@ -3,7 +3,6 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,28 +39,15 @@ MEANING = {
 assert MEANING.keys() == LIMITS.keys()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alarm:
-    """A figure beyond its limit."""
-
-    figure: str
-    value: float
-    limit: float
-
-    def __str__(self) -> str:
-        key = f"health.limits.{self.figure}"
-        return f"{self.figure} is {self.value:.3g}, {key} {self.limit:g}: {MEANING[self.figure]}"
-
-
-def raise_alarms(figures: Mapping[str, float | None], health: Health) -> list[Alarm]:
-    """The figures beyond their limits; a figure that is not known raises none."""
+def raise_alarms(figures: Mapping[str, float | None], health: Health) -> list[str]:
+    """A sentence for each figure beyond its limit; a figure that is not known raises none."""
     found = []
-    for name in MEANING:
+    for name, meaning in MEANING.items():
         value, limit = figures.get(name), health.limit(name)
         if value is None or limit is None:
             continue
         if value > limit if name in AT_MOST else value < limit:
-            found.append(Alarm(figure=name, value=value, limit=limit))
+            found.append(f"{name} is {value:.3g}, health.limits.{name} {limit:g}: {meaning}")
     return found
 
 

@@ -6,8 +6,8 @@ from rollouts.transformers_engine import TransformersEngine
 from visplay.config.sections import trusted
 from visplay.data.images import read_images
 from visplay.loop.asking import Asked, Round, band, grounded, parse, vote
-from visplay.loop.asking import ask as ask_about
 from visplay.loop.context import RunContext
+from visplay.loop.curation import ask_about
 from visplay.models.policy import Policy, load_base
 from visplay.models.processor import picture_limits
 from visplay.progress import Display, Stopwatch

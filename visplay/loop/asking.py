@@ -13,14 +13,14 @@ from PIL import Image
 
 import rewards
 from rewards import ParseFailure, Question, Vote
-from rollouts.engine import AdapterVersion, Completion, Sampling
+from rollouts.engine import Completion, Sampling
 from visplay.config.names import named
 from visplay.config.sections import Curation
 from visplay.data.images import greyed_out
-from visplay.data.views import shared_out, views_of
+from visplay.data.views import VIEWS, shared_out, views_of
 from visplay.errors import ConfigError
 from visplay.loop.context import RunContext
-from visplay.prompts import questioner_prompt, reasoner_prompt
+from visplay.prompts import reasoner_prompt
 from visplay.runs.checkpoints import Roles
 from visplay.seeds import mix_seed
 
@@ -120,13 +120,6 @@ class Asked:
 Groups = list[list[Asked]]  # [P][G]
 
 
-def same_answer(one: str | None, other: str | None, asked: Question | None) -> bool:
-    """Whether two answers to a question are one; a missing answer is like none."""
-    if one is None or other is None or asked is None:
-        return False
-    return rewards.equivalent(one, other, question=asked.question, options=asked.options or None).equal
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
     """What stages must know beside the rows.
@@ -149,32 +142,6 @@ class Round:
 
 
 Stage = Callable[[RunContext, Groups, Round], Groups]
-
-
-def ask(
-    ctx: RunContext,
-    pictures: Sequence[str],
-    round: Round,
-    *,
-    stages: Sequence[Stage],
-    questioner: AdapterVersion,
-) -> Groups:
-    """N questions about each picture, [P][N], gone through the stages."""
-    phase, words = ctx.config.questioner, ctx.config.prompts
-    sampling = Sampling(
-        n=ctx.config.curation.questions_per_image, temperature=phase.temperature,
-        max_tokens=phase.max_tokens, seed=round.seed_of("ask"), logprobs=False,
-    )  # fmt: skip
-    with ctx.watch("pictures"):
-        prompts = [
-            questioner_prompt(ctx.picture(key), types=phase.types, words=words, key=key) for key in pictures
-        ]
-    written = ctx.sample(prompts, adapter=questioner, sampling=sampling)
-    groups = [
-        [Asked.of(key, completion) for completion in group]
-        for key, group in zip(pictures, written, strict=True)
-    ]
-    return through(ctx, groups, round, stages)
 
 
 def through(ctx: RunContext, groups: Groups, round: Round, stages: Sequence[Stage]) -> Groups:
@@ -302,7 +269,7 @@ def take_votes(
         temperature=votes.temperature, top_k=votes.top_k,
         max_tokens=ctx.config.reasoner.max_tokens, seed=seed, logprobs=False,
     )  # fmt: skip
-    views = {"grey": greyed_out} if grey else views_of(votes.views) or {"": _as_it_is}
+    views = {"grey": greyed_out} if grey else views_of(votes.views) or {"": VIEWS["as it is"]}
     shares = dict(zip(views, shared_out(sampling.n, len(views)), strict=True))
     answers: list[list[Completion]] = [[] for _ in questions]
 
@@ -339,10 +306,6 @@ def take_votes(
         counted[row.picture, row.question.question] if isinstance(row.question, Question) else None
         for row in rows
     ]
-
-
-def _as_it_is(picture: Image.Image) -> Image.Image:
-    return picture
 
 
 def _rows(groups: Groups) -> list[Asked]:

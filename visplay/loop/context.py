@@ -14,6 +14,7 @@ from PIL import Image
 from transformers import set_seed
 
 from rewards import Question
+from rollouts.canary import Agreement
 from rollouts.engine import AdapterVersion, Completion, Prompt, RolloutEngine, Sampling
 from rollouts.server_engine import ServerEngine
 from visplay.config.loading import Config, phase_of
@@ -43,7 +44,7 @@ from visplay.runs.checkpoints import (
 from visplay.runs.run import UNFINISHED, Run, begun
 from visplay.runs.tracking import Tracker
 from visplay.seeds import mix_seed
-from visplay.storage import append_jsonl, damaged_parts, read_jsonl, write_text
+from visplay.storage import append_jsonl, damaged_parts, write_text
 from visplay.training.ranks import ALONE, Ranks
 
 # (picture's key, question) -> the true answer, None where the picture does not settle it; telemetry only.
@@ -146,12 +147,7 @@ class RunContext:
         if run.has(name):
             yield None
             return
-        later = self._seconds_after(name)
-
-        def run_left(own: float) -> float | None:
-            return None if later is None else later + own
-
-        with run.step(name) as scratch, self.display.step(_place(name), run_left=run_left):
+        with run.step(name) as scratch, self.display.step(_place(name)):
             for part in damaged_parts(scratch / UNFINISHED):
                 self.display.say(f"{part} is damaged or covers a damaged file; it is done again")
                 part.unlink()
@@ -165,21 +161,6 @@ class RunContext:
         taken = self.watch.take()
         append_jsonl(run.folder / "timings.jsonl", {"step": name, "seconds": taken})
         run.collect_metrics()
-
-    def _seconds_after(self, name: str) -> float | None:
-        """Seconds from this step's end to the run's; each iteration takes what the last one took."""
-        path = self.run.folder / "timings.jsonl"
-        rows = read_jsonl(path) if path.exists() else []
-        taken = {row["step"]: sum(row["seconds"].values()) for row in rows}
-        number = int(name.partition("/")[0].removeprefix("iteration-"))
-        whole = [step for step in taken if step.startswith(f"iteration-{number - 1}/")]
-        if number < 2 or not whole:
-            return None
-        kinds = [step.partition("/")[2] for step in whole]
-        kind = name.partition("/")[2]
-        rest = whole[kinds.index(kind) + 1 :] if kind in kinds else []
-        left = self.config.iterations - number
-        return sum(taken[step] for step in rest) + left * sum(taken[step] for step in whole)
 
     def adopt(self, roles: Roles, role: str, folder: Path) -> Roles:
         """Let the adapter that a step left play the role it was trained for."""
@@ -204,7 +185,7 @@ class RunContext:
         """Publish what `publish` was given since."""
         last_of_each = {adapter.name: adapter for adapter in self._waiting}
         for adapter in [*self._waiting[-MAX_ADAPTERS:], *last_of_each.values()]:
-            if adapter.path is not None and adapter.path.exists():  # else pruned
+            if adapter.path is not None and adapter.path.exists():  # else removed
                 check_adapter(adapter.path, self.config.model)
                 self.engine.publish(adapter)
         self._waiting.clear()
@@ -248,20 +229,10 @@ def open_context(
                 f"one vLLM on rank 0's GPU rolls out for all {ranks.size} ranks; engine.backend=server with "
                 "engine.replicas uses GPUs of its own"
             )
-        shared = shares_gpu(config.model, config.engine)
-        servers = config.folder / "servers"
         stack.enter_context(display.telling("rollouts"))  # servers that are lost and come back
-        engine = start_engine(
-            config.model, config.engine, lora_rank=config.lora.rank, logs=servers,
-            api_key=api_key, policy=policy,
-            beside=beside_trainer(config, images.records) if shared else None,
-        )  # fmt: skip
-        stack.callback(engine.close)
-        found = run_canaries(
-            engine, policy=policy, prompt=canary_prompt(images.load(images.records[0].key), config.prompts),
-            say=display.say,
-            folder=servers if backend == "server" else None,
-        )  # fmt: skip
+        engine, found = stack.enter_context(
+            checked_engine(config, policy, images, api_key=api_key, say=display.say)
+        )
         display.say(f"engine and trainer agree on log-probs within {found.disagreement:.1g}")
         kept = max(PICTURES_KEPT, *(phase_of(config, r).prompts_per_step for r in config.role_names))
         ctx = RunContext(
@@ -272,6 +243,29 @@ def open_context(
         )  # fmt: skip
         _same_inputs(ctx)
         yield ctx
+
+
+@contextmanager
+def checked_engine(
+    config: Config, policy: Policy, images: ImageSet, *, api_key: str | None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[tuple[RolloutEngine, Agreement]]:  # fmt: skip
+    """The engine of a run beside its trainer, and how far both agree on a prompt about one of the pictures.
+
+    Raises:
+        PreflightError: a canary died.
+    """
+    shared, servers = shares_gpu(config.model, config.engine), config.folder / "servers"
+    engine = start_engine(
+        config.model, config.engine, lora_rank=config.lora.rank, logs=servers, api_key=api_key, policy=policy,
+        beside=beside_trainer(config, images.records) if shared else None,
+    )  # fmt: skip
+    try:
+        prompt = canary_prompt(images.load(images.records[0].key), config.prompts)
+        folder = servers if config.engine.backend == "server" else None  # which servers see, too
+        yield engine, run_canaries(engine, policy=policy, prompt=prompt, say=say, folder=folder)
+    finally:
+        engine.close()
 
 
 def _place(step: str) -> str:

@@ -10,12 +10,14 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from rewards import Question
+from rollouts.engine import AdapterVersion, Sampling
 from visplay.config.loading import enough_kept
-from visplay.loop.asking import Asked, Round, Stage, ask, take_votes, through
+from visplay.loop.asking import Asked, Groups, Round, Stage, take_votes, through
 from visplay.loop.context import RunContext, asked_before
 from visplay.loop.health import blind_answer_rate, question_health
 from visplay.loop.reasoner import SilverExample, read_examples
 from visplay.planning.work import BLIND_QUESTIONS, CHUNK
+from visplay.prompts import questioner_prompt
 from visplay.runs.checkpoints import Roles
 from visplay.runs.run import UNFINISHED
 from visplay.schema import CANDIDATES
@@ -48,10 +50,36 @@ def curate(
 
     def work(folder: Path) -> list[dict[str, Any]]:
         keys = _pictures(ctx, seed=seed)
-        rows = _ask_about(ctx, keys, roles, ask, folder, seed=seed, chunk=chunk)
+        rows = _until_enough(ctx, keys, roles, ask, folder, seed=seed, chunk=chunk)
         return _keep(ctx, iteration, roles, rows, folder=folder, pool=len(keys))
 
     return read_examples(ctx.step(f"iteration-{iteration}/curation", work))
+
+
+def ask_about(
+    ctx: RunContext,
+    pictures: Sequence[str],
+    round: Round,
+    *,
+    stages: Sequence[Stage],
+    questioner: AdapterVersion,
+) -> Groups:
+    """N questions about each picture, [P][N], gone through the stages."""
+    phase, words = ctx.config.questioner, ctx.config.prompts
+    sampling = Sampling(
+        n=ctx.config.curation.questions_per_image, temperature=phase.temperature,
+        max_tokens=phase.max_tokens, seed=round.seed_of("ask"), logprobs=False,
+    )  # fmt: skip
+    with ctx.watch("pictures"):
+        prompts = [
+            questioner_prompt(ctx.picture(key), types=phase.types, words=words, key=key) for key in pictures
+        ]
+    written = ctx.sample(prompts, adapter=questioner, sampling=sampling)
+    groups = [
+        [Asked.of(key, completion) for completion in group]
+        for key, group in zip(pictures, written, strict=True)
+    ]
+    return through(ctx, groups, round, stages)
 
 
 def from_training(
@@ -87,7 +115,7 @@ def _pictures(ctx: RunContext, *, seed: int) -> list[str]:
     return sorted(drawn) if own.margin == "all" else drawn
 
 
-def _ask_about(
+def _until_enough(
     ctx: RunContext,
     keys: Sequence[str],
     roles: Roles,
@@ -110,7 +138,7 @@ def _ask_about(
         if rows is None:
             round = Round(phase="curation", roles=roles, seed=mix_seed(seed, "chunk", start))
             own = keys[start : start + chunk]
-            groups = ask(ctx, own, round, stages=stages, questioner=roles["questioner"])
+            groups = ask_about(ctx, own, round, stages=stages, questioner=roles["questioner"])
             rows = [row.record() for group in groups for row in group]
             write_part(part, rows)
         return rows

@@ -8,7 +8,7 @@ from typing import Any
 import rewards
 from rewards import Question
 from visplay.evaluation.statistics import accuracy_interval
-from visplay.loop.asking import JUDGED_INVALID, Asked, same_answer
+from visplay.loop.asking import JUDGED_INVALID, Asked
 
 BINS = 10  # of confidence
 
@@ -81,6 +81,13 @@ def blind_answer_rate(kept: Sequence[Asked], blind: Sequence[rewards.Vote | None
         for row, unseeing in zip(kept, blind, strict=True)
     ]
     return asdict(accuracy_interval(same)) if same else None
+
+
+def same_answer(one: str | None, other: str | None, asked: Question | None) -> bool:
+    """Whether two answers to a question are one; a missing answer is like none."""
+    if one is None or other is None or asked is None:
+        return False
+    return rewards.equivalent(one, other, question=asked.question, options=asked.options or None).equal
 
 
 def is_right(row: Asked) -> bool:

@@ -75,31 +75,19 @@ def evaluate(
         sampled_limit=config.maj_limit,
         blind_limit=config.blind_limit, keep_pictures=False,
     )  # fmt: skip
-    return _run(ctx, plan, adapter=adapter, name=folder.parent.name, folder=folder, base=base)
-
-
-def _run(
-    ctx: RunContext, plan: Plan, *, adapter: AdapterVersion, name: str, folder: Path, into: str = "",
-    base: Path | None = None,
-) -> dict[str, Figures]:  # fmt: skip
-    """Evaluate in the part of a step's folder that outlives a kill, and copy what is finished out of it."""
-    config, unfinished = ctx.config, folder / UNFINISHED / f"evaluation-{name}"
+    unfinished = folder / UNFINISHED / f"evaluation-{folder.parent.name}"
     with ctx.watch("evaluation"):
         reasoner = reasoner_on(
-            ctx.engine,
-            adapter,
-            model=config.model,
-            words=config.prompts,
-            engine=config.engine,
+            ctx.engine, adapter, model=ctx.config.model, words=ctx.config.prompts, engine=ctx.config.engine,
             chunk=CHUNK,
-        )
-        about: dict[str, Any] = {"name": f"{config.name} {name}", "model": config.model.path}
+        )  # fmt: skip
+        about = {"name": f"{ctx.config.name} {folder.parent.name}", "model": ctx.config.model.path}
         figures = run_evaluation(
             reasoner, plan, folder=unfinished, about=about, judge=None, display=ctx.display, base=base
         )
-    # Copied, not moved: a kill before the step is sealed must not take along what has been asked.
+    # Copied, not moved: a kill before the step is noted must not take along what has been asked.
     own = shutil.ignore_patterns("lock", "*.answers")
-    shutil.copytree(unfinished, folder / into, ignore=own, dirs_exist_ok=True)
+    shutil.copytree(unfinished, folder, ignore=own, dirs_exist_ok=True)
     return figures
 
 

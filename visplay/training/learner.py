@@ -57,6 +57,8 @@ class Learner:
     Attributes:
         history: the metrics of each finished step, earlier processes' included; on rank 0.
         records: what else is to be known of these steps.
+        done: how many steps are saved.
+        version: what was published last.
     """
 
     def __init__(
@@ -79,10 +81,10 @@ class Learner:
                 {"start": start, "phase": phase, "optimizer": optimizer, "corrected": corrected,
                  "folder": folder, "seed": seed}
             )  # fmt: skip
-        self._done: int = ranks.broadcast(len(finished))
+        self.done: int = ranks.broadcast(len(finished))
         self.history = [step["metrics"] for step in finished]
         self.records = [record for step in finished for record in step["records"]]
-        self._version = replace(start, version=start.version + self._done)
+        self.version = replace(start, version=start.version + self.done)
         self._published: list[AdapterVersion] = []
         self._metrics: dict[str, float] = {}
         self._updates = optimizer.updates_per_batch
@@ -95,7 +97,7 @@ class Learner:
             for left in [*self._folder.glob("checkpoint-*/"), *self._folder.glob(f"{self._start.name}-*/")]:
                 if left != self._checkpoint:  # cut short by a kill
                     shutil.rmtree(left)
-        if self._done < self._phase.steps:
+        if self.done < self._phase.steps:
             self._begin()
         return self
 
@@ -112,11 +114,11 @@ class Learner:
         trl = EngineGRPOTrainer(self._policy, peft_model, arguments, ranks=self._ranks, own_loss=own)
         if self._optimizer.kl > 0 and not self._optimizer.keeps_start:
             peft_model.delete_adapter("ref")  # without it TRL switches LoRA off, which leaves the base
-        if self._done:  # not before: TRL's reference is a copy of what is on the model
+        if self.done:  # not before: TRL's reference is a copy of what is on the model
             peft_model.load_adapter(str(self._checkpoint / "adapter"), "default", is_trainable=True)
         self._trl, self._peft, self._accelerator = trl, peft_model, trl.accelerator
         self._model, self._adamw, self._rates = trl.prepared(updates=self._phase.steps * self._updates)
-        if self._done:
+        if self.done:
             kept = torch.load(self._checkpoint / "optimizer.pt", map_location="cpu", weights_only=True)
             set_optimizer_state_dict(self._model, self._adamw.optimizer, kept["adamw"], options=_WHOLE)
             self._rates.load_state_dict(kept["rates"])
@@ -151,42 +153,32 @@ class Learner:
                     learner.update()
                     learner.save()
 
-    @property
-    def done(self) -> int:
-        """How many steps are saved."""
-        return self._done
-
-    @property
-    def version(self) -> AdapterVersion:
-        """What was published last."""
-        return self._version
-
     def steps(self) -> Iterator[int]:
         """The steps that are left, from 0 on; each ends with `save`."""
-        while self._done < self._phase.steps:
-            step = self._done
+        while self.done < self._phase.steps:
+            step = self.done
             yield step
-            assert self._done == step + 1, f"step {step} was not saved"
+            assert self.done == step + 1, f"step {step} was not saved"
 
     def publish(self, engine: RolloutEngine) -> AdapterVersion:
         """Give the engine the weights as they are now, as the next version."""
-        self._version = next_version(self._version, self._folder)
-        save_adapter(self._peft, self._version, state=self._state)
+        self.version = next_version(self.version, self._folder)
+        save_adapter(self._peft, self.version, state=self._state)
         return self._hold(engine)
 
     def publish_again(self, engine: RolloutEngine) -> AdapterVersion:
         """Give the engine what the process before this one had published last (`optimizer.ahead`)."""
-        self._version = numbered(self._folder, self._version.name, self._version.version)
-        shutil.copytree(self._checkpoint / "behind", str(self._version.path))
+        self.version = numbered(self._folder, self.version.name, self.version.version)
+        shutil.copytree(self._checkpoint / "behind", str(self.version.path))
         return self._hold(engine)
 
     def _hold(self, engine: RolloutEngine) -> AdapterVersion:
-        engine.publish(self._version)
-        self._published.append(self._version)
+        engine.publish(self.version)
+        self._published.append(self.version)
         for old in self._published[:-MAX_ADAPTERS]:  # which no engine holds any more
             shutil.rmtree(str(old.path))
         del self._published[:-MAX_ADAPTERS]
-        return self._version
+        return self.version
 
     def update(self, rollouts: Sequence[Rollout] = ()) -> dict[str, float]:
         """Learn from a step's rollouts, [P * G], those of a prompt side by side.
@@ -199,14 +191,14 @@ class Learner:
             OSError: the checkpoint of the step before could not be written.
         """
         self._written()
-        step, each = self._done + 1, len(rollouts) // self._ranks.size
+        step, each = self.done + 1, len(rollouts) // self._ranks.size
         for one in rollouts:
             if not math.isfinite(one.reward):  # TRL would take it for an advantage of 0
                 raise TrainingDiverged(f"step {step}: a reward is {one.reward}; the steps before it are kept")
         rollouts = self._with_advantages(rollouts)
         parts = [rollouts[i : i + each] for i in range(0, len(rollouts), each)] if self._ranks.first else None
         # Drawn anew for each step, the state of the generators is no part of a checkpoint.
-        set_seed(mix_seed(self._seed, "learn", self._done) + self._ranks.place)
+        set_seed(mix_seed(self._seed, "learn", self.done) + self._ranks.place)
         batch = self._trl.batch(self._ranks.scatter(parts))
         losses, norms, rate = [], [], self._rates.get_last_lr()[0]
         for micro_batches in self._trl.windows(batch, updates=self._updates):
@@ -225,7 +217,7 @@ class Learner:
         self._state = adapter_state(self._trl.model)
         means = {"loss": sum(losses) / len(losses), "grad_norm": sum(norms) / len(norms)}
         self._metrics = {"step": float(step)} | self._trl.metrics(**means, learning_rate=rate)
-        stale = self._version.version - rollouts[0].completion.adapter.version if rollouts else 0
+        stale = self.version.version - rollouts[0].completion.adapter.version if rollouts else 0
         if self._optimizer.ahead:
             self._metrics["staleness"] = float(stale)
         return self._metrics
@@ -270,14 +262,14 @@ class Learner:
         They are written while the next step is sampled; a process that is killed meanwhile begins that step
         again. The next `update` waits for them.
         """
-        self._done += 1
+        self.done += 1
         adamw = get_optimizer_state_dict(self._model, self._adamw.optimizer, options=_WHOLE)
         if not self._ranks.first:
             return
         self.history.append(self._metrics)
         self.records += records
         kept = {"metrics": self._metrics, "records": list(records)}
-        folder, step, version, state = self._checkpoint, self._done, self._version, self._state
+        folder, step, version, state = self._checkpoint, self.done, self.version, self._state
         optimizer = {"adamw": adamw, "rates": self._rates.state_dict()}
 
         def write() -> None:
@@ -307,7 +299,7 @@ class Learner:
 
     @property
     def _checkpoint(self) -> Path:
-        return self._folder / f"checkpoint-{self._done}"
+        return self._folder / f"checkpoint-{self.done}"
 
 
 def in_background(work: Callable[[], None]) -> "Future[None]":

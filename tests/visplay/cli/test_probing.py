@@ -17,10 +17,6 @@ BLOCKS = (
     "{% if b['type'] == 'image' %}<|image_pad|>{% else %}{{ b['text'] }}{% endif %}{% endfor %}{% endfor %}"
 )
 PAD = "<|image_pad|>"
-MOVED = (
-    "{% for m in messages %}{% for b in m['content'] if b['type'] == 'image' %}<|image_pad|>{% endfor %}"
-    "{% for b in m['content'] if b['type'] == 'text' %}{{ b['text'] }}{% endfor %}{% endfor %}"
-)
 
 
 @pytest.fixture(scope="module")
@@ -37,24 +33,15 @@ def test_a_sound_template_is_good_and_its_tokens_are_counted(tiny: Path) -> None
     findings = found(tiny, BLOCKS, system="Look closely.")
     assert {finding.verdict for finding in findings} == {"good"}
     said = [finding.what for finding in findings]
-    assert said[:5] == [
-        "2 placeholders for two pictures", "texts are kept as they are",
-        "pictures stand where the messages have them", "prompts.system stands 1 times in a prompt",
-        "prompts are the same on another day",
-    ]  # fmt: skip
-    assert "12 of them for a picture of 120 x 80" in said[5]  # 112 x 84 pixels, 28 x 28 a token
+    assert said[0] == "prompts.system stands 1 times in a prompt"
+    assert "12 of them for a picture of 120 x 80" in said[1]  # 112 x 84 pixels, 28 x 28 a token
 
 
 @pytest.mark.parametrize(
     ("template", "system", "verdict", "what"),
     [
         (BLOCKS.replace(PAD, PAD + PAD), "", "bad", "4 placeholders for two pictures"),
-        (MOVED, "", "note", "pictures are moved before the text"),
-        (BLOCKS.replace("b['text']", "b['text'] | replace('  ', ' ')"), "", "note", "texts are changed"),
         (BLOCKS.replace("messages", "messages[-1:]"), "Look.", "bad", "stands 0 times"),
-        ("<|system|>Be good." + BLOCKS, "", "note", "the template writes a system turn of its own"),
-        ("{{ strftime_now('%Y') }}" + BLOCKS, "", "good", "the template names a date"),
-        ("{% set f = '%Y' %}{{ strftime_now(f) }}" + BLOCKS, "", "note", "cannot be fixed"),
         (BLOCKS + "{% if add_generation_prompt %}<think>{% endif %}", "", "note", "opens <think> itself"),
         ("{{ messages[0]['content'] + 'text' }}", "", "bad", "fails on messages with two pictures"),
     ],
