@@ -27,12 +27,12 @@ def test_no_file_is_a_drawer_for_everything() -> None:
 
 # Lines of Python at most; a budget is raised by a decision that says what for (docs/decisions/).
 BUDGETS = {
-    "visplay": 1020, "visplay/config": 1050, "visplay/data": 935, "visplay/models": 1430, "visplay/runs": 820,
-    "visplay/training": 1520, "visplay/loop": 2120, "visplay/planning": 420, "visplay/evaluation": 3675,
-    "visplay/report": 1490, "visplay/cli": 1660, "visplay/pocket": 720, "rollouts": 1940, "rewards": 2400,
+    "visplay": 980, "visplay/config": 1025, "visplay/data": 830, "visplay/models": 1430, "visplay/runs": 730,
+    "visplay/training": 1505, "visplay/loop": 2065, "visplay/planning": 335, "visplay/evaluation": 3385,
+    "visplay/report": 1325, "visplay/cli": 1510, "visplay/pocket": 720, "rollouts": 1865, "rewards": 2365,
     "rewards/answers": 1500,
 }  # fmt: skip
-MOST_LINES, MOST_FILES = 21_130, 134
+MOST_LINES, MOST_FILES = 20_045, 132
 
 
 def lines_of(path: Path) -> int:

@@ -81,8 +81,6 @@ def print_plan(
     _print_memory(plan, console)
     if plan.on_gpu:
         _print_cards(plan, cards or CARDS, console)
-        for line in _advice(plan, cards):
-            console.print(line, highlight=False)
     _print_work(plan, console, pictures=pictures)
     console.print(
         "Counted and added up, not measured: one run on one card has confirmed its memory. "
@@ -134,25 +132,6 @@ def _print_cards(plan: Plan, cards: Sequence[Card], console: Console) -> None:
         + "2 x, 4 x, 8 x: the trainer alone on so many ranks with FSDP2 (docs/scaling.md).",
         highlight=False,
     )
-
-
-def _advice(plan: Plan, cards: Sequence[Card]) -> Iterator[str]:
-    """What to lower for the cards that were named."""
-    asked = plan.trainer_micro
-    for card in cards:
-        asleep, awake = plan.largest_micro(card, "asleep"), plan.largest_micro(card, "awake")
-        if plan.shares and awake >= asked:
-            yield f"{card.name}: fits with both awake (engine.sleep=false spares the waking)."
-        elif asleep >= asked:
-            how = " with the engine asleep while the trainer works (the default)" if plan.shares else ""
-            yield f"{card.name}: fits{how}."
-        elif asleep:
-            yield f"{card.name}: set optimizer.micro_batch_size={asleep} (it is {asked})."
-        else:
-            yield (
-                f"{card.name}: not even micro-batches of 1 fit: lower max_tokens or model.max_pixels, take a "
-                "larger card, a smaller VLM, or an engine of its own (engine.backend=server)."
-            )
 
 
 def _print_work(plan: Plan, console: Console, *, pictures: int | None) -> None:

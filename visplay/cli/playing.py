@@ -18,7 +18,6 @@ API_KEY = "VLLM_API_KEY"  # vLLM's own name: servers that we start read it too
 def train(
     config: Path,
     overrides: Annotated[list[str] | None, typer.Argument()] = None,
-    dry_run: bool = False,
 ) -> None:
     """Run self-play; the same command resumes a run that was stopped.
 
@@ -27,11 +26,10 @@ def train(
     Args:
         config: Configuration file (YAML); see configs/ and docs/configuration.md.
         overrides: Values to set on top: seed=1 optimizer.learning_rate=1e-4 ...
-        dry_run: Print what `visplay plan` prints and write nothing.
 
     Examples:
         visplay train mine.yaml
-        visplay train mine.yaml seed=1 reasoner.steps=40 --dry-run
+        visplay train mine.yaml seed=1 reasoner.steps=40
     """
     from visplay.cli.printing import print_result
     from visplay.config.loading import load_config
@@ -39,11 +37,6 @@ def train(
     from visplay.report import write_report
 
     settings = load_config(config, overrides or [])
-    if dry_run:
-        from visplay.cli.plan import print_plan
-
-        print_plan(settings)
-        return
     display = Display() if launcher.rank() == 0 else Display.quiet()
     with graceful_shutdown(this_command(), say=display.say):
         from visplay.loop.selfplay import selfplay

@@ -6,7 +6,6 @@ suspects where few bits differ. What is found is reported and changes nothing: p
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import imagehash
@@ -15,9 +14,7 @@ from PIL import Image
 
 from visplay.data.images import ImageSet
 from visplay.evaluation.items import Item
-from visplay.storage import read_part, write_part
 
-PART = 1000  # pictures hashed between two writes: a kill costs as many
 _AT_ONCE = 256  # pictures compared with all others in one step; bounds the memory
 
 
@@ -38,24 +35,9 @@ class Suspect:
     bits: int
 
 
-def hash_pictures(images: ImageSet, *, parts: Path | None = None) -> Any:
-    """The pHash of every picture, [pictures, 4] 64-bit numbers, each picture decoded once.
-
-    Args:
-        images: the training pictures.
-        parts: folder of what a stopped call has hashed, a checkpoint part for each `PART` pictures.
-    """
-    found: list[list[int]] = []
-    for start in range(0, len(images), PART):
-        path = parts / f"hashes-{start}.json" if parts else None
-        hashes = read_part(path) if path else None
-        if hashes is None:
-            some = images.records[start : start + PART]
-            hashes = [perceptual_hash(images.load(record.key)).tolist() for record in some]
-            if path:
-                write_part(path, hashes)
-        found += hashes
-    return np.array(found, np.uint64)
+def hash_pictures(images: ImageSet) -> Any:
+    """The pHash of every training picture, [pictures, 4] 64-bit numbers, each picture decoded once."""
+    return np.array([perceptual_hash(images.load(record.key)) for record in images.records])
 
 
 def find_suspects(

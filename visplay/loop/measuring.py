@@ -94,7 +94,7 @@ def evaluate(
 def check_contamination(ctx: RunContext) -> None:
     """Report training pictures that stand in a benchmark: a step of its own, once in a run.
 
-    `contamination.json` names what looks the same. A stopped check does not hash again what it has hashed.
+    `contamination.json` names what looks the same.
     """
     config = ctx.config.evaluation
 
@@ -105,8 +105,7 @@ def check_contamination(ctx: RunContext) -> None:
     def work(folder: Path) -> list[dict[str, Any]]:
         asked = {spec.id: items(spec) for spec in expand(config.benchmarks)}
         with ctx.watch("contamination"):
-            trained = hash_pictures(ctx.images, parts=folder / UNFINISHED)
-            found = find_suspects(ctx.images, trained, asked, bits=CONTAMINATION_BITS)
+            found = find_suspects(ctx.images, hash_pictures(ctx.images), asked, bits=CONTAMINATION_BITS)
         suspects = [asdict(suspect) for suspect in found]
         write_text(folder / "contamination.json", json.dumps(suspects, indent=2))
         if suspects:

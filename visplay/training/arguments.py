@@ -90,7 +90,7 @@ def check_ahead(optimizer: Optimizer, model: Model, engine: Engine) -> None:
     """See that the engine can work while the trainer does, where `optimizer.ahead` has it do so.
 
     Raises:
-        ConfigError: it shares the trainer's base or process, or sleeps while the trainer works.
+        ConfigError: it shares the trainer's base or process.
     """
     backend = backend_of(model, engine)
     if not optimizer.ahead:
@@ -99,11 +99,6 @@ def check_ahead(optimizer: Optimizer, model: Model, engine: Engine) -> None:
         raise ConfigError(
             f"optimizer.ahead: the engine {backend} works in the trainer's process, so one would wait for "
             "the other; set engine.backend=server with engine.replicas or engine.urls, or optimizer.ahead=0"
-        )
-    if engine.sleep:
-        raise ConfigError(
-            "optimizer.ahead: servers that sleep while the trainer works cannot roll out the next step; give "
-            "them GPUs of their own (engine.devices) and set engine.sleep=false, or optimizer.ahead=0"
         )
 
 

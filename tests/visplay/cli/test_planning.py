@@ -1,4 +1,4 @@
-"""`visplay plan` and `train --dry-run`: what they print, and that they leave nothing behind."""
+"""`visplay plan`: what it prints, and that it leaves nothing behind."""
 
 import io
 import re
@@ -68,9 +68,7 @@ def test_a_plan_for_cards_says_which_work_and_what_to_lower(tmp_path: Path) -> N
     assert "8,292,166,656 parameters" in text and "a token takes 57,344 bytes" in said
     assert row(text, "weights of the base") == ["16.6"]
     assert row(text, "h100  ")[:3] == ["80", "16", "8"]
-    assert "h100: fits with both awake" in said
-    assert "a100-40: set optimizer.micro_batch_size=4 (it is 8)" in said
-    assert "rtx4090: not even micro-batches of 1 fit" in said
+    assert row(text, "a100-40")[1] == "4" and row(text, "rtx4090")[1] == "-"
     assert max(map(len, text.splitlines())) <= 80
 
 
@@ -81,7 +79,7 @@ def test_servers_have_cards_of_their_own(tmp_path: Path) -> None:
     config = released("qwen2.5-vl-3b", tmp_path / "3b", server)
     text = printed(config, cards=[find_card("l4")], pictures=1000)
     said = " ".join(text.split())
-    assert "The engine (server) is on cards of its own." in said and "l4: fits." in said
+    assert "The engine (server) is on cards of its own." in said
     assert "asleep" not in said
     assert make_plan(config).together("awake") == make_plan(config).trainer().total
 
@@ -128,8 +126,8 @@ def test_without_a_processor_an_assumed_prompt_is_said(tmp_path: Path) -> None:
     assert make_plan(config, prompt_tokens=2048).batch.pixel_bytes == 2 * plan.batch.pixel_bytes
 
 
-def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path) -> None:
-    asked = ["train", str(CONFIGS / "pocket.yaml"), f"output={tmp_path / 'runs'}", "--dry-run"]
+def test_a_plan_is_printed_and_nothing_written(tmp_path: Path) -> None:
+    asked = ["plan", str(CONFIGS / "pocket.yaml"), f"output={tmp_path / 'runs'}"]
     done = CliRunner().invoke(app, asked)
     assert done.exit_code == 0 and "Trainer, micro-batches of 64" in done.stdout
     assert list(tmp_path.iterdir()) == []

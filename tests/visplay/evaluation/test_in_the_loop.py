@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
@@ -15,8 +14,7 @@ from tests.scripted_engine import ScriptedEngine
 from tests.visplay.contexts import context
 from visplay.cli.printing import print_result
 from visplay.config.loading import check_config
-from visplay.errors import BenchmarkError, ImageSourceError
-from visplay.evaluation.contamination import hash_pictures
+from visplay.errors import BenchmarkError
 from visplay.evaluation.sampling import Reasoner
 from visplay.evaluation.session import Plan, run_evaluation
 from visplay.loop.alarms import best_iteration
@@ -76,15 +74,6 @@ def test_contamination_is_looked_for_once_in_a_run(tmp_path: Path) -> None:
         picture.unlink()
     check_contamination(ctx)  # opens none
     assert [entry["step"] for entry in ctx.run.journal()] == ["iteration-0/contamination"]
-
-
-def test_a_stopped_check_goes_on_with_the_pictures_that_it_has_not_hashed(tmp_path: Path) -> None:
-    images = lay(tmp_path, always("red")).images
-    whole = hash_pictures(images, parts=tmp_path)
-    (tmp_path / "pictures/copy.png").unlink()
-    assert (hash_pictures(images, parts=tmp_path) == whole).all() and whole.dtype == np.uint64
-    with pytest.raises(ImageSourceError, match=r"copy\.png can no longer be read"):
-        hash_pictures(images)
 
 
 def write_own(folder: Path, answers: Sequence[str]) -> str:

@@ -39,7 +39,6 @@ STEPS = 4
         (Engine(backend="transformers"), r"engine transformers .* set engine\.backend=server"),
         (Engine(backend="vllm"), r"engine vllm .* set engine\.backend=server"),
         (Engine(), r"engine transformers .* set engine\.backend=server"),
-        (Engine(backend="server", replicas=1, sleep=True), r"engine\.devices.* set engine\.sleep=false"),
     ],
 )
 def test_an_engine_that_cannot_work_beside_the_trainer_is_refused(engine: Engine, said: str) -> None:
