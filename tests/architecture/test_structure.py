@@ -32,7 +32,7 @@ BUDGETS = {
     "visplay/report": 1325, "visplay/cli": 1510, "visplay/pocket": 720, "rollouts": 1865, "rewards": 2365,
     "rewards/answers": 1500,
 }  # fmt: skip
-MOST_LINES, MOST_FILES = 20_045, 132
+MOST_LINES, MOST_FILES = 20_050, 132
 
 
 def lines_of(path: Path) -> int:
