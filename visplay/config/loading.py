@@ -31,25 +31,25 @@ class Config(Section):
     name: str = Field("run", pattern=r"^[\w.-]*[\w-][\w.-]*$", max_length=100)
     """The run's folder is `output/name`."""
     output: Path = Path("runs")
-    """Where runs lie."""
+    """Folder of all runs."""
     seed: int = Field(0, ge=0, lt=2**32)
-    """Of everything that is drawn."""
+    """Random seed of the whole run."""
     threads: int | None = Field(None, ge=1)
-    """CPU threads; absent: torch's choice."""
+    """CPU threads; none: torch's default."""
     iterations: int = Field(3, ge=1)
     """Self-play iterations."""
     report_to: list[Literal["tensorboard", "wandb", "trackio"]] = Field([])
-    """Trackers that are sent the metrics, too; each must be installed."""
+    """Trackers that also get the metrics; each must be installed."""
     method: MethodName = "paper"
-    """Sets votes, band, judge, rewards and curation; what is set beside it wins. docs/methods.md"""
+    """Sets votes, band, judge, rewards and curation; keys that you set override it. docs/methods.md"""
     adapters: Literal["shared", "per_role"] = "shared"
-    """One LoRA for both roles, or one each on the same base; the method sets it."""
+    """One LoRA for both roles, or one for each role on the same base; set by the method."""
     control: Literal["none", "random_reward"] = "none"
     """`random_reward`: the same loop with random rewards."""
     loop: str = "visplay.loop.selfplay:visplay"
     """`module:function` of the loop; docs/extending.md says how to write one."""
     roles: dict[str, Phase] = Field({})
-    """Further roles that a loop of one's own trains, each with the keys of `reasoner`."""
+    """Further roles that a custom loop trains, each with the keys of `reasoner`."""
     model: sections.Model = sections.Model()
     lora: sections.Lora = sections.Lora()
     engine: sections.Engine = sections.Engine()

@@ -28,19 +28,19 @@ FORMS = {
 
 
 class Prompts(Section):
-    """What the two roles are told."""
+    """Prompts of the two roles."""
 
     system: str = ""
-    """System turn of both roles; empty: none of ours."""
+    """System turn of both roles; empty: none is added."""
     questioner: str = QUESTIONER
-    """Words of the Questioner; `{types}` stands for the question types."""
+    """Prompt of the Questioner; `{types}` is replaced by the question types."""
     reasoner: str = REASONER
-    """Words of the Reasoner; `{question}` stands for the question, `{form}` for the form of its answer."""
+    """Prompt of the Reasoner; `{question}` is replaced by the question, `{form}` by the form of the answer."""
     judge: str = JUDGE
     """What the shipped judges ask, in the Reasoner's words; `{question!r}` stands for the question in
     quotes."""
     forms: dict[str, str] = FORMS
-    """By question type, what form an answer takes; empty: nothing is said of it."""
+    """Form of an answer by question type; empty: the prompt does not mention it."""
 
     @property
     def answer_form(self) -> AnswerForm:

@@ -11,10 +11,10 @@ from visplay.config.loading import Config
 
 HEADER = """# Configuration
 
-A YAML file says only what differs from the defaults; on the command line any key can be set as
-`key.sub=value`. An unknown key is an error that names the nearest one. The run's folder holds the whole
-configuration as `config.yaml`. This page is what `visplay config keys` prints.
-`method` sets the keys that [methods.md](methods.md) names.
+A YAML file contains only the keys that differ from the defaults. On the command line any key can be set as
+`key.sub=value`. An unknown key is an error that names the nearest one. The folder of a run contains the whole
+configuration as `config.yaml`. `visplay config keys` prints this page. `method` sets the keys listed in
+[methods.md](methods.md).
 """
 
 

@@ -61,15 +61,15 @@ class Model(Section):
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Weights' type."""
+    """Type of the weights."""
     device: str = "auto"
-    """`cpu`, `cuda`, `cuda:1`; `auto` takes a GPU where there is one."""
+    """`cpu`, `cuda`, `cuda:1`; `auto` uses a GPU if there is one."""
     trust_remote_code: bool = False
-    """Run the code that the model's repository carries."""
+    """Run code from the model's repository."""
     max_pixels: int | None = Field(None, ge=1)
-    """A larger picture is scaled down to it, by processors with such a limit."""
+    """Larger pictures are scaled down to this size, by processors with such a limit."""
     min_pixels: int | None = Field(None, ge=1)
-    """A smaller picture is scaled up to it."""
+    """Smaller pictures are scaled up to this size."""
     processor: dict[str, Any] = {}
     """Settings of the processor, for trainer and engine: `do_image_splitting: false` ..."""
     chat_template_kwargs: dict[str, Any] = {}
@@ -77,7 +77,7 @@ class Model(Section):
     options: dict[str, Any] = {}
     """Further arguments of `from_pretrained`: `attn_implementation` ..."""
     date: datetime.date | None = None
-    """Day that a template with a date names; absent: the day the run began."""
+    """Date for templates that print one; none: the day on which the run started."""
 
     @property
     def source(self) -> str:
@@ -100,7 +100,7 @@ def trusted(model: Model, *, again: bool, shown: str) -> Model:
 
 
 class Lora(Section):
-    """The adapter that is trained."""
+    """The trained adapter."""
 
     rank: int = Field(16, ge=1)
     """Rank of the update."""
@@ -126,11 +126,11 @@ class Engine(Section):
     """`transformers`, `vllm` in this process, `server` (vLLM's), or `module:function`; `auto` takes vLLM
     where it is installed and the model is on a GPU, else transformers."""
     batch_size: int = Field(512, ge=1)
-    """Sequences decoded side by side by transformers; vLLM decides for itself."""
+    """Sequences that transformers decodes at the same time; vLLM has its own limit."""
     vllm: dict[str, Any] = {}
     """Further arguments of vLLM's engine; they override what docs/planning.md derives."""
     sleep: bool | None = None
-    """With `vllm`: leave the GPU to a trainer at work; absent: where both share one."""
+    """With `vllm`: leave the GPU while the trainer works; none: decided by the plan if both share a GPU."""
     urls: list[str] = []
     """With `server`: base URLs of running servers; docs/engines.md has their options."""
     replicas: int = Field(0, ge=0)
@@ -138,7 +138,7 @@ class Engine(Section):
     devices: list[str] = []
     """CUDA_VISIBLE_DEVICES of each replica started here; empty: GPUs without a trainer."""
     max_num_seqs: int = Field(1024, ge=1)
-    """With `server`: completions under way at each; vLLM queues the rest."""
+    """With `server`: completions in progress at each server; the rest wait."""
 
     @field_validator("vllm")
     @classmethod
@@ -162,9 +162,9 @@ class Images(Section):
     column: str = "image"
     """The image column of a table or dataset."""
     limit: int | None = Field(None, ge=1)
-    """Use the first so many pictures only."""
+    """Use only this number of pictures, from the start of the source."""
     oracle: str | None = None
-    """`module:function` that returns who knows the true answers; for telemetry only."""
+    """`module:function` that returns an oracle for the true answers, used only for telemetry."""
 
     def open_oracle(self) -> Any:
         """The oracle, or None where none is named or it knows nothing of this source."""
@@ -172,17 +172,17 @@ class Images(Section):
 
 
 class Votes(Section):
-    """How the frozen Reasoner answers when it votes on the Questioner's questions, and on a benchmark's."""
+    """How the frozen Reasoner answers when it votes on the Questioner's questions and on benchmarks."""
 
     samples: int = Field(10, ge=1)
     """m: answers per question."""
     temperature: float = Field(1.0, gt=0)
     """Sampling temperature of a vote."""
     top_k: int = Field(40, ge=0)
-    """Truncation of a vote; 0 is off."""
+    """Sample only from the k most likely tokens; 0 is off."""
     views: list[str] = []
-    """The m votes are shared out over views of the picture: names of `visplay.data.views`, or
-    `module:function`; empty: the picture as it is."""
+    """Views of the picture over which the m votes are divided: names of `visplay.data.views`, or
+    `module:function`; empty: only the picture itself."""
 
 
 class Optimizer(Section):
@@ -193,7 +193,7 @@ class Optimizer(Section):
     kl: float = Field(1e-2, ge=0)
     """Weight of the KL divergence to the reference (beta)."""
     reference: Literal["start", "base"] = "start"
-    """Of the KL term: the policy at the start of the phase, or the base VLM."""
+    """Reference of the KL term: the policy at the start of the phase, or the base VLM."""
     micro_batch_size: int = Field(8, ge=1)
     """Completions per forward and backward pass."""
     updates_per_batch: int = Field(1, ge=1)
@@ -223,7 +223,7 @@ class Optimizer(Section):
 
 
 class Phase(Section):
-    """What the two trained phases share."""
+    """A trained phase; here the Reasoner's."""
 
     steps: int = Field(20, ge=0)
     """Optimizer steps; 0 leaves the role untrained."""
@@ -236,7 +236,7 @@ class Phase(Section):
     max_tokens: int = Field(4096, ge=1)
     """Length limit of a completion, in tokens."""
     learning_rate: float | None = Field(None, gt=0)
-    """This role's own; absent: `optimizer.learning_rate`."""
+    """Learning rate of this role; none: `optimizer.learning_rate`."""
 
 
 class QuestionerPhase(Phase):
@@ -257,35 +257,35 @@ class QuestionerPhase(Phase):
 
 
 class Judge(Section):
-    """Which questions are valid, before they are voted on; docs/extending.md has one of one's own."""
+    """Which questions are valid, decided before the vote; docs/extending.md shows a custom judge."""
 
     function: str | None = None
-    """`module:function`, e.g. `visplay.loop.judging:ask_base` or `:ask_reasoner`; absent: none is judged."""
+    """`module:function`, e.g. `visplay.loop.judging:ask_base` or `:ask_reasoner`; none: no judge."""
     least: float = Field(0.5, ge=0, le=1)
-    """A question of a lower validity is rejected."""
+    """Questions with a lower validity are rejected."""
 
 
 class Curation(Section):
-    """From questions to silver examples."""
+    """Selection of silver examples from questions."""
 
     questions_per_image: int = Field(8, ge=1)
     """N: questions per picture."""
     images: int | None = Field(None, ge=1)
-    """Ask about so many pictures (drawn by seed); all if absent."""
+    """Ask about at most this number of pictures, chosen by seed; none: all."""
     margin: float | Literal["all"] = 2.0
-    """Stop once so many times what the Reasoner's phase uses are kept, >= 1; pictures come in random order.
-    `all` asks about every one of them."""
+    """Stop when this multiple, >= 1, of the examples that the Reasoner's phase uses is kept; pictures come in
+    random order. `all` asks about every picture."""
     low: float = Field(0.25, ge=0, le=1)
-    """Lower end of the band that is kept, inclusive."""
+    """Lower end of the band in which questions are kept, inclusive."""
     high: float = Field(0.75, ge=0, le=1)
-    """Upper end of the band that is kept, inclusive."""
+    """Upper end of the band in which questions are kept, inclusive."""
     samples: int | None = Field(None, ge=1)
-    """m in curation; absent: `votes.samples`."""
+    """m in curation; none: `votes.samples`."""
     count_unparsed: bool = True
-    """Whether an answer that cannot be read counts in the denominator of the confidence."""
+    """Whether unparsed answers count in the denominator of the confidence."""
     max_blind: float | None = Field(None, ge=0, le=1)
     """Reject a question if at least this share of the answers given without the picture agrees with the
-    silver answer; absent: off."""
+    silver answer; none: off."""
 
     @field_validator("margin", mode="before")
     @classmethod
@@ -308,25 +308,25 @@ _PARTS = {  # of the built-in rewards
 
 
 class Rewards(Section):
-    """What the roles are rewarded for; docs/rewards.md has the equations."""
+    """Rewards of both roles; docs/rewards.md has the equations."""
 
     questioner: Literal["paper", "official"] = "paper"
     """`paper`: max(0, uncertainty - redundancy), Eq. 8. `official`, of the released code: min(c, 1 - c) -
     redundancy, and -1 for a malformed question."""
     target_confidence: float = Field(0.5, ge=0.01, le=0.99)
-    """The confidence c that `paper` pays most; 0.5 is Eq. 5."""
+    """The confidence c at which `paper` gives the highest reward; 0.5 is Eq. 5."""
     redundancy_weight: float = Field(1.0, ge=0)
     """Weight of the redundancy penalty (lambda)."""
     redundancy_scope: Literal["image", "batch"] = "image"
-    """Questions are compared with those about the same picture, or of the whole step."""
+    """Compare a question with those about the same picture, or with those of the whole step."""
     memory_weight: float = Field(0.0, ge=0)
-    """Weight of the penalty for asking what was asked before; 0 is off."""
+    """Weight of the penalty for repeating earlier questions; 0 is off."""
     groundedness_weight: float = Field(0.0, ge=0)
-    """Weight of the penalty for questions answered without the picture; 0 is off."""
+    """Weight of the penalty for questions that are answered the same without the picture; 0 is off."""
     format_weight: float = Field(0.0, ge=0, le=1)
     """Share of the Reasoner's reward for a `<think>` block before the box."""
     questioner_terms: dict[str, float] = {}
-    """Own rewards, `module:function: weight`."""
+    """Custom rewards, `module:function: weight`."""
     reasoner_terms: dict[str, float] = {}
     """The same for the Reasoner."""
 
@@ -356,18 +356,18 @@ class Rewards(Section):
 
 
 class Evaluation(Section):
-    """Accuracy before the first iteration and after each one that `every` counts."""
+    """Accuracy before the first iteration and after every `every` iterations."""
 
     every: int = Field(1, ge=1)
-    """Measure after every so many iterations, and after the last."""
+    """Measure after every N iterations, and after the last."""
     benchmarks: list[str] = []
-    """Ids, see `visplay benchmarks`, or YAML files of your own; empty: none is measured."""
+    """Ids (see `visplay benchmarks`) or your own YAML files; empty: nothing is measured."""
     sources: dict[str, Path] = {}
     """Benchmark id: local copy of its data."""
     limit: int = Field(1000, ge=1)
-    """Questions per benchmark; every run asks the same."""
+    """Questions per benchmark, the same in every run."""
     split: Literal["held-out", "development"] = "held-out"
-    """Pocket scenes to ask about."""
+    """Which pocket scenes to use."""
     maj_limit: int = Field(1000, ge=0)
     """Questions that get the majority vote; 0 is off."""
     blind_limit: int = Field(1000, ge=0)
@@ -385,16 +385,16 @@ AT_MOST = {"redundancy", "blind_answers", "same_answer", "truncated", "no_spread
 
 
 class Health(Section):
-    """What to do when the figures of an iteration say that training has gone wrong."""
+    """What to do when the figures of an iteration show that training went wrong."""
 
     action: Literal["warn", "stop", "roll_back"] = "warn"
-    """`stop` ends the run after the iteration; `roll_back` goes on from the best one so far."""
+    """`stop` ends the run after the iteration; `roll_back` continues from the best iteration so far."""
     probe: str | None = None
-    """Which of the benchmarks says what is best; absent: the first of them."""
+    """Benchmark that decides which iteration is best; none: the first."""
     patience: int | None = Field(None, ge=1)
-    """End the run after so many iterations without a better probe; absent: never."""
+    """End the run after this number of iterations without a better probe; none: never."""
     limits: dict[str, float | None] = {}
-    """Figure: limit, where it differs from docs/health.md; null switches an alarm off."""
+    """Limits that differ from docs/health.md, by figure; null switches an alarm off."""
 
     @field_validator("limits")
     @classmethod
