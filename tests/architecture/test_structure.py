@@ -139,3 +139,14 @@ def test_the_table_of_promises_names_tests_that_are_there() -> None:
     named = re.findall(r"`((?:\w+/)*test_\w+\.py)`", table.split("\n## ")[0])
     assert len(named) > 30
     assert [name for name in named if not (ROOT / "tests" / name).is_file()] == []
+
+
+def test_every_test_marked_extra_is_in_an_area_of_ci() -> None:
+    text = (ROOT / ".ci/run").read_text().replace("\\\n", "")
+    areas = re.findall(r"^area (.+?) -- (.+)$", text, re.MULTILINE)
+    tests = [ROOT / path for named, _ in areas for path in named.split()]
+    covered = [ROOT / path for _, named in areas for path in named.split()]
+    assert [path for path in tests + covered if not path.exists()] == []
+    extra = [path for path in TESTS if "mark.extra" in path.read_text() and path != Path(__file__)]
+    assert len(extra) > 8
+    assert [path for path in extra if not any(path.is_relative_to(area) for area in tests)] == []
