@@ -27,15 +27,6 @@ def test_everything_that_is_promised_is_there() -> None:
         assert (Path(visplay.__file__).parents[1] / package / "py.typed").is_file()
 
 
-@pytest.mark.parametrize(
-    "program", ["import visplay", "import visplay.cli.main", "from visplay import load_config"]
-)
-def test_importing_loads_no_torch(program: str) -> None:
-    heavy = "[name for name in ('torch', 'transformers', 'datasets', 'vllm') if name in sys.modules]"
-    command = [sys.executable, "-c", f"import sys; {program}; print({heavy})"]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "[]"
-
-
 def test_files_of_ones_own_named_as_our_packages_hide_nothing(tmp_path: Path) -> None:
     for name in ("rewards", "rollouts"):
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('not ours')\n")

@@ -1,7 +1,6 @@
 """What the evaluation tests share: items over grey pictures, and a scripted Reasoner that answers them."""
 
 import random
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -35,11 +34,6 @@ def answer(prompt: Prompt, adapter: AdapterVersion, sampling: Sampling) -> Seque
     """Depends on prompt, place in the batch's seed and sample, as a real engine's answers do."""
     rng = random.Random(f"{prompt.key}:{sampling.seed}:{sampling.temperature}")
     return [f"line one\u2028 two \\boxed{{{rng.randrange(3)}}}" for _ in range(sampling.n)]
-
-
-def slowly(prompt: Prompt, adapter: AdapterVersion, sampling: Sampling) -> Sequence[str]:
-    time.sleep(0.004)
-    return answer(prompt, adapter, sampling)
 
 
 def reasoner(script: Callable[..., Sequence[str]] = answer, *, chunk: int = 8, digest: str = "m") -> Reasoner:

@@ -3,9 +3,6 @@
 import contextlib
 import json
 import random
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +12,7 @@ import pytest
 
 import rewards
 from rollouts.engine import AdapterVersion, EngineUnavailable, Prompt, Sampling
-from tests.visplay.evaluation.asked import answer, items, reasoner, slowly
+from tests.visplay.evaluation.asked import answer, items, reasoner
 from tests.visplay.evaluation.spec_rows import ROWS
 from visplay.errors import AdapterMismatch, EngineError, EvaluationError
 from visplay.evaluation.items import open_rows, read_item
@@ -33,7 +30,6 @@ from visplay.evaluation.sampling import evaluate_items
 from visplay.evaluation.spec import Source, find_spec
 from visplay.storage import append_jsonl
 
-ROOT = Path(__file__).parents[3]
 GREEDY = Sampling(temperature=0, max_tokens=100)
 
 
@@ -58,27 +54,6 @@ def test_interrupted_at_ten_random_moments_it_writes_the_same_file(tmp_path: Pat
             file.write(b'{"item": "half a li')  # as a kill in the middle of a write would leave it
     evaluate_items(reasoner(), items(120), benchmark="b", sampling=Sampling(n=2, seed=3), path=cut)
     assert cut.read_bytes() == whole.read_bytes()
-
-
-@pytest.mark.slow
-def test_killed_at_random_moments_it_writes_the_same_file(tmp_path: Path) -> None:
-    whole = tmp_path / "whole.jsonl"
-    evaluate_items(reasoner(slowly), items(120), benchmark="b", sampling=Sampling(n=2, seed=3), path=whole)
-    cut = tmp_path / "cut"
-    rng = random.Random(4)
-    program = [sys.executable, "-m", "tests.visplay.evaluation.interrupted", str(cut)]
-    stored = cut / "greedy.answers"
-    for _ in range(2):
-        with subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None and process.stdout.readline() == b"begun\n"
-            until = time.monotonic() + 60
-            while not stored.exists() and time.monotonic() < until:
-                time.sleep(0.001)
-            time.sleep(rng.uniform(0.0, 0.08))
-            process.kill()
-        assert stored.exists() and not (cut / "greedy.jsonl").exists()
-    subprocess.run(program, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    assert (cut / "greedy.jsonl").read_bytes() == whole.read_bytes()
 
 
 @pytest.mark.parametrize("lost", [1, 7, 40, 200, 1500])
