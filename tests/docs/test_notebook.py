@@ -37,10 +37,7 @@ def test_its_cells_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "run.yaml").write_text(yaml.safe_dump({**SMALL, "images": images, "name": "demo"}))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     subprocess.run(
-        [sys.executable, "-m", "visplay", "train", "run.yaml"],
-        cwd=tmp_path,
-        check=True,
-        capture_output=True,
+        [sys.executable, "-m", "visplay", "train", "run.yaml"], cwd=tmp_path, check=True, capture_output=True
     )
     notebook = read()
     monkeypatch.setenv("PYTHONPATH", str(ROOT))

@@ -247,12 +247,7 @@ FIVE = "Question: Find x.\nChoices:\nA:\\frac{1}{3}\nB:\\frac{\\sqrt{5}}{3}\nC:1
             True,
         ),
         ("mathvista", VISTA | {"answer": "2000000", "answer_type": "integer"}, "\\boxed{2M}", True),
-        (
-            "mathvista",
-            VISTA | {"answer": "[2, 0, 1]", "answer_type": "list"},
-            "\\boxed{0, 1, 2}",
-            False,
-        ),
+        ("mathvista", VISTA | {"answer": "[2, 0, 1]", "answer_type": "list"}, "\\boxed{0, 1, 2}", False),
         ("mmmu", MMMU | {"options": "[]", "answer": "40", "question_type": "open"}, "\\boxed{0.4%}", False),
         (
             "mmmu",
@@ -293,11 +288,7 @@ def test_benchmark_rows(benchmark, row, said, right):
         ("", ["images.source=???"], "images.source: '???' is a placeholder"),
         ("", ["optimizer.learning_rate=.inf"], "optimizer.learning_rate: "),
         ("", ["votes.samples=3.5"], "votes.samples: input should be a valid integer"),
-        (
-            "",
-            ["rewards.format_weight=.nan"],
-            "rewards.format_weight: input should be a finite number",
-        ),
+        ("", ["rewards.format_weight=.nan"], "rewards.format_weight: input should be a finite number"),
         ("", ["name=.."], "name: "),
         ("", ["engine.vllm={max_loras: 1}"], "engine.vllm: max_loras is set by visplay itself"),
         ("", ["engine.vllm={logprobs-mode: raw_logits}"], "logprobs-mode is set by visplay itself"),

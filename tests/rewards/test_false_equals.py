@@ -75,8 +75,7 @@ SCALES = {
     "Ω": ("ohm", 1), r"k\Omega": ("ohm", 1000),
 }  # fmt: skip
 UNITS = written(
-    st.tuples(st.integers(1, 2000), st.sampled_from(sorted(SCALES))),
-    lambda v: st.just(f"{v[0]} {v[1]}"),
+    st.tuples(st.integers(1, 2000), st.sampled_from(sorted(SCALES))), lambda v: st.just(f"{v[0]} {v[1]}")
 ).map(lambda pair: ((SCALES[pair[0][1]][0], pair[0][0] * SCALES[pair[0][1]][1]), pair[1]))
 MAGNITUDES = written(
     st.tuples(

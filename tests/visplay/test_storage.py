@@ -7,13 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from visplay.storage import (
-    GROUP,
-    append_jsonl,
-    read_jsonl,
-    write_parquet,
-    write_text,
-)
+from visplay.storage import GROUP, append_jsonl, read_jsonl, write_parquet, write_text
 
 
 def test_a_line_cut_short_is_left_out(tmp_path: Path) -> None:

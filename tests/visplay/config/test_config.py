@@ -2,13 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from visplay.config.loading import (
-    check_config,
-    check_names,
-    dump_config,
-    enough_kept,
-    load_config,
-)
+from visplay.config.loading import check_config, check_names, dump_config, enough_kept, load_config
 from visplay.config.reference import config_reference
 from visplay.config.yaml_text import read_yaml
 from visplay.errors import ConfigError
@@ -71,10 +65,7 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
         (["name=../elsewhere"], "name: "),
         (["engine.backend=server"], "engine.backend=server takes either engine.urls or engine.replicas >= 1"),
         (["engine.backend=vlm"], "engine.backend: string should match pattern"),
-        (
-            ["roles={shared: {steps: 1}}"],
-            "a role needs a name of its own in small letters, got 'shared'",
-        ),
+        (["roles={shared: {steps: 1}}"], "a role needs a name of its own in small letters, got 'shared'"),
         (["engine.replicas=2", "engine.devices=['0']"], "engine.devices must name one per replica: 2, got 1"),
         (["seed"], "an override must look like key.sub=value, got 'seed'"),
     ],

@@ -16,14 +16,7 @@ from tests.visplay.evaluation.asked import answer, items, reasoner
 from tests.visplay.evaluation.spec_rows import ROWS
 from visplay.errors import AdapterMismatch, EngineError, EvaluationError
 from visplay.evaluation.items import open_rows, read_item
-from visplay.evaluation.metrics import (
-    chance,
-    figures_of,
-    hallusion,
-    majority_class,
-    sampled_figures,
-    vote_of,
-)
+from visplay.evaluation.metrics import chance, figures_of, hallusion, majority_class, sampled_figures, vote_of
 from visplay.evaluation.prompts import blinded
 from visplay.evaluation.records import read_records
 from visplay.evaluation.sampling import evaluate_items

@@ -75,12 +75,7 @@ def test_a_questioner_rewarded_for_repeats_is_noticed(pictures: Path, tmp_path: 
                 "images": {"source": str(pictures), "oracle": ORACLE},
                 "output": str(tmp_path),
                 "optimizer": {"learning_rate": 6e-3, "micro_batch_size": 64},
-                "questioner": {
-                    **SMALL["questioner"],
-                    "steps": 18,
-                    "prompts_per_step": 4,
-                    "group_size": 16,
-                },
+                "questioner": {**SMALL["questioner"], "steps": 18, "prompts_per_step": 4, "group_size": 16},
                 "votes": {"samples": 2},
                 "rewards": {
                     "redundancy_weight": 0.0,

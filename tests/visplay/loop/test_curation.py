@@ -35,11 +35,7 @@ def ask(kind: str, text: str) -> str:
 
 # What the Questioner writes about each picture, and how the Reasoner answers each question, four times.
 QUESTIONS = [ask("numerical", "easy"), ask("numerical", "fair"), ask("numerical", "fair"), "nonsense"]
-ANSWERS = {
-    "easy": ["2", "2", "2", "2"],
-    "fair": ["3", "4", "3", None],
-    "hard": ["1", "2", "3", "4"],
-}
+ANSWERS = {"easy": ["2", "2", "2", "2"], "fair": ["3", "4", "3", None], "hard": ["1", "2", "3", "4"]}
 
 
 def script(prompt: Prompt, adapter: AdapterVersion, sampling: Sampling) -> Sequence[str]:
@@ -90,10 +86,7 @@ def test_curation_keeps_the_informative_ones_and_says_why_not(tmp_path: Path) ->
     assert [example.question.question for example in silver] == ["fair"] * 3
     assert silver[0].vote == rewards.vote(["3", "4", "3", None])
     votes = [call for call in engine.calls if "ask one" not in call[0][0].messages[0]["content"][1]["text"]]
-    assert [len(call[0]) for call in votes] == [
-        6,
-        3,
-    ]  # two of each picture voted on, kept ones blind
+    assert [len(call[0]) for call in votes] == [6, 3]  # two of each picture voted on, kept ones blind
     assert pq.read_schema(folder_of(ctx) / "candidates.parquet").equals(CANDIDATES)
 
 

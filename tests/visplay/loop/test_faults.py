@@ -110,13 +110,7 @@ def test_full_disk_at_the_report(disk: Disk, whole: Path, seen: Seen) -> None:
     ids=["adapter", "checkpoint"],
 )  # fmt: skip
 def test_full_disk_in_the_middle_of_a_librarys_write(
-    where: str,
-    pattern: str,
-    stopped: dict[str, Path],
-    whole: Path,
-    scenes: Path,
-    tmp_path: Path,
-    seen: Seen,
+    where: str, pattern: str, stopped: dict[str, Path], whole: Path, scenes: Path, tmp_path: Path, seen: Seen
 ) -> None:
     config = copied(stopped["questioner"], scenes, tmp_path)
     file = tmp_path / "config.yaml"

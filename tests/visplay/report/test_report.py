@@ -205,12 +205,7 @@ def test_health_figures_are_drawn_whatever_they_are_called(run: Path) -> None:
 
 
 def test_what_was_changed_on_the_way_is_told_as_text(run: Path) -> None:
-    row = {
-        "after": "iteration-1/curation",
-        "key": "engine.backend",
-        "before": "hf",
-        "now": "<b>vllm",
-    }
+    row = {"after": "iteration-1/curation", "key": "engine.backend", "before": "hf", "now": "<b>vllm"}
     (run / "changes.jsonl").write_text(json.dumps(row) + "\n")
     html = write_report(run).read_text()
     assert "Changed after iteration-1/curation." in html

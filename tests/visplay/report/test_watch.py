@@ -139,8 +139,7 @@ def test_own_names_are_served(looked_at: LiveServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "path",
-    ["/config.yaml", "/../config.yaml", "/%2e%2e/config.yaml", "/iteration-1/", "/?x", "/version/"],
+    "path", ["/config.yaml", "/../config.yaml", "/%2e%2e/config.yaml", "/iteration-1/", "/?x", "/version/"]
 )
 def test_there_is_nothing_else_to_fetch(looked_at: LiveServer, path: str) -> None:
     status, _, body = ask(looked_at, path)

@@ -16,13 +16,7 @@ from visplay.evaluation.target import find_target
 from visplay.report import write_report
 from visplay.runs.results import run_config
 from visplay.runs.run import UNFINISHED, Run, read_starts
-from visplay.storage import (
-    damaged_parts,
-    read_jsonl,
-    read_part,
-    write_part,
-    write_text,
-)
+from visplay.storage import damaged_parts, read_jsonl, read_part, write_part, write_text
 
 
 def config(folder: Path, **values: object) -> Config:
@@ -51,10 +45,7 @@ def test_another_configuration_is_shown(tmp_path: Path) -> None:
     with Run(before.folder).opened(before) as run, run.step("iteration-0/adapters"):
         pass
     with (
-        pytest.raises(
-            RunMismatch,
-            match=r"seed: 0 -> 5\nOnly engine, evaluation, health, images",
-        ),
+        pytest.raises(RunMismatch, match=r"seed: 0 -> 5\nOnly engine, evaluation, health, images"),
         Run(after.folder).opened(after),
     ):
         pass

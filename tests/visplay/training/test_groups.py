@@ -15,15 +15,7 @@ from PIL import Image
 
 from rollouts.engine import Prompt
 from tests.architectures.tiny import ALL
-from tests.visplay.training.reference import (
-    POCKET,
-    apart,
-    by_learner,
-    pictured,
-    policy_of,
-    rollouts_of,
-    sgd,
-)
+from tests.visplay.training.reference import POCKET, apart, by_learner, pictured, policy_of, rollouts_of, sgd
 from visplay.config.sections import Lora, Model, Phase
 from visplay.models.policy import Policy
 from visplay.training import groups

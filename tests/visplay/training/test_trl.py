@@ -48,12 +48,7 @@ class Driven:
         self.policy, self.model = policy, policy.with_adapter(start)
         optimizer = Optimizer(kl=0.1, micro_batch_size=2, learning_rate=1e-3)
         arguments = grpo_arguments(
-            PHASE,
-            optimizer,
-            corrected=corrected,
-            folder=folder / "trainer",
-            seed=0,
-            model=self.model,
+            PHASE, optimizer, corrected=corrected, folder=folder / "trainer", seed=0, model=self.model
         )
         self.wrapped_before = "forward" in vars(policy.model)
         self.trainer: Any = EngineGRPOTrainer(policy, self.model, arguments, ranks=ALONE)
