@@ -120,7 +120,7 @@ def test_no_folder_of_a_single_person_in_the_sources() -> None:
 def test_runs_are_listed_and_reported_and_samples_scored_and_compared_without_torch() -> None:
     program = (
         "import sys, visplay.cli.main, visplay.cli.printing, visplay.evaluation.session; visplay.load_config;"
-        "import visplay.evaluation.comparison, visplay.report.comparison, visplay.report.runs;"
+        "import visplay.evaluation.comparison, visplay.report, visplay.report.comparison;"
         "print([name for name in ('torch', 'transformers', 'datasets', 'vllm') if name in sys.modules])"
     )
     command = [sys.executable, "-c", program]
