@@ -115,8 +115,8 @@ def test_the_minimum_detectable_effect_is_found_four_times_in_five() -> None:
     )
     effect = at_rest.minimum_detectable
     found = 0
-    for draw in range(300):
+    for draw in range(150):
         moved = np.where(before == 0, 0.08 + effect, 0.08 - effect)
         after = np.where(rng.random(1000) < moved, 1 - before, before)
         found += judged([paired_difference(before.tolist(), after.tolist(), seed=draw)])[0].word == "better"
-    assert found / 300 == pytest.approx(0.8, abs=0.1)
+    assert found / 150 == pytest.approx(0.8, abs=0.1)
