@@ -13,6 +13,7 @@ from rollouts.engine import Completion, Sampling
 from visplay.config.loading import Config
 from visplay.config.sections import Engine
 from visplay.data.images import read_images
+from visplay.errors import RunError
 from visplay.evaluation.metrics import Figures
 from visplay.evaluation.reasoner import evaluate_target, open_reasoner
 from visplay.evaluation.records import read_records
@@ -48,13 +49,29 @@ class Run:
         return f"Run({str(self.folder)!r}, {len(self.steps)} finished steps)"
 
     def candidates(self, iteration: int | None = None) -> pa.Table:
-        """The questions of curation, of all iterations or of one, with the column `iteration` before them."""
+        """The questions of curation, of all iterations or of one, with the column `iteration` before them.
+
+        Raises:
+            RunError: the run has no such iteration.
+        """
         return self._rows("curation/candidates.parquet", CANDIDATES, iteration)
 
     def rollouts(self, role: str = "questioner", iteration: int | None = None) -> pa.Table:
-        """The rewarded completions of a role, of all iterations or of one."""
-        schema = {"questioner": ROLLOUTS, "reasoner": ANSWERS}.get(role)
-        return self._rows(f"{role}/rollouts.parquet", schema, iteration)
+        """The rewarded completions of a role, of all iterations or of one.
+
+        Raises:
+            RunError: the run trains no such role, or has no such iteration.
+        """
+        schemas = {
+            **dict.fromkeys(self.config.roles, ANSWERS),
+            "questioner": ROLLOUTS,
+            "reasoner": ANSWERS,
+        }
+        if role not in schemas:
+            raise RunError(
+                f"{self.folder} trains no role {role!r}; its roles are {', '.join(sorted(schemas))}"
+            )
+        return self._rows(f"{role}/rollouts.parquet", schemas[role], iteration)
 
     def samples(self, iteration: int | None = None) -> pa.Table:
         """The stored samples of evaluations: greedy, blind and sampled ones, told apart by `round`."""
@@ -71,10 +88,13 @@ class Run:
         return open_answering(at, device=device)
 
     def _files(self, pattern: str, iteration: int | None) -> list[tuple[int, Path]]:
+        numbers = {int(step.split("/")[0].removeprefix("iteration-")) for step in self.steps}
+        if iteration is not None and iteration not in numbers:
+            raise RunError(f"{self.folder} has no iteration {iteration}; it has {sorted(numbers)}")
         found = by_iteration(self.folder, pattern)
         return [(number, path) for number, path in found if iteration in (None, number)]
 
-    def _rows(self, name: str, schema: pa.Schema | None, iteration: int | None) -> pa.Table:
+    def _rows(self, name: str, schema: pa.Schema, iteration: int | None) -> pa.Table:
         tables = []
         for number, path in self._files(name, iteration):
             table = pq.read_table(path)
@@ -82,7 +102,7 @@ class Run:
             tables.append(table.add_column(0, "iteration", column))
         if tables:
             return pa.concat_tables(tables)
-        return (schema or pa.schema([])).empty_table()
+        return schema.empty_table()
 
 
 class Answering:

@@ -77,7 +77,10 @@ def test_a_run_is_opened_as_tables(finished: Path) -> None:
     assert run.rollouts("questioner", 1).num_rows == 4 and run.rollouts("reasoner").num_rows == 8
     samples = run.samples(iteration=0).to_pylist()
     assert [row["round"] for row in samples] == ["greedy"] * 4 and samples[0]["benchmark"] == "pocket-dusk"
-    assert run.candidates(9).num_rows == 0
+    with pytest.raises(RunError, match=r"has no iteration 9; it has \[0, 1, 2\]"):
+        run.candidates(9)
+    with pytest.raises(RunError, match="trains no role 'resoner'; its roles are questioner, reasoner"):
+        run.rollouts("resoner")
     assert run.evaluations[2]["pocket-dusk"]["n"] == 4 and run.config.iterations == 2
     assert [row["iteration"] for row in run.metrics if row["phase"] == "curation"] == [1, 2]
     (compared,) = visplay.compare(f"{finished}@0", f"{finished}@2")
