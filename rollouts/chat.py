@@ -162,7 +162,7 @@ class Chat:
         return {
             "n": sampling.n,
             "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
+            "top_p": 1.0,
             "top_k": sampling.top_k,
             "min_p": 0.0,
             "repetition_penalty": 1.0,

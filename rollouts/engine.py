@@ -57,7 +57,6 @@ class Sampling:
     Attributes:
         n: completions per prompt, >= 1.
         temperature: >= 0; 0 is greedy decoding.
-        top_p: in (0, 1]; 1 switches nucleus truncation off.
         top_k: 0 switches top-k truncation off.
         max_tokens: length limit of a completion, in tokens.
         seed: of this call; the same call with the same seed gives the same completions.
@@ -66,7 +65,6 @@ class Sampling:
 
     n: int = 1
     temperature: float = 1.0
-    top_p: float = 1.0
     top_k: int = 0
     max_tokens: int = 1024
     seed: int = 0
@@ -77,8 +75,6 @@ class Sampling:
             raise ValueError(f"sampling.n must be >= 1, got {self.n}")
         if self.temperature < 0:
             raise ValueError(f"sampling.temperature must be >= 0, got {self.temperature}")
-        if not 0 < self.top_p <= 1:
-            raise ValueError(f"sampling.top_p must be in (0, 1], got {self.top_p}")
         if self.top_k < 0:
             raise ValueError(f"sampling.top_k must be >= 0 (0 is off), got {self.top_k}")
         if self.max_tokens < 1:
@@ -95,7 +91,7 @@ class Completion:
         token_ids: [tokens] sampled ids; ends with the end token when `finish_reason` is "stop";
             never empty.
         logprobs: [tokens] log-probability of each sampled token under the temperature-scaled
-            distribution of `adapter`. Where top_p or top_k truncate, as for votes, transformers reports it
+            distribution of `adapter`. Where top_k truncates, as for votes, transformers reports it
             before truncation and vLLM after; nothing that is trained on is truncated. Empty where
             `sampling.logprobs` asks for none and the engine does not compute them anyway.
         finish_reason: "stop" at an end token, "length" where `max_tokens` cut it off.

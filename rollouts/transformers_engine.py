@@ -12,7 +12,6 @@ from transformers import (
     LogitsProcessor,
     LogitsProcessorList,
     TopKLogitsWarper,
-    TopPLogitsWarper,
 )
 
 from rollouts.chat import Chat
@@ -208,11 +207,7 @@ class _Sampler(LogitsProcessor):
     def __init__(self, sampling: Sampling, *, banned: list[int]) -> None:
         self._temperature = sampling.temperature or 1.0
         self._banned = banned
-        self._warpers: list[Any] = []
-        if sampling.top_k:
-            self._warpers.append(TopKLogitsWarper(sampling.top_k))
-        if sampling.top_p < 1:
-            self._warpers.append(TopPLogitsWarper(sampling.top_p))
+        self._truncate = TopKLogitsWarper(sampling.top_k) if sampling.top_k else None
         self._last: torch.Tensor | None = None
         self._chosen: list[torch.Tensor] = []
 
@@ -224,9 +219,7 @@ class _Sampler(LogitsProcessor):
         self._last = torch.log_softmax(scores, dim=-1)
         if self._banned:
             scores = scores.index_fill(1, torch.tensor(self._banned, device=scores.device), float("-inf"))
-        for warp in self._warpers:
-            scores = warp(input_ids, scores)
-        return scores
+        return self._truncate(input_ids, scores) if self._truncate else scores
 
     def finish(self, new_ids: torch.Tensor) -> torch.Tensor:
         """Log-probs [rows, tokens] of all the tokens chosen."""

@@ -7,7 +7,6 @@ usable picture does.
 import hashlib
 import json
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,7 +25,6 @@ MID_GREY = (128, 128, 128)  # an all-black picture counts as padding in some arc
 
 _LISTS = ("list", "large_list", "fixed_size_list", "mixed")  # types of columns that may hold lists
 HUB = "hub:"  # begins a source that is a dataset on the hub
-_ON_HUB = re.compile(r"hub:([^/@:]+(?:/[^/@:]+)?)(?:/([^@:]+))?(?:@([^:]+))?(?::(.+))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +188,13 @@ def _flat(cell: object) -> list[object]:
 def _entries(source: str | Path, column: str) -> Entries:
     path, shown = Path(source).expanduser(), str(source)
     if shown.startswith(HUB):
-        return _of_column(_on_hub(shown, column), column, shown=shown, base=Path())
+        try:
+            table = hub_table(shown.removeprefix(HUB), split="train", only=column)
+        except ValueError as error:
+            raise ImageSourceError(
+                f"images.source: {error}; bring its files here and name their folder"
+            ) from error
+        return _of_column(table, column, shown=shown, base=Path())
     if not path.exists():
         raise ImageSourceError(
             f"images.source {shown!r} does not exist; give a folder of pictures, a table, a saved dataset or "
@@ -208,21 +212,6 @@ def _entries(source: str | Path, column: str) -> Entries:
     except (OSError, ValueError) as error:
         raise ImageSourceError(f"images.source {shown!r} cannot be read as a table: {error}") from error
     return _of_column(table, column, shown=str(path), base=path.parent if path.is_file() else path)
-
-
-def _on_hub(source: str, column: str) -> Table:
-    named = _ON_HUB.fullmatch(source)
-    if named is None:
-        raise ImageSourceError(
-            f"images.source {source!r} names no dataset; say hub:OWNER/NAME[/SUBSET][@REVISION][:SPLIT]"
-        )
-    name, subset, revision, split = named.groups()
-    try:
-        return hub_table(name, only=column, split=split or "train", subset=subset, revision=revision)
-    except ValueError as error:
-        raise ImageSourceError(
-            f"images.source: {error}; bring its files here and name their folder"
-        ) from error
 
 
 def _nothing_usable(shown: str, skipped: Sequence[Skipped]) -> str:

@@ -6,6 +6,7 @@ Training pictures (`visplay.data.images`) and benchmarks (`visplay.evaluation.it
 import csv
 import hashlib
 import json
+import re
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 from visplay.storage import file_stamp
 
 Row = dict[str, Any]
+_ON_HUB = re.compile(r"([^/@:]+(?:/[^/@:]+)?)(?:/([^@:]+))?(?:@([^:]+))?(?::(.+))?")
 PARQUET, LISTS = (".parquet", ".pq"), (".jsonl", ".json", ".csv", ".tsv")
 
 
@@ -112,18 +114,25 @@ def table_files(path: Path) -> list[Path]:
     return sorted(f for f in path.rglob("*") if f.is_file() and f.suffix.lower() in PARQUET)
 
 
-def hub_table(
-    name: str, *, subset: str | None, split: str, revision: str | None, only: str | None = None
-) -> Table:  # fmt: skip
+def hub_table(address: str, *, split: str, only: str | None = None) -> Table:
     """The rows of one split of a dataset on the hub, downloaded once; `datasets` keeps them.
+
+    Args:
+        address: `OWNER/NAME[/SUBSET][@REVISION][:SPLIT]`.
+        split: where the address names none.
+        only: the one column to read.
 
     Raises:
         ValueError: it cannot be had; the message says why.
     """
+    named = _ON_HUB.fullmatch(address)
+    if named is None:
+        raise ValueError(f"{address!r} names no dataset; say OWNER/NAME[/SUBSET][@REVISION][:SPLIT]")
+    name, subset, revision, given = named.groups()
     import datasets
 
     try:
-        found = datasets.load_dataset(name, subset, split=split, revision=revision)
+        found = datasets.load_dataset(name, subset, split=given or split, revision=revision)
     # The hub's client raises a dozen kinds: no network, no such set, no such split, gated.
     except Exception as error:
         raise ValueError(

@@ -23,10 +23,10 @@ from visplay.evaluation.statistics import (
     Estimate,
     PairedDifference,
     Verdict,
+    accuracy_interval,
     decompose,
     judged,
     paired_difference,
-    score_interval,
 )
 from visplay.evaluation.target import find_target
 
@@ -161,8 +161,8 @@ def compare_samples(benchmark: str, before: Iterable[Record], after: Iterable[Re
         benchmark=benchmark,
         n=len(pairs),
         left_out=left_out,
-        before=score_interval(old_scores, clusters=clusters),
-        after=score_interval(new_scores, clusters=clusters),
+        before=accuracy_interval(old_scores, clusters=clusters),
+        after=accuracy_interval(new_scores, clusters=clusters),
         paired=paired_difference(old_scores, new_scores, clusters=clusters),
         parts=decompose([(row.status, row.right) for row in was], [(row.status, row.right) for row in now]),
         rates={

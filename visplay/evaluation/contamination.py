@@ -5,7 +5,6 @@ suspects where few bits differ. What is found is reported and changes nothing: p
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import imagehash
@@ -16,23 +15,6 @@ from visplay.data.images import ImageSet
 from visplay.evaluation.items import Item
 
 _AT_ONCE = 256  # pictures compared with all others in one step; bounds the memory
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Suspect:
-    """A training picture that looks like a benchmark's.
-
-    Attributes:
-        benchmark: the benchmark's id.
-        item: key of the first item with that picture.
-        picture: the training picture's name in its source.
-        bits: how many of the 256 bits differ.
-    """
-
-    benchmark: str
-    item: str
-    picture: str
-    bits: int
 
 
 def hash_pictures(images: ImageSet) -> Any:
@@ -46,7 +28,7 @@ def find_suspects(
     items: Mapping[str, Iterable[Item]],
     *,
     bits: int,
-) -> list[Suspect]:
+) -> list[dict[str, Any]]:
     """Compare every training picture with every benchmark picture.
 
     Args:
@@ -56,7 +38,9 @@ def find_suspects(
         bits: report pairs that differ in at most so many bits, 0..256.
 
     Returns:
-        One suspect for each benchmark picture that has any: the nearest training picture.
+        One row for each benchmark picture that has any: `benchmark`, its id; `item`, the key of the first
+        item with that picture; `picture`, the name of the nearest training picture in its source; `bits`, how
+        many of the 256 differ.
     """
     suspects = []
     for benchmark, own in items.items():
@@ -68,10 +52,10 @@ def find_suspects(
             nearest = apart.argmin(axis=1)
             for i in np.flatnonzero(apart.min(axis=1) <= bits):
                 suspects.append(
-                    Suspect(
-                        benchmark=benchmark, item=part[i][0], picture=images.records[int(nearest[i])].source,
-                        bits=int(apart[i, nearest[i]]),
-                    )
+                    {
+                        "benchmark": benchmark, "item": part[i][0], "bits": int(apart[i, nearest[i]]),
+                        "picture": images.records[int(nearest[i])].source,
+                    }
                 )  # fmt: skip
     return suspects
 

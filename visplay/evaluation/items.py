@@ -305,12 +305,7 @@ def open_rows(source: Source, *, shown: str) -> Rows:
         return _local(source.path.expanduser(), shown=shown)
     assert source.hub is not None, shown
     try:
-        table = hub_table(
-            source.hub,
-            subset=source.config,
-            split=source.split,
-            revision=source.revision,
-        )
+        table = hub_table(source.hub, split="test")
     except ValueError as error:
         raise BenchmarkError(
             f"{shown}: {error}; bring its files here and say --source {shown}=FOLDER_OR_PARQUET"

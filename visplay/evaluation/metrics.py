@@ -11,9 +11,7 @@ from visplay.evaluation.scoring import FAILED
 from visplay.evaluation.spec import Spec
 from visplay.evaluation.statistics import (
     accuracy_interval,
-    mean_interval,
     pass_at_k,
-    score_interval,
 )
 
 COVERAGE = 0.99  # below it there is no headline
@@ -41,7 +39,7 @@ def figures_of(records: Sequence[Record], *, headline: str = "accuracy") -> Figu
         return figures
     scores, clusters = [record["score"] for record in known], _clusters(known)
     parsed = [record for record in known if record["status"] == "ok"]
-    estimate = score_interval(scores, clusters=clusters)
+    estimate = accuracy_interval(scores, clusters=clusters)
     figures |= {
         "headline": estimate.value,
         "accuracy": asdict(estimate),
@@ -68,7 +66,7 @@ def _groups(records: Sequence[Record]) -> dict[str, dict[str, Figures]]:
                 groups[name][value].append(record)
     return {
         name: {
-            value: asdict(score_interval([r["score"] for r in own], clusters=_clusters(own)))
+            value: asdict(accuracy_interval([r["score"] for r in own], clusters=_clusters(own)))
             for value, own in sorted(by.items())
         }
         for name, by in sorted(groups.items())
@@ -130,12 +128,12 @@ def sampled_figures(records: Sequence[Record]) -> Figures:
     clusters = _clusters([own[0] for own in rows])
     right = [[record["correct"] for record in own[:most]] for own in rows]
     average = [sum(row) / most for row in right]
-    figures[f"avg@{most}"] = asdict(mean_interval(average, clusters=clusters))
+    figures[f"avg@{most}"] = asdict(accuracy_interval(average, clusters=clusters))
     k = 1
     while k <= most:
         passed = [pass_at_k(most, sum(row), k) for row in right]
         voted = [vote_of(own[:k])[1] for own in rows]
-        figures[f"pass@{k}"] = asdict(mean_interval(passed, clusters=clusters))
+        figures[f"pass@{k}"] = asdict(accuracy_interval(passed, clusters=clusters))
         figures[f"maj@{k}"] = asdict(accuracy_interval(voted, clusters=clusters))
         k = k * 2 if k * 2 <= most or k == most else most
     return figures

@@ -1,7 +1,7 @@
 """Ask a benchmark and store every sample; what is stored already is not asked again."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -155,7 +155,10 @@ def _blank(
 def _ask(reasoner: Reasoner, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion | str]:
     """[prompts * n] completions, or what the engine said in place of one."""
     answers: dict[int, list[Completion] | str] = {}
-    for group in _alike(prompts):
+    for with_pictures in (True, False):  # apart, because processors take no mixture
+        group = [i for i, prompt in enumerate(prompts) if bool(prompt.images) is with_pictures]
+        if not group:
+            continue
         own = [prompts[i] for i in group]
         try:
             groups: Sequence[list[Completion] | str] = generate(
@@ -187,14 +190,6 @@ def _alone(reasoner: Reasoner, prompt: Prompt, sampling: Sampling) -> list[Compl
         raise
     except Exception as error:
         return f"{type(error).__name__}: {error}"[:500]
-
-
-def _alike(prompts: Sequence[Prompt]) -> Iterator[list[int]]:
-    """Prompts with and without pictures apart: processors take no mixture."""
-    for with_pictures in (True, False):
-        group = [i for i, prompt in enumerate(prompts) if bool(prompt.images) is with_pictures]
-        if group:
-            yield group
 
 
 def _answered(record: Record, answer: Completion | str) -> Record:

@@ -24,10 +24,9 @@ Rule = Literal["choice", "yes_no", "number", "open", "relaxed", "text", "judge"]
 class Source(Section):
     """Where the rows lie: exactly one of `hub`, `path`, `function` and `items`."""
 
-    hub: str | None = Field(None, description="Dataset id on the hub.")
-    config: str | None = Field(None, description="Its configuration (subset).")
-    split: str = Field("test", description="Its split.")
-    revision: str | None = Field(None, description="Branch, tag or commit.")
+    hub: str | None = Field(
+        None, description="`OWNER/NAME[/SUBSET][@REVISION][:SPLIT]`, by default the split `test`."
+    )
     path: Path | None = Field(None, description="Parquet, JSON-lines or CSV file, or a folder of parquet.")
     function: str | None = Field(
         None, description="`module:function` that makes the items: `(limit, seed, split) -> list[Item]`."

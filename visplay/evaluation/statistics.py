@@ -69,39 +69,25 @@ class Verdict:
 
 
 def accuracy_interval(
-    correct: Sequence[bool | int],
+    scores: Sequence[float],
     *,
     clusters: Sequence[Hashable] | None = None,
     seed: int = 0,
 ) -> Estimate:
-    """Accuracy with its 95 % interval: Wilson's for independent rows, a cluster bootstrap otherwise.
+    """Mean score with its 95 % interval: Wilson's for independent rows of 0 and 1, else a bootstrap.
 
     Args:
-        correct: [rows] right or wrong.
+        scores: [rows] right or wrong, or a grade in [0, 1], e.g. a judge's or an estimate of pass@k.
         clusters: [rows] what a row shares with others, e.g. its picture; None for independent rows.
-        seed: of the resampling.
-
-    Raises:
-        ValueError: no rows, or not one cluster per row.
-    """
-    right = _as_array(correct, name="correct")
-    if clusters is None:
-        return _wilson(right, len(right))
-    return _resampled(right, clusters, seed=seed)
-
-
-def mean_interval(scores: Sequence[float], *, clusters: Sequence[Hashable] | None = None) -> Estimate:
-    """Mean of scores in [0, 1] with a bootstrap interval over clusters, or over rows where there are none.
-
-    Args:
-        scores: [rows] each in [0, 1], e.g. a judge's grades or estimates of pass@k.
-        clusters: [rows] what a row shares with others; None for independent rows.
+        seed: of the resampling, over clusters or, where there are none, over rows.
 
     Raises:
         ValueError: no rows, a score outside [0, 1], or not one cluster per row.
     """
-    values = _as_array(scores, name="scores", graded=True)
-    return _resampled(values, range(len(values)) if clusters is None else clusters, seed=0)
+    values = _as_array(scores, name="scores")
+    if clusters is None and np.isin(values, (0, 1)).all():
+        return _wilson(values, len(values))
+    return _resampled(values, range(len(values)) if clusters is None else clusters, seed=seed)
 
 
 def _wilson(values: Any, count: int) -> Estimate:
@@ -123,13 +109,6 @@ def _resampled(values: Any, clusters: Sequence[Hashable], *, seed: int) -> Estim
         return _wilson(values, len(sums))
     low, high = np.quantile(shares, [0.025, 0.975])
     return Estimate(value=float(values.mean()), low=float(low), high=float(high), n=len(values))
-
-
-def score_interval(scores: Sequence[float], *, clusters: Sequence[Hashable] | None = None) -> Estimate:
-    """`accuracy_interval` where all scores are 0 or 1, else `mean_interval`."""
-    if all(score in (0, 1) for score in scores):
-        return accuracy_interval([int(score) for score in scores], clusters=clusters)
-    return mean_interval(scores, clusters=clusters)
 
 
 def paired_difference(
@@ -154,7 +133,7 @@ def paired_difference(
     Raises:
         ValueError: no rows, or lengths that differ.
     """
-    first, second = _as_array(before, name="before", graded=True), _as_array(after, name="after", graded=True)
+    first, second = _as_array(before, name="before"), _as_array(after, name="after")
     if len(first) != len(second):
         raise ValueError(f"before and after must hold the same rows, got {len(first)} and {len(second)}")
     change = second - first
@@ -275,14 +254,12 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return 1 - comb(n - c, k) / comb(n, k)
 
 
-def _as_array(values: Sequence[float], *, name: str, graded: bool = False) -> Any:
+def _as_array(values: Sequence[float], *, name: str) -> Any:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or len(array) == 0:
         raise ValueError(f"{name} must hold at least one row, got {len(array)}")
-    if graded and not ((array >= 0) & (array <= 1)).all():
+    if not ((array >= 0) & (array <= 1)).all():
         raise ValueError(f"{name} must lie in [0, 1]")
-    if not graded and not np.isin(array, (0, 1)).all():
-        raise ValueError(f"{name} must hold 0 or 1 only")
     return array
 
 

@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +104,7 @@ def check_contamination(ctx: RunContext) -> None:
     def work(folder: Path) -> list[dict[str, Any]]:
         asked = {spec.id: items(spec) for spec in expand(config.benchmarks)}
         with ctx.watch("contamination"):
-            found = find_suspects(ctx.images, hash_pictures(ctx.images), asked, bits=CONTAMINATION_BITS)
-        suspects = [asdict(suspect) for suspect in found]
+            suspects = find_suspects(ctx.images, hash_pictures(ctx.images), asked, bits=CONTAMINATION_BITS)
         write_text(folder / "contamination.json", json.dumps(suspects, indent=2))
         if suspects:
             ctx.display.say(

@@ -101,7 +101,9 @@ def render_run(
         live=version is not None,
         version=version,
         run_data=run_data,
-        summed_up=summed_up(run_data),
+        summed_up=sum_up(
+            run_data.evaluations, curations=run_data.curations, health=run_data.health, config=run_data.config
+        ),
         facts=_facts(run_data),
         headlines=wording.headlines(run_data.evaluations),
         figures=figures,
@@ -126,13 +128,6 @@ def render_run(
         ),
         reasons=sorted({r for c in run_data.curations.values() for r in c.get("rejects") or {}}),
     )  # fmt: skip
-
-
-def summed_up(run_data: RunData) -> list[str]:
-    """Whether self-play helped and whether the labels can be trusted, in sentences."""
-    return sum_up(
-        run_data.evaluations, curations=run_data.curations, health=run_data.health, config=run_data.config
-    )
 
 
 def _own_images(run_data: RunData, run_folder: Path) -> LoadImage | None:

@@ -27,7 +27,7 @@ from transformers import set_seed
 from rollouts.engine import AdapterVersion, RolloutEngine
 from visplay.config.names import named
 from visplay.config.sections import Optimizer, Phase
-from visplay.errors import ConfigError, TrainingDiverged
+from visplay.errors import TrainingDiverged
 from visplay.models.memory import MAX_ADAPTERS
 from visplay.models.policy import Policy, adapter_state, save_adapter, write_adapter
 from visplay.runs.checkpoints import next_version, numbered
@@ -35,7 +35,7 @@ from visplay.seeds import mix_seed
 from visplay.storage import read_part, write_part
 from visplay.training.arguments import grpo_arguments, reentrant
 from visplay.training.ranks import ALONE, Ranks
-from visplay.training.trl import EngineGRPOTrainer, Rollout
+from visplay.training.trl import EngineGRPOTrainer, Rollout, with_advantages
 
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
@@ -195,7 +195,8 @@ class Learner:
         for one in rollouts:
             if not math.isfinite(one.reward):  # TRL would take it for an advantage of 0
                 raise TrainingDiverged(f"step {step}: a reward is {one.reward}; the steps before it are kept")
-        rollouts = self._with_advantages(rollouts)
+        if self._optimizer.advantage and rollouts:
+            rollouts = with_advantages(rollouts, self._optimizer.advantage, group_size=self._phase.group_size)
         parts = [rollouts[i : i + each] for i in range(0, len(rollouts), each)] if self._ranks.first else None
         # Drawn anew for each step, the state of the generators is no part of a checkpoint.
         set_seed(mix_seed(self._seed, "learn", self.done) + self._ranks.place)
@@ -221,27 +222,6 @@ class Learner:
         if self._optimizer.ahead:
             self._metrics["staleness"] = float(stale)
         return self._metrics
-
-    def _with_advantages(self, rollouts: Sequence[Rollout]) -> Sequence[Rollout]:
-        """The rollouts with the advantages of a function of one's own, where `optimizer.advantage` names one.
-
-        Raises:
-            ConfigError: it returns another shape, or a value that is not finite.
-        """
-        name, size = self._optimizer.advantage, self._phase.group_size
-        if not name or not rollouts:
-            return rollouts
-        rewards = [[one.reward for one in rollouts[i : i + size]] for i in range(0, len(rollouts), size)]
-        found = torch.as_tensor(named(name, key="optimizer.advantage")(rewards), dtype=torch.float32)
-        if found.shape != (len(rewards), size) or not found.isfinite().all():
-            raise ConfigError(
-                f"optimizer.advantage: {name} must return {len(rewards)} x {size} finite numbers, one a "
-                f"reward; got a shape of {tuple(found.shape)}"
-            )
-        return [
-            replace(one, advantage=value)
-            for one, value in zip(rollouts, found.flatten().tolist(), strict=True)
-        ]
 
     def _descend(self, micro_batches: list[dict[str, Any]]) -> tuple[float, float]:
         """The gradient of one update, clipped, in place; returns its loss and its norm before that."""

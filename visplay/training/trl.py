@@ -5,7 +5,7 @@ and one overridden to make passes cheaper (`_get_per_token_logps_and_entropies`)
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,7 +15,8 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from rollouts.engine import Completion, Prompt
-from visplay.errors import PreflightError
+from visplay.config.names import named
+from visplay.errors import ConfigError, PreflightError
 from visplay.models.policy import Policy
 from visplay.training.groups import Encoded, Groups, by_group
 from visplay.training.pictures import Pictures
@@ -30,6 +31,24 @@ class Rollout:
     completion: Completion
     reward: float
     advantage: float | None = None
+
+
+def with_advantages(rollouts: Sequence[Rollout], name: str, *, group_size: int) -> list[Rollout]:
+    """The rollouts with the advantages of a function of one's own, `module:function` (`optimizer.advantage`).
+
+    Raises:
+        ConfigError: it returns another shape, or a value that is not finite.
+    """
+    starts = range(0, len(rollouts), group_size)
+    rewards = [[one.reward for one in rollouts[i : i + group_size]] for i in starts]
+    found = torch.as_tensor(named(name, key="optimizer.advantage")(rewards), dtype=torch.float32)
+    if found.shape != (len(rewards), group_size) or not found.isfinite().all():
+        raise ConfigError(
+            f"optimizer.advantage: {name} must return {len(rewards)} x {group_size} finite numbers, one a "
+            f"reward; got a shape of {tuple(found.shape)}"
+        )
+    values = found.flatten().tolist()
+    return [replace(one, advantage=value) for one, value in zip(rollouts, values, strict=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,6 @@ from visplay.evaluation.statistics import (
     accuracy_interval,
     decompose,
     judged,
-    mean_interval,
     paired_difference,
 )
 
@@ -47,7 +46,7 @@ def test_the_parts_add_up(before: list[tuple[str, bool]], after: list[tuple[str,
 
 def test_grades_get_a_bootstrap_interval_and_a_sign_test() -> None:
     grades = [0.0, 0.5, 1.0, 0.3] * 50
-    estimate = mean_interval(grades)
+    estimate = accuracy_interval(grades)
     spread = float(np.std(grades)) / 200**0.5
     assert estimate.value == pytest.approx(0.45)
     assert estimate.low == pytest.approx(0.45 - 1.96 * spread, abs=0.01)
@@ -55,7 +54,7 @@ def test_grades_get_a_bootstrap_interval_and_a_sign_test() -> None:
     assert (paired.gained, paired.lost) == (9, 1)
     assert paired.p_value == pytest.approx(2 * stats.binom.cdf(1, 10, 0.5))
     with pytest.raises(ValueError, match=r"scores must lie in \[0, 1\]"):
-        mean_interval([1.2])
+        accuracy_interval([1.2])
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.85])

@@ -27,11 +27,11 @@ def test_scaled_and_compressed_copies_are_found_and_strangers_are_not(tmp_path: 
         render(scene).save(tmp_path / f"scene{scene.index}.png")
     images = read_images(tmp_path)
     found = find_suspects(images, hash_pictures(images), {"b": items}, bits=10)
-    assert [(s.benchmark, s.item, s.picture) for s in found] == [
+    assert [(s["benchmark"], s["item"], s["picture"]) for s in found] == [
         ("b", "q0", "small.jpg"),
         ("b", "q1", "grey.png"),
     ]
-    assert all(suspect.bits <= 10 for suspect in found)
+    assert all(suspect["bits"] <= 10 for suspect in found)
 
 
 def test_hashes_have_256_bits_and_are_the_same_for_the_same_picture() -> None:

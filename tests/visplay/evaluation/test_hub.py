@@ -95,7 +95,7 @@ def test_a_benchmark_is_read_from_the_hub(tmp_path: Path) -> None:
     table = {"image": cells, "question": ["Is it red?"] * 5, "answer": ["yes"] * 5}
     pq.write_table(pa.table(table), rows / "test-00000-of-00001.parquet")
     spec = {
-        "id": "mine", "title": "Mine", "source": {"hub": "org/mine", "split": "test"}, "rows": 5,
+        "id": "mine", "title": "Mine", "source": {"hub": "org/mine"}, "rows": 5,
         "images": ["image"], "rule": "yes_no",
     }  # fmt: skip
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(spec))
