@@ -110,12 +110,16 @@ class RunContext:
             if iteration < self.config.iterations and out_of_patience(
                 self.run.folder, iteration, patience=health.patience, probe=probe
             ):
-                best = best_iteration(self.run.folder, last=iteration, probe=probe)
-                self.display.say(
-                    f"no better accuracy on the probe since iteration {best}: the run ends early; its "
-                    f"adapters are exported by: visplay export {self.run.folder} OUT --iteration {best}"
-                )
+                self.end_early("no better accuracy on the probe", last=iteration)
                 return
+
+    def end_early(self, why: str, *, last: int) -> None:
+        """Say why the run ends, which iteration up to `last` was the best, and how to have its adapters."""
+        best = best_iteration(self.run.folder, last=last, probe=probe_of(self.config))
+        self.display.say(
+            f"{why}; the run ends early. The best iteration was {best}; its adapters are exported by: "
+            f"visplay export {self.run.folder} OUT --iteration {best}"
+        )
 
     def sample(
         self, prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling

@@ -90,7 +90,7 @@ def play(ctx: RunContext) -> None:
     except TooFewExamples as error:
         if error.iteration == 1:
             raise
-        ctx.display.say(f"{error}; the run ends early. {watching.best_words(ctx, error.iteration - 1)}")
+        ctx.end_early(str(error), last=error.iteration - 1)
 
 
 def _check_benchmarks(config: Config) -> None:

@@ -55,12 +55,3 @@ def finish(ctx: RunContext, iteration: int, roles: Roles) -> Roles:
         for adapter in roles.values():
             ctx.publish(adapter)
     return roles
-
-
-def best_words(ctx: RunContext, last: int) -> str:
-    """Which iteration was the best so far, and how to have its adapters."""
-    best = best_iteration(ctx.run.folder, last=last, probe=probe_of(ctx.config))
-    return (
-        f"The best iteration was {best}; its adapters are exported by: visplay export {ctx.run.folder} OUT "
-        f"--iteration {best}"
-    )
