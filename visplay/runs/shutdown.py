@@ -120,6 +120,8 @@ def _stopped_by_signals() -> Iterator[None]:
     before = {number: signal.signal(number, leave) for number in SIGNALS}
     try:
         yield
+    except Exception as error:  # pydantic, for one, makes an error of its own of what is raised in it
+        raise (error.__cause__ if isinstance(error.__cause__, Stopped) else error)  # noqa: B904
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

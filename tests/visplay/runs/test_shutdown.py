@@ -110,6 +110,11 @@ HEAD = (
 STOPPED = "stopped; all finished steps are kept; resume with: again"
 BODIES = {
     "python": "    while True: time.sleep(0.01)\n",
+    "in a library": (  # that makes an error of its own of whatever is raised in it
+        "    from typing import Annotated; from pydantic import PlainSerializer, TypeAdapter\n"
+        "    slow = Annotated[int, PlainSerializer(lambda one: time.sleep(600))]\n"
+        "    TypeAdapter(slow).dump_python(1)\n"
+    ),
     "slow to leave": "    try:\n        time.sleep(600)\n    finally:\n        time.sleep(600)\n",
 }
 
@@ -117,18 +122,9 @@ BODIES = {
 @pytest.mark.parametrize(
     ("body", "signals", "code", "says"),
     [
-        (
-            "python",
-            [signal.SIGTERM],
-            128 + signal.SIGTERM,
-            STOPPED,
-        ),
-        (
-            "python",
-            [signal.SIGINT],
-            128 + signal.SIGINT,
-            STOPPED,
-        ),
+        ("python", [signal.SIGTERM], 128 + signal.SIGTERM, STOPPED),
+        ("python", [signal.SIGINT], 128 + signal.SIGINT, STOPPED),
+        ("in a library", [signal.SIGINT], 128 + signal.SIGINT, STOPPED),
         ("slow to leave", [signal.SIGINT, signal.SIGINT], -signal.SIGINT, ""),
     ],
 )
