@@ -87,9 +87,12 @@ WORLDS: dict[str, list[str]] = {
     "ladder": ["evaluation.benchmarks=[pocket-ladder,easy-vqa]", "optimizer.learning_rate=1.5e-4"],
     # The base is one of one's own: --set model.path=runs/wide-0
     "wide": [
-        "evaluation.benchmarks=[pocket-wide]", "optimizer.learning_rate=1e-3", "optimizer.kl=0.0",
-        "iterations=5", "reasoner.steps=12", "reasoner.prompts_per_step=32", "reasoner.max_tokens=100",
-        "curation.images=1000",
+        "evaluation.benchmarks=[pocket-wide]", "evaluation.limit=360", "evaluation.maj_limit=0",
+        "optimizer.learning_rate=2e-3", "optimizer.kl=0.0",
+        "optimizer.advantage=benchmarks.positive_control:only_right",
+        "optimizer.grpo={lr_scheduler_type: cosine, warmup_steps: 3}", "questioner.learning_rate=5e-4",
+        "adapters=per_role", "iterations=5", "reasoner.steps=20", "reasoner.prompts_per_step=32",
+        "reasoner.max_tokens=100", "curation.images=1000",
     ],
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from benchmarks.charts import Curve, draw
+from benchmarks.pocket_vlm.wide import KNOWN
 from visplay.evaluation.comparison import compare_samples
 from visplay.evaluation.records import Record, read_records
 from visplay.evaluation.verdict import difference, estimate
@@ -62,11 +63,14 @@ def _contents(run: Path, iteration: int) -> dict[str, float]:
         if voted := [row["confidence"] for row in chosen if row["confidence"] is not None]:
             found[f"confidence of the {name} questions, mean, %"] = mean(voted)
         queries = [parse_query(row["question"]) for row in chosen]
-        rungs = [RUNGS[query.kind] if query else None for query in queries]
-        for rung in sorted(set(RUNGS.values())) if rungs else ():
-            found[f"of rung {rung}, % of the {name} questions"] = rungs.count(rung) / len(rungs)
-        if rungs:
-            found[f"outside the grammar, % of the {name} questions"] = rungs.count(None) / len(rungs)
+        kinds = [query.kind for query in queries if query]
+        rungs = [RUNGS[kind] for kind in kinds if kind in RUNGS]
+        for rung in sorted(set(RUNGS.values())) if len(rungs) == len(kinds) and queries else ():
+            found[f"of rung {rung}, % of the {name} questions"] = rungs.count(rung) / len(queries)
+        if queries:
+            found[f"outside the grammar, % of the {name} questions"] = 1 - len(kinds) / len(queries)
+            known = sum(kind in KNOWN for kind in kinds)
+            found[f"of the wide world's known kinds, % of the {name} questions"] = known / len(queries)
     return found
 
 

@@ -127,7 +127,7 @@ def control(mix: str, asked: argparse.Namespace, items: list[Item]) -> None:
     )
     done = read_jsonl(log)
     if not done:
-        done = [{"iteration": 0, "mix": mix, "right": right(engine, items, adapter)}]
+        done = [{"iteration": 0, "mix": mix, "seed": asked.seed, "right": right(engine, items, adapter)}]
         append_jsonl(log, *done)
     print(f"{mix}, base: {show(items, done[0]['right'])}", flush=True)
     for iteration in range(1, asked.iterations + 1):
@@ -162,7 +162,9 @@ def control(mix: str, asked: argparse.Namespace, items: list[Item]) -> None:
             continue
         flags = right(engine, items, adapter)
         reward = sum(paid) / len(paid) if paid else None
-        done.append({"iteration": iteration, "mix": mix, "reward": reward, "right": flags})
+        done.append(
+            {"iteration": iteration, "mix": mix, "seed": asked.seed, "reward": reward, "right": flags}
+        )
         append_jsonl(log, done[-1])
         spent = time.perf_counter() - begun
         print(f"{mix}, {iteration}: {show(items, flags)}, reward {reward}, {spent:.0f} s", flush=True)

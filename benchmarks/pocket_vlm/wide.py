@@ -21,12 +21,12 @@ from benchmarks.pocket_vlm.lessons import (
 from rollouts.engine import Prompt
 from visplay.config.prompts import JUDGE
 from visplay.pocket.oracle import (
+    CORNERS,
     QUESTION_TYPES,
     WIDE,
     Kind,
     Query,
     answer_query,
-    distance,
     draw_presuming,
     draw_question,
     neighbor,
@@ -39,19 +39,21 @@ from visplay.prompts import questioner_prompt, reasoner_prompt
 # The word that begins the trace of each kind; no two share their first token.
 OPENINGS: dict[Kind, str] = {
     "color-at": "Spot", "where": "Find", "count": "Count", "exists": "Any", "row": "Row", "same": "Pair",
-    "beside": "Beside", "difference": "Less", "sum-of-three": "Sum", "nearest": "Near", "most": "Most",
-    "once": "Once",
+    "beside": "Beside", "difference": "Less", "sum-of-three": "Sum", "odd": "Odd", "most": "Most",
+    "corners": "Corner",
 }  # fmt: skip
 KNOWN: tuple[Kind, ...] = ("color-at", "where", "count", "exists")  # what the Questioner likes to ask
 # Of what a judge is asked, as often as not of what the scene does not settle; and of what every scene does.
 PRESUMED: dict[Kind, float] = {
-    "color-at": 0.4, "where": 0.4, "same": 0.05, "beside": 0.05, "difference": 0.05, "nearest": 0.05,
+    "color-at": 0.4, "where": 0.4, "same": 0.05, "beside": 0.05, "difference": 0.05, "odd": 0.05,
 }  # fmt: skip
-SETTLED: dict[Kind, float] = {"count": 0.45, "exists": 0.45, "row": 0.05, "sum-of-three": 0.05}
-# What is practised without a picture: comparing, counting, places beside each other and their distance.
+SETTLED: dict[Kind, float] = {
+    "count": 0.45, "exists": 0.44, "row": 0.04, "corners": 0.03, "sum-of-three": 0.04,
+}  # fmt: skip
+# What is practised without a picture: comparing, counting, and places beside each other.
 MATCHED: dict[Kind, float] = {
     "where": 0.1, "count": 0.14, "exists": 0.08, "row": 0.06, "same": 0.06, "beside": 0.08,
-    "difference": 0.12, "sum-of-three": 0.12, "nearest": 0.08, "most": 0.08, "once": 0.08,
+    "difference": 0.12, "sum-of-three": 0.12, "odd": 0.08, "most": 0.08, "corners": 0.08,
 }  # fmt: skip
 GARBLED, ALWAYS = 0.15, 0.2
 LIKED = 0.88  # of what the Questioner asks is of KNOWN kinds
@@ -114,12 +116,13 @@ def pieces(scene: Scene, query: Query, *, whole: bool = False) -> list[tuple[str
     match query.kind:
         case "color-at":
             return [(opening, False), *_cell(scene, query.place)]
-        case "row":
-            first = 3 * (query.row or 0)
-            steps, count = [(opening, False)], 0
-            for place in range(first, first + 3):
+        case "row" | "corners":
+            first, count = 3 * (query.row or 0), 0
+            places = CORNERS if query.kind == "corners" else (first, first + 1, first + 2)
+            steps = [(opening, False)]
+            for place in places:
                 count += thing_at(scene, place) is not None
-                steps += [(", ", False)] * (place > first) + [*_cell(scene, place), (f" {count}", False)]
+                steps += [(", ", False)] * (place > places[0]) + [*_cell(scene, place), (f" {count}", False)]
             return steps
         case "same":
             pair = [(thing_at(scene, place), PLACES[place or 0]) for place in (query.place, query.spot)]
@@ -127,13 +130,19 @@ def pieces(scene: Scene, query: Query, *, whole: bool = False) -> list[tuple[str
                 [(place, False), (f" {thing.color if thing else 'none'}", True)] for thing, place in pair
             ]
             return [(opening, False), *one, (", ", False), *other]
-        case "most" | "once":
+        case "odd":
+            one, *others = [thing_at(scene, place) for place in (query.place, query.spot, query.last)]
+            steps = [(opening, False), *_cell(scene, query.place)]
+            for place, other in zip((query.spot, query.last), others, strict=True):
+                alike = one is not None and other is not None and one.color == other.color
+                steps += [(", ", False), *_cell(scene, place), (f" {'yes' if alike else 'no'}", False)]
+            return steps
+        case "most":
             steps, counts = [(opening, False)], Counter[str]()
             for number, thing in enumerate(scene.things):
-                word = thing.color if query.kind == "most" else thing.shape
-                counts[word] += 1
-                seen = f"{', ' if number else ''}{PLACES[thing.place]} {word}"
-                steps += [(seen, True), (f" {counts[word]}", False)]
+                counts[thing.color] += 1
+                seen = f"{', ' if number else ''}{PLACES[thing.place]} {thing.color}"
+                steps += [(seen, True), (f" {counts[thing.color]}", False)]
             return steps
         case "beside":
             own, place = thing_at(scene, query.place), neighbor(query.place or 0, query.side or "")
@@ -141,13 +150,6 @@ def pieces(scene: Scene, query: Query, *, whole: bool = False) -> list[tuple[str
             if own is None:
                 return [*steps, (" none", True)]
             return [*steps, (", ", False), *([("edge", False)] if place is None else _cell(scene, place))]
-        case "nearest":
-            own = thing_at(scene, query.place)
-            steps = [(opening, False), *_cell(scene, query.place)]
-            for thing in scene.things if own else ():
-                if thing != own:
-                    steps += [(f", {PLACES[thing.place]} {thing}", True), (f" {distance(own, thing)}", False)]
-            return steps
     things = scene.things
     if query.kind in ("where", "exists") and found and not whole:
         things = things[: things.index(found[0]) + 1]

@@ -65,7 +65,7 @@ def answers_by_kind(engine: RolloutEngine, items: list[Item]) -> dict[str, Answe
     return found
 
 
-def write_wide_card(folder: Path, *, recipe: Recipe, each: int = 100, split: Split = "warm-up-check") -> Path:
+def write_wide_card(folder: Path, *, recipe: Recipe, each: int = 30, split: Split = "warm-up-check") -> Path:
     """Measure the base in `folder` on `each` questions of each kind, and write `README.md` beside it."""
     engine = TransformersEngine(*load_base(Model(path=str(folder), dtype="float32")))
     found = answers_by_kind(engine, wide(each * len(WIDE), 0, split))

@@ -59,13 +59,14 @@ EVENLY: dict[Kind, float] = dict.fromkeys(WIDE, 1 / len(WIDE))
             r"center red star blue no red yes 3. \boxed{3}",
         ),
         (
-            "What is nearest to the shape in the top left?",
-            r"Near top left red circle, top blue star 1, center red star 2. \boxed{blue star}",
+            "Which of the shapes in the top left, the center and the top has another color?",
+            r"Odd top left red circle, center red star yes, top blue star no. \boxed{top}",
         ),
         ("What color is most common?", r"Most top left red 1, top blue 1, center red 2. \boxed{red}"),
         (
-            "What shape appears only once?",
-            r"Once top left circle 1, top star 1, center star 2. \boxed{circle}",
+            "How many shapes are in the corners?",
+            r"Corner top left red circle 1, top right none 1, bottom left none 1, "
+            r"bottom right none 1. \boxed{1}",
         ),
     ],
 )  # fmt: skip
@@ -93,7 +94,10 @@ def test_traces(question: str, steps: str) -> None:
             "Are the shapes in the center and the left of the same color?",
             r"Pair center red, left none. \boxed{no}",
         ),
-        ("What is nearest to the shape in the left?", r"Near left none. \boxed{no}"),
+        (
+            "Which of the shapes in the left, the center and the top left has another color?",
+            r"Odd left none, center red star no, top left red circle no. \boxed{no}",
+        ),
     ],
 )
 def test_a_judge_goes_through_the_same_steps_to_their_end(question: str, steps: str) -> None:
@@ -115,6 +119,7 @@ def test_every_trace_of_every_kind_ends_in_the_truth_and_begins_in_its_own_way()
     assert len(set(OPENINGS.values())) == len(WIDE)
 
 
+@pytest.mark.slow
 def test_no_two_kinds_share_the_first_token_and_traces_are_short() -> None:
     recipe = Recipe(stages=WIDE_STAGES, style="wide", scenes=8)
     tokenizer = tokenizer_of(recipe)

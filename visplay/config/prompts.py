@@ -35,7 +35,7 @@ class Prompts(Section):
     questioner: str = QUESTIONER
     """Prompt of the Questioner; `{types}` is replaced by the question types."""
     reasoner: str = REASONER
-    """Prompt of the Reasoner; `{question}` is replaced by the question, `{form}` by the form of the answer."""
+    """Prompt of the Reasoner; `{question}` is replaced by the question, `{form}` by the answer's form."""
     judge: str = JUDGE
     """What the shipped judges ask, in the Reasoner's words; `{question!r}` stands for the question in
     quotes."""
