@@ -42,6 +42,7 @@ SCHEMA = pa.schema(
 )  # fmt: skip
 DECODING = "decoding: "
 GREEDY = f"{DECODING}greedy"
+GOLD = "gold labels, {mix}"
 Row = dict[str, Any]
 Flags = dict[str, bool]  # item -> right
 Key = tuple[str, int, str, int, int, str]  # world, base, arm, seed, iteration, split
@@ -67,7 +68,7 @@ def rows_of(path: Path, base: int) -> Iterator[Row]:
         elif "mix" in entry:
             items = wide(len(entry["right"]), entry.get("seed", 0), "development")
             common = {
-                "world": "wide", "arm": f"gold labels, {entry['mix']}", "seed": entry.get("seed", 0),
+                "world": "wide", "arm": GOLD.format(mix=entry["mix"]), "seed": entry.get("seed", 0),
                 "iteration": entry["iteration"], "split": "development",
             }  # fmt: skip
         else:
@@ -181,6 +182,33 @@ def arms(found: dict[Key, Flags], world: str) -> str:
     return "\n".join(lines)
 
 
+def gates(found: dict[Key, Flags], world: str) -> str:
+    """Both gates by base: gold labels over the best decoding, an even mix over the Questioner's own."""
+    even, own = GOLD.format(mix="even"), GOLD.format(mix="base")
+    lines = ["| gate | target | base | iterations | points |", "|---|---|---|---|---|"]
+    over_decoding: list[float] = []
+    over_own: list[float] = []
+    for base in sorted({key[1] for key in found if key[0] == world and key[2] == even}):
+        after = {
+            arm: {key[4]: flags for key, flags in found.items() if key[:3] == (world, base, arm)}
+            for arm in (even, own)
+        }
+        best = found[world, base, best_decoding(found, world, base), 0, 0, "development"]
+        last = max(after[even])
+        points, shown, _ = gain(best, after[even][last])
+        over_decoding.append(points)
+        lines.append(f"| a: gold labels over the best decoding | +10 | {base} | {last} | {shown} |")
+        if common := {*after[even]} & {*after[own]} - {0}:
+            same = max(common)
+            points, shown, _ = gain(after[own][same], after[even][same])
+            over_own.append(points)
+            lines.append(f"| b: even mix over the Questioner's own | +5 | {base} | {same} | {shown} |")
+    for name, target, values in (("a", 10, over_decoding), ("b", 5, over_own)):
+        if values:
+            lines.append(f"| **{name}: mean over bases** | **+{target}** | | | **{over_bases(values)}** |")
+    return "\n".join(lines)
+
+
 def kinds(found: dict[Key, Flags], world: str) -> str:
     """Each base and each arm's last iteration by kind of question, mean over bases and seeds."""
     table = pq.read_table(STORE, columns=["item", "kind"], filters=[("world", "=", world)]).to_pylist()
@@ -212,6 +240,8 @@ def tables() -> dict[str, str]:
         if any(key[0] == world and not key[2].startswith(DECODING) for key in found):
             made[f"{world} arms"] = arms(found, world)
             made[f"{world} kinds"] = kinds(found, world)
+        if any(key[0] == world and key[2] == GOLD.format(mix="even") for key in found):
+            made[f"{world} gates"] = gates(found, world)
     return made
 
 

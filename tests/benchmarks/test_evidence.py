@@ -39,16 +39,20 @@ def test_a_gain_is_over_the_best_decoding_of_the_same_base(
         control.write_text(
             line(mix="even", seed=0, iteration=0, right="111000000000")
             + line(mix="even", seed=0, iteration=1, right=lifted)
+            + line(mix="base", seed=0, iteration=1, right="111111000000")
         )
         evidence.add([ways, control], base)
         evidence.add([control], base)  # once more changes nothing
     found = evidence.load()
-    assert len(pq.read_table(evidence.STORE)) == 2 * 4 * 12
+    assert len(pq.read_table(evidence.STORE)) == 2 * 5 * 12
     assert evidence.best_decoding(found, "wide", 0) == "decoding: majority of 10"
     table = evidence.arms(found, "wide")
     assert "| gold labels, even | 0, 0 | 12 | majority of 10: 50.0 | 25.0, 91.7 | +41.7 [" in table
     # Bases gain 41.7 and 25.0 points: 33.3, and Student's t with one degree of freedom.
     assert "| **mean over bases** | | | | **+33.3 [-72.6, +139.2]** |" in table
+    gates = evidence.gates(found, "wide")
+    assert "| **a: mean over bases** | **+10** | | | **+33.3 [-72.6, +139.2]** |" in gates
+    assert "| **b: mean over bases** | **+5** | | | **+33.3 [-72.6, +139.2]** |" in gates
     assert "| base, greedy | " in evidence.kinds(found, "wide")
     assert {item.key for item in wide(12, 0, "development")} == set(
         found["wide", 0, "gold labels, even", 0, 1, "development"]
