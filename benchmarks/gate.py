@@ -28,8 +28,9 @@ from benchmarks.gate_tables import (
     print_steps,
 )
 from visplay.loop import curation, measuring, questioner, reasoner, watching
-from visplay.loop.asking import Asked, Groups, Round, Stage, band, blind, grounded, judge, parse, vote
+from visplay.loop.asking import Asked, Groups, Round, Stage, blind, judge, parse, vote
 from visplay.loop.context import RunContext
+from visplay.loop.curation import band, grounded
 from visplay.pocket.oracle import QUESTION_TYPES, WIDE, draw_question, oracle
 from visplay.pocket.truth import Truth
 from visplay.runs.checkpoints import Roles

@@ -28,7 +28,7 @@ def test_no_file_is_a_drawer_for_everything() -> None:
 # Lines of Python at most; a budget is raised by a decision that says what for (docs/decisions/).
 BUDGETS = {
     "visplay": 1000, "visplay/config": 1025, "visplay/data": 825, "visplay/models": 1430, "visplay/runs": 730,
-    "visplay/training": 1505, "visplay/loop": 2055, "visplay/planning": 335, "visplay/evaluation": 3335,
+    "visplay/training": 1505, "visplay/loop": 2059, "visplay/planning": 335, "visplay/evaluation": 3335,
     "visplay/report": 1320, "visplay/cli": 1510, "visplay/pocket": 720, "rollouts": 1850, "rewards": 2365,
     "rewards/answers": 1500,
 }  # fmt: skip

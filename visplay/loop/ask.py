@@ -5,9 +5,9 @@ from pathlib import Path
 from rollouts.transformers_engine import TransformersEngine
 from visplay.config.sections import trusted
 from visplay.data.images import read_images
-from visplay.loop.asking import Asked, Round, band, grounded, parse, vote
+from visplay.loop.asking import Asked, Round, parse, vote
 from visplay.loop.context import RunContext
-from visplay.loop.curation import ask_about
+from visplay.loop.curation import ask_about, band, grounded
 from visplay.models.policy import Policy, load_base
 from visplay.models.processor import picture_limits
 from visplay.progress import Display, Stopwatch

@@ -15,7 +15,6 @@ import rewards
 from rewards import ParseFailure, Question, Vote
 from rollouts.engine import Completion, Sampling
 from visplay.config.names import named
-from visplay.config.sections import Curation
 from visplay.data.images import greyed_out
 from visplay.data.views import VIEWS, shared_out, views_of
 from visplay.errors import ConfigError
@@ -155,7 +154,7 @@ def parse(ctx: RunContext, groups: Groups, round: Round) -> Groups:
     """Read the question of each completion (Eq. 7) and, where there is an oracle, its answer."""
     types = ctx.config.questioner.types
     with ctx.watch("rewards"):
-        for row in _rows(groups):
+        for row in all_rows(groups):
             row.question = rewards.parse_question(
                 row.completion, types=types, control_tokens=ctx.control_tokens
             )
@@ -168,7 +167,7 @@ def judge(ctx: RunContext, groups: Groups, round: Round) -> Groups:
     """Let `judge.function` say how valid each question is; below `judge.least` it is rejected."""
     if ctx.config.judge.function is None:
         return groups
-    rows = [row for row in _rows(groups) if row.asks]
+    rows = [row for row in all_rows(groups) if row.asks]
     grade = named(ctx.config.judge.function, key="judge.function")
     graded = grade(ctx, rows, round)
     if not isinstance(graded, list | tuple) or len(graded) != len(rows):
@@ -188,7 +187,7 @@ def judge(ctx: RunContext, groups: Groups, round: Round) -> Groups:
 
 def vote(ctx: RunContext, groups: Groups, round: Round) -> Groups:
     """Let the frozen Reasoner answer each question m times; the same question twice is answered once."""
-    rows = [row for row in _rows(groups) if row.asks]
+    rows = [row for row in all_rows(groups) if row.asks]
     votes = take_votes(ctx, rows, round, seed=round.seed_of("vote"))
     for row, found in zip(rows, votes, strict=True):
         row.vote = found
@@ -204,37 +203,6 @@ def blind(ctx: RunContext, groups: Groups, round: Round) -> Groups:
     rows = [row for group, yes in zip(groups, probed, strict=True) if yes for row in group if row.asks]
     for row, found in zip(rows, take_votes(ctx, rows, round, seed=seed, grey=True), strict=True):
         row.blind = found
-    return groups
-
-
-def band(ctx: RunContext, groups: Groups, round: Round) -> Groups:
-    """Reject what is not informative: no question, no answer, too low or too high a confidence (Eq. 9)."""
-    seen = set()
-    for row in _rows(groups):
-        row.reject = row.reject or _uninformative(row, ctx.config.curation)
-        if isinstance(row.question, Question):
-            asked = (row.picture, row.question.question)
-            row.reject = "asked before" if asked in seen else row.reject
-            seen.add(asked)
-    return groups
-
-
-def grounded(ctx: RunContext, groups: Groups, round: Round) -> Groups:
-    """Reject what the Reasoner answers the same without the picture, where `curation.max_blind` is set."""
-    limit = ctx.config.curation.max_blind
-    if limit is None:
-        return groups
-    rows = [row for row in _rows(groups) if row.asks]
-    found = take_votes(ctx, rows, round, seed=round.seed_of("blind"), grey=True)
-    for row, unseeing in zip(rows, found, strict=True):
-        row.blind = unseeing
-        if (
-            (asked := row.asks)
-            and row.vote
-            and unseeing
-            and rewards.blind_agreement(row.vote, unseeing, asked=asked) >= limit
-        ):
-            row.reject = "answered the same without the picture"
     return groups
 
 
@@ -308,15 +276,6 @@ def take_votes(
     ]
 
 
-def _rows(groups: Groups) -> list[Asked]:
+def all_rows(groups: Groups) -> list[Asked]:
+    """The rows of all groups, in their order."""
     return [row for group in groups for row in group]
-
-
-def _uninformative(row: Asked, band: Curation) -> str:
-    if isinstance(row.question, ParseFailure) or row.vote is None:
-        return "not a well-formed question"
-    if row.vote.answer is None:
-        return "no answer could be parsed"
-    if rewards.in_informative_band(row.vote.confidence, band.low, band.high):
-        return ""
-    return "confidence too low" if row.vote.confidence < band.low else "confidence too high"

@@ -9,10 +9,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from rewards import Question
+import rewards
+from rewards import ParseFailure, Question
 from rollouts.engine import AdapterVersion, Sampling
 from visplay.config.loading import enough_kept
-from visplay.loop.asking import Asked, Groups, Round, Stage, take_votes, through
+from visplay.config.sections import Curation
+from visplay.loop.asking import Asked, Groups, Round, Stage, all_rows, take_votes, through
 from visplay.loop.context import RunContext, asked_before
 from visplay.loop.health import blind_answer_rate, question_health
 from visplay.loop.reasoner import SilverExample, read_examples
@@ -54,6 +56,37 @@ def curate(
         return _keep(ctx, iteration, roles, rows, folder=folder, pool=len(keys))
 
     return read_examples(ctx.step(f"iteration-{iteration}/curation", work))
+
+
+def band(ctx: RunContext, groups: Groups, round: Round) -> Groups:
+    """Reject what is not informative: no question, no answer, too low or too high a confidence (Eq. 9)."""
+    seen = set()
+    for row in all_rows(groups):
+        row.reject = row.reject or _uninformative(row, ctx.config.curation)
+        if isinstance(row.question, Question):
+            asked = (row.picture, row.question.question)
+            row.reject = "asked before" if asked in seen else row.reject
+            seen.add(asked)
+    return groups
+
+
+def grounded(ctx: RunContext, groups: Groups, round: Round) -> Groups:
+    """Reject what the Reasoner answers the same without the picture, where `curation.max_blind` is set."""
+    limit = ctx.config.curation.max_blind
+    if limit is None:
+        return groups
+    rows = [row for row in all_rows(groups) if row.asks]
+    found = take_votes(ctx, rows, round, seed=round.seed_of("blind"), grey=True)
+    for row, unseeing in zip(rows, found, strict=True):
+        row.blind = unseeing
+        if (
+            (asked := row.asks)
+            and row.vote
+            and unseeing
+            and rewards.blind_agreement(row.vote, unseeing, asked=asked) >= limit
+        ):
+            row.reject = "answered the same without the picture"
+    return groups
 
 
 def ask_about(
@@ -227,3 +260,13 @@ def probe_blind_answers(
     round = Round(phase="curation", roles=roles, seed=seed)
     unseeing = take_votes(ctx, probed, round, seed=mix_seed(seed, "blind answers"), grey=True, samples=1)
     return blind_answer_rate(probed, unseeing)
+
+
+def _uninformative(row: Asked, band: Curation) -> str:
+    if isinstance(row.question, ParseFailure) or row.vote is None:
+        return "not a well-formed question"
+    if row.vote.answer is None:
+        return "no answer could be parsed"
+    if rewards.in_informative_band(row.vote.confidence, band.low, band.high):
+        return ""
+    return "confidence too low" if row.vote.confidence < band.low else "confidence too high"

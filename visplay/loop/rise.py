@@ -5,8 +5,9 @@ no picture is asked about again, and labels are never older than a few steps. Se
 """
 
 from visplay.loop import curation, measuring, questioner, reasoner, watching
-from visplay.loop.asking import band, judge, parse, vote
+from visplay.loop.asking import judge, parse, vote
 from visplay.loop.context import RunContext
+from visplay.loop.curation import band
 from visplay.runs.checkpoints import Roles
 
 

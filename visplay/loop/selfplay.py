@@ -22,8 +22,9 @@ from visplay.config.names import named
 from visplay.errors import ConfigError, TooFewExamples
 from visplay.evaluation.spec import expand
 from visplay.loop import curation, measuring, questioner, reasoner, watching
-from visplay.loop.asking import band, blind, grounded, judge, parse, vote
+from visplay.loop.asking import blind, judge, parse, vote
 from visplay.loop.context import RunContext, first_roles, open_context
+from visplay.loop.curation import band, grounded
 from visplay.models.policy import Policy
 from visplay.progress import Display
 from visplay.runs.checkpoints import Roles

@@ -18,9 +18,9 @@ from tests.scripted_engine import ScriptedEngine
 from tests.visplay.contexts import context
 from visplay.config.loading import Config, check_config
 from visplay.errors import AdapterMismatch
-from visplay.loop.asking import Asked, Round, band, grounded, judge, parse, vote
+from visplay.loop.asking import Asked, Round, judge, parse, vote
 from visplay.loop.context import RunContext
-from visplay.loop.curation import _in_order, curate
+from visplay.loop.curation import _in_order, band, curate, grounded
 from visplay.loop.health import question_health
 from visplay.loop.reasoner import read_examples
 from visplay.schema import ASKED, CANDIDATES

@@ -12,8 +12,9 @@ import pytest
 from tests.visplay.loop.faulty import PICTURES, StopsAt, settings
 from tests.visplay.small import SMALL
 from visplay.loop import curation, questioner, reasoner
-from visplay.loop.asking import band, blind, grounded, judge, parse, vote
+from visplay.loop.asking import blind, judge, parse, vote
 from visplay.loop.context import PICTURES_KEPT, first_roles, open_context
+from visplay.loop.curation import band, grounded
 
 pytestmark = pytest.mark.slow
 
