@@ -7,7 +7,8 @@
 # make axe     fetch axe-core, with which tests of the report in a browser look for barriers; needs npm
 # make gpu-check   what works on this machine's GPU, and how fast: docs/gpu.md
 # make gpu-wheels  collect in .wheels what a GPU machine without network lacks for that
-# Each target but axe and gpu-wheels first sets up all it needs in ./.venv.
+# make release  build wheel and source into dist/, check them, and run the wheel in a fresh environment without this folder
+# Each target but axe, gpu-wheels and release first sets up all it needs in ./.venv.
 
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3))
 VENV := .venv
@@ -18,7 +19,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_OP
 DEMO_IMAGES := runs/demo-images
 
 .DEFAULT_GOAL := help
-.PHONY: help setup axe demo check style fast test test-extra test-all docs newest clean
+.PHONY: help setup axe demo check style fast test test-extra test-all docs newest release clean
 
 help:
 	@sed -n '/^$$/q; s/^# //p' Makefile
@@ -114,6 +115,25 @@ gpu-wheels:
 		-c constraints.txt -r benchmarks/gpu/wheels.txt
 	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir .wheels .
 	@du -sh .wheels
+
+# The run is of the wheel alone, in a folder of its own: pictures, a configuration, one short iteration, the page.
+RELEASE := build/release
+SHORT := iterations=1 questioner.steps=1 reasoner.steps=1 curation.images=8 evaluation.benchmarks=[pocket-dusk] \
+    evaluation.limit=20 evaluation.maj_limit=0 evaluation.blind_limit=0
+release:
+	rm -rf dist $(RELEASE)
+	$(PYTHON) -m venv $(RELEASE)/env
+	$(RELEASE)/env/bin/python -m pip install --quiet --disable-pip-version-check build twine
+	$(RELEASE)/env/bin/python -m build --outdir dist .
+	$(RELEASE)/env/bin/twine check --strict dist/*
+	$(RELEASE)/env/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	mkdir $(RELEASE)/run
+	cd $(RELEASE)/run && ../env/bin/visplay pocket images pictures --count 40 --seed 1
+	cd $(RELEASE)/run && ../env/bin/visplay config init pocket pictures --out short.yaml
+	cd $(RELEASE)/run && ../env/bin/visplay train short.yaml $(SHORT)
+	test -s $(RELEASE)/run/runs/short/report.html
+	$(RELEASE)/env/bin/python -m pip freeze --disable-pip-version-check --exclude visplay > dist/requirements.txt
+	@ls -l dist
 
 clean:
 	rm -rf build dist .gpu-site *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
