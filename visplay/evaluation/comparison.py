@@ -1,4 +1,4 @@
-"""Two checkpoints on the same rows: better, worse, or can't tell; and which rows changed."""
+"""Compare two checkpoints on the same rows: the verdict, and the rows that changed."""
 
 import json
 import re
@@ -38,9 +38,9 @@ class Side:
     """One checkpoint's stored samples.
 
     Attributes:
-        name: how it is called.
+        name: the name in tables and pages.
         reads: benchmark id -> a function that reads its samples from the start.
-        picture: gives the first picture of a sample, None where there is none to be had.
+        picture: returns the first picture of a sample, or None if it is not available.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Side:
 
 
 class Row(NamedTuple):
-    """What a comparison needs of a sample, without its texts; `asked` tells question and gold answers."""
+    """The fields of a sample that a comparison needs, without texts; `asked` identifies question and gold."""
 
     item: str
     cluster: str
@@ -68,18 +68,18 @@ class Compared:
     """One benchmark on both sides.
 
     Attributes:
-        benchmark: its id.
-        n: rows compared.
-        left_out: why other rows are not, with their number.
+        benchmark: the benchmark's id.
+        n: number of rows compared.
+        left_out: the reason why other rows are not compared -> their number.
         before: accuracy of the first side on the rows that both have.
-        after: accuracy of the second.
-        paired: their difference; None where too many rows failed or are missing.
-        verdict: of the second side against the first; None where `paired` is.
-        parts: what the difference is made of.
-        rates: (before, after) of `parsed` and `truncated` rows.
-        withheld: why there is no verdict, or "".
-        gained: keys of the items that went from wrong to right.
-        lost: the same of what went from right to wrong.
+        after: accuracy of the second side on these rows.
+        paired: the paired difference; None if too many rows failed or are missing.
+        verdict: the verdict on the second side against the first; None if `paired` is None.
+        parts: the decomposition of the difference.
+        rates: the shares (before, after) of `parsed` and `truncated` rows.
+        withheld: the reason why there is no verdict, or "".
+        gained: keys of the items that changed from wrong to right.
+        lost: keys of the items that changed from right to wrong.
     """
 
     benchmark: str
@@ -97,7 +97,7 @@ class Compared:
 
     @property
     def word(self) -> str:
-        """The verdict in a word."""
+        """The verdict as a word."""
         return self.verdict.word if self.verdict else "can't tell"
 
 
@@ -111,10 +111,10 @@ def compare(first: Side, second: Side) -> list[Compared]:
     if not common:
         raise EvaluationError(
             f"{first.name} has {', '.join(first.reads)} and {second.name} has {', '.join(second.reads)}: no "
-            "benchmark in common; evaluate both on the same ones"
+            "benchmark in common; evaluate both on the same benchmarks"
         )
     found = [compare_samples(name, first.reads[name](), second.reads[name]()) for name in common]
-    known = iter(judged([one.paired for one in found if one.paired]))  # they are one family
+    known = iter(judged([one.paired for one in found if one.paired]))  # Holm's correction covers all of them
     return [replace(one, verdict=next(known)) if one.paired else one for one in found]
 
 
@@ -125,16 +125,16 @@ def samples_of(side: Side, benchmark: str, wanted: Sequence[str]) -> dict[str, R
 
 
 def compare_stored(before: str | Path, after: str | Path) -> list[Compared]:
-    """Compare stored samples, each named as `visplay compare` takes it: a folder, RUN or RUN@ITERATION.
+    """Compare stored samples, each named as for `visplay compare`: a folder, RUN or RUN@ITERATION.
 
     Raises:
-        EvaluationError: there are none, or no benchmark is in both.
+        EvaluationError: no samples are stored there, or both have no benchmark in common.
     """
     return compare(find_side(str(before)), find_side(str(after)))
 
 
 def compare_samples(benchmark: str, before: Iterable[Record], after: Iterable[Record]) -> Compared:
-    """Compare two sides on one benchmark; the verdict is for `compare`, which knows the other ones."""
+    """Compare two sides on one benchmark; `compare` adds the verdict, which depends on all benchmarks."""
     first, second = _read_rows(before), _read_rows(after)
     met = [(row, second[item]) for item, row in first.items() if item in second]
     same = [(old, new) for old, new in met if old.asked == new.asked]
@@ -195,7 +195,7 @@ def find_side(text: str) -> Side:
         text: a folder of `visplay evaluate`, RUN or RUN@ITERATION.
 
     Raises:
-        EvaluationError: there are none.
+        EvaluationError: no samples are stored there.
     """
     path = Path(text)
     if (path / "evaluation.json").is_file():
@@ -236,9 +236,9 @@ def _of_evaluation(folder: Path, *, name: str = "") -> Side:
 
 
 def _shipped_items(name: str, about: dict[str, Any]) -> dict[str, Item]:
-    """The items that were asked, by their key, to show their pictures; none of a benchmark of one's own.
+    """The items that were asked, by their key, to show their pictures; empty for a custom benchmark.
 
-    What an evaluation names of its own may be code, and reading a folder must run nothing that it names.
+    A custom benchmark may name code, and reading a folder must not run code that the folder names.
     """
     try:
         spec, source = shipped_specs()[name], about["sources"].get(name)
@@ -247,5 +247,5 @@ def _shipped_items(name: str, about: dict[str, Any]) -> dict[str, Item]:
             source=Path(source) if source else None,
         )  # fmt: skip
     except (VisplayError, LookupError, TypeError, ValueError, AttributeError):
-        return {}  # not shipped, not to be had here, or of another version: the page goes without
+        return {}  # not shipped, not available here, or of another version: the page has no pictures
     return {item.key: item for item in items}

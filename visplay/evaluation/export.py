@@ -1,7 +1,7 @@
-"""A trained Reasoner or Questioner as a checkpoint that transformers, PEFT and vLLM load, with its card.
+"""Export a trained Reasoner or Questioner as a checkpoint for transformers, PEFT and vLLM, with a model card.
 
-A card tells the figures of its run with their intervals, and what was not measured, by the templates in
-`cards/`.
+The templates in `cards/` render a card. It reports the figures of its run with their intervals, and what was
+not measured.
 """
 
 import re
@@ -36,8 +36,8 @@ from visplay.storage import write_text
 
 Form = Literal["adapter", "merged"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-LEAST_KEPT = 0.9  # of an adapter's change, in merged weights
-SMALLEST = 1e-5  # nats: an adapter that changes less changes nothing
+LEAST_KEPT = 0.9  # smallest share of an adapter's change that merged weights must keep
+SMALLEST = 1e-5  # nats; a smaller change of log-probs counts as none
 PROBE = "The picture shows three red circles above a small blue square. The answer is \\boxed{3} or 12.5 %."
 
 
@@ -51,20 +51,20 @@ def export(
     dtype: Dtype = "auto",
     trust_remote_code: bool = False,
 ) -> Path:
-    """Write what a run has trained to the new folder `out`, with a model card of the run's own figures.
+    """Write a checkpoint of a run to the new folder `out`, with a model card of the run's figures.
 
     Args:
         run: a run's folder.
-        out: where the checkpoint goes; must not exist, or be empty.
-        role: `questioner` or `reasoner`; with shared adapters they are the same weights.
-        iteration: after which; None takes the last finished one.
-        form: `adapter` is a PEFT folder; `merged` the whole model with the adapter added into its weights.
-        dtype: of merged weights; `auto` is the run's.
-        trust_remote_code: with `merged`, run the code that the base VLM's repository carries.
+        out: the checkpoint's folder; it must not exist or be empty.
+        role: `questioner` or `reasoner`; with shared adapters they have the same weights.
+        iteration: the iteration to export; None exports the last finished one.
+        form: `adapter` writes a PEFT folder; `merged` writes the whole model with the adapter merged in.
+        dtype: the type of merged weights; `auto` uses the run's.
+        trust_remote_code: with `merged`, run the code in the base VLM's repository.
 
     Raises:
-        RunError: not a run, no such role, the iteration is not finished, `out` holds something else, or the
-            merged weights would not compute what the adapter does.
+        RunError: not a run, no such role, the iteration is not finished, `out` is not empty, or the merged
+            weights would not reproduce the adapter's outputs.
         ConfigError: the run trusted the code of its base, and `trust_remote_code` was not given.
     """
     run, out = Path(run), Path(out)
@@ -83,7 +83,7 @@ def export(
         else:
             trusting = trusted(config.model, again=trust_remote_code, shown=str(run))
             saved = _merge(trusting, adapter, scratch, dtype=dtype)
-            # As it was published, with the run's settings of pictures; who loads it sets the template anew.
+            # As published, with the run's picture settings; loading it sets the chat template again.
             load_processor(
                 trusting.model_copy(update={"chat_template_kwargs": {}, "date": None})
             ).save_pretrained(scratch)
@@ -94,17 +94,17 @@ def export(
 
 
 def _merge(config: Model, adapter: Path, out: Path, *, dtype: Dtype) -> tuple[str, float]:
-    """Add an adapter into the weights, in 32 bits, and save them in a type in which it is still there.
+    """Merge an adapter into the weights in 32 bits, and save them in a type that preserves its change.
 
-    An entry's update is often smaller than half a step of a 16-bit weight, and then rounded away. So the
-    log-probs of a probe are compared: of the base with the adapter, and of the merged weights as they are
-    saved.
+    An update of a weight is often smaller than half a step of a 16-bit weight, and rounding removes it. This
+    function therefore compares the log-probs of a probe under the base with the adapter and under the saved
+    weights.
 
     Returns:
-        The type, and the share of the adapter's change of the log-probs that the saved weights have.
+        The type, and the share of the adapter's change of the log-probs that the saved weights keep.
 
     Raises:
-        RunError: that is less than `LEAST_KEPT`, or the adapter is on embeddings that the base ties.
+        RunError: the share is less than `LEAST_KEPT`, or the adapter is on embeddings that the base ties.
     """
     named = config if dtype == "auto" else config.model_copy(update={"dtype": dtype})
     kept_in = base_dtype(read_architecture(named), named)
@@ -116,7 +116,7 @@ def _merge(config: Model, adapter: Path, out: Path, *, dtype: Dtype) -> tuple[st
         part.get_base_layer() in ends for part in peft.modules() if isinstance(part, BaseTunerLayer)
     ):
         raise RunError(
-            "the adapter is on embeddings that the base ties to its LM head: merged, it would change both; "
+            "the adapter is on embeddings that the base ties to its LM head, so a merge would change both; "
             "export it as an adapter, or leave embed_tokens and lm_head out of lora.targets"
         )
     chat = Chat(processor, config=base.config, generation=base.generation_config)
@@ -135,8 +135,8 @@ def _merge(config: Model, adapter: Path, out: Path, *, dtype: Dtype) -> tuple[st
     shown = str(kept_in).removeprefix("torch.")
     if share < LEAST_KEPT:
         raise RunError(
-            f"in {shown} only {max(share, 0):.0%} of what the adapter changes would be left in the merged "
-            "weights: its updates are smaller than a step of that type. Save them with --dtype float32, or "
+            f"in {shown} the merged weights would keep only {max(share, 0):.0%} of the adapter's change, "
+            "because its updates are smaller than a step of that type. Use --dtype float32, or "
             "export the adapter, which loses nothing"
         )
     merged.to(kept_in).save_pretrained(out)
@@ -144,10 +144,10 @@ def _merge(config: Model, adapter: Path, out: Path, *, dtype: Dtype) -> tuple[st
 
 
 def write_export(out: Path, write: Callable[[Path], None]) -> Path:
-    """Have `write` fill a scratch folder beside `out`, new and empty, and rename that to `out`.
+    """Call `write` on a new scratch folder beside `out`, and rename that folder to `out`.
 
     Raises:
-        RunError: `out` holds something, is a file, or lies in a run's folder.
+        RunError: `out` is not empty, is a file, or is inside a run's folder.
     """
     if outside_runs(out).exists() and not out.is_dir():
         raise RunError(f"{out} is a file; export into a new folder")
@@ -174,9 +174,9 @@ def model_card(
     form: Form,
     saved: tuple[str, float] | None = None,
 ) -> str:
-    """The card of a trained role, each figure computed from the run's stored samples.
+    """The card of a trained role; each figure is computed from the run's stored samples.
 
-    `saved` tells the type of merged weights, and the share of the adapter's change that is in them.
+    `saved` is the type of merged weights and the share of the adapter's change that they keep.
     """
     measured = headlines(read_summaries(run), iteration=iteration)
     silver = read_curations(run).get(iteration, {}).get("silver_accuracy")
@@ -188,13 +188,13 @@ def model_card(
 
 
 def card(name: str, run: Path, config: Config, **values: Any) -> str:
-    """The card of what leaves a run, by the template of that name in `cards/`.
+    """Render the card of an exported model or dataset.
 
     Args:
-        name: `model.md` or `silver.md`; that has the YAML by which `datasets` and the hub find its files.
-        run: its folder.
-        config: its configuration.
-        values: what the template names besides.
+        name: a template in `cards/`: `model.md`, or `silver.md` with YAML that `datasets` and the hub read.
+        run: the run's folder.
+        config: the run's configuration.
+        values: further values that the template uses.
     """
     versions = read_starts(run)[-1]
     used = [f"{n} {v}" for n, v in versions.items() if n not in ("step", "date") and v != "not installed"]
@@ -202,10 +202,10 @@ def card(name: str, run: Path, config: Config, **values: Any) -> str:
     text = files("visplay.evaluation").joinpath("cards", name).read_text(encoding="utf-8")
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )  # the cards are text, not HTML
+    )  # cards are Markdown, not HTML
     return environment.from_string(text).render(
         config=config,
-        base=model if _on_the_hub(model) else Path(model).name,  # without the folders of whoever trained it
+        base=model if _on_the_hub(model) else Path(model).name,  # without local folder names
         trained_by="trained by self-play without labels (VisPlay, arXiv 2511.15661) with visplay "
         f"{versions['visplay']}: method\n`{config.method}`, control `{config.control}`, adapters "
         f"`{config.adapters}`, seed {config.seed}.",
@@ -215,5 +215,5 @@ def card(name: str, run: Path, config: Config, **values: Any) -> str:
 
 
 def _on_the_hub(model: str) -> bool:
-    """Whether a model's path is the id of a repository; the hub refuses a card that names another."""
+    """Whether a model's path is a repository id; the hub rejects a card with any other base model."""
     return re.fullmatch(r"[\w.-]+/[\w.-]+", model) is not None and not Path(model).exists()

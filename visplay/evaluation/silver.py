@@ -1,6 +1,6 @@
-"""A run's silver set as a dataset that TRL and ms-swift read: parquet with its pictures.
+"""Export a run's silver set as a dataset for TRL and ms-swift: a parquet file with the pictures.
 
-Both put the picture before the user's text by themselves where no `<image>` stands in it.
+Both put the picture before the user's text if the text has no `<image>`.
 """
 
 import json
@@ -25,7 +25,7 @@ from visplay.prompts import reasoner_text
 from visplay.runs.results import run_config, run_steps
 from visplay.storage import write_text
 
-GROUP_BYTES = 16 * 2**20  # of pictures in a row group: what is held at a time
+GROUP_BYTES = 16 * 2**20  # bytes of pictures in a row group; one row group is held at a time
 GROUP_ROWS = 256
 _TAG = re.compile(r"<(?:image|video|audio)>")
 _COLUMNS = ("question", "options", "type", "silver_answer", "confidence", "validity", "blind_agreement",
@@ -35,17 +35,17 @@ _COLUMNS = ("question", "options", "type", "silver_answer", "confidence", "valid
 def export_silver(run: str | Path, out: str | Path, *, iteration: int | None = None) -> Path:
     """Write the examples that curation kept to the new folder `out`, with their pictures and a card.
 
-    Of a picture and question that were kept more than once, word for word, the last is written. Pictures are
-    written as `visplay.data.decoding.to_hand_on` says. At no time are more of them held than a row group's.
+    If the same question on the same picture was kept more than once, the last example is written.
+    `visplay.data.decoding.to_hand_on` encodes the pictures. At most one row group of them is held at a time.
 
     Args:
         run: a run's folder.
-        out: where the dataset goes; must not exist, or be empty.
-        iteration: whose; None takes those of all finished curations.
+        out: the dataset's folder; it must not exist or be empty.
+        iteration: the iteration whose examples are written; None writes those of all finished curations.
 
     Raises:
-        RunError: not a run, no such curation, nothing was kept, or `out` holds something else.
-        ImageSourceError: the run's pictures are no longer where its configuration says, or others.
+        RunError: not a run, no such curation, nothing was kept, or `out` is not empty.
+        ImageSourceError: the run's pictures have been moved or changed.
     """
     run, out = Path(run), Path(out)
     config = run_config(run)
@@ -59,7 +59,7 @@ def export_silver(run: str | Path, out: str | Path, *, iteration: int | None = N
     }
     kept = [row for number, path in tables.items() for row in _kept(path, number)]
     if not kept:
-        raise RunError(f"{run} has kept no silver example yet; let it go on, or give another iteration")
+        raise RunError(f"{run} has kept no silver example yet; continue it, or choose another iteration")
     last = {(row["image_key"], row["question"]): place for place, row in enumerate(kept)}
     once = [kept[place] for place in sorted(last.values())]
     rows = [row for row in once if not any(_TAG.search(t["content"]) for t in _turns(row, config.prompts))]
@@ -89,9 +89,9 @@ def export_silver(run: str | Path, out: str | Path, *, iteration: int | None = N
 
 
 def _kept(candidates: Path, iteration: int) -> Iterator[dict[str, Any]]:
-    """The rows that a curation kept, with its number and whether each is right; None where nobody knows.
+    """The rows that a curation kept, with its number and whether each is right; None if that is unknown.
 
-    An oracle may be named and know nothing of the pictures; then no truth was looked up.
+    A run may name an oracle that does not know its pictures; then it stores no true answers.
     """
     summary = json.loads(candidates.with_name("summary.json").read_text())
     known = summary["silver_accuracy"] is not None
@@ -103,7 +103,7 @@ def _kept(candidates: Path, iteration: int) -> Iterator[dict[str, Any]]:
 
 
 def _turns(row: dict[str, Any], words: Prompts) -> list[dict[str, str]]:
-    """What the Reasoner was told and the silver answer in the form it was asked for."""
+    """The Reasoner's prompt, and the silver answer in the form that the prompt asks for."""
     system = [{"role": "system", "content": words.system}] if words.system else []
     answer = row["silver_answer"]
     said = f"\\boxed{{{answer}}}" if words.answer_form == "boxed" else f"<answer>{answer}</answer>"
@@ -115,7 +115,7 @@ def _turns(row: dict[str, Any], words: Prompts) -> list[dict[str, str]]:
 
 
 def _is_right(row: dict[str, Any]) -> bool:
-    """Whether a silver answer is the true one; an unanswerable question's is wrong."""
+    """Whether a silver answer is true; the answer to an unanswerable question is wrong."""
     if row["truth"] is None:
         return False
     return rewards.equivalent(
@@ -124,7 +124,7 @@ def _is_right(row: dict[str, Any]) -> bool:
 
 
 def _groups(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """The rows of each row group."""
+    """Yield the rows of each row group."""
     group, held = [], 0
     for row in rows:
         group.append(row)
@@ -137,7 +137,7 @@ def _groups(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 
 def _schema() -> pa.Schema:
-    """The columns, with the note by which `datasets` decodes the pictures."""
+    """The columns, with the metadata that makes `datasets` decode the pictures."""
     from datasets import Features, Image, List, Value
 
     text, turns = Value("string"), List({"role": Value("string"), "content": Value("string")})
@@ -154,10 +154,10 @@ def _schema() -> pa.Schema:
 
 
 def _figures(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What the card tells of the rows that are written.
+    """The values of the card for the written rows.
 
-    `rows` by iteration and `types` by name, as counts; `confidence`, the lowest and the highest; `right`, an
-    estimate or None where the truth is not known; `validity`, whether a judge of questions gave some.
+    `rows` and `types` are counts by iteration and by name; `confidence` is the lowest and the highest one;
+    `right` is an estimate, or None if the truth is unknown; `validity` says whether a judge gave scores.
     """
     right = [bool(row["right"]) for row in rows if row["right"] is not None]
     confidences = [row["confidence"] for row in rows]

@@ -1,8 +1,8 @@
-"""Is it better? One verdict a comparison, from one family of them, and the words for it and for figures.
+"""The verdicts on all comparisons of a run, and the text of verdicts and figures.
 
-Every page, table, card and alarm reads the verdicts of `verdicts`, which knows all comparisons of a run: the
-best iteration is picked on the same questions that then tell how good it is, so each benchmark and iteration
-that was compared with the base counts. No sentence claims more than the interval beside it carries.
+Every page, table, card and alarm uses the verdicts of `verdicts`, which takes all comparisons of a run as one
+family: the best iteration is chosen on the same questions that measure it, so every benchmark and iteration
+that was compared with the base counts. No sentence claims more than its interval supports.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,16 +13,16 @@ from typing import Any
 from visplay.evaluation.statistics import Estimate, PairedDifference, Verdict, judged
 
 Evaluations = Mapping[int, Mapping[str, Mapping[str, Any]]]  # iteration -> benchmark -> figures
-MINUS, DASH, SPACE = "\u2212", "\u2013", "\u00a0"  # a true minus, an en dash, a space that does not break
+MINUS, DASH, SPACE = "\u2212", "\u2013", "\u00a0"  # a minus sign, an en dash, a non-breaking space
 UNKNOWN = "\u2014"
-SYNTHETIC = ("pocket", "easy-vqa", "easy_vqa")  # benchmarks whose pictures a program drew
+SYNTHETIC = ("pocket", "easy-vqa", "easy_vqa")  # benchmarks whose pictures are drawn by a program
 TRUSTED, EVEN, DISTRUSTED = "mostly right", "no better than even", "mostly wrong"
 
 
 def verdicts(evaluations: Evaluations) -> dict[tuple[int, str], Verdict]:
     """The verdict on each (iteration, benchmark) of a run that was compared with the base.
 
-    Holm's correction is for all of them together.
+    Holm's correction covers all of them.
     """
     compared = {
         (iteration, name): figures["paired"]
@@ -35,16 +35,16 @@ def verdicts(evaluations: Evaluations) -> dict[tuple[int, str], Verdict]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Headline:
-    """One benchmark: the base, an iteration and what may be said about their difference.
+    """One benchmark: the base, an iteration and the verdict on their difference.
 
     Attributes:
-        benchmark: its id.
-        synthetic: whether a program drew its pictures.
-        n: questions.
+        benchmark: the benchmark's id.
+        synthetic: whether its pictures are drawn by a program.
+        n: number of questions.
         base: figures of the base, or None.
-        last: figures of the iteration, or None where only the base was measured.
+        last: figures of the iteration, or None if only the base was measured.
         verdict: "better", "worse", "can't tell" or "".
-        sentence: the same with the figures.
+        sentence: the verdict with its figures.
     """
 
     benchmark: str
@@ -67,7 +67,7 @@ def headlines(evaluations: dict[int, dict[str, Any]], *, iteration: int | None =
             sentence = _sentence(own["paired"], verdict, iteration=last)
         elif own:
             why = f": {own['withheld']}" if own.get("withheld") else ""
-            sentence = f"There is no paired comparison with the base{why}."
+            sentence = f"No paired comparison with the base exists{why}."
         else:
             sentence = "Only the base has been measured so far."
         lines.append(
@@ -89,11 +89,11 @@ def _sentence(paired: Mapping[str, Any], verdict: Verdict, *, iteration: int) ->
     interval = f"95 % interval {points(paired['low'])} to {points(paired['high'])}; {p_text(verdict.p)}{many}"
     by = f"{points(paired['difference'])} points ({interval})"
     changed = (
-        f"Of {quantity(paired['n'])} questions {quantity(paired['gained'])} went from wrong to right and "
-        f"{quantity(paired['lost'])} from right to wrong."
+        f"Among {quantity(paired['n'])} questions, {quantity(paired['gained'])} changed from wrong to right "
+        f"and {quantity(paired['lost'])} from right to wrong."
     )
     if verdict.word == "can't tell":
-        return f"These questions cannot tell iteration {iteration} from the base: {by}. {changed}"
+        return f"Iteration {iteration} does not differ significantly from the base: {by}. {changed}"
     return f"Iteration {iteration} is {verdict.word} than the base by {by}. {changed}"
 
 
@@ -101,14 +101,14 @@ def sum_up(
     evaluations: Evaluations, *, curations: Mapping[int, Mapping[str, Any]],
     health: Mapping[int, Mapping[str, Any]], config: Mapping[str, Any],
 ) -> list[str]:  # fmt: skip
-    """Say whether self-play helped, and whether its labels can be trusted, one sentence or more each.
+    """Say whether self-play helped and whether its labels can be trusted, in one or more sentences each.
 
     Args:
         evaluations: iteration -> benchmark -> figures; iteration 0 is the base.
         curations: iteration -> figures of the labels.
-        health: iteration -> what is watched, `probe_silver` is used,
+        health: iteration -> health figures; `probe_silver` is used,
             shares in [0, 1] or None.
-        config: of the run, plain data; what it does not hold is taken as not known.
+        config: the run's configuration as plain data; missing keys are treated as unknown.
     """
     return [
         *_helped(evaluations, config),
@@ -119,13 +119,13 @@ def sum_up(
 def _helped(evaluations: Evaluations, config: Mapping[str, Any]) -> list[str]:
     names = list(dict.fromkeys(name for i in sorted(evaluations) for name in evaluations[i]))
     if not names:
-        return ["Nothing is measured, so nothing tells whether self-play helps (evaluation.benchmarks)."]
+        return ["Nothing is measured (evaluation.benchmarks), so it is unknown whether self-play helps."]
     last = max(evaluations)
     if not last:
         known = {name: a["value"] for name in names if (a := evaluations[0][name].get("accuracy"))}
         bases = _listed(f"{share(value)} on {name}" for name, value in known.items())
         start = f"; the base starts from {bases}" if bases else ""
-        return [f"No iteration is measured yet, so nothing tells whether self-play helps{start}."]
+        return [f"No iteration is measured yet, so it is unknown whether self-play helps{start}."]
     found, said, open_, unknown = verdicts(evaluations), [], [], []
     control = config.get("control") or "none"
     who = "Self-play" if control == "none" else f"This control ({control})"
@@ -140,7 +140,7 @@ def _helped(evaluations: Evaluations, config: Mapping[str, Any]) -> list[str]:
         if better:
             best = max(better, key=lambda i: (paired[i]["difference"], -i))
             after = "" if best == final else (
-                f", the best of {len(own)} iterations as picked on these questions; after iteration {final} "
+                f", the best of {len(own)} iterations as chosen on these questions; after iteration {final} "
                 f"the verdict is {own[final].word} ({_points(paired[final])})"
             )  # fmt: skip
             said.append(f"{who} helped on {name}: {_points(paired[best])} after iteration {best}{after}.")
@@ -149,12 +149,12 @@ def _helped(evaluations: Evaluations, config: Mapping[str, Any]) -> list[str]:
         else:
             open_.append(f"{name} ({_points(paired[final])} after iteration {final})")
     if any(verdict.word == "better" for verdict in found.values()):
-        said.append("Gains are over the base's greedy answers; what decoding alone would gain is not tested.")
+        said.append("Gains are over the base's greedy answers; gains from decoding alone are not tested.")
     if open_:
         tests = f", corrected for {len(found)} comparisons" if len(found) > 1 else ""
         said.append(f"Whether {who[0].lower() + who[1:]} helped can't be told on {_listed(open_)}{tests}.")
     if unknown:
-        said.append(f"There is no figure on {_listed(unknown)}.")
+        said.append(f"No figure is reported on {_listed(unknown)}.")
     return said
 
 
@@ -168,7 +168,7 @@ def _labels(
     evaluations: Evaluations, config: Mapping[str, Any],
 ) -> list[str]:  # fmt: skip
     if not curations:
-        return ["It has made no labels yet."]
+        return ["No labels have been made yet."]
     known = {
         i: own["kept"] for i, c in curations.items() if (own := c.get("silver_accuracy")) and own.get("kept")
     }
@@ -180,18 +180,18 @@ def _labels(
     unknown = "The true answers of its questions are not known"
     probed = {i: row["probe_silver"] for i, row in health.items() if row.get("probe_silver") is not None}
     if not probed:
-        return [f"{unknown} and no probe was voted on, so nothing tells whether its labels are right."]
+        return [f"{unknown} and no probe was voted on, so it is unknown whether its labels are right."]
     probe, last = _probe(evaluations, config), max(probed)
     word = "right more often than not" if probed[last] > 0.5 else "wrong at least as often as right"
     return [
         f"{unknown}. On labelled questions of {probe}, {share(probed[last])} of the votes of "
-        f"moderate confidence were right after iteration {last}: {word} there; whether its own labels are, "
-        "nothing tells."
+        f"moderate confidence were right after iteration {last}: {word} there. It is unknown whether its own "
+        "labels are right."
     ]
 
 
 def _right(known: Mapping[int, Mapping[str, Any]]) -> str:
-    """How many silver answers were right: of the first and of the last iteration that is known."""
+    """The share of right silver answers in the first and the last iteration where it is known."""
     first, last = min(known), max(known)
     said = f"{share(known[first]['value'])} of the silver answers kept for training were right"
     said += f" in iteration {first} (n = {quantity(known[first]['n'])}; truth is known here)"
@@ -201,17 +201,17 @@ def _right(known: Mapping[int, Mapping[str, Any]]) -> str:
 
 
 def _trusted(kept: Mapping[str, Any]) -> str:
-    """What the interval carries."""
+    """The judgement that the interval supports."""
     return TRUSTED if kept["low"] > 0.5 else DISTRUSTED if kept["high"] < 0.5 else EVEN
 
 
 def _trust(words: Mapping[int, str]) -> str:
-    """Whether labels can be trusted: throughout, until some iteration, or in some iterations only."""
+    """Whether labels can be trusted in all iterations, until some iteration, or in some iterations only."""
     doubted = [i for i, word in sorted(words.items()) if word != TRUSTED]
     if not doubted:
         return f"its labels are {TRUSTED}"
     found = sorted({words[i] for i in doubted}, reverse=True)  # "no better than even" before "mostly wrong"
-    what = f"are to be distrusted ({' or '.join(found)})"
+    what = f"should not be trusted ({' or '.join(found)})"
     if len(doubted) == len(words):
         return f"its labels {what}"
     from_then_on = [i for i in sorted(words) if i >= doubted[0]]
@@ -232,31 +232,31 @@ def _listed(words: Iterable[str]) -> str:
 
 
 def is_synthetic(benchmark: str) -> bool:
-    """Whether the pictures of a benchmark were drawn by a program."""
+    """Whether the pictures of a benchmark are drawn by a program."""
     return benchmark.startswith(SYNTHETIC)
 
 
 def majority(figures: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
-    """The vote of all samples: its name, e.g. `maj@8`, and the estimate; None where none was taken."""
+    """The vote of all samples: its name, e.g. `maj@8`, and the estimate; None if no samples were drawn."""
     sampled = figures.get("sampled") or {}
     name = f"maj@{sampled.get('samples') or 'k'}"
     return name, sampled.get(name)
 
 
 def blind(figures: dict[str, Any]) -> dict[str, Any] | None:
-    """The estimate of the accuracy on greyed-out pictures; None where it was not asked."""
+    """The estimate of the accuracy on greyed-out pictures; None if it was not measured."""
     estimate: dict[str, Any] | None = (figures.get("blind") or {}).get("accuracy")
     return estimate
 
 
 def headline(figures: dict[str, Any]) -> str:
-    """What a benchmark is reported by: accuracy with its interval, or another mean, e.g. of its parts."""
+    """A benchmark's headline figure: accuracy with its interval, or another mean, e.g. of its parts."""
     own, value = figures.get("accuracy"), figures.get("headline")
     return estimate(own) if own and value in (None, own["value"]) else share(value)
 
 
 def finite(value: Any) -> float | None:
-    """The value where it can be drawn and stand in JSON: no NaN, nothing infinite or missing."""
+    """The value if it can be drawn and written as JSON; None for NaN, infinite and missing values."""
     return value if _is_number(value) else None
 
 
@@ -266,7 +266,7 @@ def share(value: Any) -> str:
 
 
 def estimate(found: Any) -> str:
-    """A share with its interval, `71.3 % (68.4-74.1)`: of an `Estimate` or of its stored form."""
+    """A share with its interval, `71.3 % (68.4-74.1)`, from an `Estimate` or its stored form."""
     figures = asdict(found) if isinstance(found, Estimate) else found
     if not isinstance(figures, dict):
         return UNKNOWN
@@ -274,7 +274,7 @@ def estimate(found: Any) -> str:
 
 
 def points(value: Any) -> str:
-    """A difference of shares in percentage points, always with its sign."""
+    """A difference of shares in percentage points with its sign."""
     if not _is_number(value):
         return UNKNOWN
     rounded = round(100 * value, 1)
@@ -283,7 +283,7 @@ def points(value: Any) -> str:
 
 
 def difference(found: Any) -> str:
-    """A paired difference with its interval, in points: of a `PairedDifference` or of its stored form."""
+    """A paired difference with its interval, in points, from a `PairedDifference` or its stored form."""
     paired = asdict(found) if isinstance(found, PairedDifference) else found
     if not isinstance(paired, dict):
         return UNKNOWN
@@ -291,12 +291,12 @@ def difference(found: Any) -> str:
 
 
 def p_text(p: float) -> str:
-    """A p-value, never as an exact zero."""
+    """A p-value; it is never shown as 0."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def quantity(value: Any) -> str:
-    """Any figure: whole numbers with thousands apart, others to four significant digits."""
+    """Format a figure: integers with grouped thousands, other numbers to four significant digits."""
     if not _is_number(value):
         return UNKNOWN if value is None else str(value)
     if float(value).is_integer() and abs(value) < 1e15:

@@ -76,7 +76,7 @@ function frameOf(index) {
     image.width = 132;
     image.src = picture.data;
   } else {
-    frame.append(make("div", "lost", picture.data === null ? "left out for size" : "picture not at hand"));
+    frame.append(make("div", "lost", picture.data === null ? "omitted to limit the page size" : "picture not available"));
   }
   const name = frame.appendChild(make("p", "file", picture.source || picture.key.slice(0, 12)));
   name.title = picture.key;
@@ -89,7 +89,7 @@ const JUDGED = { true: ["tag good", "silver answer is true"], unanswerable: ["ta
 
 function questionOf(item) {
   const place = make("li", "question");
-  place.append(make("p", "text", item.question || item.failure || "(nothing that could be read as a question)"));
+  place.append(make("p", "text", item.question || item.failure || "(no question could be parsed)"));
   const marks = place.appendChild(make("p", "marks"));
   const mark = (className, text) => marks.append(make("span", className, text));
   mark("tag", `iteration ${item.iteration}, ${MET[item.phase]}` + (item.step === undefined ? "" : `, step ${item.step}`));
@@ -116,7 +116,7 @@ function ballotsOf(item) {
   for (const [answer, share, silver] of item.ballots) {
     const ballot = ballots.appendChild(make("li", silver ? "silver" : ""));
     ballot.style.setProperty("--share", `${(100 * share).toFixed(1)}%`);
-    const said = ballot.appendChild(make("span", "", answer === null ? "(not readable)" : answer));
+    const said = ballot.appendChild(make("span", "", answer === null ? "(unparsed)" : answer));
     if (silver) said.append(" ", make("span", "quiet", "silver"));
     ballot.append(make("span", "number", item.votes ? `${Math.round(share * item.votes)}/${item.votes}` : percent(share)));
   }

@@ -1,4 +1,4 @@
-"""A comparison of two checkpoints as one self-contained HTML file: nothing fetched, everything escaped."""
+"""Render a comparison of two checkpoints as one self-contained HTML file that fetches nothing."""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def render_comparison(first: Side, second: Side, compared: list[Compared]) -> st
 
 
 def forest(compared: list[Compared]) -> dict[str, Any]:
-    """The differences with their intervals, one line each benchmark, for plotly."""
+    """The plotly figure of the differences with their intervals, one row per benchmark."""
     known = [one for one in compared if one.paired is not None][::-1]
     pairs = [one.paired for one in known if one.paired is not None]
     return {
@@ -61,7 +61,7 @@ def forest(compared: list[Compared]) -> dict[str, Any]:
 
 
 def _flips(first: Side, second: Side, one: Compared) -> list[dict[str, Any]]:
-    """The first few items that changed, in each direction: both samples, and the picture as a data URI."""
+    """The first items that changed in each direction, with both samples and the picture as a data URI."""
     found = []
     for direction, changed in (("gained", one.gained), ("lost", one.lost)):
         before, after = (samples_of(side, one.benchmark, changed[:MOST_FLIPS]) for side in (first, second))

@@ -1,4 +1,4 @@
-"""The curves of a report as plotly's JSON; colours are names that the page looks up in its own palette."""
+"""Figures of a report as plotly JSON; colours are names that the page looks up in its palette."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -27,11 +27,11 @@ class Figure:
     """One chart and the same figures as a table.
 
     Attributes:
-        title: what it shows.
-        note: how to read it.
+        title: the quantity that the chart shows.
+        note: how to read the chart.
         spec: plotly's `data` and `layout`.
-        columns: of the table.
-        rows: of the table, worded.
+        columns: column names of the table.
+        rows: cells of the table as text.
     """
 
     title: str
@@ -42,7 +42,7 @@ class Figure:
 
 
 def accuracy_figures(run_data: RunData) -> list[Figure]:
-    """Accuracy by iteration, one chart for each benchmark."""
+    """Accuracy by iteration, one chart per benchmark."""
     names = list(dict.fromkeys(name for summary in run_data.evaluations.values() for name in summary))
     return [_accuracy(run_data, name) for name in names]
 
@@ -55,7 +55,7 @@ def label_figures(run_data: RunData) -> list[Figure]:
             "silver_accuracy",
             {"kept": "kept for training", "rejected": "rejected"},
             title="Silver answers that are true",
-            note="The majority answer against the oracle's; an unanswerable question counts as wrong.",
+            note="The majority answer is compared with the oracle's; unanswerable questions count as wrong.",
             axis="true, %",
         ),
         _of_curations(
@@ -63,7 +63,7 @@ def label_figures(run_data: RunData) -> list[Figure]:
             "judge",
             {"precision": "answerable, of what it let pass", "recall": "let pass, of what is answerable"},
             title="Is the judge right?",
-            note="Its verdicts against the oracle's.",
+            note="The judge's verdicts are compared with the oracle's.",
             axis="%",
         ),
         _diversity(run_data),
@@ -74,7 +74,7 @@ def label_figures(run_data: RunData) -> list[Figure]:
 
 
 def health_figures(run_data: RunData) -> list[Figure]:
-    """One small chart for each figure of `health/metrics.jsonl`, whatever there are, with its limits."""
+    """One small chart with its limits for each figure of `health/metrics.jsonl`."""
     rows = run_data.health
     limits = LIMITS | ((run_data.config.get("health") or {}).get("limits") or {})
     names = dict.fromkeys(key for row in rows.values() for key in row if key not in ("iteration", "phase"))
@@ -86,7 +86,7 @@ def health_figures(run_data: RunData) -> list[Figure]:
 
 
 def training_figures(run_data: RunData) -> list[Figure]:
-    """One chart for each training metric, with a line for each phase."""
+    """One chart per training metric, with a line per phase."""
     return [
         _training(run_data, key, title)
         for key, title in TRAINING.items()
@@ -97,7 +97,7 @@ def training_figures(run_data: RunData) -> list[Figure]:
 def _shares(
     title: str, note: str, series: Mapping[str, Mapping[int, Any]], *, axis: str
 ) -> Figure:  # fmt: skip
-    """Shares by iteration with their intervals: a line, and a column of the table, for each label."""
+    """Shares by iteration with their intervals: one line and one table column per label."""
     data = [
         with_interval(points, label, color=color, dashed=label == BLIND)
         for color, (label, found) in zip(COLORS, series.items(), strict=False)
@@ -123,14 +123,14 @@ def _accuracy(run_data: RunData, name: str) -> Figure:
         next((key for key, found in votes.values() if found), "maj@k"): {i: v for i, (_, v) in votes.items()},
         BLIND: {i: blind(figures) for i, figures in measured.items()},
     }
-    note = "Bars are 95 % intervals. The blind answers show how much can be guessed without looking."
+    note = "Bars are 95 % intervals. Blind accuracy shows how much can be guessed without the picture."
     return _shares(name + (" (synthetic)" if is_synthetic(name) else ""), note, series, axis="accuracy, %")
 
 
 def _of_curations(
     run_data: RunData, key: str, labels: Mapping[str, str], *, title: str, note: str, axis: str
 ) -> Figure | None:
-    """Shares that the curations tell under `key`, those of `labels`."""
+    """Shares under `key` in the curations' figures, for these `labels`."""
     known = {i: c[key] for i, c in run_data.curations.items() if c.get(key)}
     series = {label: {i: found.get(name) for i, found in known.items()} for name, label in labels.items()}
     return _shares(title, note, series, axis=axis) if known else None
@@ -153,7 +153,7 @@ def _diversity(run_data: RunData) -> Figure | None:
     layout["yaxis"]["range"] = [-3, 103]
     return Figure(
         title="How diverse the questions are",
-        note="How many of the well-formed questions differ in their words; a count, so without interval.",
+        note="The share of well-formed questions with distinct wording. It is a count without interval.",
         spec={"data": [data], "layout": layout},
         columns=("iteration", "different", "well-formed", "share"),
         rows=[(iteration_name(i), quantity(a), quantity(b), share(a / b)) for i, (a, b) in known.items()],
@@ -161,7 +161,7 @@ def _diversity(run_data: RunData) -> Figure | None:
 
 
 def _health(name: str, points: dict[int, dict[str, float]], limits: dict[str, Any]) -> Figure | None:
-    """A figure by iteration; its limit is a dotted line."""
+    """A figure by iteration, with its limit as a dotted line."""
     if not points:
         return None
     data = [with_interval(points, name, color=COLORS[0], scale=1)]
@@ -188,7 +188,7 @@ def _health(name: str, points: dict[int, dict[str, float]], limits: dict[str, An
 
 
 def _measured(value: Any) -> dict[str, float] | None:
-    """A figure that can be drawn: a number, or `value` with `low` and `high`."""
+    """Whether a figure can be drawn: a number, or `value` with `low` and `high`."""
     if isinstance(value, dict):
         ends = {key: finite(value.get(key)) for key in ("low", "value", "high")}
         known = {key: end for key, end in ends.items() if end is not None}
@@ -217,7 +217,7 @@ def _calibration(run_data: RunData) -> Figure | None:
     layout["xaxis"]["range"] = layout["yaxis"]["range"] = [-3, 103]
     return Figure(
         title="Is confidence deserved?",
-        note="Below the dotted line the votes agree more often than they are right.",
+        note="Below the dotted line the votes are overconfident: they agree more often than they are right.",
         spec={"data": data, "layout": layout},
         columns=("iteration", "confidence", "true", "questions"),
         rows=[
@@ -246,7 +246,7 @@ def _confidence(run_data: RunData) -> Figure | None:
     layout |= {"barmode": "group", "bargap": 0.25}
     return Figure(
         title="How sure the votes are",
-        note="The method needs a middle: what is always or never agreed on teaches nothing.",
+        note="The method needs moderate confidence: unanimous and random votes give no training signal.",
         spec={"data": data, "layout": layout},
         columns=("iteration", "confidence from", "questions"),
         rows=[
@@ -281,14 +281,14 @@ def _training(run_data: RunData, key: str, title: str) -> Figure:
 
 
 def _trained(run_data: RunData) -> list[dict[str, Any]]:
-    """The rows of optimizer steps, of whatever roles."""
+    """The rows of optimizer steps of all roles."""
     return [row for row in run_data.metrics if "reward" in row and "step" in row]
 
 
 def with_interval(
     points: dict[int, Any], label: str, *, color: str, dashed: bool = False, scale: int = 100
 ) -> dict[str, Any]:
-    """Values by iteration with their intervals; shares become percent."""
+    """Values by iteration with their intervals; shares are converted to percent."""
     values = list(points.values())
     return {
         "type": "scatter", "mode": "lines+markers", "name": label,
@@ -312,12 +312,12 @@ def _layout(x_title: str, y_title: str) -> dict[str, Any]:
 
 
 def by_iteration(y_title: str) -> dict[str, Any]:
-    """The layout of a chart whose places are iterations."""
+    """The layout of a chart whose x axis is the iteration."""
     layout = _layout("iteration", y_title)
     layout["xaxis"]["type"] = "category"
     return layout
 
 
 def iteration_name(number: int) -> str:
-    """As a chart and its table call it."""
+    """The label in a chart and in its table."""
     return "base" if number == 0 else str(number)

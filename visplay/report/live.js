@@ -10,14 +10,14 @@ async function look() {
     const version = await answer.text();
     const typing = document.activeElement && document.activeElement.matches(".filter input, .filter select");
     const news = answer.ok && version !== live.dataset.version;
-    live.querySelector("output").textContent = !answer.ok ? version : news ? "there is something new" : "up to date";
+    live.querySelector("output").textContent = !answer.ok ? version : news ? "a new version is available" : "up to date";
     if (news && follow.checked && !typing) {
       remember();
       location.reload();
       return;
     }
   } catch {
-    live.querySelector("output").textContent = "visplay report --watch no longer runs; this is what it last served";
+    live.querySelector("output").textContent = "visplay report --watch has stopped; this is the last page that it served";
   }
   setTimeout(look, 1000);
 }

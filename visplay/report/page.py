@@ -24,7 +24,7 @@ from visplay.report.samples import (
 from visplay.report.template import page, save_page
 from visplay.storage import write_text
 
-# What questions are filtered by: the name, its label, and the word for all.
+# The filters of the questions: name, label, and the label of the option that selects all.
 FILTERS = (
     ("iteration", "Iteration", "all"),
     ("phase", "Asked in", "training and curation"),
@@ -34,7 +34,7 @@ FILTERS = (
     ("paid", "Questioner's reward", "all"),
     ("answered", "Reasoner's attempts", "all"),
 )
-# Values of them that are not shown as they are stored.
+# Labels of values that are not shown as they are stored.
 WORDS = {
     ("phase", TRAINING): "training",
     ("phase", CURATION): "curation",
@@ -49,15 +49,15 @@ def write_report(run_folder: Path, *, out: Path | None = None, load_image: LoadI
     """Write `report.html` into a run folder, finished or not, or the page `out`, and return its path.
 
     Args:
-        run_folder: a run's folder; all it needs to hold is `config.yaml`.
-        out: where the page goes, for a run that nothing can be written to.
-        load_image: gives the picture of a key; None looks in the run's own image source, and a report whose
-            pictures are gone is written without them.
+        run_folder: a run's folder; only its `config.yaml` is required.
+        out: the path of the page; use it where the run's folder cannot be written to.
+        load_image: returns the picture of a key; None reads the run's own image source. Pictures that cannot
+            be loaded are left out.
 
     Raises:
-        RunError: the folder is not a run's, or `out` cannot be the page's place.
+        RunError: the folder is not a run's, or the page cannot be written to `out`.
         CorruptArtifact: a file in it cannot be read.
-        EvaluationError: the same of stored samples.
+        EvaluationError: a file of stored samples cannot be read.
     """
     html = render_run(run_folder, load_image=load_image)
     if out is not None:
@@ -73,10 +73,10 @@ def render_run(
     """The page of a run as HTML.
 
     Args:
-        run_folder: as for `write_report`.
-        load_image: as for `write_report`.
-        version: what the page was made from, for a page that is served and reloads itself; None for a file.
-        thumbnails_made: thumbnails by key that need not be made again; new ones are added.
+        run_folder: as in `write_report`.
+        load_image: as in `write_report`.
+        version: identifies the content of a served page, which reloads itself; None: the page is a file.
+        thumbnails_made: a cache of thumbnails by key; new ones are added to it.
 
     Raises:
         RunError: the folder is not a run's.
@@ -143,7 +143,7 @@ def _own_images(run_data: RunData, run_folder: Path) -> LoadImage | None:
 
 
 def _facts(run_data: RunData) -> dict[str, str]:
-    """What a reader must know about a run, in the order of its telling; what is not said is left out."""
+    """Facts about a run in the order in which the page shows them; unknown ones are left out."""
     images = run_data.config.get("images") or {}
     known = {
         "model": (run_data.config.get("model") or {}).get("path"),
@@ -159,8 +159,8 @@ def _facts(run_data: RunData) -> dict[str, str]:
 
 
 def _differences(run_data: RunData) -> str | None:
-    """What the run sets otherwise than its method; None where that is nothing."""
+    """Settings in which the run differs from its method; None if there are none."""
     try:
         return "; ".join(differences(check_config(run_data.config))) or None
-    except ConfigError:  # a run folder whose configuration is cut short
+    except ConfigError:  # the run folder's configuration is truncated
         return None

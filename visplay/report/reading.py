@@ -1,4 +1,4 @@
-"""What a report reads from a run folder; everything but the configuration may be missing."""
+"""Read from a run folder what a report shows; everything except the configuration may be missing."""
 
 import json
 from collections.abc import Iterator
@@ -20,15 +20,15 @@ MOST_ROLLOUTS = 20_000  # questions and attempts in a page
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Underway:
-    """A step of a run that has begun and is not finished: it goes on now, or was stopped there.
+    """A step of a run that is not finished: it is running, or the run was stopped in it.
 
     Attributes:
-        iteration: of the step.
+        iteration: the iteration of the step.
         phase: "questioner", "curation", "reasoner", "evaluation", ...
-        done: how many optimizer steps, or pictures in curation, are finished; None where that is not kept.
-        planned: of how many, or None where the configuration doesn't say.
+        done: finished optimizer steps, or pictures in curation; None where they are not counted.
+        planned: their planned number; None where the configuration doesn't set it.
         metrics: one row for each finished optimizer step.
-        records: the rollouts or candidates so far.
+        records: the rollouts or candidates of the step so far.
     """
 
     iteration: int
@@ -41,23 +41,23 @@ class Underway:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunData:
-    """A run as it can be told so far.
+    """The content of a run folder, finished or not.
 
     Attributes:
-        name: of the run folder.
+        name: the name of the run folder.
         config: the resolved configuration, plain data.
-        config_text: the same as it stands in the file.
-        metrics: rows of `metrics.jsonl`, then those of the optimizer steps under way.
+        config_text: the text of the configuration file.
+        metrics: rows of `metrics.jsonl`, then those of the steps in progress.
         evaluations: iteration -> benchmark -> figures; iteration 0 is the base.
         curations: iteration -> figures of the labels.
         asked: iteration -> rows of the Questioner phase's `rollouts.parquet`.
         candidates: iteration -> rows of `candidates.parquet`.
-        left_out: rows of these files that are not among the above, for there is no room for them in a page.
+        left_out: number of rows of these files that exceed the limit of a page and were not read.
         answers: iteration -> rows of the Reasoner phase's `rollouts.parquet`.
-        sources: picture's key -> its name in the source.
-        alarms: iteration -> the alarms it raised, in words.
-        changes: what was changed when the run was resumed, rows of `changes.jsonl`.
-        underway: steps that are not finished; what they hold so far is in the rows above, too.
+        sources: a picture's key -> its name in the source.
+        alarms: iteration -> messages of the alarms that it raised.
+        changes: settings that were changed when the run was resumed, rows of `changes.jsonl`.
+        underway: steps that are not finished; the rows above include theirs.
     """
 
     name: str
@@ -77,17 +77,17 @@ class RunData:
 
     @property
     def planned(self) -> int:
-        """How many iterations the configuration asks for."""
+        """Number of iterations in the configuration."""
         return int(self.config.get("iterations") or 0)
 
     @property
     def last(self) -> int:
-        """The last iteration that was measured; 0 where only the base was, or nothing."""
+        """The last iteration that was measured; 0 if only the base or nothing was measured."""
         return max(self.evaluations, default=0)
 
     @property
     def health(self) -> dict[int, dict[str, Any]]:
-        """Iteration -> what was watched of it."""
+        """Iteration -> its health figures."""
         return health_rows(self.metrics)
 
     @property
@@ -97,11 +97,11 @@ class RunData:
 
 
 def read_run_data(folder: Path) -> RunData:
-    """Read what a run has left so far.
+    """Read the results of a run so far.
 
     Raises:
         RunError: the folder is not a run's.
-        RunMismatch: it is an earlier version's.
+        RunMismatch: the run was written by an earlier version.
         CorruptArtifact: one of its files cannot be read.
     """
     if not (folder / "config.yaml").is_file():
@@ -139,11 +139,11 @@ def read_run_data(folder: Path) -> RunData:
 
 
 def _underway(folder: Path, config: dict[str, Any], *, pictures: int) -> Iterator[Underway]:
-    """What the scratch folders hold: `step-K.json` of a training phase, `pictures-*.json` of a curation."""
+    """Read the scratch folders: `step-K.json` of a training phase, `pictures-*.json` of a curation."""
     for iteration, scratch in by_iteration(folder, f"*{PARTIAL}/{UNFINISHED}"):
         phase = scratch.parent.name.removesuffix(PARTIAL)
         if (scratch.parents[1] / phase).exists():
-            continue  # finished, and not yet noted in the journal
+            continue  # it is finished, but the journal does not list it yet
         settings = config.get(phase) or {}
         steps = _parts(scratch, "step-*.json")
         records = [row for step in steps for row in step["records"]]
@@ -152,7 +152,7 @@ def _underway(folder: Path, config: dict[str, Any], *, pictures: int) -> Iterato
             rows = [row for part in _parts(scratch, "pictures-*.json") for row in part]
             records = [row | {"kept": not row["reject_reason"]} for row in rows]
             planned = min(settings.get("images") or pictures, pictures)
-            planned = planned if settings.get("margin", "all") == "all" else None  # it stops before
+            planned = planned if settings.get("margin", "all") == "all" else None  # it stops early
             done = len({row["image_key"] for row in rows}) or None
         yield Underway(
             iteration=iteration, phase=phase, done=done, planned=planned, records=records,
@@ -163,7 +163,7 @@ def _underway(folder: Path, config: dict[str, Any], *, pictures: int) -> Iterato
 def _phase_rows(
     folder: Path, phase: str, name: str, underway: list[Underway]
 ) -> tuple[dict[int, list[dict[str, Any]]], int]:
-    """A phase's rows by iteration, finished or under way, and how many more there are."""
+    """A phase's rows by iteration, finished or in progress, and the number of rows that were not read."""
     rows, more = {}, 0
     for iteration, path in by_iteration(folder, f"{phase}/{name}"):
         rows[iteration], left_out = drawn_rows(path)
@@ -173,10 +173,10 @@ def _phase_rows(
 
 
 def drawn_rows(path: Path, *, most: int = MOST_ROLLOUTS) -> tuple[list[dict[str, Any]], int]:
-    """Of each outcome the first `most` rows by the pictures' keys, and how many there are besides.
+    """Read the first `most` rows of each outcome, ordered by picture key, and count the others.
 
-    A page has room for no others. Texts are read a row group at a time; of all rows only the columns that
-    tell outcomes are held.
+    This bounds the size of a page. Texts are read one row group at a time. Only the columns that define
+    outcomes are held for all rows.
     """
     file = pq.ParquetFile(path)
     if file.metadata.num_rows <= most:
@@ -198,7 +198,7 @@ def drawn_rows(path: Path, *, most: int = MOST_ROLLOUTS) -> tuple[list[dict[str,
 
 
 def _columns(path: Path, *names: str) -> list[dict[str, Any]]:
-    """All rows, of these columns only; none where there is no such file."""
+    """These columns of all rows; an empty list if the file does not exist."""
     if not path.is_file():
         return []
     file = pq.ParquetFile(path)
@@ -207,6 +207,6 @@ def _columns(path: Path, *names: str) -> list[dict[str, Any]]:
 
 
 def _parts(folder: Path, pattern: str) -> list[Any]:
-    """What the numbered checkpoint parts hold, in order; a damaged one is left out: the run does it again."""
+    """The contents of the numbered checkpoint parts in order, without damaged ones, which the run redoes."""
     numbered = sorted(folder.glob(pattern), key=lambda path: int(path.stem.split("-")[-1]))
     return [part for path in numbered if (part := read_part(path)) is not None]

@@ -1,7 +1,7 @@
-"""What the browser of a report shows: questions with their votes, rewards, attempts and pictures.
+"""Prepare what a report's browser shows: questions with their votes, rewards, attempts and pictures.
 
-All rollouts of a run are shown as long as there is room, and an even draw over what happened where there is
-not. Everything here becomes JSON in the page, of which its script makes text and nothing else.
+All rollouts of a run are shown if they fit into the page, else an even sample over their outcomes. Everything
+here becomes JSON in the page; the page's script inserts it as text only.
 """
 
 import base64
@@ -19,13 +19,13 @@ from visplay.evaluation.verdict import finite
 from visplay.report.reading import MOST_ROLLOUTS, RunData
 
 MOST_TEXT = 24_000_000  # characters of all texts in a page
-LONGEST_TEXT = 4_000  # characters of one text; what is cut is counted
-TRAINING, CURATION, ANSWERING = "questioner", "curation", "reasoner"  # where a question was met
-FILTERS = ("iteration", "phase", "type", "outcome", "judged", "paid", "answered")  # by one value of many
+LONGEST_TEXT = 4_000  # characters of one text; the number of removed ones is shown
+TRAINING, CURATION, ANSWERING = "questioner", "curation", "reasoner"  # the phase of a question
+FILTERS = ("iteration", "phase", "type", "outcome", "judged", "paid", "answered")  # select one value each
 MOST_PICTURES = 800
-MOST_BYTES = 8_000_000  # of all pictures of a page, as they stand in it
+MOST_BYTES = 8_000_000  # of all encoded pictures of a page
 SIDE = 240  # pixels of a thumbnail's longer side
-LARGE = 10_000  # bytes of a small drawing
+LARGE = 10_000  # bytes; a larger PNG of a small picture is encoded as JPEG
 LoadImage = Callable[[str], Image.Image]
 Row = dict[str, Any]
 
@@ -35,10 +35,10 @@ class Browsable:
     """The questions of a page.
 
     Attributes:
-        questions: one JSON-ready mapping each, in the order of pictures, iterations and steps; see `_item`.
+        questions: one JSON-ready mapping per question, ordered by picture, iteration and step; see `_item`.
         pictures: keys of their pictures, those with most questions first.
-        rollouts: how many questions and attempts are in them.
-        all_rollouts: how many the run has.
+        rollouts: number of questions and attempts in `questions`.
+        all_rollouts: number of questions and attempts in the run.
     """
 
     questions: list[Row]
@@ -49,7 +49,7 @@ class Browsable:
 
 @dataclass(slots=True, kw_only=True)
 class _Found:
-    """A question as it lies in a run: its row, and the attempts at answering it."""
+    """A question of a run: its row, and the attempts at answering it."""
 
     iteration: int
     phase: str
@@ -58,7 +58,7 @@ class _Found:
 
     @property
     def outcome(self) -> str:
-        """What curation decided; "" for a question that was only asked in training."""
+        """Curation's decision; "" for a question that was only asked in training."""
         if self.phase != CURATION:
             return ""
         return "kept" if self.row["kept"] else self.row.get("reject_reason") or "rejected"
@@ -67,20 +67,20 @@ class _Found:
 def browsable(
     run_data: RunData, *, most_rollouts: int = MOST_ROLLOUTS, most_text: int = MOST_TEXT
 ) -> Browsable:
-    """Draw questions in turn from every iteration, phase and outcome, until all are in or there is no room.
+    """Draw questions in turn from every iteration, phase and outcome until all are drawn or the page is full.
 
-    So rare rejects are there to look at even where not all fit; then the shares among them mean nothing.
+    Rare rejects are thus included even if not all questions fit. Shares among the drawn ones are then biased.
     """
     found = _found(run_data)
     buckets: dict[tuple[int, str, str], list[_Found]] = defaultdict(list)
-    # Hashes order pictures at random, and the same in every bucket: pictures meet again.
+    # Hashes give pictures one random order in all buckets, so the buckets share pictures.
     for one in sorted(found, key=lambda one: str(one.row["image_key"])):
         buckets[one.iteration, one.phase, one.outcome].append(one)
     chosen = list(_within_budget([iter(b) for b in buckets.values()], rollouts=most_rollouts, text=most_text))
     chosen.sort(key=lambda one: (str(one.row["image_key"]), one.iteration, one.phase != TRAINING))
     known = {
         i for i, figures in run_data.curations.items() if figures.get("answerable") is not None
-    }  # iterations whose truth was looked up
+    }  # iterations whose true answers were looked up
     verdicts: dict[tuple[Any, ...], str] = {}
     return Browsable(
         questions=[_item(one, has_truth=one.iteration in known, verdicts=verdicts) for one in chosen],
@@ -91,7 +91,7 @@ def browsable(
 
 
 def choices(questions: list[Row]) -> dict[str, list[str]]:
-    """The values that the questions can be filtered by."""
+    """The values of each filter."""
     ordered = ("kept", TRAINING, CURATION, ANSWERING, "true", "false", "all", "some", "none", "above 0", "0")
     place: dict[Any, int] = {value: i for i, value in enumerate(ordered)}
     there = {name: {question.get(name) for question in questions} - {None} for name in FILTERS}
@@ -116,7 +116,7 @@ def _found(run_data: RunData) -> list[_Found]:
         for row in rows:
             asked = kept[row["image_key"], row["question"]]
             mine = next((one for one in reversed(asked) if one.iteration <= i), None)
-            if mine is None:  # its curation is lost
+            if mine is None:  # its curation is missing
                 mine = _Found(iteration=i, phase=ANSWERING, row=row)
                 asked.append(mine)
                 found.append(mine)
@@ -148,7 +148,7 @@ def _length(row: Row) -> int:
 
 
 def _item(one: _Found, *, has_truth: bool, verdicts: dict[tuple[Any, ...], str]) -> Row:
-    """A question for the page's script; what is not known of it is left out."""
+    """A question as the page's script expects it; unknown fields are left out."""
     row = one.row
     voted = bool(row.get("samples"))
     reward = finite(row.get("reward")) if one.phase == TRAINING else None
@@ -182,7 +182,7 @@ def _item(one: _Found, *, has_truth: bool, verdicts: dict[tuple[Any, ...], str])
 
 
 def _attempt(row: Row, *, iteration: int) -> Row:
-    """An answer in training; its iteration where it is not that of the question."""
+    """An answer in training; `iteration` is set if it differs from the question's."""
     attempt = {"step": row["step"], "reward": finite(row["reward"]), "text": cut(row["completion"])}
     another = {} if row["iteration"] == iteration else {"iteration": row["iteration"]}
     parts = _parts(row)
@@ -190,7 +190,7 @@ def _attempt(row: Row, *, iteration: int) -> Row:
 
 
 def _parts(row: Row) -> dict[str, float | None]:
-    """What a reward is made of, by the names of its parts."""
+    """The parts of a reward by name."""
     prefix, terms = "reward_", dict(row.get("reward_terms") or {})
     known = {name.removeprefix(prefix): value for name, value in row.items() if name.startswith(prefix)}
     known.pop("terms", None)
@@ -198,14 +198,14 @@ def _parts(row: Row) -> dict[str, float | None]:
 
 
 def cut(text: str) -> str:
-    """A text of at most `LONGEST_TEXT` characters that says how many were left out."""
+    """Truncate a text to `LONGEST_TEXT` characters and append the number of removed ones."""
     if len(text) <= LONGEST_TEXT:
         return text
     return f"{text[:LONGEST_TEXT]} \u2026 ({len(text) - LONGEST_TEXT} more characters)"
 
 
 def ballots(row: Mapping[str, Any]) -> list[list[Any]]:
-    """Answer, share and whether it is the silver answer, most frequent first; answer None: not readable."""
+    """List answer, share and whether it is the silver answer, most frequent first; answer None: unparsed."""
     answers, shares = row.get("answers") or [], row.get("shares") or []
     pairs = sorted(zip(answers, shares, strict=True), key=lambda pair: -pair[1])
     rest = 1 - sum(shares)
@@ -231,7 +231,7 @@ def _judged(row: Row, verdicts: dict[tuple[Any, ...], str]) -> str:
 
 
 def thumbnail(key: str, load_image: LoadImage | None) -> str:
-    """A picture as a data URI, or "" where it cannot be loaded: a report must not fail for a lost picture."""
+    """A picture as a data URI, or "" if it cannot be loaded: a missing picture must not fail a report."""
     if load_image is None:
         return ""
     try:
@@ -241,7 +241,7 @@ def thumbnail(key: str, load_image: LoadImage | None) -> str:
     picture.thumbnail((SIDE, SIDE))
     small = picture.width * picture.height <= 128 * 128  # small drawings: no blur added by the report ...
     kind, data = "png", _encoded(picture, "PNG") if small else b""
-    if not small or len(data) > LARGE:  # ... unless they are noise, of which a lossless file is large
+    if not small or len(data) > LARGE:  # ... unless a lossless file of them is large, as of noise
         kind, data = "jpeg", _encoded(picture, "JPEG", quality=90 if small else 80)
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
@@ -256,14 +256,14 @@ def thumbnails(
     keys: Iterable[str], load_image: LoadImage | None, *, made: dict[str, str],
     most: int = MOST_PICTURES, most_bytes: int = MOST_BYTES,
 ) -> dict[str, str]:  # fmt: skip
-    """The first pictures that there is room for, by key; those that there is no room for are left out.
+    """Thumbnails of the first pictures within the limits, by key.
 
     Args:
-        keys: the most wanted first.
-        load_image: gives the picture of a key; None leaves every picture "".
-        made: thumbnails of earlier calls, taken from there and added to.
-        most: pictures.
-        most_bytes: of all of them.
+        keys: keys of pictures, the most important first.
+        load_image: returns the picture of a key; None makes every thumbnail "".
+        made: a cache of thumbnails; new ones are added to it.
+        most: the largest number of pictures.
+        most_bytes: the largest size of all thumbnails together.
     """
     found: dict[str, str] = {}
     room = most_bytes

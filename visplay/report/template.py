@@ -1,8 +1,7 @@
-"""From a template of this package to a self-contained HTML file.
+"""Render a template of this package as a self-contained HTML file.
 
-Everything that a model, a file name or a configuration wrote is hostile here. Jinja escapes all of it, the
-scripts make text of it, and a content security policy lets the page run only the scripts it was written with
-and fetch nothing at all.
+Text from models, file names and configurations is treated as hostile. Jinja escapes it, and the scripts
+insert it as text only. A content security policy lets the page run its own scripts only and forbids requests.
 """
 
 import base64
@@ -26,9 +25,9 @@ NO_TEXT = re.compile("[\\0\ud800-\udfff]")  # not allowed in HTML, or not in UTF
 
 
 def page(template: str, *, scripts: Iterable[str], live: bool = False, **values: Any) -> str:
-    """A template of this package with style, scripts, plotting library and its content security policy.
+    """Render a template with style, scripts, plotting library and content security policy.
 
-    Everything in `values` is escaped. `live` lets the page ask the server that it came from, and no other.
+    Everything in `values` is escaped. `live` allows requests to the server that served the page.
     """
     trusted = [Markup(get_plotlyjs()), *(Markup(_asset(name)) for name in scripts)]  # ours and plotly's
     environment = jinja2.Environment(
@@ -50,10 +49,10 @@ def page(template: str, *, scripts: Iterable[str], live: bool = False, **values:
 
 
 def save_page(path: Path, html: str) -> Path:
-    """Write a page where a command was told to; missing folders are made.
+    """Write a page to the path that a command was given; missing folders are created.
 
     Raises:
-        RunError: the name is not one of a page, whose place it takes, or lies in a run's folder.
+        RunError: the name does not end in .html or .htm, or the path is inside a run's folder.
     """
     if path.suffix not in (".html", ".htm"):
         raise RunError(f"the page must have a name that ends in .html, got {path}")

@@ -1,7 +1,7 @@
-"""A run's page on the loopback while the run goes on: made anew when its files change and somebody looks.
+"""Serve a run's page locally while the run is in progress; a request renders it again if files have changed.
 
-The server answers GET for the page and for its version, to this machine only: it listens on 127.0.0.1, and a
-request whose `Host` is another name (DNS rebinding) is refused. It writes nothing into the run's folder.
+The server answers GET requests for the page and for its version. It listens on 127.0.0.1 only and refuses a
+request with another `Host` (DNS rebinding). It writes nothing into the run's folder.
 """
 
 import hashlib
@@ -18,12 +18,12 @@ from visplay.errors import VisplayError
 from visplay.report.page import render_run
 from visplay.runs.run import UNFINISHED
 
-# What the page is made of; a change of any makes it another.
+# The files that the page depends on; a change of any of them changes the version.
 WATCHED = (
     "config.yaml", "manifest.parquet", "journal.jsonl", "metrics.jsonl",
     f"iteration-*/*.partial/{UNFINISHED}/*.json",
 )  # fmt: skip
-REST = 4.0  # a page is not made again before so many times what making it took: the run needs the machine
+REST = 4.0  # a page is rendered again after this many times its rendering time: the run needs the CPU
 SECURITY = {
     "Content-Security-Policy": "frame-ancestors 'none'",  # the rest is in the page
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -36,7 +36,7 @@ SECURITY = {
 
 
 class LivePage:
-    """The page of a run, made again when it is asked for and the run has come further."""
+    """The page of a run; a request renders it again if the run has made progress."""
 
     def __init__(self, run_folder: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder, self._clock = run_folder, clock
@@ -47,10 +47,10 @@ class LivePage:
         self.version()
 
     def version(self) -> str:
-        """Names what the page is made from now.
+        """The version of the page's content.
 
         Raises:
-            RunError: there is no page yet, and the folder is not a run's or holds an unreadable file.
+            RunError: no page exists yet, and the folder is not a run's or holds an unreadable file.
         """
         with self._lock:
             now = self._stamp()
@@ -71,7 +71,7 @@ class LivePage:
         except VisplayError:
             if not self._html:
                 raise
-            return  # a step was renamed while we read it: the page stays as it is until the next look
+            return  # a step was renamed during the read: the page stays unchanged until the next request
         finally:
             self._not_before = self._clock() + REST * (self._clock() - begun)
         self._version, self._html = version, html
@@ -91,9 +91,9 @@ class LivePage:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """GET of two addresses, for this machine."""
+    """Answers GET requests for two paths from this machine."""
 
-    timeout = 10  # seconds until a silent client is let go
+    timeout = 10  # seconds until a silent client is disconnected
     server: "LiveServer"
     server_version, sys_version = "visplay", ""
 
@@ -102,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not is_local(self):
             return self._answer(403, "this page is served to 127.0.0.1 and localhost only\n")
         if self.path not in ("/", "/version"):
-            return self._answer(404, "there is the page at / and nothing else\n")
+            return self._answer(404, "not found; the page is at /\n")
         try:
             if self.path == "/version":
                 return self._answer(200, self.server.page.version())
@@ -129,15 +129,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: a line for every look would bury the run's own."""
+        """Log nothing: a line per request would hide the run's own lines."""
 
 
 class LiveServer(ThreadingHTTPServer):
-    """Serves one run's page on 127.0.0.1; `url` says where. Use it as a context, and `serve_forever`.
+    """Serves one run's page on 127.0.0.1 at `url`. Use it as a context manager, and call `serve_forever`.
 
     Args:
-        run_folder: of the run.
-        port: 0 takes a free one.
+        run_folder: the run's folder.
+        port: the port; 0 selects a free one.
 
     Raises:
         RunError: the folder is not a run's, or holds a file that cannot be read.
@@ -152,18 +152,18 @@ class LiveServer(ThreadingHTTPServer):
             super().__init__(("127.0.0.1", port), _Handler)
         except OSError as error:
             raise VisplayError(
-                f"port {port} cannot be had ({os.strerror(error.errno or 0)}); give another --port"
+                f"port {port} is not available ({os.strerror(error.errno or 0)}); choose another --port"
             ) from error
         self.url = f"http://127.0.0.1:{self.server_port}/"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Let a client go that left in the middle."""
+        """Ignore a client that disconnected in the middle of a request."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
 
 def is_local(request: BaseHTTPRequestHandler) -> bool:
-    """Whether a request's `Host` is this machine at the server's port; else it may be DNS rebinding."""
+    """Whether a request's `Host` is this machine at the server's port; another may be DNS rebinding."""
     assert isinstance(request.server, HTTPServer)
     port = request.server.server_port
     local = [f"{name}{end}" for name in ("127.0.0.1", "localhost") for end in (f":{port}", "")]

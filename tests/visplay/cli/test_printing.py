@@ -42,4 +42,4 @@ def test_a_figure_of_fewer_questions_says_how_many(tmp_path: Path) -> None:
 
 
 def test_nothing_measured_yet(tmp_path: Path) -> None:
-    assert printed(tmp_path).startswith("Nothing is measured, so nothing tells whether self-play helps")
+    assert printed(tmp_path).startswith("Nothing is measured (evaluation.benchmarks), so it is unknown")

@@ -130,7 +130,7 @@ def test_the_page_shows_what_changed_escapes_everything_and_fetches_nothing(tmp_
         text.count('<article class="sample"') == 10 and without_scripts.count("data:image/png;base64") == 10
     )
     assert not re.search(r'(?:src|href)="(?!data:|#)', without_scripts)
-    assert "default-src 'none'" in unescape(text) and "10 went from wrong to right" in without_scripts
+    assert "default-src 'none'" in unescape(text) and "10 changed from wrong to right" in without_scripts
     specs = json.loads(re.search(r'id="figures">(.*?)</script>', text, re.DOTALL)[1])
     assert specs["forest"]["data"][0]["x"] == [pytest.approx(100 * 10 / 60)]
 
@@ -191,4 +191,4 @@ def test_a_page_without_pictures_is_written_all_the_same(tmp_path: Path) -> None
     for folder in (before, after):
         change(folder, lambda i, r: {**r, "pictures": ["../../etc/passwd"]})
     sides = find_side(str(before)), find_side(str(after))
-    assert "picture not at hand" in render_comparison(*sides, compare(*sides))
+    assert "picture not available" in render_comparison(*sides, compare(*sides))

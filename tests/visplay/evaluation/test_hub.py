@@ -72,9 +72,9 @@ def test_the_card_of_an_adapter_tells_what_was_measured_and_what_was_not(tmp_pat
     head, text = yaml.safe_load(card.split("---")[1]), card.split("---", 2)[2]
     assert head == {"library_name": "peft", "pipeline_tag": "image-text-to-text"}
     measured, missing = text.split("## What was measured")[1].split("## What was not measured")
-    assert "| pocket-dusk (synthetic) | 4 |" in measured and "pocket-dusk: These questions cannot" in measured
-    assert "- Anything on real pictures" in missing and "(no blind control): pocket-dusk." in missing
-    assert "- How many silver answers were right." in missing
+    assert "| pocket-dusk (synthetic) | 4 |" in measured and "pocket-dusk: Iteration 1 does not" in measured
+    assert "- Accuracy on real pictures" in missing and "(no blind control): pocket-dusk." in missing
+    assert "- The share of right silver answers." in missing
     assert str(tmp_path) not in card
 
 

@@ -67,8 +67,8 @@ def test_a_row_holds_the_picture_and_what_the_reasoner_was_told(pictures: Path, 
     assert (
         "50.0\u00a0% (0.0\u2013100.0) of the 2 silver answers are right" in card
     )  # by picture: both or none
-    assert "and 0 earlier are left out. 1 are\nleft out because `<image>`" in card
-    assert "Their licence is their owners' matter" in card and str(tmp_path) not in card
+    assert "; 0 earlier ones are left out. 1 are\nleft out because" in card
+    assert "The pictures keep the licence of their owners" in card and str(tmp_path) not in card
     head = yaml.safe_load(card.split("---")[1])
     assert head["configs"][0]["data_files"] == [{"split": "train", "path": "data/train.parquet"}]
 
@@ -91,8 +91,8 @@ def test_of_the_same_question_the_last_vote_is_written(pictures: Path, tmp_path:
     assert rows["right"] == [None] * 3
     card = (out / "README.md").read_text()
     assert "3 questions about pictures without labels (1 of iteration 1, 1 of iteration 2, 1 of" in card
-    assert "and 1 earlier are left out" in card and "it is from 0.5 to 0.75" in card
-    assert "How many of them are right is not known" in card and "%" not in card
+    assert "; 1 earlier ones are left out" in card and "it ranges from 0.5 to 0.75" in card
+    assert "The share of right answers is not known" in card and "%" not in card
     one = export_silver(run, tmp_path / "one", iteration=1)
     assert loaded(one, tmp_path / "cache")["silver_answer"] == ["2", "5"]
     with pytest.raises(RunError, match=r"no finished curation of iteration 4; it has those of \[1, 2, 3\]"):

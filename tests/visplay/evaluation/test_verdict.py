@@ -84,7 +84,7 @@ def test_gain_harm_and_what_is_open_are_told_with_their_intervals() -> None:
         {0: base, 1: {"dusk": benchmark(0.831, paired=BETTER)}, 2: {"dusk": benchmark(0.5, paired=WORSE)}}
     )[0]
     assert (
-        "the best of 2 iterations as picked on these questions; after iteration 2 the verdict is worse"
+        "the best of 2 iterations as chosen on these questions; after iteration 2 the verdict is worse"
         in text
     )
     assert "hurt on dusk: -10.0 points" in said({0: base, 1: {"dusk": benchmark(0.5, paired=WORSE)}})[0]
@@ -97,24 +97,24 @@ def test_gain_harm_and_what_is_open_are_told_with_their_intervals() -> None:
 
 
 def test_what_was_not_measured_has_its_sentence() -> None:
-    assert said({})[0].startswith("Nothing is measured, so nothing tells whether self-play helps")
+    assert said({})[0].startswith("Nothing is measured (evaluation.benchmarks), so it is unknown")
     only_base = said({0: {"dusk": benchmark(0.613), "easy": withheld()}})[0]
     assert only_base.endswith("whether self-play helps; the base starts from 61.3 % on dusk.")
     failed = said({0: {"dusk": benchmark(0.613)}, 1: {"dusk": withheld()}})[0]
-    assert failed == "There is no figure on dusk (90 of 1000 rows failed)."
-    assert said({1: {"dusk": benchmark(0.613)}})[0] == "There is no figure on dusk (not compared)."
+    assert failed == "No figure is reported on dusk (90 of 1000 rows failed)."
+    assert said({1: {"dusk": benchmark(0.613)}})[0] == "No figure is reported on dusk (not compared)."
 
 
 @pytest.mark.parametrize(
     ("known", "trust"),
     [
         ([0.57], "its labels are mostly right."),
-        ([0.52], "its labels are to be distrusted (no better than even)."),
-        ([0.4], "its labels are to be distrusted (mostly wrong)."),
+        ([0.52], "its labels should not be trusted (no better than even)."),
+        ([0.4], "its labels should not be trusted (mostly wrong)."),
         ([0.6, 0.5, 0.3],
-         "its labels are to be distrusted (no better than even or mostly wrong) from iteration 2 on."),
-        ([0.6, 0.3, 0.6, 0.3, 0.6], "its labels are to be distrusted (mostly wrong) in iterations 2 and 4."),
-        ([0.6, 0.3, 0.6], "its labels are to be distrusted (mostly wrong) in iteration 2."),
+         "its labels should not be trusted (no better than even or mostly wrong) from iteration 2 on."),
+        ([0.6, 0.3, 0.6, 0.3, 0.6], "its labels should not be trusted (mostly wrong) in iterations 2 and 4."),
+        ([0.6, 0.3, 0.6], "its labels should not be trusted (mostly wrong) in iteration 2."),
     ],
 )  # fmt: skip
 def test_labels_whose_truth_is_known(known: list[float], trust: str) -> None:
@@ -127,17 +127,17 @@ def test_labels_whose_truth_is_known(known: list[float], trust: str) -> None:
 
 def test_labels_whose_truth_is_not_known() -> None:
     blank = {1: {"silver_accuracy": None}, 2: {"silver_accuracy": None}}
-    assert said({})[1] == "It has made no labels yet."
+    assert said({})[1] == "No labels have been made yet."
     assert said({}, curations=blank)[1] == (
-        "The true answers of its questions are not known and no probe was voted on, so nothing tells whether "
+        "The true answers of its questions are not known and no probe was voted on, so it is unknown whether "
         "its labels are right."
     )
     health = {1: {"probe_silver": 0.9}, 2: {"probe_silver": 0.5}, 3: {"probe_silver": None}}
     assert said({0: {"dusk": benchmark(0.6)}}, curations=blank, health=health)[1] == (
         "The true answers of its questions are not known. On labelled questions of dusk, 50.0 % of the votes "
         "of moderate confidence were right after iteration 2: "
-        "wrong at least as often as right there; whether "
-        "its own labels are, nothing tells."
+        "wrong at least as often as right there. It is "
+        "unknown whether its own labels are right."
     )
     named = said(
         {}, curations=blank, health={1: {"probe_silver": 0.7}}, config={"health": {"probe": "mmstar"}}

@@ -237,7 +237,7 @@ def test_verdict_and_tables_read_without_a_script(tab: Tab, run: Path) -> None:
     shown = tab.wait_for("document.querySelector('#config') && document.body.innerText")
     assert (
         "Iteration 1 is better than the base by +5.4 points" in shown
-        and "This part needs JavaScript" in shown
+        and "This section needs JavaScript" in shown
     )
     assert "asked" in shown and "true among kept" in shown
     assert tab.run("document.querySelector('.filter').offsetHeight") == 0

@@ -78,7 +78,7 @@ def test_figures_in_the_page_are_those_of_the_files(run: Path) -> None:
         "67.9 % of the silver answers kept for training were right in iteration 1 (n = 222; truth is known"
         " here), so its labels are mostly right.",
         "Iteration 1 is better than the base by +5.4 points (95 % interval +3.3 to +7.5; p < 0.001",
-        "Of 1 000 questions 83 went from wrong to right and 29 from right to wrong.",
+        "Among 1 000 questions, 83 changed from wrong to right and 29 from right to wrong.",
         "31.2 %", "98.7 %", "0.4 %", "45.7 %",
         "1 200 (97.2 %)", "1 100 (91.7 %)", "345", "222 (18.0 %)", "67.9 % (65.1–70.6)",  # noqa: RUF001
         "400 (32.4 %)",
@@ -89,15 +89,15 @@ def test_figures_in_the_page_are_those_of_the_files(run: Path) -> None:
 
 def test_synthetic_results_say_so(run: Path) -> None:
     _, tags = page_of(run)
-    assert "Synthetic. Pictures and questions belong to the pocket world" in tags.text
+    assert "Synthetic. The pictures and questions belong to the pocket world" in tags.text
     assert "pocket-dusk (synthetic)" in tags.text
     (run / "iteration-1/curation/summary.json").unlink()  # no known truth: pictures of another sort
     _, tags = page_of(run)
-    assert "Synthetic. The pocket model has been taught on drawn shapes only." in tags.text
+    assert "Synthetic. The pocket model was trained on drawn shapes only." in tags.text
 
 
 def test_a_curation_that_stopped_when_enough_was_kept_says_so(run: Path) -> None:
-    said = "stops once curation.margin times"
+    said = "stops when it has kept curation.margin times"
     summary = run / "iteration-1/curation/summary.json"
     labels = json.loads(summary.read_text())
     for pictures in ({}, {"pictures": 30, "pool": 30}, {"pictures": 30, "pool": None}):
@@ -165,7 +165,7 @@ def test_no_gain_is_claimed_that_the_interval_does_not_carry() -> None:
     for paired in (change(0.01, -0.01, 0.03, p_value=0.4), change(0.01, -0.01, 0.03, p_value=1e-9)):
         [line] = headlines({0: {"x": benchmark(0.6)}, 1: {"x": benchmark(0.61, paired=paired)}})
         assert line.verdict == "can't tell"
-        assert line.sentence.startswith("These questions cannot tell iteration 1 from the base")
+        assert line.sentence.startswith("Iteration 1 does not differ significantly from the base")
     [line] = headlines({0: {"x": benchmark(0.6)}})
     assert (line.verdict, line.sentence) == ("", "Only the base has been measured so far.")
 

@@ -131,8 +131,8 @@ def test_a_phase_under_way_is_told_from_its_finished_steps(run: Path) -> None:
     config.write_text(config.read_text() + "reasoner: {steps: 20}\n")
     html, tags = page_of(run)
     text = " ".join(tags.text.split())
-    assert "Begun, not finished: iteration 2, reasoner, 3 of 20 steps, reward 1.25 in the last" in text
-    assert "Begun, not finished: iteration 2, curation" in text
+    assert "In progress: iteration 2, reasoner, 3 of 20 steps, reward 1.25 in the last" in text
+    assert "In progress: iteration 2, curation" in text
     [question] = [q for q in rollouts_of(html)["questions"] if q["iteration"] == 2]
     assert [a["step"] for a in question["attempts"]] == [1, 2, 10]
     assert "\ud800" not in html and "\\ud800" in html

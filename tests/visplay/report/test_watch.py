@@ -115,7 +115,7 @@ def test_a_folder_that_is_no_run_is_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_taken_is_named(run: Path, server: LiveServer) -> None:
-    with pytest.raises(VisplayError, match=rf"port {server.server_port} .* give another --port"):
+    with pytest.raises(VisplayError, match=rf"port {server.server_port} .* choose another --port"):
         LiveServer(run, port=server.server_port)
 
 
@@ -203,7 +203,7 @@ def test_an_open_page_follows_the_run_and_keeps_its_filters(
         tab.run("document.getElementById('follow').click()")
         tab.run("window.old = true")
         go_on(run, 2)
-        tab.wait_for("document.querySelector('#live output').textContent === 'there is something new'")
+        tab.wait_for("document.querySelector('#live output').textContent === 'a new version is available'")
         time.sleep(1.5)
         assert tab.run("window.old") is True
         hosts = {url.split("/")[2] for url in tab.requests if url.startswith("http")}
