@@ -1,4 +1,4 @@
-"""What the Reasoner is measured on: questions with known answers that no phase ever sees."""
+"""Load benchmarks: questions with known answers, which no training phase uses."""
 
 import random
 from collections.abc import Sequence
@@ -21,17 +21,17 @@ def load_benchmark(
     split: Split = "held-out",
     source: Path | None = None,
 ) -> list[Item]:
-    """At most `limit` items of a benchmark, drawn by `seed`, in the order of the source.
+    """Load at most `limit` items of a benchmark, drawn with `seed`, in the order of the source.
 
     Args:
-        name: a shipped benchmark's id, a YAML file of one's own, or a spec.
-        limit: how many; None for all.
-        seed: draws the subset and, on pocket, the scenes.
-        split: of benchmarks that a function makes; the others have one only.
-        source: a local copy to read in place of the spec's source.
+        name: a shipped benchmark's id, a custom YAML file, or a spec.
+        limit: the largest number of items; None loads all.
+        seed: seed for the subset and, on pocket, for the scenes.
+        split: the split of a benchmark that a function makes; other benchmarks have one split only.
+        source: a local copy to read instead of the spec's source.
 
     Raises:
-        BenchmarkError: no such benchmark, or its data cannot be had or read.
+        BenchmarkError: no such benchmark exists, or its data is not available or not readable.
     """
     spec = find_spec(name) if isinstance(name, str) else name
     if spec.parts:
@@ -43,7 +43,7 @@ def load_benchmark(
     rows = rows_of(spec, source=source)
     items = [read_item(spec, rows, number) for number in draw(len(rows), limit=limit, seed=seed)]
     if not items:
-        raise BenchmarkError(f"{spec.id}: its source holds no rows; give one that does")
+        raise BenchmarkError(f"{spec.id}: its source has no rows; name a source with rows")
     twice = len(items) - len({item.key for item in items})
     if twice:
         raise BenchmarkError(f"{spec.id}: {twice} rows share a key; make {spec.key!r} name each row once")
@@ -51,24 +51,24 @@ def load_benchmark(
 
 
 def rows_of(spec: Spec, *, source: Path | None) -> Rows:
-    """The rows of a benchmark that no function makes."""
+    """Open the rows of a benchmark that comes from a file."""
     if spec.source.function and source is None:
         raise BenchmarkError(f"{spec.id} comes from a function, not from a file")
     return open_rows(Source(path=source) if source else spec.source, shown=spec.id)
 
 
 def draw(count: int, *, limit: int | None, seed: int) -> Sequence[int]:
-    """At most `limit` of the numbers below `count`, in rising order."""
+    """Draw at most `limit` of the numbers below `count`, in increasing order."""
     if limit is None or limit >= count:
         return range(count)
     return sorted(random.Random(seed).sample(range(count), limit))
 
 
 def data_differences(spec: Spec, *, source: Path | None) -> list[str]:
-    """What differs between a benchmark's spec and its data, one line each; every row is read once.
+    """List the differences between a benchmark's spec and its data, one line each; reads every row once.
 
     Raises:
-        BenchmarkError: the data cannot be had at all.
+        BenchmarkError: the data is not available.
     """
     if spec.source.function and source is None:
         count = len(load_benchmark(spec, limit=None, seed=0))

@@ -1,7 +1,7 @@
-"""Do training pictures stand in a benchmark? Perceptual hashes find copies that were scaled or compressed.
+"""Find training pictures in benchmarks by perceptual hashes, which also match scaled or compressed copies.
 
-A picture's hash is the 256 bits of pHash (Zauner 2010, through the library imagehash); two pictures are
-suspects where few bits differ. What is found is reported and changes nothing: plain drawings may look alike.
+A picture's hash is the 256 bits of pHash (Zauner 2010, computed by the library imagehash). Two pictures are
+suspects if few bits differ. Suspects are only reported, because different plain drawings may look alike.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ from PIL import Image
 from visplay.data.images import ImageSet
 from visplay.evaluation.items import Item
 
-_AT_ONCE = 256  # pictures compared with all others in one step; bounds the memory
+_AT_ONCE = 256  # pictures compared with all others at once; bounds the memory
 
 
 def hash_pictures(images: ImageSet) -> Any:
@@ -33,14 +33,14 @@ def find_suspects(
 
     Args:
         images: the training pictures.
-        trained: what `hash_pictures` gave for them.
-        items: benchmark id -> its items, gone through one benchmark after the other.
-        bits: report pairs that differ in at most so many bits, 0..256.
+        trained: their hashes from `hash_pictures`.
+        items: benchmark id -> its items; benchmarks are processed one after the other.
+        bits: report pairs that differ in at most this number of bits, 0..256.
 
     Returns:
-        One row for each benchmark picture that has any: `benchmark`, its id; `item`, the key of the first
-        item with that picture; `picture`, the name of the nearest training picture in its source; `bits`, how
-        many of the 256 differ.
+        One row per benchmark picture with a match. `benchmark` is its id, `item` the key of the first item
+        with that picture, `picture` the name of the nearest training picture in its source, and `bits` the
+        number of bits that differ.
     """
     suspects = []
     for benchmark, own in items.items():

@@ -1,4 +1,4 @@
-"""The rows of a source, and the items they become: what the model is asked, and the gold beside it."""
+"""Read the rows of a source, and convert them into items: a question for the model, and its gold answer."""
 
 import ast
 import json
@@ -25,11 +25,11 @@ _UNANSWERED = "Answer the question shown in the image."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """The rows of one source, read when asked for.
+    """The rows of one source, read on demand.
 
     Attributes:
-        table: of the source.
-        folder: what the paths of pictures are relative to.
+        table: the source's table.
+        folder: the folder that picture paths are relative to.
     """
 
     table: Table
@@ -39,14 +39,14 @@ class Rows:
         return self.table.count
 
     def __getitem__(self, number: int) -> Row:
-        """Row `number`, from 0; pictures still encoded."""
+        """Row `number`, counted from 0, with encoded pictures."""
         return self.table.read(number)
 
     def pictures(self, cell: Any) -> list[Image.Image]:
-        """The picture, or the list of pictures, in a cell; none where the cell is empty.
+        """Decode the picture or the list of pictures in a cell; an empty cell has none.
 
         Raises:
-            BenchmarkError: there is something, but not a picture.
+            BenchmarkError: the cell is not empty and not a picture.
         """
         if isinstance(cell, list):
             return [picture for one in cell for picture in self.pictures(one)]
@@ -56,7 +56,7 @@ class Rows:
             return [cell.convert("RGB")]
         try:
             return [decode(cell_bytes(cell, base=self.folder))]
-        # Decoders raise whatever broken bytes lead them to (SyntaxError, struct.error, KeyError, ...).
+        # Decoders raise many exceptions on damaged bytes (SyntaxError, struct.error, KeyError, ...).
         except Exception as error:
             raise BenchmarkError(
                 f"a picture cannot be read ({error}); repair the source {self.folder}"
@@ -65,14 +65,14 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gold:
-    """What an answer is held against; plain data, so that stored samples can be scored again.
+    """The reference for an answer. It is plain data, so that stored samples can be scored again.
 
     Attributes:
-        rule: how it is compared.
-        answers: the right answers, any of which will do; for `choice` the letter.
+        rule: the comparison rule.
+        answers: the right answers, one of which must match; for `choice` the letter.
         options: texts of the options, A first.
-        decimals: numbers are compared at so many decimals; None for exact.
-        tolerance: relative to the gold number; None for exact.
+        decimals: the number of decimals in a comparison of numbers; None compares exactly.
+        tolerance: tolerance relative to the gold number; None compares exactly.
     """
 
     rule: Rule
@@ -82,7 +82,7 @@ class Gold:
     tolerance: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, without what is empty."""
+        """Convert to plain data without empty values."""
         return {name: value for name, value in asdict(self).items() if value not in (None, ())}
 
     @classmethod
@@ -97,15 +97,15 @@ class Item:
     """One benchmark question.
 
     Attributes:
-        key: unique within the benchmark.
-        images: gives the RGB pictures, `<image 1>` first.
-        question: as the benchmark words it, without options that stand in a column of their own.
-        gold: what an answer is held against.
-        kind: the group it is reported in.
-        cluster: items that share a picture or a problem share this.
-        options: texts of the options to be shown below the question, A first.
-        groups: further values it is reported by.
-        row: its number in the source, from 0: by it, samples of other tools are found again.
+        key: a key that is unique in the benchmark.
+        images: a function that returns the RGB pictures, `<image 1>` first.
+        question: the benchmark's wording, without options from a separate column.
+        gold: the reference for an answer.
+        kind: the group in which the item is reported.
+        cluster: equal for items that share a picture or a problem.
+        options: texts of the options to show below the question, A first.
+        groups: further values by which the item is reported.
+        row: the row number in the source, from 0; it matches samples of other tools.
     """
 
     key: str
@@ -120,7 +120,7 @@ class Item:
 
 
 def read_item(spec: Spec, rows: Rows, number: int) -> Item:
-    """Make an item of row `number`.
+    """Convert row `number` into an item.
 
     Raises:
         BenchmarkError: the row has no gold answer, one that names no option, or options that cannot be read.
@@ -147,7 +147,7 @@ def read_item(spec: Spec, rows: Rows, number: int) -> Item:
         raise BenchmarkError(f"{spec.id}: row {number}: the gold answer {answer!r} names none of {certain}")
     groups = {name: _group(row, group) for name, group in spec.groups.items()}
 
-    def pictures() -> tuple[Image.Image, ...]:  # read again: a benchmark's items hold none of them
+    def pictures() -> tuple[Image.Image, ...]:  # read on every call: items hold no pictures
         again = rows[number] if spec.images else {}
         return tuple(image for column in spec.images for image in rows.pictures(again.get(column)))
 
@@ -165,17 +165,17 @@ def read_item(spec: Spec, rows: Rows, number: int) -> Item:
 
 
 def _a_line_each(question: str, options: Sequence[str]) -> bool:
-    """Whether each option of a question has a line of its own, and no further line has a label."""
+    """Whether each option of a question is on a separate line, and no further line has a label."""
     return len(_LABELLED_LINE.findall(question)) == len(options)
 
 
 def read_options(cell: Any) -> tuple[str, ...]:
-    """Options from a list, a mapping by label, either written as a string, or lettered text.
+    """Parse options from a list or a mapping by label, or from a string: either of these, or lettered text.
 
-    From benchmark data only. What is null, NaN or empty behind the options is none of them.
+    Only benchmark data is parsed. Null, NaN and empty values after the last option are ignored.
 
     Raises:
-        ValueError: an option between others is null, or labels do not run from A or 1.
+        ValueError: an option between others is null, or the labels do not start from A or 1 in order.
     """
     cell = cell.tolist() if hasattr(cell, "tolist") else cell
     if is_empty(cell):
@@ -200,7 +200,7 @@ def read_options(cell: Any) -> tuple[str, ...]:
         runs = [[option_label(place) for place in places]]
         runs += [[str(place + first) for place in places] for first in (0, 1)]
         if [label.upper() for label in labels] not in runs:
-            raise ValueError(f"the options' labels are {', '.join(labels)}, and not A, B, ... or 1, 2, ...")
+            raise ValueError(f"the options' labels are {', '.join(labels)}, not A, B, ... or 1, 2, ...")
     options = list(cell)
     while options and _is_none(options[-1]):
         options.pop()
@@ -214,9 +214,9 @@ def _is_none(option: Any) -> bool:
 
 
 def literal(text: str) -> Any:
-    """A list or mapping written as a Python literal, as JSON or as numpy prints it, or None.
+    """Parse a list or mapping from a Python literal, JSON or numpy's print format; None on failure.
 
-    Never given what a model wrote.
+    It must not be called with a model's output.
     """
     if len(text) > LONGEST_LIST or not text.strip().startswith(("[", "(", "{")):
         return None
@@ -233,19 +233,19 @@ def literal(text: str) -> Any:
 
 
 def literal_list(text: str) -> list[Any] | None:
-    """The same for a list alone, without what is null."""
+    """Parse a list in the same way, without null values."""
     value = literal(text)
     return [one for one in value if not is_empty(one)] if isinstance(value, list | tuple) else None
 
 
 def gold_letter(answer: str, options: Sequence[str], *, named: GoldOption) -> str | None:
-    """The label of the option that a gold answer names, `A,C` of several, or None.
+    """The label of the option that a gold answer names, `A,C` for several options, or None.
 
     Args:
         answer: the gold answer.
         options: texts of the options, A first.
-        named: how the benchmark names it; a gold letter is a letter, whatever the options' texts are, and a
-            gold text is a text, even where it is a letter.
+        named: how the benchmark names an option; a gold letter is a letter, whatever the options' texts are,
+            and a gold text is a text, even if it is a letter.
     """
     if named != "text" and re.fullmatch(r"\(?[A-Za-z]{1,2}\)?\.?", answer):
         letter = answer.strip("().").upper()
@@ -263,7 +263,7 @@ def _gold(spec: Spec, row: Row, *, answer: str, options: tuple[str, ...]) -> Gol
         return Gold(rule=rule, answers=_alternatives(spec, answer))
     if options and (letter := gold_letter(answer, options, named=spec.gold_option)):
         return Gold(rule="choice", answers=(letter,), options=options)
-    if rule == "choice" and not options:  # they stand in the picture only: compared as it stands
+    if rule == "choice" and not options:  # only the picture has them: compare the gold unchanged
         rule = "choice" if re.fullmatch("[A-Z]", answer) else "text"
     decimals = row.get(spec.precision) if isinstance(spec.precision, str) else spec.precision
     unit = "" if not spec.unit or is_empty(row.get(spec.unit)) else str(row[spec.unit])
@@ -294,10 +294,10 @@ def _group(row: Row, group: Any) -> str:
 
 
 def open_rows(source: Source, *, shown: str) -> Rows:
-    """Open the rows of a source that no function makes.
+    """Open the rows of a source on the hub or in a file.
 
     Raises:
-        BenchmarkError: it cannot be had; the message says how to give a local copy.
+        BenchmarkError: the source is not available; the message says how to use a local copy.
     """
     if source.items is not None:
         return Rows(table=listed_table(source.items))
@@ -308,30 +308,30 @@ def open_rows(source: Source, *, shown: str) -> Rows:
         table = hub_table(source.hub, split="test")
     except ValueError as error:
         raise BenchmarkError(
-            f"{shown}: {error}; bring its files here and say --source {shown}=FOLDER_OR_PARQUET"
+            f"{shown}: {error}; copy its files here and pass --source {shown}=FOLDER_OR_PARQUET"
         ) from error
     return Rows(table=table)
 
 
 def check_data(spec: Spec, rows: Rows) -> list[str]:
-    """Compare a source with its spec; one line for each difference, none where they fit."""
+    """Compare a source with its spec; returns one line per difference."""
     found, columns = [], rows.table.columns
     if spec.rows is not None and len(rows) != spec.rows:
         found.append(f"rows: the spec says {spec.rows}, the source has {len(rows)}")
     for name in spec.needed_columns:
         if name not in columns:
-            found.append(f"column {name}: missing; there are {', '.join(columns)}")
+            found.append(f"column {name}: missing; the columns are {', '.join(columns)}")
     return found
 
 
 def _local(path: Path, *, shown: str) -> Rows:
     kinds = "a parquet, .jsonl, .csv or .tsv file, a folder of parquet, or a saved dataset"
-    mend = f"give --source {shown}=... {kinds}"
+    fix = f"pass --source {shown}=... {kinds}"
     if not path.exists():
-        raise BenchmarkError(f"{shown}: there is no {path}; {mend}")
+        raise BenchmarkError(f"{shown}: {path} does not exist; {fix}")
     if path.is_file() and not is_table(path):
-        raise BenchmarkError(f"{shown}: {path} is of no kind that can be read; {mend}")
+        raise BenchmarkError(f"{shown}: {path} has an unknown file type; {fix}")
     try:
         return Rows(table=open_table(path), folder=path if path.is_dir() else path.parent)
     except (ValueError, OSError) as error:
-        raise BenchmarkError(f"{shown}: {path} cannot be read ({error}); {mend}") from error
+        raise BenchmarkError(f"{shown}: {path} cannot be read ({error}); {fix}") from error

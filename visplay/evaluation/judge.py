@@ -1,7 +1,7 @@
-"""A judge: any OpenAI-compatible endpoint at temperature 0, shown question, options and both answers.
+"""Grade answers by a judge: an OpenAI-compatible endpoint at temperature 0 that gets question and answers.
 
-A reply that cannot be read and a call that failed are no verdicts: the sample is a `judge_error` and is
-judged again next time. Replies are stored by a hash of model and prompt, so that nothing is asked twice.
+If a reply cannot be parsed or a call fails, the sample gets the status `judge_error` and is judged again next
+time. Replies are stored by a hash of model and prompt, so that no prompt is sent twice.
 """
 
 import re
@@ -21,7 +21,7 @@ from visplay.evaluation.records import Record, scored, with_score
 from visplay.evaluation.scoring import Score, Status
 from visplay.storage import append_jsonl, read_jsonl
 
-LONGEST = 8000  # characters of an answer that are shown
+LONGEST = 8000  # characters of an answer in the prompt
 AT_ONCE = 4
 JUDGE_PROMPT = """\
 You grade an answer to a question about a picture that you cannot see. Compare it with the reference answer.
@@ -40,12 +40,12 @@ Answer to grade:
 {answer}
 """
 _SCORE = re.compile(r"score\s*[:=]\s*\**\s*(\S[^\n]*)", re.IGNORECASE)
-# A reason may stand behind the number, and no other number: not `1 (of 10)`, `0,5`, `1/2`.
+# A reason may follow the number, but no other number: not `1 (of 10)`, `0,5`, `1/2`.
 _ALONE = re.compile(r"(\d+(?:\.\d+)?)\s*\**\.?(?:\s*[(;\u2013\u2014-](?!\s*(?:out )?of\b)[^\d]*|)", re.ASCII)
 
 
 class _Unanswered(Exception):
-    """A call that may succeed when it is made again."""
+    """A failed call that may succeed if it is repeated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +53,10 @@ class Judge:
     """An endpoint that grades.
 
     Attributes:
-        url: up to and with `/v1`.
-        model: its name there.
-        key: sent as bearer token; None for an endpoint that wants none.
-        attempts: calls for one answer before it is given up.
+        url: the address up to and including `/v1`.
+        model: the model's name at the endpoint.
+        key: sent as bearer token; None for an endpoint without authentication.
+        attempts: the largest number of calls for one answer.
         wait: seconds before the second call, doubled for each further one.
         timeout: seconds for one call.
     """
@@ -69,18 +69,18 @@ class Judge:
     timeout: float = 120.0
 
     def __repr__(self) -> str:
-        return f"Judge(url={self.url!r}, model={self.model!r})"  # the key is nobody's business
+        return f"Judge(url={self.url!r}, model={self.model!r})"  # the key is secret
 
     def client(self) -> httpx2.Client:
-        """A client for the endpoint, to be closed after use."""
+        """A client for the endpoint; the caller closes it."""
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         return httpx2.Client(headers=headers, timeout=self.timeout, trust_env=False)
 
     def ask(self, client: httpx2.Client, prompt: str) -> str | None:
-        """The judge's reply, or None where it gave none within the attempts.
+        """The judge's reply, or None if all attempts failed.
 
         Raises:
-            EvaluationError: the endpoint refuses every call: a wrong address, model or key.
+            EvaluationError: the endpoint rejects the call: the address, model or key is wrong.
         """
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Unanswered),
@@ -102,22 +102,22 @@ class Judge:
             raise _Unanswered(repr(error)) from error
         if response.status_code in (401, 403, 404):
             raise EvaluationError(
-                f"the judge at {self.url} refuses: HTTP {response.status_code}; check --judge, --judge-model "
-                "and the key in VISPLAY_JUDGE_API_KEY"
+                f"the judge at {self.url} rejects calls: HTTP {response.status_code}; check --judge, "
+                "--judge-model and the key in VISPLAY_JUDGE_API_KEY"
             )
         if response.status_code != 200:
             raise _Unanswered(f"HTTP {response.status_code}")
         try:
             content = response.json()["choices"][0]["message"]["content"]
         except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise _Unanswered("a reply that is no chat completion") from error
+            raise _Unanswered("the reply is not a chat completion") from error
         if not isinstance(content, str):
             raise _Unanswered("a reply without text")
         return content
 
 
 def judge_prompt(record: Record) -> str:
-    """What the judge is shown of a sample."""
+    """The judge's prompt for a sample."""
     gold = Gold.from_json(record["gold"])
     options = "".join(f"{option_label(i)}. {option}\n" for i, option in enumerate(gold.options))
     answer = record["answer"] if record["answer"] is not None else record["output"]
@@ -130,7 +130,7 @@ def judge_prompt(record: Record) -> str:
 
 
 def read_score(reply: str) -> float | None:
-    """The number alone behind the last `score:` of a reply; None where there is none from 0 to 1."""
+    """The number after the last `score:` of a reply; None if there is no single number from 0 to 1."""
     found = _SCORE.findall(reply)
     alone = _ALONE.fullmatch(found[-1].strip()) if found else None
     value = float(alone[1]) if alone else -1.0
@@ -138,15 +138,15 @@ def read_score(reply: str) -> float | None:
 
 
 def judge_records(judge: Judge, records: Sequence[Record], *, store: Path) -> list[Record]:
-    """Grade what only a judge can grade.
+    """Grade the samples that only a judge can grade.
 
     Args:
-        judge: whom to ask.
+        judge: the judge.
         records: stored samples.
-        store: JSON-lines file of replies; those it holds are not asked for again.
+        store: JSON-lines file of replies; stored replies are not requested again.
 
     Returns:
-        The records in their order, the judged ones with its grade as `judge`.
+        The records in their order; `judge` is the grade of the judged ones.
     """
     known = {row["key"]: row["reply"] for row in read_jsonl(store)}
     asked = [record for record in records if needs_judge(record)]
@@ -159,7 +159,7 @@ def judge_records(judge: Judge, records: Sequence[Record], *, store: Path) -> li
         for prompt, reply in zip(
             missing, pool.map(lambda text: judge.ask(client, text), missing), strict=True
         ):
-            # An unreadable reply is not stored either: it is no verdict, and may be another one next time.
+            # An unparsed reply is not stored either, because the next reply may be readable.
             if reply is not None and read_score(reply) is not None:
                 known[prompts[prompt]] = reply
                 append_jsonl(store, {"key": prompts[prompt], "model": judge.model, "reply": reply})
@@ -171,13 +171,13 @@ def judge_records(judge: Judge, records: Sequence[Record], *, store: Path) -> li
 
 
 def needs_judge(record: Record) -> bool:
-    """Whether a judge has to decide about a sample."""
+    """Whether only a judge can grade a sample."""
     answered = record["output"] is not None and record["status"] not in ("unparsed", "truncated")
     return answered and record["gold"]["rule"] == "judge"
 
 
 def with_grade(record: Record, grade: float | None) -> Record:
-    """The sample with a judge's grade; None for a judge that gave none."""
+    """The sample with a judge's grade; a grade of None means that the judge failed."""
     status: Status = "ok" if grade is not None else "judge_error"
     stage = "judge" if grade is not None else "judge_error"
     score = Score(status=status, answer=record["answer"], score=grade, stage=stage)
@@ -185,6 +185,6 @@ def with_grade(record: Record, grade: float | None) -> Record:
 
 
 def rescored(record: Record) -> Record:
-    """The sample scored anew, with the grade that a judge gave it before, if one did."""
+    """Score the sample again; an earlier grade of a judge is kept."""
     grade = record.get("judge")
     return with_grade(scored(record), grade) if grade is not None else scored(record)

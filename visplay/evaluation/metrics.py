@@ -1,4 +1,4 @@
-"""From stored samples to figures: every number of an evaluation, and none where too many rows failed."""
+"""Compute the figures of an evaluation from stored samples; withhold them if too many rows failed."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -14,14 +14,14 @@ from visplay.evaluation.statistics import (
     pass_at_k,
 )
 
-COVERAGE = 0.99  # below it there is no headline
+COVERAGE = 0.99  # smallest share of rows without errors for a headline
 Figures = dict[str, Any]
 
 
 def figures_of(records: Sequence[Record], *, headline: str = "accuracy") -> Figures:
-    """The figures of one benchmark from its samples, one each item.
+    """Compute the figures of one benchmark from one sample per item.
 
-    A row that the engine or the judge failed on is in no denominator; where more than one in a hundred
+    Rows on which the engine or the judge failed are in no denominator. If more than one row in a hundred
     failed, `headline` and `accuracy` are None and `withheld` says why.
     """
     known = [record for record in records if record["status"] not in FAILED]
@@ -70,12 +70,12 @@ def _groups(records: Sequence[Record]) -> dict[str, dict[str, Figures]]:
             for value, own in sorted(by.items())
         }
         for name, by in sorted(groups.items())
-        if len(by) <= 60  # ids of figures and problems are groups to compute with, not to read
+        if len(by) <= 60  # ids of figures and problems are groups for computation, not for display
     }
 
 
 def shared_clusters(clusters: Sequence[str]) -> Sequence[str] | None:
-    """[rows] the cluster of each row, or None where no two rows share one."""
+    """The cluster of each row, [rows], or None if no two rows share one."""
     return clusters if len(set(clusters)) < len(clusters) else None
 
 
@@ -102,22 +102,22 @@ def hallusion(records: Sequence[Record]) -> dict[str, float]:
 
 
 def majority_class(records: Iterable[Record]) -> float:
-    """Accuracy of always giving the answer that is right most often."""
+    """Accuracy of the constant answer that is right most often."""
     counts = Counter(record["gold"]["answers"][0].casefold() for record in records)
     return max(counts.values()) / counts.total()
 
 
 def chance(records: Sequence[Record]) -> float | None:
-    """Expected accuracy of choosing an option by lot; None unless every row has options."""
+    """Expected accuracy of a random option; None unless every row has options."""
     options = [len(record["gold"].get("options", ())) for record in records]
     return sum(1 / count for count in options) / len(options) if all(options) else None
 
 
 def sampled_figures(records: Sequence[Record]) -> Figures:
-    """avg@k, maj@k and pass@k for k = 1, 2, 4, ... up to the samples there are of each item.
+    """Compute avg@k, maj@k and pass@k for k = 1, 2, 4, ... up to the number of samples per item.
 
-    avg@k is the mean over all samples; pass@k the unbiased estimate from all of them; maj@k whether the
-    vote of the first k (`rewards.vote`, as in training) is right.
+    avg@k is the mean over all samples. pass@k is the unbiased estimate from all samples. maj@k is the share
+    of items whose vote over the first k samples (`rewards.vote`, as in training) is right.
     """
     rows, asked = samples_by_item(records), len({record["item"] for record in records})
     figures: Figures = {"n": asked, "coverage": len(rows) / max(1, asked), "samples": 0}
@@ -140,7 +140,7 @@ def sampled_figures(records: Sequence[Record]) -> Figures:
 
 
 def samples_by_item(records: Iterable[Record]) -> list[list[Record]]:
-    """[items][samples], each item's samples in their order; an item that one failed of is left out."""
+    """Each item's samples in their order, [items][samples], without items that have a failed sample."""
     by_item: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         by_item[record["item"]].append(record)
@@ -152,18 +152,18 @@ def samples_by_item(records: Iterable[Record]) -> list[list[Record]]:
 
 
 def vote_of(samples: Sequence[Record]) -> tuple[rewards.Vote, bool]:
-    """The vote of one item's samples, and whether its answer is right: no answer is not."""
+    """The vote of one item's samples, and whether its answer is right; a vote without an answer is wrong."""
     options = samples[0]["gold"].get("options")
     vote = rewards.vote(
         [record["answer"] for record in samples], question=samples[0].get("question"), options=options
     )
-    # The silver answer is spelt as one of the samples is, and that one has been compared with the gold.
+    # The silver answer is spelled as in one of the samples, which has been compared with the gold.
     right = next((r["correct"] for r in samples if r["answer"] == vote.answer is not None), False)
     return vote, right
 
 
 def mean_of_parts(spec: Spec, figures: dict[str, Figures]) -> Figures | None:
-    """The mean headline of a benchmark's parts; None unless all are there with a headline."""
+    """The mean headline of a benchmark's parts; None unless all parts have one."""
     parts = [figures.get(part, {}).get("headline") for part in spec.parts]
     known = [part for part in parts if part is not None]
     return {"headline": sum(known) / len(known)} if known and len(known) == len(parts) else None

@@ -1,4 +1,4 @@
-"""From items to prompts, and the blind control: the same questions with the pictures greyed out."""
+"""Build prompts from items, and the blind control: the same questions with the pictures greyed out."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,12 +9,12 @@ from visplay.data.images import greyed_out
 from visplay.evaluation.items import Item
 from visplay.prompts import benchmark_prompt
 
-# The question type that a scoring rule is of, for the form of the answer.
+# Scoring rule -> question type, which decides the form of the answer.
 KINDS = {"choice": "multiple choice", "yes_no": "yes/no", "number": "numerical"}
 
 
 def item_prompt(item: Item, *, words: Prompts) -> Prompt:
-    """The prompt of an item, in the Reasoner's own words."""
+    """Build the prompt of an item from the Reasoner's template."""
     return benchmark_prompt(
         item.images(), item.question, words=words, options=item.options,
         kind=KINDS.get(item.gold.rule, ""), key=item.key,
@@ -22,7 +22,7 @@ def item_prompt(item: Item, *, words: Prompts) -> Prompt:
 
 
 def blinded(items: Sequence[Item]) -> list[Item]:
-    """The items with mid-grey pictures of the same sizes."""
+    """Replace the pictures of the items by mid-grey ones of the same sizes."""
 
     def grey(item: Item) -> Item:
         return replace(item, images=lambda: tuple(map(greyed_out, item.images())))

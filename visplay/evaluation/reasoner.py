@@ -1,4 +1,4 @@
-"""Who answers an evaluation: what a target names, loaded into an engine, with what tells it from others."""
+"""Load the Reasoner of an evaluation into an engine, and compute the digests that identify it."""
 
 import hashlib
 import json
@@ -21,15 +21,15 @@ from visplay.models.policy import check_adapter
 from visplay.progress import Display
 from visplay.storage import file_stamp
 
-# Arguments of vLLM's engine that change how fast it answers and what fits, and not what it computes beyond
-# the rounding that a batch has anyway. Any other one is part of an answer's key.
+# Arguments of vLLM's engine that change its speed and memory, and not its results beyond the rounding that
+# also depends on the batch. All other arguments are part of an answer's key.
 HARMLESS = frozenset({
     "gpu_memory_utilization", "kv_cache_memory_bytes", "max_model_len", "max_num_batched_tokens",
     "max_num_seqs", "enable_chunked_prefill", "enforce_eager", "disable_log_stats", "swap_space",
     "cpu_offload_gb", "tensor_parallel_size", "pipeline_parallel_size", "download_dir",
     "enable_prefix_caching", "distributed_executor_backend", "mm_processor_cache_gb",
 })  # fmt: skip
-# Fields of `model` that are no part of the key, each with its reason.
+# Fields of `model` that are not part of the key, each with its reason.
 UNKEYED = {
     "path": "the weights' own digest stands for it", "revision": "so it does for the commit",
     "trust_remote_code": "a permission", "device": "where it is computed",
@@ -38,15 +38,15 @@ UNKEYED = {
 
 
 def open_reasoner(target: Target, engine: Engine, *, chunk: int) -> Reasoner:
-    """Load what a target names.
+    """Load a target.
 
     Args:
-        target: its base VLM and adapter.
-        engine: what generates; on vLLM a base alone gets an engine without room for adapters.
+        target: the base VLM and the adapter.
+        engine: the engine; on vLLM a base without an adapter gets an engine without adapter slots.
         chunk: items asked at once.
 
     Raises:
-        ConfigError: the base VLM, the adapter or the engine cannot be had.
+        ConfigError: the base VLM, the adapter or the engine cannot be loaded.
     """
     path = target.adapter.path
     if path:
@@ -63,7 +63,7 @@ def reasoner_on(
     started: RolloutEngine, adapter: AdapterVersion, *, model: Model, words: Prompts, engine: Engine,
     chunk: int,
 ) -> Reasoner:  # fmt: skip
-    """An adapter that is published to an engine, with what tells it and its base VLM from others."""
+    """A Reasoner from an adapter that is published to an engine, with its digests."""
     return Reasoner(
         engine=started, adapter=adapter, words=words, chunk=chunk, model_digest=model_digest(model),
         adapter_digest=folder_digest(adapter.path) if adapter.path else "", backend=engine_key(model, engine),
@@ -74,23 +74,23 @@ def evaluate_target(
     target: Target, plan: Plan, *, engine: Engine, chunk: int, out: Path | None, judge: Judge | None,
     display: Display,
 ) -> tuple[Path, dict[str, Figures]]:  # fmt: skip
-    """Load what a target names, ask it, and give its memory back.
+    """Load a target, evaluate it, and release its memory.
 
     Args:
-        target: who answers.
-        plan: what to ask.
-        engine: what generates.
+        target: the Reasoner to evaluate.
+        plan: the benchmarks and settings.
+        engine: the engine.
         chunk: items asked at once.
-        out: the evaluation's folder; None: `runs/evaluations/NAME-DIGEST`, of the name and the weights.
-        judge: for benchmarks that only a judge can grade.
+        out: the evaluation's folder; None uses `runs/evaluations/NAME-DIGEST` from the name and the weights.
+        judge: the judge of benchmarks that only a judge can grade.
         display: where progress is shown.
 
     Returns:
         The folder, and the figures by benchmark.
 
     Raises:
-        RunError: `out` lies in a run's folder.
-        EvaluationError: `out` holds something else than an evaluation.
+        RunError: `out` is inside a run's folder.
+        EvaluationError: `out` has content that is not an evaluation.
     """
     if out is not None:
         require_place(out)
@@ -108,7 +108,7 @@ def evaluate_target(
 
 
 def engine_key(model: Model, engine: Engine) -> str:
-    """The engine's name, with those of vLLM's arguments that decide what it computes."""
+    """The engine's name with the arguments of vLLM that affect its results."""
     backend = backend_of(model, engine)
     deciding = {name: value for name, value in engine.vllm.items() if name not in HARMLESS}
     return (
@@ -119,10 +119,10 @@ def engine_key(model: Model, engine: Engine) -> str:
 
 
 def model_digest(model: Model) -> str:
-    """What tells one base VLM from another, and from itself in another type, with other pixels or template.
+    """Identify a base VLM with its type, pixel limits and chat template.
 
-    Hub id and commit, or a hash of the folder's files, then the type of its weights, then a hash of the
-    settings that differ from the defaults.
+    The digest is the hub id and commit, or a hash of the folder's files, then the type of the weights, then a
+    hash of the settings that differ from the defaults.
     """
     config = read_architecture(model)
     source = Path(model.source)
@@ -140,9 +140,9 @@ def _digest(value: Any) -> str:
 
 
 def folder_digest(folder: Path) -> str:
-    """Hash of the files of a folder, by name and content, first 16 hex digits.
+    """Hash the names and contents of a folder's files; returns the first 16 hex digits.
 
-    Files of the same size and time are not read again.
+    Files with unchanged size and time are not read again.
     """
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "README.md")
     stamps = tuple((path, *(file_stamp(path) or [time.time_ns()])) for path in files)

@@ -1,7 +1,7 @@
-"""Stored samples: one JSON line for each completion, keyed by everything that decides it.
+"""Stored samples: one JSON line per completion, with a key that identifies it.
 
-A key is a hash of prompt, pictures, model, adapter, engine, sampling and scorer. So a line is never taken for
-another checkpoint's, an interrupted evaluation goes on where it was, and a new scorer scores old lines again.
+A key is a hash of prompt, pictures, model, adapter, engine, sampling and scorer. Lines of two checkpoints are
+therefore never mixed, an interrupted evaluation resumes, and a new scorer scores old lines again.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ def generation_key(
     prompt: Prompt, *, pictures: Sequence[str], model: str, adapter: str, engine: str, sampling: Sampling,
     sample: int,
 ) -> str:  # fmt: skip
-    """Hash of all that decides a completion; `sample` counts those of one prompt."""
+    """Hash everything that determines a completion; `sample` numbers the completions of one prompt."""
     parts = [list(prompt.messages), list(pictures), model, adapter, engine, asdict(sampling), sample]
     return _hash(parts)
 
@@ -36,7 +36,7 @@ def new_record(
     item: Item, prompt: Prompt, *, benchmark: str, generation: str, sample: int, pictures: Sequence[str],
     form: AnswerForm,
 ) -> Record:  # fmt: skip
-    """A sample before it is answered."""
+    """Create the record of a sample that has no completion yet."""
     return {
         "key": "", "generation": generation, "benchmark": benchmark, "item": item.key,
         "row": item.row, "sample": sample, "cluster": item.cluster, "kind": item.kind,
@@ -47,7 +47,7 @@ def new_record(
 
 
 def scored(record: Record) -> Record:
-    """The record with its verdict by the present scorer; an engine's error stays one."""
+    """Score a record with the current scorer; an engine's error remains an error."""
     if record["output"] is None:
         score = Score(status="engine_error", answer=None, score=None, stage="engine")
     else:
@@ -60,8 +60,8 @@ def scored(record: Record) -> Record:
 
 
 def with_score(record: Record, score: Score) -> Record:
-    """The record with this verdict, and its key."""
-    key = _hash([record["generation"], record["gold"], SCORER])  # the prompt decides the form
+    """Add this verdict and its key to a record."""
+    key = _hash([record["generation"], record["gold"], SCORER])  # the prompt determines the form
     verdict = {
         "answer": score.answer, "status": score.status, "score": score.score, "correct": score.correct,
         "stage": score.stage, "scorer": SCORER,
@@ -70,16 +70,16 @@ def with_score(record: Record, score: Score) -> Record:
 
 
 def prompt_text(prompt: Prompt) -> str:
-    """The words of a prompt, with `<image>` for each picture."""
+    """The text of a prompt with `<image>` for each picture."""
     blocks = [block for message in prompt.messages for block in message["content"]]
     return "".join("<image>" if block["type"] == "image" else block["text"] for block in blocks)
 
 
 def read_records(path: Path) -> Iterator[Record]:
-    """The lines of a file of samples, one at a time; a last line cut short is left out.
+    """Yield the lines of a file of samples; a truncated last line is skipped.
 
     Raises:
-        EvaluationError: a line is not one of ours.
+        EvaluationError: a line is not a stored sample.
     """
     with path.open(encoding="utf-8", newline="\n") as file:
         for number, line in enumerate(file, start=1):
@@ -96,9 +96,9 @@ def read_records(path: Path) -> Iterator[Record]:
 
 
 def read_answers(path: Path) -> tuple[dict[str, Record], int]:
-    """The stored answers of a file by their `generation`, and how many of its lines are damaged.
+    """The stored answers of a file by their `generation`, and the number of damaged lines.
 
-    A last line cut short by a kill is no damage; nothing is taken from a line that is not as it was written.
+    A last line that a kill truncated does not count as damaged. Damaged lines are not used.
     """
     found: dict[str, Record] = {}
     damaged = 0
@@ -115,14 +115,14 @@ def read_answers(path: Path) -> tuple[dict[str, Record], int]:
 
 
 def stored_answer(record: Record) -> Record:
-    """What is kept of an answered sample, with a checksum that tells whether it is as it was written."""
+    """The stored fields of an answered sample, with a checksum that detects damage."""
     answer = {name: record[name] for name in _ANSWER}
     return answer | {"check": _hash(list(answer.values()))[:16]}
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
-    """Write a file of samples whole or not at all."""
-    # In ASCII: no character of a model's text can end a line early.
+    """Write a file of samples atomically."""
+    # ASCII only, so that no character of a model's text can end a line.
     write_bytes(path, b"".join(json.dumps(record).encode() + b"\n" for record in records))
 
 

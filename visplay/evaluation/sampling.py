@@ -1,4 +1,4 @@
-"""Ask a benchmark and store every sample; what is stored already is not asked again."""
+"""Ask a benchmark and store every sample; stored samples are not asked again."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -35,21 +35,21 @@ from visplay.progress import Advance
 from visplay.seeds import mix_seed
 from visplay.storage import append_jsonl
 
-THUMBNAIL = 240  # pixels of the longer side of a kept picture
+THUMBNAIL = 240  # pixels of the longer side of a stored picture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reasoner:
-    """Who answers.
+    """A Reasoner in an engine.
 
     Attributes:
-        engine: with `adapter` published.
-        adapter: which version answers.
-        model_digest: tells the base VLM from every other.
-        adapter_digest: tells the adapter's weights from every other; empty for the base alone.
+        engine: an engine to which `adapter` is published.
+        adapter: the adapter version that answers.
+        model_digest: identifies the base VLM.
+        adapter_digest: identifies the adapter's weights; empty for the base alone.
         backend: the engine's name; engines round differently, so their samples are not mixed.
-        words: what it is told, and so where its answer is read.
-        chunk: items asked at once; part of what decides a completion to the last bit.
+        words: the Reasoner's prompt template, which also defines where its answer is read.
+        chunk: items asked at once; it can change the last bits of a completion.
     """
 
     engine: RolloutEngine
@@ -72,27 +72,27 @@ def evaluate_items(
     advance: Advance = lambda note, count=1, tokens=0: None,
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Record]:
-    """Ask every item `sampling.n` times and write `path`, one line a sample, in the order of the items.
+    """Ask every item `sampling.n` times and write `path`, one line per sample, in the order of the items.
 
-    A chunk of items is asked as a whole or not at all, so that an evaluation which was interrupted writes
-    the same file as one which was not. A chunk that the engine failed on is asked item by item; an item that
-    fails again is stored with the status `engine_error` and asked anew next time.
+    A chunk of items is asked as a whole, so that an interrupted evaluation writes the same file as an
+    uninterrupted one. If the engine fails on a chunk, its items are asked one by one. An item that fails
+    again is stored with the status `engine_error` and asked again next time.
 
     Args:
-        reasoner: who answers.
-        items: what is asked.
+        reasoner: the Reasoner that answers.
+        items: the items to ask.
         benchmark: the benchmark's id.
-        sampling: how; its seed is mixed with each chunk's place.
-        path: the file of samples. Beside it `.answers` is only appended to: no answer is lost by an
-            evaluation of fewer items or with other settings.
-        pictures: folder for a small copy of each picture, for the pages that show them.
-        advance: told of each chunk and its items.
-        say: told where stored samples are damaged; they are asked again.
+        sampling: the sampling settings; the seed is combined with each chunk's position.
+        path: the file of samples. The file `.answers` beside it is only appended to, so that an evaluation
+            of fewer items or with other settings loses no answer.
+        pictures: folder for a small copy of each picture, which pages show.
+        advance: called with each chunk's description and number of items.
+        say: called if stored samples are damaged; they are asked again.
 
     Raises:
-        EngineUnavailable: nothing answers any more.
-        EngineError: the engine failed on every item of a chunk: it is the engine, not the items.
-        AdapterMismatch: it answered with other weights than it was asked for.
+        EngineUnavailable: the engine no longer answers.
+        EngineError: the engine failed on every item of a chunk, so the engine is at fault, not the items.
+        AdapterMismatch: the engine answered with another adapter than requested.
     """
     store = path.with_suffix(".answers")
     stored, damaged = read_answers(store)
@@ -107,7 +107,7 @@ def evaluate_items(
             reasoner, chunk, prompts, benchmark=benchmark, sampling=sampling, pictures=pictures, asked=asked
         )
         if all(record["generation"] in stored for record in blank):
-            # Gold, groups and words are the benchmark's as it is now; only the completion is taken over.
+            # Gold, groups and text are the benchmark's current ones; only the completion is reused.
             done = [scored(record | stored[record["generation"]]) for record in blank]
             tokens = 0
         else:
@@ -128,7 +128,7 @@ def _blank(
 ) -> list[Record]:  # fmt: skip
     """The samples of items before they are answered; `asked` counts the prompts so far.
 
-    Two items of one prompt have samples of their own: a stored one is never taken for both.
+    Two items with equal prompts get separate samples: a stored one is never used for both.
     """
     made = []
     for item, prompt in zip(items, prompts, strict=True):
@@ -153,9 +153,9 @@ def _blank(
 
 
 def _ask(reasoner: Reasoner, prompts: Sequence[Prompt], sampling: Sampling) -> list[Completion | str]:
-    """[prompts * n] completions, or what the engine said in place of one."""
+    """The completions, [prompts * n], or the engine's error message in place of one."""
     answers: dict[int, list[Completion] | str] = {}
-    for with_pictures in (True, False):  # apart, because processors take no mixture
+    for with_pictures in (True, False):  # separately, because processors accept no mixture
         group = [i for i, prompt in enumerate(prompts) if bool(prompt.images) is with_pictures]
         if not group:
             continue
@@ -166,8 +166,8 @@ def _ask(reasoner: Reasoner, prompts: Sequence[Prompt], sampling: Sampling) -> l
             )
         except (AdapterMismatch, EngineUnavailable):
             raise
-        # Engines raise what their backend raises: out of memory, a picture too large. None of it is the
-        # model's answer, and one bad item must not take its neighbours along.
+        # Engines raise their backend's errors: out of memory, a picture too large. Such an error is not the
+        # model's answer, and one bad item must not fail the other items of its chunk.
         except Exception:
             groups = [_alone(reasoner, prompt, sampling) for prompt in own]
         answers |= dict(zip(group, groups, strict=True))
@@ -200,7 +200,7 @@ def _answered(record: Record, answer: Completion | str) -> Record:
 
 
 def _keep(image: Image.Image, path: Path) -> None:
-    """A small copy, once; the name is the picture's own digest."""
+    """Store a small copy once, named by the picture's digest."""
     if path.exists():
         return
     small = image.copy()

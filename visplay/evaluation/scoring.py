@@ -1,7 +1,7 @@
-"""From a completion to a verdict: read the boxed answer, compare it by the gold's rule, never guess.
+"""Score a completion: parse the boxed answer and compare it by the gold's rule, without guessing.
 
-The comparison is the one that rewards use (`rewards.equivalent`); what a benchmark adds to it, a precision or
-a tolerance relative to the gold number, is here.
+The comparison is the one that rewards use (`rewards.equivalent`). This module adds what benchmarks need: a
+precision, or a tolerance relative to the gold number.
 """
 
 import re
@@ -15,7 +15,7 @@ from rewards.answers.equivalence import answer_form
 from rewards.answers.quantities import Quantity, parse_quantity
 from visplay.evaluation.items import Gold
 
-SCORER = "3"  # rises whenever a verdict may change, so that stored samples are scored again
+SCORER = "3"  # increased whenever a verdict may change, so that stored samples are scored again
 Status = Literal["ok", "unparsed", "truncated", "engine_error", "judge_error"]
 FAILED: tuple[Status, ...] = ("engine_error", "judge_error")  # these say nothing about the model
 _PICTURE = re.compile(r"<image[ _]?(\d{1,2})>")  # an option that is a picture
@@ -25,15 +25,15 @@ _DECIMALS = re.compile(r"[+-]?\d*\.(\d{3,})")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """What an output is worth.
+    """The score of a completion.
 
     Attributes:
-        status: `ok` where an answer was read; `truncated` where there is none because the length limit cut
-            it off; `unparsed` where there is none otherwise; `engine_error` and `judge_error` where it is
-            not the model that failed.
-        answer: the boxed text, None where there is none.
+        status: `ok` if an answer was parsed; `truncated` if there is none because the length limit cut it
+            off; `unparsed` if there is none for another reason; `engine_error` and `judge_error` if the
+            engine or the judge failed.
+        answer: the boxed text, or None.
         score: 0 to 1; None for the two errors.
-        stage: what decided.
+        stage: the rule that decided.
     """
 
     status: Status
@@ -50,18 +50,18 @@ class Score:
 def score_output(
     text: str, gold: Gold, *, cut: bool, form: rewards.AnswerForm = "boxed", question: str | None = None
 ) -> Score:
-    """Score one completion; a rule `judge` is left for the judge, as `judge_error` until it has spoken.
+    """Score one completion; with the rule `judge` the status is `judge_error` until a judge has graded it.
 
     Args:
-        text: what the model wrote, untrusted.
-        gold: what it is held against.
-        cut: whether the length limit ended it.
-        form: where the prompt asked for the answer.
-        question: what was asked; see `rewards.equivalent`.
+        text: the model's output, untrusted.
+        gold: the reference.
+        cut: whether the length limit ended the completion.
+        form: where the prompt asks for the answer.
+        question: the question; see `rewards.equivalent`.
     """
     answer = rewards.extract_answer(text, form)
     if gold.rule == "judge":
-        # Free text needs no box; an answer that was cut off before it has nothing to judge.
+        # Free text needs no box; a truncated completion without a box has no answer to judge.
         if answer is None and (cut or not text.strip()):
             return Score(status="truncated" if cut else "unparsed", answer=None, score=0.0, stage="empty")
         return Score(status="judge_error", answer=answer, score=None, stage="unjudged")
@@ -94,17 +94,17 @@ def compare(answer: str, right: str, gold: Gold, *, question: str | None = None)
     if gold.rule == "relaxed" and gold.tolerance is not None:
         return rewards.Verdict(equal=_near(found, wanted, share=gold.tolerance), stage="relaxed")
     if gold.decimals is not None:
-        exact = gold.rule == "open"  # digits must be left to compare, where no column says how many there are
+        exact = gold.rule == "open"  # digits must remain to compare, because no column gives their number
         near = _at_precision(found, wanted, decimals=gold.decimals, two_digits=exact)
         return rewards.Verdict(equal=near, stage="precision")
     return verdict
 
 
 def _says_less(answer: str, right: str, question: str | None) -> bool:
-    """Whether one of two says the same without what a question or its picture may have said before.
+    """Whether two answers agree if one omits what the question or its picture may already state.
 
-    A number without the unit or the name that the other has; a list without the brackets that say that its
-    order counts; a fraction rounded to three or more decimals; the value of a sum written out.
+    These pairs agree: a number with and without unit or name, a list with and without the brackets that make
+    its order count, a fraction and its value to three or more decimals, a sum and its value.
     """
     if max(len(answer), len(right)) > _LONGEST_NUMBER:
         return False
@@ -135,10 +135,10 @@ def _says_less(answer: str, right: str, question: str | None) -> bool:
 
 
 def _values_in(found: Quantity, wanted: Quantity) -> tuple[Fraction, ...]:
-    """The values that a number may have in the unit of another; none where the units do not agree.
+    """The values that a number may have in the unit of another; empty if the units do not agree.
 
-    A missing unit matches any, for a benchmark's question names it. p % is p, and also p / 100, where the
-    other number is bare; a bare number is never multiplied to meet a bare one.
+    A missing unit matches any unit, because the question names it. If the other number has no unit, p % is p
+    and also p / 100. A number without a unit is never rescaled to match another one without a unit.
     """
     if found.thing != wanted.thing and found.thing and wanted.thing:
         return ()
@@ -157,9 +157,9 @@ def _quantity(text: str) -> Quantity | None:
 
 
 def _near(found: Quantity, wanted: Quantity, *, share: float) -> bool:
-    """Whether a number is within a share of the gold number's magnitude (ChartQA, arXiv 2203.10244).
+    """Whether a number is within a relative tolerance of the gold number (ChartQA, arXiv 2203.10244).
 
-    Charts say `in millions` beside their numbers: where the gold has no magnitude, an answer may say it.
+    Charts may state `in millions` beside their numbers: an answer may give a magnitude that the gold omits.
     """
     values = _values_in(found, wanted)
     if found.written is not None and wanted.written is None:
@@ -169,7 +169,7 @@ def _near(found: Quantity, wanted: Quantity, *, share: float) -> bool:
 
 
 def _at_precision(found: Quantity, wanted: Quantity, *, decimals: int, two_digits: bool) -> bool:
-    """Whether two numbers agree to half a unit of the last decimal, the units allowing it."""
+    """Whether two numbers with compatible units agree to half a unit of the last decimal."""
     if two_digits and abs(wanted.value) < Fraction(10) ** (1 - decimals):
         return False
     limit = Fraction(1, 2) / Fraction(10) ** decimals

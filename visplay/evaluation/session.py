@@ -1,11 +1,11 @@
-"""A whole evaluation as a folder: settings, samples of every benchmark, the judge's replies, the figures.
+"""Run an evaluation in a folder: settings, samples of every benchmark, the judge's replies, the figures.
 
 ```
 FOLDER/evaluation.json       who answered and how
 FOLDER/BENCHMARK/greedy.jsonl, blind.jsonl, sampled.jsonl
-FOLDER/BENCHMARK/greedy.answers ...  every answer that was ever given, whatever was asked for since
+FOLDER/BENCHMARK/greedy.answers ...  every answer that was ever given, with all settings
 FOLDER/judge.jsonl           replies of the judge
-FOLDER/pictures/             a small copy of each picture, named by its digest, if asked for
+FOLDER/pictures/             a small copy of each picture, named by its digest (optional)
 FOLDER/summary.json          figures, computed from the samples
 ```
 """
@@ -40,19 +40,19 @@ _HEAVY = ("output", "prompt", "question", "pictures", "error", "generation", "ke
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to ask.
+    """The benchmarks and settings of an evaluation.
 
     Attributes:
         benchmarks: ids or YAML files.
         sources: benchmark id -> local copy.
-        limit: items of each benchmark, drawn by `seed`; None for all.
-        seed: draws subsets, scenes and samples.
-        split: of package benchmarks.
-        max_tokens: of an answer.
-        samples: k answers for avg@k, maj@k and pass@k, drawn with `temperature` and `top_k`; 0 for none.
-        sampled_limit: items that are sampled, the first ones; None for all.
-        blind_limit: items that are asked again with grey pictures, the first ones; None for all, 0 for none.
-        keep_pictures: store a small copy of each picture, for pages that show them.
+        limit: number of items per benchmark, drawn with `seed`; None uses all.
+        seed: seed of subsets, scenes and samples.
+        split: the split of benchmarks that a function makes.
+        max_tokens: the largest length of an answer.
+        samples: k answers for avg@k, maj@k and pass@k, drawn with `temperature` and `top_k`; 0 draws none.
+        sampled_limit: number of first items that are sampled; None samples all.
+        blind_limit: number of first items that are also asked with grey pictures; None asks all, 0 none.
+        keep_pictures: store a small copy of each picture, which pages show.
     """
 
     benchmarks: Sequence[str]
@@ -70,12 +70,12 @@ class Plan:
 
     @property
     def greedy(self) -> Sampling:
-        """How the one answer is drawn that accuracy is about."""
+        """Sampling of the greedy answer, which accuracy is computed from."""
         return Sampling(temperature=0, max_tokens=self.max_tokens, seed=self.seed, logprobs=False)
 
     @property
     def sampled(self) -> Sampling | None:
-        """How the k answers are drawn."""
+        """Sampling of the k answers; None if there are none."""
         drawn = Sampling(
             n=max(1, self.samples), temperature=self.temperature, top_k=self.top_k,
             max_tokens=self.max_tokens, seed=self.seed, logprobs=False,
@@ -96,22 +96,22 @@ def run_evaluation(
     """Ask everything that is not stored in `folder` yet, and write the figures.
 
     Args:
-        reasoner: who answers.
-        plan: what to ask.
-        folder: made if absent; an evaluation that was interrupted goes on where it was.
-        about: what to note of the model.
-        judge: for benchmarks that only a judge can grade; without one their samples wait as `judge_error`.
+        reasoner: the Reasoner that answers.
+        plan: the benchmarks and settings.
+        folder: created if absent; an interrupted evaluation is resumed.
+        about: notes on the model, which are stored.
+        judge: for benchmarks that only a judge can grade; without it their samples get `judge_error`.
         display: where progress is shown.
-        base: the folder of another evaluation, for the paired difference to it.
+        base: the folder of another evaluation for the paired difference.
 
     Raises:
         RunLocked: another process writes to the folder.
-        BenchmarkError: a benchmark's data cannot be had.
+        BenchmarkError: a benchmark's data is not available.
     """
     specs = expand(plan.benchmarks)
     for name in plan.sources:
         if name not in {spec.id for spec in specs}:
-            raise EvaluationError(f"--source {name}=...: {name} is not among the benchmarks asked for")
+            raise EvaluationError(f"--source {name}=...: {name} is not one of the requested benchmarks")
     with _locked(folder):
         noted = about | _noted(reasoner, plan, specs)
         write_text(folder / "evaluation.json", json.dumps(noted, indent=2))
@@ -135,14 +135,14 @@ def run_evaluation(
 
 
 def rescore(folder: Path, *, judge: Judge | None = None) -> dict[str, Figures]:
-    """Score all stored samples by the present scorer, without a model; with a judge, ask it what is open.
+    """Score all stored samples with the current scorer, without a model; a judge grades ungraded samples.
 
     Raises:
-        EvaluationError: the folder holds no evaluation.
+        EvaluationError: the folder has no evaluation.
         RunLocked: another process writes to it.
     """
     if not (folder / "evaluation.json").is_file():
-        raise EvaluationError(f"{folder} holds no evaluation.json; name a folder that visplay evaluate wrote")
+        raise EvaluationError(f"{folder} has no evaluation.json; name a folder that visplay evaluate wrote")
     with _locked(folder):
         for path in sorted(folder.glob("*/*.jsonl")):
             records: Iterable[Record] = (rescored(record) for record in read_records(path))
@@ -155,13 +155,13 @@ def rescore(folder: Path, *, judge: Judge | None = None) -> dict[str, Figures]:
 
 
 def summarise(folder: Path, specs: Sequence[Spec], *, base: Path | None = None) -> dict[str, Figures]:
-    """Compute the figures of all stored samples and write `summary.json`, benchmarks as they were asked.
+    """Compute the figures of all stored samples and write `summary.json` in the order of the benchmarks.
 
     Args:
-        folder: of the evaluation.
-        specs: those of benchmarks that are not shipped.
-        base: the folder of another evaluation; the figures of a benchmark that it has, too, get `paired`,
-            the difference to it on the greedy answers, None where too many rows failed.
+        folder: the evaluation's folder.
+        specs: the specs of custom benchmarks.
+        base: the folder of another evaluation. Benchmarks that both have get `paired`, the paired difference
+            of the greedy answers, or None if too many rows failed.
     """
     known = shipped_specs() | {spec.id: spec for spec in specs}
     asked: list[str] = json.loads((folder / "evaluation.json").read_text()).get("benchmarks") or []
@@ -187,7 +187,7 @@ def summarise(folder: Path, specs: Sequence[Spec], *, base: Path | None = None) 
 
 
 def _light(path: Path) -> list[Record]:
-    """The samples of a file without their long texts: what figures are computed from."""
+    """The samples of a file without their long texts, which figures do not need."""
     return [{k: v for k, v in record.items() if k not in _HEAVY} for record in read_records(path)]
 
 
@@ -200,7 +200,7 @@ def _rounds(items: Sequence[Item], plan: Plan) -> Iterator[tuple[str, Sequence[I
 
 
 def _noted(reasoner: Reasoner, plan: Plan, specs: Sequence[Spec]) -> dict[str, Any]:
-    """What decides the samples, and from where the questions can be had again."""
+    """The settings that determine the samples, and the sources of the questions."""
     return {
         "model_digest": reasoner.model_digest, "adapter_digest": reasoner.adapter_digest,
         "engine": reasoner.backend, "scorer": SCORER, "benchmarks": [spec.id for spec in specs],
@@ -211,11 +211,11 @@ def _noted(reasoner: Reasoner, plan: Plan, specs: Sequence[Spec]) -> dict[str, A
 
 
 def require_place(folder: Path) -> None:
-    """See that an evaluation may be written to a folder: it is new, empty or an evaluation's.
+    """Check that an evaluation may be written to a folder: it is new, empty or an evaluation's.
 
     Raises:
-        RunError: it lies in a run's folder.
-        EvaluationError: it is a file, or holds something else.
+        RunError: it is inside a run's folder.
+        EvaluationError: it is a file, or has other content.
     """
     outside_runs(folder)
     if folder.exists() and not folder.is_dir():
@@ -223,7 +223,7 @@ def require_place(folder: Path) -> None:
     found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if "evaluation.json" not in found and (others := found - {"lock", f"evaluation.json{PARTIAL}"}):
         raise EvaluationError(
-            f"--out: {folder} holds files ({', '.join(sorted(others)[:3])}) and no evaluation; name a new "
+            f"--out: {folder} has files ({', '.join(sorted(others)[:3])}) but no evaluation; name a new "
             "folder"
         )
 

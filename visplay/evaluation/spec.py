@@ -1,6 +1,6 @@
-"""A benchmark as data: where its rows lie, which column means what, and how an answer is scored.
+"""A benchmark as data: the source of its rows, the meaning of its columns, and the scoring rule.
 
-The shipped specs are the YAML files in `specs/`; a benchmark of one's own is one more such file.
+The shipped specs are the YAML files in `specs/`; a custom benchmark is another such file.
 """
 
 import re
@@ -22,7 +22,7 @@ Rule = Literal["choice", "yes_no", "number", "open", "relaxed", "text", "judge"]
 
 
 class Source(Section):
-    """Where the rows lie: exactly one of `hub`, `path`, `function` and `items`."""
+    """The source of the rows: exactly one of `hub`, `path`, `function` and `items`."""
 
     hub: str | None = Field(
         None, description="`OWNER/NAME[/SUBSET][@REVISION][:SPLIT]`, by default the split `test`."
@@ -42,11 +42,11 @@ class Source(Section):
 
 
 class Group(Section):
-    """A value that rows are reported by."""
+    """A value by which rows are reported."""
 
-    column: str = Field(description="Where it is read from.")
+    column: str = Field(description="Column with the value.")
     pattern: str | None = Field(None, description="Regular expression; its first group is the value.")
-    values: dict[str, str] = Field({}, description="Read value -> reported one; others stay as they are.")
+    values: dict[str, str] = Field({}, description="Stored value -> reported value; others are unchanged.")
 
 
 class Spec(Section):
@@ -54,33 +54,33 @@ class Spec(Section):
 
     id: str = Field(pattern=r"^[\w.-]+$", description="Its name on the command line and in records.")
     title: str = Field("", description="Its name in tables.")
-    about: str = Field("", description="What to know of it: licence, oddities, deviations.")
+    about: str = Field("", description="Notes: licence, peculiarities, deviations.")
     source: Source
-    rows: int | None = Field(None, ge=1, description="How many rows it has.")
+    rows: int | None = Field(None, ge=1, description="Number of rows.")
     key: str = Field("", description="Template that names a row, unique; empty: its number.")
     images: list[str] = Field([], description="Columns with the pictures, `<image 1>` first.")
     question: str = Field("{question}", description="Template of the question over the columns.")
-    when_empty: str = Field("", description="Question of rows whose template gives none.")
-    strip: list[str] = Field([], description="Regular expressions taken out of the question.")
+    when_empty: str = Field("", description="Question of rows with an empty template result.")
+    strip: list[str] = Field([], description="Regular expressions removed from the question.")
     options: str | None = Field(None, description="Column of the options: list, or list as a string.")
     options_shown: bool = Field(True, description="False where the picture itself shows the options.")
-    inline_options: bool = Field(False, description="The options stand in the question, `A. ...`.")
+    inline_options: bool = Field(False, description="The question text has the options, `A. ...`.")
     answer: str = Field("answer", description="Column of the gold answer.")
     answer_values: dict[str, str] = Field({}, description="Stored value -> gold answer, e.g. `0: no`.")
     gold: Literal["one", "list", "and_or"] = Field("one", description="How the gold answer is written.")
     gold_option: GoldOption = Field(
         "either",
-        description="How the gold names an option; `either`: a letter that is an option's text is that.",
+        description="How the gold names an option; `either`: a letter that is an option's text names it.",
     )
     rule: Rule = Field("text", description="How an answer is scored.")
-    rule_column: str | None = Field(None, description="Column that says which rule, by `rules`.")
+    rule_column: str | None = Field(None, description="Column that selects the rule, by `rules`.")
     rules: dict[str, Rule] = Field({}, description="Value of `rule_column` -> rule.")
     precision: str | int | None = Field(None, description="Decimals, or the column that holds them.")
     unit: str | None = Field(None, description="Column with the unit of a number.")
     tolerance: float | None = Field(None, ge=0, description="Relative to the gold number, e.g. 0.05.")
     kind: str = Field("", description="Name of the group that is reported by default.")
     groups: dict[str, Group] = Field({}, description="Further values that rows are reported by.")
-    cluster: str = Field("", description="Template: rows with one value share a picture or problem.")
+    cluster: str = Field("", description="Template: rows with equal values share a picture or problem.")
     headline: Literal["accuracy", "hallusion"] = Field("accuracy", description="How rows become figures.")
     parts: list[str] = Field([], description="Ids whose mean this benchmark is; it has no rows itself.")
 
@@ -101,7 +101,7 @@ class Spec(Section):
 
     @property
     def needed_columns(self) -> list[str]:
-        """The columns that rows are made of."""
+        """The columns that items are made from."""
         named = [self.answer, self.options, self.rule_column, self.unit, *self.images]
         named += [self.precision] if isinstance(self.precision, str) else []
         named += [field for name in ("key", "question", "cluster") for field in _fields(getattr(self, name))]
@@ -110,12 +110,12 @@ class Spec(Section):
 
 
 def fill(template: str, row: dict[str, Any]) -> str:
-    """A template filled from a row; a missing or empty column gives nothing."""
+    """Fill a template from a row; a missing or empty column gives an empty string."""
     return template.format_map(_Plain(row)).strip()
 
 
 class _Plain(dict[str, str]):
-    """A row's values as plain text: what a value holds is never read as a template."""
+    """A row's values as plain text; values are never interpreted as templates."""
 
     def __init__(self, row: dict[str, Any]) -> None:
         super().__init__({name: "" if value is None else str(value) for name, value in row.items()})
@@ -126,7 +126,7 @@ class _Plain(dict[str, str]):
 
 @lru_cache(maxsize=1)
 def shipped_specs() -> dict[str, Spec]:
-    """The benchmarks that visplay knows, by id."""
+    """The shipped benchmarks by id."""
     folder = files("visplay.evaluation").joinpath("specs")
     texts = {entry.name: entry.read_text(encoding="utf-8") for entry in folder.iterdir()}
     specs = [parse_spec(text, shown=name) for name, text in sorted(texts.items()) if name.endswith(".yaml")]
@@ -137,15 +137,15 @@ def find_spec(name: str) -> Spec:
     """The spec with this id, or the one in this YAML file.
 
     Raises:
-        BenchmarkError: there is none, or it is not a spec.
+        BenchmarkError: it does not exist, or it is not a spec.
     """
     if name in shipped_specs():
         return shipped_specs()[name]
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         raise BenchmarkError(
-            f"there is no benchmark {name!r}; there are {', '.join(shipped_specs())}, "
-            "or give a YAML file of your own"
+            f"there is no benchmark {name!r}; choose one of {', '.join(shipped_specs())}, "
+            "or give a custom YAML file"
         )
     if not path.is_file():
         raise BenchmarkError(f"there is no benchmark file {name}")
@@ -161,7 +161,7 @@ def find_spec(name: str) -> Spec:
 
 
 def expand(names: Sequence[str]) -> list[Spec]:
-    """The specs of these names, a benchmark of parts replaced by them, each once."""
+    """The specs of these names, each once; a benchmark of parts is replaced by its parts."""
     specs = [find_spec(part) for name in names for part in (find_spec(name).parts or [name])]
     return list({spec.id: spec for spec in specs}.values())
 
@@ -170,7 +170,7 @@ def parse_spec(text: str, *, shown: str) -> Spec:
     """Read a spec.
 
     Raises:
-        BenchmarkError: naming the key, what it holds and what is wrong.
+        BenchmarkError: the spec is invalid; the message names the key, its value and the problem.
     """
     try:
         return Spec.model_validate(yaml.safe_load(text))

@@ -1,7 +1,7 @@
-"""Intervals and paired tests for accuracies; rows that share a picture or a problem are a cluster.
+"""Intervals and paired tests for accuracies; rows that share a picture or a problem form a cluster.
 
-Resampling draws whole clusters with replacement (Cameron, Gelbach, Miller 2008, doi:10.1162/rest.90.3.414)
-and takes percentiles.
+The bootstrap draws whole clusters with replacement (Cameron, Gelbach, Miller 2008,
+doi:10.1162/rest.90.3.414) and takes percentiles.
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 RESAMPLES = 2000
 FLIPS = 20_000
-_MOST_EXACT = 14  # clusters whose turned signs are all tried
+_MOST_EXACT = 14  # largest number of clusters for which all sign flips are enumerated
 POWER = 0.8
 Word = Literal["better", "worse", "can't tell"]
 _MOST_DRAWS = 4_000_000  # at once; bounds the memory of a resampling to some tens of megabytes
@@ -38,15 +38,15 @@ class PairedDifference:
     """Accuracy after minus accuracy before, on the same rows.
 
     Attributes:
-        difference: in [-1, 1].
+        difference: the difference in [-1, 1].
         low: lower end of the 95 % bootstrap interval.
-        high: upper end of it.
-        n: rows.
-        gained: rows that were wrong before and are right after.
-        lost: rows that were right before and are wrong after.
-        p_value: two-sided, of no change: McNemar's exact test where rows are independent, else a permutation
-            that turns the signs of whole clusters. Not yet corrected for other comparisons: see `judged`.
-        minimum_detectable: the true difference that rows like these show as such four times in five.
+        high: upper end of the 95 % bootstrap interval.
+        n: number of rows.
+        gained: number of rows that were wrong before and are right after.
+        lost: number of rows that were right before and are wrong after.
+        p_value: two-sided p-value of no change, from McNemar's exact test if rows are independent, else from
+            a permutation test that flips the signs of whole clusters; `judged` corrects it for other tests.
+        minimum_detectable: the true difference that this number of rows detects with 80 % power.
     """
 
     difference: float
@@ -61,7 +61,7 @@ class PairedDifference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What may be said of one comparison among `tests` of them; `p` is corrected for their number."""
+    """The verdict on one of `tests` comparisons; `p` is corrected for their number."""
 
     word: Word
     p: float
@@ -78,8 +78,8 @@ def accuracy_interval(
 
     Args:
         scores: [rows] right or wrong, or a grade in [0, 1], e.g. a judge's or an estimate of pass@k.
-        clusters: [rows] what a row shares with others, e.g. its picture; None for independent rows.
-        seed: of the resampling, over clusters or, where there are none, over rows.
+        clusters: [rows] the cluster of each row, e.g. its picture; None for independent rows.
+        seed: seed of the bootstrap over clusters, or over rows without clusters.
 
     Raises:
         ValueError: no rows, a score outside [0, 1], or not one cluster per row.
@@ -91,7 +91,7 @@ def accuracy_interval(
 
 
 def _wilson(values: Any, count: int) -> Estimate:
-    """The mean with Wilson's interval for `count` independent rows."""
+    """The mean with Wilson's score interval for `count` independent rows."""
     value = float(values.mean())
     low, high = proportion_confint(value * count, count, alpha=0.05, method="wilson")
     return Estimate(value=value, low=float(low), high=float(high), n=len(values))
@@ -100,8 +100,8 @@ def _wilson(values: Any, count: int) -> Estimate:
 def _resampled(values: Any, clusters: Sequence[Hashable], *, seed: int) -> Estimate:
     """The mean with the percentiles of resampled clusters.
 
-    Where resampling shows no spread at all (every cluster has the same mean), the interval is Wilson's
-    for as many rows as there are clusters: wide, but not of width zero.
+    If all clusters have the same mean, resampling has no spread. The interval is then Wilson's with the
+    number of clusters as the number of rows: it is wide, but its width is not zero.
     """
     sums, sizes = _cluster_sums(values, clusters)
     shares = _bootstrap(sums, sizes, seed=seed)
@@ -120,15 +120,15 @@ def paired_difference(
 ) -> PairedDifference:
     """Compare two checkpoints on the same rows.
 
-    A percentile interval is too narrow where only a handful of rows changed: four gained and none lost
-    among a hundred exclude 0, though a coin does as much one time in eight. So a verdict needs the test as
-    well as the interval.
+    A percentile interval is too narrow if only a few rows changed: with four gained and none lost among a
+    hundred rows it excludes 0, although chance alone gives such a result one time in eight. A verdict
+    therefore needs both the test and the interval.
 
     Args:
-        before: [rows] right or wrong, or a grade in [0, 1]; then the test is the sign test.
-        after: [rows] the same, in the same order.
-        clusters: [rows] what a row shares with others; None for independent rows.
-        seed: of the resampling.
+        before: [rows] right or wrong, or a grade in [0, 1]; for grades the test is the sign test.
+        after: [rows] the same rows after, in the same order.
+        clusters: [rows] the cluster of each row; None for independent rows.
+        seed: seed of the bootstrap.
 
     Raises:
         ValueError: no rows, or lengths that differ.
@@ -145,7 +145,7 @@ def paired_difference(
         p_value = float(mcnemar([[0, lost], [gained, 0]], exact=True).pvalue)
     else:
         p_value = sign_flip_p(sums, seed=seed)
-    # Without a single changed row there is no spread to see: then as if one row had changed.
+    # If no row changed there is no spread: compute it as if one row had changed.
     spread = max(float(shares.std(ddof=1)), 1 / len(change))
     reach = float(stats.norm.ppf(0.975) + stats.norm.ppf(POWER))
     return PairedDifference(
@@ -155,10 +155,10 @@ def paired_difference(
 
 
 def sign_flip_p(sums: Sequence[float], *, seed: int = 0) -> float:
-    """Two-sided p-value of no change, from what each cluster has gained, [clusters].
+    """Two-sided p-value of no change from the gain of each cluster, [clusters].
 
-    Without a change, a cluster's gain is as likely as the same loss: the share of turned signs with a sum at
-    least as far from 0 (Fisher 1935; all of them up to 2^14, else `FLIPS` at random).
+    Under no change, a cluster's gain is as likely as the same loss. The p-value is the share of sign flips
+    with a sum at least as far from 0 (Fisher 1935; all flips up to 2^14, else `FLIPS` random ones).
     """
     moved = np.asarray(sums, dtype=np.float64)
     moved = moved[moved != 0]
@@ -193,15 +193,15 @@ def judged(pairs: Sequence[PairedDifference | Mapping[str, Any]]) -> list[Verdic
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decomposition:
-    """A change of accuracy, taken apart; the three parts add up to `total`. All in [-1, 1].
+    """A decomposition of a change of accuracy; the three parts add up to `total`. All are in [-1, 1].
 
     accuracy = parse rate * accuracy given parsed, and parse rate = 1 - truncated - unparsed otherwise.
 
     Attributes:
         total: accuracy after minus before.
-        truncation: the part that fewer or more truncated answers account for.
-        format: the part that other unparsed answers account for.
-        answers: the part that better or worse answers, where one was read, account for.
+        truncation: the part from fewer or more truncated answers.
+        format: the part from fewer or more other unparsed answers.
+        answers: the part from better or worse parsed answers.
     """
 
     total: float
@@ -211,14 +211,14 @@ class Decomposition:
 
 
 def decompose(before: Sequence[tuple[str, bool]], after: Sequence[tuple[str, bool]]) -> Decomposition:
-    """Say how much of a change is format repair.
+    """Decompose a change of accuracy into truncation, format and answers.
 
     With r = p a (parse rate times accuracy given parsed), r2 - r1 = (p2 - p1) (a1 + a2) / 2 +
     (a2 - a1) (p1 + p2) / 2: the two-factor decomposition of Kitagawa 1955 (doi:10.2307/2281213).
 
     Args:
         before: [rows] (status, correct); status is `ok`, `unparsed` or `truncated`.
-        after: [rows] the same.
+        after: [rows] the same rows after.
 
     Raises:
         ValueError: no rows.
@@ -226,7 +226,7 @@ def decompose(before: Sequence[tuple[str, bool]], after: Sequence[tuple[str, boo
     if not before or not after:
         raise ValueError(f"decompose needs rows on both sides, got {len(before)} and {len(after)}")
     (p1, cut1, a1), (p2, cut2, a2) = _rates(before), _rates(after)
-    # Where one side has read nothing, its accuracy given parsed is unknown: then the other side's stands in.
+    # If one side has no parsed answer, its accuracy given parsed is unknown: use the other side's.
     first, second = (a1 if a1 is not None else a2 or 0.0), (a2 if a2 is not None else a1 or 0.0)
     mean_accuracy = (first + second) / 2
     return Decomposition(
@@ -245,7 +245,7 @@ def _rates(rows: Sequence[tuple[str, bool]]) -> tuple[float, float, float | None
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
-    """Chance that one of `k` samples is right, estimated from `c` right ones of `n`.
+    """Estimate the probability that at least one of `k` samples is right, from `c` right ones of `n`.
 
     1 - C(n - c, k) / C(n, k): Eq. 1 of Chen et al. 2021, arXiv 2107.03374; unbiased.
     """
@@ -259,12 +259,12 @@ def _as_array(values: Sequence[float], *, name: str) -> Any:
     if array.ndim != 1 or len(array) == 0:
         raise ValueError(f"{name} must hold at least one row, got {len(array)}")
     if not ((array >= 0) & (array <= 1)).all():
-        raise ValueError(f"{name} must lie in [0, 1]")
+        raise ValueError(f"{name} must be in [0, 1]")
     return array
 
 
 def _cluster_sums(values: Any, clusters: Sequence[Hashable]) -> tuple[Any, Any]:
-    """Sum of `values` and number of rows in each cluster, both [clusters], in order of appearance."""
+    """The sum of `values` and the number of rows per cluster, both [clusters], in order of appearance."""
     if len(values) != len(clusters):
         raise ValueError(
             f"clusters must name one cluster per row, got {len(clusters)} for {len(values)} rows"
@@ -275,7 +275,7 @@ def _cluster_sums(values: Any, clusters: Sequence[Hashable]) -> tuple[Any, Any]:
 
 
 def _bootstrap(sums: Any, sizes: Any, *, seed: int) -> Any:
-    """Shares [RESAMPLES] of as many clusters as there are, drawn with replacement."""
+    """Shares in [RESAMPLES] bootstrap samples of the clusters, drawn with replacement."""
     rng = np.random.default_rng(seed)
     parts = []
     for rows in _batches(RESAMPLES, max(1, _MOST_DRAWS // len(sums))):

@@ -1,4 +1,4 @@
-"""What is evaluated: a base VLM, a run or one of its iterations, an adapter, an exported checkpoint."""
+"""Resolve a target of an evaluation: a base VLM, a run or iteration, an adapter, an exported checkpoint."""
 
 import json
 from dataclasses import dataclass, field
@@ -19,14 +19,14 @@ class Target:
     """One Reasoner.
 
     Attributes:
-        name: how it is called in tables and folders, e.g. `pocket` or `demo@1`.
+        name: the name in tables and folders, e.g. `pocket` or `demo@1`.
         model: the base VLM.
-        adapter: on top of it; its path is None for the base alone.
-        folder: of the run it comes from, or None.
-        iteration: of that run, or None.
-        max_tokens: the length that the run trained its answers with, or None.
-        words: what it is told; a run's own.
-        vllm: arguments that the run gave to vLLM's engine.
+        adapter: the adapter on the base; its path is None for the base alone.
+        folder: the folder of the run that it comes from, or None.
+        iteration: the iteration of that run, or None.
+        max_tokens: the completion length in the run's Reasoner phase, or None.
+        words: the prompt template; a run has its own.
+        vllm: the run's arguments for vLLM's engine.
     """
 
     name: str
@@ -42,24 +42,24 @@ class Target:
 def find_target(
     text: str, *, base: str | None = None, device: str = "auto", trust_remote_code: bool = False
 ) -> Target:
-    """Find what `text` names.
+    """Find the target that `text` names.
 
     Args:
         text: `pocket`, a hub id, a folder with a checkpoint or an adapter, RUN, or RUN@ITERATION.
-        base: the base VLM under an adapter, where its own note of it does not hold here.
-        device: of the model.
-        trust_remote_code: run the code that the model's repository carries; what a run's configuration says
-            of it does not count.
+        base: the base VLM of an adapter; it overrides the one that the adapter names.
+        device: the model's device.
+        trust_remote_code: run the code in the model's repository; the setting in a run's configuration is
+            ignored.
 
     Raises:
-        EvaluationError: there is no such thing, or the run has no such iteration.
+        EvaluationError: the target does not exist, or the run has no such iteration.
         ConfigError: the run trusted the code of its base, and `trust_remote_code` was not given.
     """
     whole = "@" not in text or (Path(text) / "journal.jsonl").is_file()  # a folder's name may hold an @
     path, _, iteration = (text, "", "") if whole else text.rpartition("@")
     asked = {"device": device, "trust_remote_code": trust_remote_code}
     if base is not None and not (Path(text).expanduser() / "adapter_config.json").is_file():
-        raise EvaluationError(f"--base is for an adapter, and {text} is none; leave it out")
+        raise EvaluationError(f"--base needs an adapter, but {text} is not one; leave it out")
     if Path(path).is_dir() and (Path(path) / "journal.jsonl").is_file():
         return _of_run(Path(path), iteration, device=device, trust_remote_code=trust_remote_code)
     folder = Path(text).expanduser()
@@ -69,7 +69,7 @@ def find_target(
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise EvaluationError(f"{folder / 'adapter_config.json'} cannot be read: {error!r}") from error
         if base is None and not noted:
-            raise EvaluationError(f"{text} does not note its base model; name it with --base")
+            raise EvaluationError(f"{text} does not name its base model; name it with --base")
         adapter = AdapterVersion(name="adapter", version=0, path=folder)
         model = Model.model_validate({"path": base or str(noted), **asked})
         return Target(name=folder.resolve().name, model=model, adapter=adapter)
@@ -87,7 +87,7 @@ def find_target(
 
 def _of_run(folder: Path, iteration: str, *, device: str, trust_remote_code: bool) -> Target:
     if iteration not in ("", "base") and not iteration.isdecimal():
-        raise EvaluationError(f"{folder}@{iteration}: an iteration is a number, or base")
+        raise EvaluationError(f"{folder}@{iteration}: an iteration must be a number or base")
     wanted = 0 if iteration == "base" else int(iteration) if iteration else None
     number, adapters = roles_after(folder, iteration=wanted)
     config = read_config(folder / "config.yaml")

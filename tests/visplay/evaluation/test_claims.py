@@ -53,7 +53,7 @@ def test_grades_get_a_bootstrap_interval_and_a_sign_test() -> None:
     paired = paired_difference([0.2] * 10, [0.3] * 9 + [0.1])
     assert (paired.gained, paired.lost) == (9, 1)
     assert paired.p_value == pytest.approx(2 * stats.binom.cdf(1, 10, 0.5))
-    with pytest.raises(ValueError, match=r"scores must lie in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"scores must be in \[0, 1\]"):
         accuracy_interval([1.2])
 
 

@@ -93,7 +93,7 @@ def test_rescoring_scores_what_is_stored(tmp_path: Path) -> None:
     )
     assert rescore(tmp_path / "out")["numbers"]["headline"] == 1.0
     assert path.read_bytes() == before
-    with pytest.raises(EvaluationError, match=r"holds no evaluation\.json"):
+    with pytest.raises(EvaluationError, match=r"has no evaluation\.json"):
         rescore(tmp_path)
 
 
@@ -102,7 +102,7 @@ def test_two_processes_cannot_write_to_one_folder(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with FileLock(tmp_path / "out" / "lock"), pytest.raises(RunLocked):
         evaluated(tmp_path, [name])
-    with pytest.raises(EvaluationError, match="is not among the benchmarks asked for"):
+    with pytest.raises(EvaluationError, match="is not one of the requested benchmarks"):
         evaluated(tmp_path, [name], sources={"other": tmp_path})
 
 
@@ -140,7 +140,7 @@ def test_targets_of_a_run(tmp_path: Path) -> None:
     assert find_target(f"{shared}@1").name == "a@1" and find_target(f"{shared}@0").name == "a@base"
     with pytest.raises(RunError, match=r"iteration 3 of .* is not finished; finished are \[0, 1, 2\]"):
         find_target(f"{shared}@3")
-    with pytest.raises(EvaluationError, match="an iteration is a number, or base"):
+    with pytest.raises(EvaluationError, match="an iteration must be a number or base"):
         find_target(f"{shared}@last")
 
 
@@ -165,7 +165,7 @@ def said(*arguments: str) -> tuple[int, str]:
 def test_commands_name_what_is_wrong(tmp_path: Path) -> None:
     assert "there is no benchmark 'x'" in said("evaluate", "pocket", "-b", "x", "--check-data")[1]
     assert "must look like ID=PATH" in said("evaluate", "pocket", "--source", "x")[1]
-    assert "--base is for an adapter" in said("evaluate", "pocket", "--base", "other")[1]
+    assert "--base needs an adapter" in said("evaluate", "pocket", "--base", "other")[1]
     assert "--vllm is for --engine vllm" in said("evaluate", "pocket", "--vllm", "dtype=auto")[1]
     on_vllm = ("evaluate", "pocket", "--engine", "vllm", "--vllm")
     assert "--vllm must look like KEY=VALUE, got 'dtype'" in said(*on_vllm, "dtype")[1]
@@ -214,7 +214,7 @@ def test_an_evaluation_takes_the_place_of_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "summary.json").write_text("my own")
     (tmp_path / "file").write_text("my own")
-    for name, why in (("mine", "holds files (summary.json) and no evaluation"), ("file", "is a file")):
+    for name, why in (("mine", "has files (summary.json) but no evaluation"), ("file", "is a file")):
         code, text = said("evaluate", "pocket", "--out", str(tmp_path / name))
         assert code == 1 and why in text
     assert (tmp_path / "mine" / "summary.json").read_text() == (tmp_path / "file").read_text() == "my own"

@@ -121,7 +121,7 @@ def test_check_data_says_what_differs(tmp_path: Path) -> None:
     rows = [{"type": "human", "query": "?", "answer": "", "image": png()}, {"type": "human", "query": "!"}]
     found = data_differences(spec.model_copy(update={"source": Source(items=rows)}), source=None)
     assert found[0] == "rows: the spec says 2500, the source has 2"
-    assert "column question: missing; there are type, query, answer, image" in found
+    assert "column question: missing; the columns are type, query, answer, image" in found
     assert sum("has no gold answer" in line for line in found) == 2
 
 
@@ -173,7 +173,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"id: caf\xe9\n")
     with pytest.raises(BenchmarkError, match=r"latin\.yaml cannot be read"):
         find_spec(str(tmp_path / "latin.yaml"))
-    with pytest.raises(BenchmarkError, match="chartqa: its source holds no rows"):
+    with pytest.raises(BenchmarkError, match="chartqa: its source has no rows"):
         (tmp_path / "empty.jsonl").touch()
         load_benchmark("chartqa", limit=1, seed=0, source=tmp_path / "empty.jsonl")
     with pytest.raises(BenchmarkError, match="there is no benchmark 'mmmuu'"):

@@ -165,7 +165,7 @@ def test_interval_holds_the_value(correct: list[bool]) -> None:
 def test_rows_are_checked() -> None:
     with pytest.raises(ValueError, match="at least one row"):
         accuracy_interval([])
-    with pytest.raises(ValueError, match=r"scores must lie in \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"scores must be in \[0, 1\]"):
         accuracy_interval([0, 2])
     with pytest.raises(ValueError, match="one cluster per row, got 1 for 2"):
         accuracy_interval([0, 1], clusters=["a"])
