@@ -1,4 +1,4 @@
-"""The figures of an iteration, the alarms that they raise, and which iteration to go back to."""
+"""Compute the health figures of an iteration, raise alarms, and find the iteration to roll back to."""
 
 import json
 from collections import Counter, defaultdict
@@ -16,31 +16,31 @@ from visplay.evaluation.verdict import verdicts
 from visplay.runs.results import read_summaries
 from visplay.storage import read_jsonl
 
-FEWEST = 20  # votes inside the band below which their accuracy says too little
+FEWEST = 20  # smallest number of votes inside the band for an estimate of their accuracy
 JUDGED = ("precision", "recall")
 RATIO = "sampling/importance_sampling_ratio/mean"
 MEANING = {
     "valid": "the Questioner no longer writes well-formed questions",
-    "distinct": "the Questioner asks the same again and again",
+    "distinct": "the Questioner repeats the same questions",
     "redundancy": "the questions about one picture are all alike",
-    "answerable": "most questions have no answer in their picture; uncertainty is rewarded all the same",
-    "kept": "hardly any question is informative: votes agree, or scatter, on nearly all",
+    "answerable": "most questions cannot be answered from their picture, but their uncertainty is rewarded",
+    "kept": "hardly any question is informative: on nearly all of them the votes agree or scatter",
     "silver_accuracy": "most silver answers that training used are wrong",
     "probe_silver": "on labelled questions, votes of moderate confidence are mostly wrong",
     "blind_answers": "most kept questions are answered the same without the picture",
     "same_answer": "the Reasoner gives one answer to nearly everything",
     "parsed": "the Reasoner no longer boxes its answers",
     "truncated": "most completions reach the length limit; raise max_tokens or look for endless text",
-    "no_spread": "most groups have equal rewards and teach nothing",
+    "no_spread": "most groups have equal rewards and give no gradient",
     "kl": "the policy is far from its reference",
-    "ratio_error": "engine and trainer disagree about the probability of what was sampled",
-    "accuracy_change": "the Reasoner is worse than the base, as far as interval and exact test can say",
+    "ratio_error": "engine and trainer disagree about the probability of the sampled tokens",
+    "accuracy_change": "the Reasoner is worse than the base by the interval and the exact test",
 }
 assert MEANING.keys() == LIMITS.keys()
 
 
 def raise_alarms(figures: Mapping[str, float | None], health: Health) -> list[str]:
-    """A sentence for each figure beyond its limit; a figure that is not known raises none."""
+    """Return a sentence for each figure beyond its limit; an unknown figure raises no alarm."""
     found = []
     for name, meaning in MEANING.items():
         value, limit = figures.get(name), health.limit(name)
@@ -52,21 +52,21 @@ def raise_alarms(figures: Mapping[str, float | None], health: Health) -> list[st
 
 
 def probe_of(config: Config) -> str | None:
-    """The id of the benchmark that says what is best: `health.probe`, or the first that is measured."""
+    """The id of the benchmark that selects the best iteration: `health.probe`, or the first measured one."""
     return config.health.probe or next((spec.id for spec in expand(config.evaluation.benchmarks)), None)
 
 
 def iteration_figures(run: Path, iteration: int, *, config: Config) -> dict[str, float | None]:
-    """Everything that is watched of one iteration, and more to look at; None where it is not known.
+    """Compute the health figures of one iteration, with and without limits; None for unknown ones.
 
-    Shares in [0, 1]: of the questions `valid`; of the valid ones `answerable`, `distinct`, `repeated` and
-    `kept`; of the kept ones `silver_accuracy`, `silver_of_answerable` and `blind_answers`; of a judge
-    `judge_precision` and `judge_recall`; of benchmark answers `same_answer` (the largest share of one answer)
-    and `parsed`; `probe_silver`, right among the probe's majority answers inside the band; `truncated` and
-    `no_spread` of the training completions and groups. `kl` and `entropy` are in nats a token at the end of a
-    phase, `ratio_error` is the largest distance of a step's mean importance ratio from 1, `grad_norm` the
-    largest before clipping, `ROLE_tokens` a mean length. Of several roles the worse one counts.
-    `accuracy_change` is the largest loss against the base that is called worse, in [-1, 0].
+    These are shares in [0, 1]: `valid` among all questions; `answerable`, `distinct`, `repeated` and `kept`
+    among the valid ones; `silver_accuracy`, `silver_of_answerable` and `blind_answers` among the kept ones;
+    `judge_precision` and `judge_recall` of a judge; `same_answer` (the largest share of one answer) and
+    `parsed` among benchmark answers; `probe_silver`, right ones among the probe's majority answers inside
+    the band; `truncated` and `no_spread` among training completions and groups. `kl` and `entropy` are in
+    nats per token at the end of a phase. `ratio_error` is the largest distance of a step's mean importance
+    ratio from 1, `grad_norm` the largest norm before clipping, `ROLE_tokens` a mean length. With several
+    roles the worse value counts. `accuracy_change` is the largest significant loss, in [-1, 0].
     """
     folder = run / f"iteration-{iteration}"
     return {
@@ -77,7 +77,7 @@ def iteration_figures(run: Path, iteration: int, *, config: Config) -> dict[str,
 
 
 def _question_figures(summary: Path) -> dict[str, float | None]:
-    """Of an iteration's curation; None throughout where it had none."""
+    """The figures of an iteration's curation; all are None if it had no curation."""
     asked: dict[str, Any] = defaultdict(lambda: None, _read_json(summary) if summary.is_file() else {})
     valid = asked["valid"] and max(1, asked["valid"])
     silver, blind = asked["silver_accuracy"] or {}, asked["blind_answers"]
@@ -100,13 +100,13 @@ def _question_figures(summary: Path) -> dict[str, float | None]:
 
 
 def _training_figures(folder: Path) -> dict[str, float | None]:
-    """Of an iteration's trained phases, whichever roles they trained."""
+    """The figures of an iteration's trained phases over all roles."""
     phases = {
         path.parent.name: read_jsonl(path.with_name("metrics.jsonl"))
         for path in sorted(folder.glob("*/adapter.json"))
     }
     trained = [rows for rows in phases.values() if rows]
-    # Of an older adapter's rollouts (optimizer.ahead) the ratio is not 1, whatever the engine.
+    # Rollouts of an older adapter (optimizer.ahead) have a ratio other than 1 on every engine.
     ratios = [
         abs(row[RATIO] - 1) for rows in trained for row in rows if RATIO in row and not row.get("staleness")
     ]
@@ -125,7 +125,7 @@ _OF_ANSWERS = ("probe_silver", "same_answer", "parsed", "probe_accuracy", "accur
 
 
 def _answer_figures(run: Path, iteration: int, *, config: Config) -> dict[str, float | None]:
-    """Of an iteration's evaluation."""
+    """The figures of an iteration's evaluation."""
     folder = run / f"iteration-{iteration}" / "evaluation"
     answers = [
         record["answer"]
@@ -133,7 +133,7 @@ def _answer_figures(run: Path, iteration: int, *, config: Config) -> dict[str, f
         for record in read_records(path)
         if record["status"] not in FAILED
     ]
-    if not (folder / "summary.json").is_file():  # nothing is named that could measure
+    if not (folder / "summary.json").is_file():  # no benchmark is configured
         return dict.fromkeys(_OF_ANSWERS)
     measured = _read_json(folder / "summary.json")["benchmarks"]
     probe = probe_of(config)
@@ -160,10 +160,10 @@ def calibration_error(bins: Sequence[dict[str, Any]]) -> float | None:
 
 
 def best_iteration(run: Path, *, last: int, probe: str | None) -> int:
-    """The iteration, up to `last`, that is most accurate on the probe; the earliest of equals.
+    """The iteration up to `last` with the highest accuracy on the probe; the earliest one wins ties.
 
     An iteration counts if it measured the probe on as many questions as the newest one, and if its accuracy
-    is not withheld because the engine failed. Where none counts, it is the last.
+    is not withheld because the engine failed. If none counts, the result is `last`.
     """
     summaries = {i: figures.get(str(probe)) for i, figures in read_summaries(run).items() if i <= last}
     measured = {i: own for i, own in summaries.items() if own and _accuracy(own) is not None}
@@ -175,7 +175,7 @@ def best_iteration(run: Path, *, last: int, probe: str | None) -> int:
 
 
 def out_of_patience(run: Path, iteration: int, *, patience: int | None, probe: str | None) -> bool:
-    """Whether the probe got no better for `patience` measured iterations; never where that is None."""
+    """Whether the probe has not improved for `patience` measured iterations; False if that is None."""
     if patience is None or not is_measured(run, iteration):
         return False
     best = best_iteration(run, last=iteration, probe=probe)
@@ -183,7 +183,7 @@ def out_of_patience(run: Path, iteration: int, *, patience: int | None, probe: s
 
 
 def _probe_silver(samples: Path, config: Config) -> float | None:
-    """Of the probe's majority answers that curation would keep, the share that is right."""
+    """The share of right answers among the probe's majority answers that curation would keep."""
     if not samples.is_file():
         return None
     band = []

@@ -1,4 +1,4 @@
-"""One picture, asked about and answered by a trained run: what the two roles do, to look at."""
+"""Let the two roles of a trained run ask and answer questions about one picture."""
 
 from pathlib import Path
 
@@ -27,16 +27,16 @@ def ask(
     display: Display,
     trust_remote_code: bool = False,
 ) -> list[Asked]:
-    """Let a run's Questioner ask about a picture and its Reasoner vote, just as curation does.
+    """Let a run's Questioner ask about a picture and its Reasoner vote, as in curation.
 
     Args:
         run: a run's folder.
         picture: any picture file.
-        iteration: whose adapters; None takes the last finished one.
-        questions: N, >= 1.
-        seed: of the sampling.
+        iteration: the iteration of the adapters; None uses the last finished one.
+        questions: the number of questions N, >= 1.
+        seed: seed of the sampling.
         display: where progress is shown.
-        trust_remote_code: run the code that the base VLM's repository carries.
+        trust_remote_code: run the code in the base VLM's repository.
 
     Returns:
         One row per question.
@@ -50,7 +50,7 @@ def ask(
     _, roles = roles_after(run, iteration=iteration)
     trusting = trusted(config.model, again=trust_remote_code, shown=str(run))
     model, processor = load_base(trusting.model_copy(update={"date": config.model.date or begun(run)}))
-    policy = Policy(model, processor, lora=config.lora)  # nothing is trained: one copy of the base will do
+    policy = Policy(model, processor, lora=config.lora)  # without training, one copy of the base is enough
     images = read_images(picture, accepts=picture_limits(policy.processor))
     ctx = RunContext(
         config=config.model_copy(
@@ -70,6 +70,6 @@ def ask(
     for adapter in roles.values():
         ctx.publish(adapter)
     round = Round(phase="curation", roles=roles, seed=seed)
-    stages = [parse, vote, band, grounded]  # no judge: nothing is imported that the run names
+    stages = [parse, vote, band, grounded]  # no judge, so that no code that the run names is imported
     (rows,) = ask_about(ctx, [images.records[0].key], round, stages=stages, questioner=roles["questioner"])
     return rows

@@ -1,7 +1,7 @@
-"""From what the Questioner wrote to voted questions: a row for each completion, and the stages it passes.
+"""Turn the Questioner's completions into voted questions: one row per completion, processed by stages.
 
-A stage takes the rows of some pictures, fills in what it knows and returns them; a loop names its stages in
-their order, `[parse, judge, vote, blind]`. A row with a reject reason gets no votes.
+A stage takes the rows of some pictures, fills in fields and returns the rows. A loop lists its stages in
+order, `[parse, judge, vote, blind]`. A row with a reject reason gets no votes.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ from visplay.seeds import mix_seed
 
 NOT_PARSED = ParseFailure(reason="not parsed")
 
-JUDGED_INVALID = "judged invalid"  # the reject reason of what a judge did not let pass
+JUDGED_INVALID = "judged invalid"  # the reject reason of questions that a judge rejected
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,16 +33,16 @@ class Asked:
     """One completion of the Questioner, from sampling to parquet.
 
     Attributes:
-        picture: key of the picture it is about.
-        completion: the text as it was written.
-        tokens: its length.
-        cut: whether the length limit ended it.
-        question: what it asks, or why it holds no question.
-        vote: the Reasoner's votes on it.
-        blind: the same with the picture greyed out.
-        validity: of a judge, in [0, 1]; None where none was asked.
-        truth: the oracle's answer; telemetry only.
-        reject: why it is not trained on; empty where it may be.
+        picture: key of the picture.
+        completion: the unmodified text.
+        tokens: number of tokens of the completion.
+        cut: whether the length limit ended the completion.
+        question: the parsed question, or the reason why there is none.
+        vote: the Reasoner's votes on the question.
+        blind: the votes with the picture greyed out.
+        validity: a judge's score in [0, 1]; None without a judge.
+        truth: the oracle's answer, used for telemetry only.
+        reject: the reason why it is not trained on; empty if it is kept.
     """
 
     picture: str
@@ -58,7 +58,7 @@ class Asked:
 
     @classmethod
     def of(cls, picture: str, completion: Completion) -> "Asked":
-        """The row of a completion that nothing has looked at yet."""
+        """Create the row of a completion that no stage has processed."""
         return cls(
             picture=picture, completion=completion.text, tokens=len(completion.token_ids),
             cut=completion.finish_reason == "length",
@@ -66,11 +66,11 @@ class Asked:
 
     @property
     def asks(self) -> Question | None:
-        """The question, where it is well-formed and not rejected."""
+        """The question if it is well-formed and not rejected, else None."""
         return self.question if isinstance(self.question, Question) and not self.reject else None
 
     def record(self) -> dict[str, Any]:
-        """The row as `visplay.schema.ASKED` has it."""
+        """Convert to a row of the schema `visplay.schema.ASKED`."""
         question = self.question if isinstance(self.question, Question) else None
         vote = self.vote
         agreement = (
@@ -98,7 +98,7 @@ class Asked:
 
     @classmethod
     def from_record(cls, row: dict[str, Any]) -> "Asked":
-        """The row that `record` gave; of the blind votes only their agreement was kept."""
+        """Rebuild a row from `record`, which stores only the agreement of the blind votes."""
         question: Question | ParseFailure = ParseFailure(reason=row["failure"])
         if row["valid"]:
             question = Question(
@@ -121,13 +121,13 @@ Groups = list[list[Asked]]  # [P][G]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """What stages must know beside the rows.
+    """The arguments of stages besides the rows.
 
     Attributes:
-        phase: decides m and the denominator of the votes, which `curation` may set apart.
-        roles: who votes: the versions as they stood when the phase began.
-        seed: of the phase.
-        at: where in the phase: the step, or the first picture of a chunk.
+        phase: selects m and the denominator of the votes, which `curation` may set separately.
+        roles: the adapter versions at the start of the phase, which ask and vote.
+        seed: seed of the phase.
+        at: the position in the phase: the step, or the first picture of a chunk.
     """
 
     phase: Literal["questioner", "curation"]
@@ -136,7 +136,7 @@ class Round:
     at: tuple[str | int, ...] = ()
 
     def seed_of(self, purpose: str) -> int:
-        """A seed for each purpose of each round."""
+        """A seed per purpose and round."""
         return mix_seed(self.seed, purpose, *self.at)
 
 
@@ -144,14 +144,14 @@ Stage = Callable[[RunContext, Groups, Round], Groups]
 
 
 def through(ctx: RunContext, groups: Groups, round: Round, stages: Sequence[Stage]) -> Groups:
-    """The rows after all stages."""
+    """Apply all stages to the rows."""
     for stage in stages:
         groups = stage(ctx, groups, round)
     return groups
 
 
 def parse(ctx: RunContext, groups: Groups, round: Round) -> Groups:
-    """Read the question of each completion (Eq. 7) and, where there is an oracle, its answer."""
+    """Parse the question of each completion (Eq. 7), and look up its answer if there is an oracle."""
     types = ctx.config.questioner.types
     with ctx.watch("rewards"):
         for row in all_rows(groups):
@@ -164,7 +164,7 @@ def parse(ctx: RunContext, groups: Groups, round: Round) -> Groups:
 
 
 def judge(ctx: RunContext, groups: Groups, round: Round) -> Groups:
-    """Let `judge.function` say how valid each question is; below `judge.least` it is rejected."""
+    """Score the validity of each question by `judge.function`; reject scores below `judge.least`."""
     if ctx.config.judge.function is None:
         return groups
     rows = [row for row in all_rows(groups) if row.asks]
@@ -176,7 +176,7 @@ def judge(ctx: RunContext, groups: Groups, round: Round) -> Groups:
         )
     for row, validity in zip(rows, graded, strict=True):
         row.validity = float(validity)
-        if not 0 <= row.validity <= 1:  # NaN is not
+        if not 0 <= row.validity <= 1:  # also true for NaN
             raise ConfigError(
                 f"judge.function: {ctx.config.judge.function} must return values in [0, 1], got {validity}"
             )
@@ -186,7 +186,7 @@ def judge(ctx: RunContext, groups: Groups, round: Round) -> Groups:
 
 
 def vote(ctx: RunContext, groups: Groups, round: Round) -> Groups:
-    """Let the frozen Reasoner answer each question m times; the same question twice is answered once."""
+    """Let the frozen Reasoner answer each question m times; equal questions are answered once."""
     rows = [row for row in all_rows(groups) if row.asks]
     votes = take_votes(ctx, rows, round, seed=round.seed_of("vote"))
     for row, found in zip(rows, votes, strict=True):
@@ -195,7 +195,7 @@ def vote(ctx: RunContext, groups: Groups, round: Round) -> Groups:
 
 
 def blind(ctx: RunContext, groups: Groups, round: Round) -> Groups:
-    """Vote again with the pictures greyed out on a fraction of the groups, where groundedness is rewarded."""
+    """If groundedness is rewarded, vote again with grey pictures on a fraction of the groups."""
     if not ctx.config.rewards.groundedness_weight:
         return groups
     seed = round.seed_of("blind")
@@ -215,15 +215,15 @@ def take_votes(
     grey: bool = False,
     samples: int | None = None,
 ) -> list[Vote | None]:
-    """The Reasoner's votes on well-formed questions, [rows]; None for what is not one.
+    """Take the Reasoner's votes on well-formed questions, [rows]; None for other rows.
 
     Args:
         ctx: engine, pictures and configuration.
-        rows: what was asked; the same question about the same picture twice is answered once.
-        round: who votes, and for which phase.
-        seed: of the sampling.
+        rows: the rows; equal questions about the same picture are answered once.
+        round: the adapter versions and the phase.
+        seed: seed of the sampling.
         grey: show mid-grey pictures of the same sizes.
-        samples: m, in place of the configuration's.
+        samples: m; None uses the configuration's.
     """
     votes, curation, words = ctx.config.votes, ctx.config.curation, ctx.config.prompts
     questions = {

@@ -1,4 +1,4 @@
-"""What stays the same through a run, and the few things that every phase does with it."""
+"""The context of a run: the objects that all phases share, and operations on them."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -47,14 +47,14 @@ from visplay.seeds import mix_seed
 from visplay.storage import append_jsonl, damaged_parts, write_text
 from visplay.training.ranks import ALONE, Ranks
 
-# (picture's key, question) -> the true answer, None where the picture does not settle it; telemetry only.
+# (picture's key, question) -> the true answer, or None if the picture does not determine it; telemetry only.
 Oracle = Callable[[str, Question], str | None]
-PICTURES_KEPT = 64  # decoded, or as many as a step has, so that a picture is decoded once a step
+PICTURES_KEPT = 64  # decoded pictures in memory, at least those of a step: each is decoded once per step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """A step under way: where its artifact goes, and its rows for the run's `metrics.jsonl`."""
+    """A step in progress: the folder of its artifact, and its rows for the run's `metrics.jsonl`."""
 
     folder: Path
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -62,21 +62,21 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """What every phase uses.
+    """The objects that every phase uses.
 
     Attributes:
         config: the run's configuration.
-        run: its folder of steps.
-        policy: the base VLM that is trained.
-        engine: serves its adapter versions.
+        run: the run's folder of steps.
+        policy: the base VLM with the trained adapters.
+        engine: the rollout engine, which serves the adapter versions.
         images: the unlabelled pictures.
-        picture: the decoded picture of a key, RGB; those of a step are kept.
-        control_tokens: texts that the model's tokenizer reads as something else than text.
-        oracle: who knows the true answers, for telemetry; None for real pictures.
+        picture: returns the decoded RGB picture of a key; the pictures of a step are cached.
+        control_tokens: texts that the tokenizer maps to control tokens.
+        oracle: returns true answers for telemetry; None for real pictures.
         watch: seconds by kind of work.
-        display: what a person sees.
+        display: the progress display.
         tracker: the trackers of `report_to`.
-        ranks: that learn beside this one.
+        ranks: the ranks of data-parallel training.
     """
 
     config: Config
@@ -91,18 +91,18 @@ class RunContext:
     display: Display
     tracker: Tracker
     ranks: Ranks = ALONE
-    _waiting: list[AdapterVersion] = field(default_factory=list)  # to be published
+    _waiting: list[AdapterVersion] = field(default_factory=list)  # not published yet
 
     def phase(self, role: str) -> Phase:
         """The settings of the phase that trains a role."""
         return phase_of(self.config, role)
 
     def seed(self, iteration: int, phase: str) -> int:
-        """A seed of its own for each phase of each iteration."""
+        """A separate seed for each phase of each iteration."""
         return mix_seed(self.config.seed, phase, iteration)
 
     def iterations(self) -> Iterator[int]:
-        """1, 2, ... up to `iterations`; it ends where the probe gets no better for `health.patience`."""
+        """Yield 1, 2, ... up to `iterations`; stop if the probe does not improve for `health.patience`."""
         health, probe = self.config.health, probe_of(self.config)
         for iteration in range(1, self.config.iterations + 1):
             self.tracker.iteration = iteration
@@ -110,21 +110,21 @@ class RunContext:
             if iteration < self.config.iterations and out_of_patience(
                 self.run.folder, iteration, patience=health.patience, probe=probe
             ):
-                self.end_early("no better accuracy on the probe", last=iteration)
+                self.end_early("the accuracy on the probe has not improved", last=iteration)
                 return
 
     def end_early(self, why: str, *, last: int) -> None:
-        """Say why the run ends, which iteration up to `last` was the best, and how to have its adapters."""
+        """Print why the run ends, the best iteration up to `last`, and the command that exports it."""
         best = best_iteration(self.run.folder, last=last, probe=probe_of(self.config))
         self.display.say(
-            f"{why}; the run ends early. The best iteration was {best}; its adapters are exported by: "
+            f"{why}; the run ends early. The best iteration was {best}; export its adapters with: "
             f"visplay export {self.run.folder} OUT --iteration {best}"
         )
 
     def sample(
         self, prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling
     ) -> list[list[Completion]]:
-        """Completions [prompts][n] of one adapter version; see `visplay.models.generation.generate`."""
+        """Generate completions [prompts][n] with an adapter version; see `visplay.models.generation`."""
         self.publish_waiting()
         with self.watch("generation"):
             groups = generate(self.engine, prompts, adapter=adapter, sampling=sampling)
@@ -132,12 +132,12 @@ class RunContext:
         return groups
 
     def step(self, name: str, work: Callable[[Path], list[dict[str, Any]]]) -> Path:
-        """Do a step of the run unless it is done; returns its folder.
+        """Execute a step of the run unless it is done; returns its folder.
 
         Args:
             name: `iteration-K/WHAT`.
-            work: writes the step's artifact into the folder that it is given and returns the rows for the
-                run's `metrics.jsonl`.
+            work: writes the step's artifact into the given folder and returns the rows for the run's
+                `metrics.jsonl`.
         """
         with self.working(name) as left:
             if left is not None:
@@ -146,50 +146,50 @@ class RunContext:
 
     @contextmanager
     def working(self, name: str) -> Iterator["Work | None"]:
-        """The same for work that stands in the block; None where the step is done."""
+        """Execute the block as a step; the context value is None if the step is done."""
         run = self.run
         if run.has(name):
             yield None
             return
         with run.step(name) as scratch, self.display.step(_place(name)):
             for part in damaged_parts(scratch / UNFINISHED):
-                self.display.say(f"{part} is damaged or covers a damaged file; it is done again")
+                self.display.say(f"{part} is damaged or covers a damaged file; it is redone")
                 part.unlink()
             self.publish_waiting()
             work = Work(folder=scratch)
             yield work
             lines = "".join(json.dumps(row) + "\n" for row in work.rows)
             write_text(scratch / "metrics.jsonl", lines)
-            with self.watch("telemetry"):  # those of a trained phase were sent step by step
+            with self.watch("telemetry"):  # a trained phase has sent its rows after each step
                 self.tracker.log_rows([row for row in work.rows if "step" not in row])
         taken = self.watch.take()
         append_jsonl(run.folder / "timings.jsonl", {"step": name, "seconds": taken})
         run.collect_metrics()
 
     def adopt(self, roles: Roles, role: str, folder: Path) -> Roles:
-        """Let the adapter that a step left play the role it was trained for."""
+        """Assign the adapter of a finished step to the role that it was trained for."""
         trained = kept_adapter(folder)
         self.publish(trained)
         return with_trained(roles, role, trained)
 
     def publish(self, adapter: AdapterVersion) -> None:
-        """Publish a version before the engine is asked for anything, unless so many come after it.
+        """Publish a version before the next request, unless `MAX_ADAPTERS` newer ones supersede it.
 
-        A run that is resumed passes all its adapters on the way to its first step that is not done. Each that
-        is published is checked before: it may have been damaged since it was written.
+        A resumed run calls this for all its adapters before its first unfinished step. Each version is
+        checked before it is published, because its files may have been damaged.
         """
         self._waiting.append(adapter)
 
     @property
     def at_once(self) -> int:
-        """How many batches the engine takes at once: servers work on one while others end in their tails."""
+        """Number of concurrent batches: servers start on one while the last completions of others finish."""
         return 3 if isinstance(self.engine, ServerEngine) else 1
 
     def publish_waiting(self) -> None:
-        """Publish what `publish` was given since."""
+        """Publish the versions that `publish` has collected."""
         last_of_each = {adapter.name: adapter for adapter in self._waiting}
         for adapter in [*self._waiting[-MAX_ADAPTERS:], *last_of_each.values()]:
-            if adapter.path is not None and adapter.path.exists():  # else removed
+            if adapter.path is not None and adapter.path.exists():  # otherwise it was removed
                 check_adapter(adapter.path, self.config.model)
                 self.engine.publish(adapter)
         self._waiting.clear()
@@ -203,17 +203,17 @@ def open_context(
     api_key: str | None = None,
     ranks: Ranks = ALONE,
 ) -> Iterator[RunContext]:
-    """Open a run's folder, pictures, base VLM and engine, and see that engine and trainer compute the same.
+    """Open a run's folder, pictures, base VLM and engine, and check that engine and trainer agree.
 
     Raises:
-        RunMismatch: the run was begun with other pictures.
-        PreflightError: a canary died.
+        RunMismatch: the run was started with other pictures.
+        PreflightError: a canary test failed.
     """
     with ExitStack() as stack:
         backend = backend_of(config.model, config.engine)
         run = stack.enter_context(Run(config.folder).opened(config, say=display.say, engine=backend))
         config = _dated(config)
-        ranks.broadcast(config)  # what the others load is what this one loads
+        ranks.broadcast(config)  # all ranks load the same configuration
         tracker = Tracker(config)
         stack.callback(tracker.close)
         if config.threads is not None:
@@ -227,13 +227,13 @@ def open_context(
         images.write_manifest(run.folder)
         display.say(f"{len(images)} pictures from {config.images.source}, {len(images.skipped)} skipped")
         if config.engine.backend == "auto":
-            display.say(f"engine.backend: auto takes {backend}")
+            display.say(f"engine.backend: auto selects {backend}")
         if ranks.size > 1 and backend == "vllm":
             display.say(
-                f"one vLLM on rank 0's GPU rolls out for all {ranks.size} ranks; engine.backend=server with "
-                "engine.replicas uses GPUs of its own"
+                f"one vLLM on rank 0's GPU generates for all {ranks.size} ranks; engine.backend=server with "
+                "engine.replicas uses separate GPUs"
             )
-        stack.enter_context(display.telling("rollouts"))  # servers that are lost and come back
+        stack.enter_context(display.telling("rollouts"))  # reports lost and recovered servers
         engine, found = stack.enter_context(
             checked_engine(config, policy, images, api_key=api_key, say=display.say)
         )
@@ -254,10 +254,10 @@ def checked_engine(
     config: Config, policy: Policy, images: ImageSet, *, api_key: str | None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Iterator[tuple[RolloutEngine, Agreement]]:  # fmt: skip
-    """The engine of a run beside its trainer, and how far both agree on a prompt about one of the pictures.
+    """Start a run's engine beside its trainer, and compare both on a prompt about one of the pictures.
 
     Raises:
-        PreflightError: a canary died.
+        PreflightError: a canary test failed.
     """
     shared, servers = shares_gpu(config.model, config.engine), config.folder / "servers"
     engine = start_engine(
@@ -266,26 +266,26 @@ def checked_engine(
     )  # fmt: skip
     try:
         prompt = canary_prompt(images.load(images.records[0].key), config.prompts)
-        folder = servers if config.engine.backend == "server" else None  # which servers see, too
+        folder = servers if config.engine.backend == "server" else None  # servers can read it, too
         yield engine, run_canaries(engine, policy=policy, prompt=prompt, say=say, folder=folder)
     finally:
         engine.close()
 
 
 def _place(step: str) -> str:
-    """Where a step stands in the run, for people."""
+    """The name of a step's iteration in progress lines."""
     iteration = step.partition("/")[0].removeprefix("iteration-")
     return "base" if iteration == "0" else f"iteration {iteration}"
 
 
 def _dated(config: Config) -> Config:
-    """The configuration with the day that a template with a date names: the one on which the run began."""
+    """Set the date in the chat template to the day on which the run was started."""
     model = config.model.model_copy(update={"date": config.model.date or begun(config.folder)})
     return config.model_copy(update={"model": model})
 
 
 def first_roles(ctx: RunContext) -> Roles:
-    """One adapter for all roles, or one each; as created, they change nothing."""
+    """Create one adapter for all roles or one per role; new adapters change nothing."""
 
     def create(folder: Path) -> list[dict[str, Any]]:
         names = ["shared"] if ctx.config.adapters == "shared" else list(ctx.config.role_names)
@@ -302,10 +302,10 @@ def first_roles(ctx: RunContext) -> Roles:
 
 
 def _same_inputs(ctx: RunContext) -> None:
-    """See that a resumed run has the pictures and the base VLM that it was begun with.
+    """Check that a resumed run has the pictures and the base VLM that it was started with.
 
     Raises:
-        RunMismatch: naming which of them is another one.
+        RunMismatch: the pictures or the base VLM differ; the message names which.
     """
     images, folder, model = ctx.images, ctx.run.folder, ctx.config.model
     source = Path(model.source)
@@ -316,7 +316,7 @@ def _same_inputs(ctx: RunContext) -> None:
     }
 
     def base() -> str:
-        commit = getattr(ctx.policy.model.config, "_commit_hash", None)  # of what the hub gave
+        commit = getattr(ctx.policy.model.config, "_commit_hash", None)  # set for models from the hub
         return folder_digest(source) if source.is_dir() else str(commit)
 
     def note(scratch: Path) -> list[dict[str, Any]]:
@@ -325,21 +325,21 @@ def _same_inputs(ctx: RunContext) -> None:
         return []
 
     begun = json.loads((ctx.step("iteration-0/inputs", note) / "inputs.json").read_text())
-    again = "put it back as it was, or give the run another name (name=...)"
+    again = "restore it, or give the run another name (name=...)"
     if begun["digest"] != images.digest:
         raise RunMismatch(
-            f"{folder} was begun with {begun['pictures']} pictures, and {ctx.config.images.source} now has "
-            f"{len(images)}, not the same ones in the same order; {again}"
+            f"{folder} was started with {begun['pictures']} pictures, but {ctx.config.images.source} now has "
+            f"{len(images)}, which differ in content or order; {again}"
         )
-    # Files of the same size and time are not hashed again.
+    # Files with unchanged size and time are not hashed again.
     if (not files or begun["files"] != files) and begun["base"] != base():
         raise RunMismatch(
-            f"model.path: the base VLM {model.path} is not the one that {folder} was begun with; {again}"
+            f"model.path: the base VLM {model.path} is not the one that {folder} was started with; {again}"
         )
 
 
 def asked_before(ctx: RunContext, iteration: int, file: str) -> list[str]:
-    """The questions that this file of all earlier iterations holds, oldest first."""
+    """The questions in this file of all earlier iterations, oldest first."""
     files = [ctx.run.folder / f"iteration-{i}" / file for i in range(1, iteration)]
     columns = [pq.read_table(path, columns=["question"]) for path in files if path.exists()]
     return [q for column in columns for q in column["question"].to_pylist() if q]

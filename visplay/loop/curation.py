@@ -1,4 +1,4 @@
-"""Phase 2: questions about the pictures, votes on them, and those of moderate confidence kept (Eq. 9)."""
+"""Phase 2: ask questions about the pictures, vote on them, and keep those of moderate confidence (Eq. 9)."""
 
 import json
 from collections import deque
@@ -32,21 +32,21 @@ _Rows = list[dict[str, Any]]
 def curate(
     ctx: RunContext, iteration: int, roles: Roles, *, ask: Sequence[Stage], chunk: int = CHUNK
 ) -> list[SilverExample]:
-    """Ask about the pictures, let the Reasoner vote, keep what is informative; returns what was kept.
+    """Ask about the pictures, let the Reasoner vote, and keep informative questions; returns the kept ones.
 
-    With shared adapters it is the one current version that asks and answers. The step's folder holds all
-    questions, the rejected ones with their reason, as `candidates.parquet`, and `summary.json`. It goes
-    through `chunk` pictures at a time; what a stopped curation has done of them is not done again.
+    With shared adapters the one current version asks and answers. The step's folder contains all questions,
+    with the reason of rejected ones, as `candidates.parquet`, and `summary.json`. Curation processes `chunk`
+    pictures at a time, and a resumed curation does not repeat finished chunks.
 
-    Where `curation.margin` is a number, pictures come in random order, and the chunk in which enough is kept
-    is the last: the pictures that are asked about are a random draw, however hard they are.
+    If `curation.margin` is a number, pictures are visited in random order. Curation stops after the chunk in
+    which enough is kept, so the visited pictures are a random sample, independent of their difficulty.
 
     Args:
-        ctx: of the run.
-        iteration: which.
-        roles: who asks and who votes.
-        ask: the stages that the questions go through; one of them rejects.
-        chunk: pictures at a time.
+        ctx: the run's context.
+        iteration: the iteration.
+        roles: the adapter versions that ask and vote.
+        ask: the stages of the questions; one of them rejects.
+        chunk: number of pictures per chunk.
     """
     seed = ctx.seed(iteration, "curation")
 
@@ -97,7 +97,7 @@ def ask_about(
     stages: Sequence[Stage],
     questioner: AdapterVersion,
 ) -> Groups:
-    """N questions about each picture, [P][N], gone through the stages."""
+    """Ask N questions about each picture, [P][N], and apply the stages."""
     phase, words = ctx.config.questioner, ctx.config.prompts
     sampling = Sampling(
         n=ctx.config.curation.questions_per_image, temperature=phase.temperature,
@@ -118,13 +118,13 @@ def ask_about(
 def from_training(
     ctx: RunContext, iteration: int, roles: Roles, *, ask: Sequence[Stage]
 ) -> list[SilverExample]:
-    """Keep what is informative of what the Questioner has just been trained on: no question is asked anew.
+    """Keep informative questions among those of the preceding Questioner phase, without asking new ones.
 
     Args:
-        ctx: of the run.
-        iteration: which; its Questioner phase is over.
-        roles: who answers blind, for telemetry.
-        ask: the stages that reject, such as `band`; parsing, judging and votes are as they were.
+        ctx: the run's context.
+        iteration: the iteration; its Questioner phase is finished.
+        roles: the adapter versions; the Reasoner's answers blind, for telemetry.
+        ask: the stages that reject, such as `band`; parsing, judging and votes are unchanged.
     """
 
     def work(folder: Path) -> list[dict[str, Any]]:
@@ -140,7 +140,7 @@ def from_training(
 
 
 def _pictures(ctx: RunContext, *, seed: int) -> list[str]:
-    """The pictures that may be asked about, in the order in which they are."""
+    """The pictures in the order in which curation visits them."""
     own, keys = ctx.config.curation, [record.key for record in ctx.images.records]
     if own.margin == "all" and own.images is None:
         return keys
@@ -158,7 +158,7 @@ def _until_enough(
     seed: int,
     chunk: int,
 ) -> list[Asked]:
-    """Ask about the pictures a chunk at a time until enough is kept."""
+    """Ask about the pictures chunk by chunk until enough is kept."""
     enough = enough_kept(ctx.config)
     found: list[Asked] = []
     unfinished = folder / UNFINISHED
@@ -177,7 +177,7 @@ def _until_enough(
         return rows
 
     def wanted(under_way: int) -> bool:
-        """Whether a chunk more will be needed, at the share that was kept so far, or else at one half."""
+        """Whether another chunk will be needed, given the share of kept questions so far (at first 1/2)."""
         share = sum(not row.reject for row in found) / len(found) if found else 0.5
         return enough is None or share * (len(found) + under_way * chunk * each) < enough
 
@@ -199,7 +199,7 @@ def _until_enough(
 def _in_order(
     starts: Sequence[int], work: Callable[[int], _Rows], at_once: int, wanted: Callable[[int], bool]
 ) -> Iterator[_Rows]:
-    """What `work` makes of each start, in order; as many as `at_once` are under way while more are wanted."""
+    """Yield the results of `work` for each start in order; up to `at_once` calls run concurrently."""
     if at_once == 1:
         yield from map(work, starts)
         return
@@ -211,7 +211,7 @@ def _in_order(
             under_way.append(pool.submit(work, start))
         while under_way:
             yield under_way.popleft().result()
-    except GeneratorExit:  # enough is kept; what is under way writes into the step's folder
+    except GeneratorExit:  # enough is kept; running calls still write into the step's folder
         pool.shutdown(cancel_futures=True)
         raise
     except BaseException:
@@ -229,9 +229,9 @@ def _keep(
     folder: Path,
     pool: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Write all rows, those of them that are kept, and the figures of the method's health.
+    """Write all rows, the kept ones, and the health figures.
 
-    `pool` is how many pictures might have been asked about; figures are of those that were.
+    `pool` is the number of available pictures; the figures cover the visited ones.
     """
     records = [row.record() | {"kept": not row.reject} for row in rows]
     write_parquet(folder / "candidates.parquet", records, CANDIDATES)
@@ -251,7 +251,7 @@ def _keep(
 def probe_blind_answers(
     ctx: RunContext, rows: Sequence[Asked], *, roles: Roles, seed: int
 ) -> dict[str, Any] | None:
-    """Answer some kept questions once more, with grey pictures; see `health.blind_answer_rate`."""
+    """Answer some kept questions again with grey pictures; see `health.blind_answer_rate`."""
     kept = [row for row in rows if not row.reject and isinstance(row.question, Question)]
     count = min(BLIND_QUESTIONS, len(kept))
     probed = draw(kept, count, seed=mix_seed(seed, "blind answers"))

@@ -1,4 +1,4 @@
-"""Is the method still healthy? Label quality, answerability and diversity of what was asked."""
+"""Health figures of a curation: label quality, answerability and diversity of the questions."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,27 +10,27 @@ from rewards import Question
 from visplay.evaluation.statistics import accuracy_interval
 from visplay.loop.asking import JUDGED_INVALID, Asked
 
-BINS = 10  # of confidence
+BINS = 10  # number of confidence bins
 
 
 def question_health(
     candidates: Sequence[Asked], *, has_truth: bool, earlier: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Figures over the candidates of one curation.
+    """Compute figures over the candidates of one curation.
 
     Args:
-        candidates: all of them, what is rejected with its reason.
-        has_truth: whether `truth` was looked up; without it the figures that need it are None.
-        earlier: the questions that earlier iterations asked.
+        candidates: all candidates; rejected ones have a reason.
+        has_truth: whether `truth` was looked up; otherwise the figures that need it are None.
+        earlier: the questions of earlier iterations.
 
     Returns:
-        Counts of questions asked, valid, answerable (the truth has an answer), distinct, asked before in the
-        same words, and kept; `redundancy` of the questions about one picture, in [0, 1], mean over pictures:
-        0 where each is a cluster of its own, 1 where all are one; reject reasons; the histogram of
-        confidence; the *true* accuracy of silver answers: of all that are kept, where an unanswerable
-        question counts as wrong, of the answerable ones among them, and of the rejected; calibration:
-        accuracy by bin of confidence. `judge`, where one was asked and truth is known: which share of what it
-        let pass is answerable (precision), and which share of what is answerable it let pass (recall).
+        Counts of questions that are asked, valid, answerable (the truth has an answer), distinct, repeated
+        from earlier iterations in the same words, and kept. `redundancy` of the questions about one picture,
+        in [0, 1], mean over pictures: 0 if each question is a separate cluster, 1 if all are in one. Reject
+        reasons, and the histogram of confidence. The *true* accuracy of silver answers: of all kept ones (an
+        unanswerable question counts as wrong), of the answerable kept ones, and of the rejected ones.
+        Calibration: accuracy by confidence bin. `judge`, if a judge was used and truth is known: the share of
+        answerable questions among the accepted ones (precision), and the reverse (recall).
     """
     valid = [(row, row.question) for row in candidates if isinstance(row.question, Question)]
     voted = [(row, row.vote) for row, _ in valid if row.vote is not None and row.vote.answer is not None]
@@ -69,7 +69,7 @@ def _judge(judged: Sequence[Asked]) -> dict[str, Any] | None:
 
 
 def blind_answer_rate(kept: Sequence[Asked], blind: Sequence[rewards.Vote | None]) -> dict[str, Any] | None:
-    """How many questions get their silver answer without the picture, too; None where none was asked.
+    """The share of questions that get their silver answer also without the picture; None without questions.
 
     Args:
         kept: questions with their votes.
@@ -84,7 +84,7 @@ def blind_answer_rate(kept: Sequence[Asked], blind: Sequence[rewards.Vote | None
 
 
 def same_answer(one: str | None, other: str | None, asked: Question | None) -> bool:
-    """Whether two answers to a question are one; a missing answer is like none."""
+    """Whether two answers to a question are equivalent; a missing answer equals no answer."""
     if one is None or other is None or asked is None:
         return False
     return rewards.equivalent(one, other, question=asked.question, options=asked.options or None).equal
@@ -100,7 +100,7 @@ def _asked(row: Asked) -> Question | None:
 
 
 def _redundancy(valid: Sequence[tuple[Asked, Question]]) -> float | None:
-    """(size of the largest cluster - 1) / (questions - 1), mean over pictures; None where none has two."""
+    """(size of the largest cluster - 1) / (questions - 1), mean over pictures; None if none has two."""
     by_picture: dict[str, list[str]] = {}
     for row, question in valid:
         by_picture.setdefault(row.picture, []).append(question.question)

@@ -1,8 +1,8 @@
 """Judges of questions (`judge.function`).
 
-A judge is given the run's context, the rows that hold a well-formed question, and the round; it
-returns a validity in [0, 1] for each row. A row below `judge.least` gets no votes and the reward of an
-invalid question, and is not trained on; above it the validity multiplies what its difficulty pays.
+A judge gets the run's context, the rows with a well-formed question, and the round. It returns a validity in
+[0, 1] for each row. A row below `judge.least` gets no votes and the reward of an invalid question, and is not
+trained on. Otherwise the validity multiplies the row's uncertainty reward.
 """
 
 from collections.abc import Sequence
@@ -19,17 +19,17 @@ VERDICT = Sampling(temperature=0, max_tokens=VERDICT_LIMIT, logprobs=False)
 
 
 def ask_base(ctx: RunContext, rows: Sequence[Asked], round: Round) -> list[float]:
-    """1 where the base says that the picture settles the question, else 0; no phase changes this judge."""
+    """1 if the base says that the picture answers the question, else 0; training does not change the base."""
     return _verdicts(ctx, rows, judge=BASE)
 
 
 def ask_reasoner(ctx: RunContext, rows: Sequence[Asked], round: Round) -> list[float]:
-    """The same by the Reasoner as it stood when the phase began."""
+    """The same verdicts from the Reasoner at the start of the phase."""
     return _verdicts(ctx, rows, judge=round.roles["reasoner"])
 
 
 def _verdicts(ctx: RunContext, rows: Sequence[Asked], *, judge: AdapterVersion) -> list[float]:
-    """One greedy verdict on each question, [rows]."""
+    """One greedy verdict per question, [rows]."""
     words = ctx.config.prompts
     prompts = [
         reasoner_prompt(

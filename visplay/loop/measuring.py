@@ -1,4 +1,4 @@
-"""Measure the Reasoner: the loop's plan for `visplay.evaluation.session`, inside a step of the run."""
+"""Measure the Reasoner in a step of the run, with `visplay.evaluation.session`."""
 
 import json
 import shutil
@@ -20,13 +20,13 @@ from visplay.runs.checkpoints import Roles
 from visplay.runs.run import UNFINISHED
 from visplay.storage import write_text
 
-SEED = 0  # draws subsets and pocket scenes: every run asks the same
-CONTAMINATION_BITS = 10  # of 64, by which pictures that look the same may differ in their pHash
-CHUNK = 256  # questions asked at once: their pictures are in memory; larger chunks are no faster
+SEED = 0  # seed of subsets and pocket scenes, so that every run asks the same questions
+CONTAMINATION_BITS = 10  # largest number of different pHash bits between pictures that look the same
+CHUNK = 256  # questions asked at once, with their pictures in memory; larger chunks are not faster
 
 
 def measure(ctx: RunContext, iteration: int, roles: Roles) -> None:
-    """Phase 4: held-out accuracy, beside the untrained model's; nothing where no benchmark is named."""
+    """Phase 4: measure held-out accuracy and compare it with the base; does nothing without benchmarks."""
 
     def work(folder: Path) -> list[dict[str, Any]]:
         base = ctx.run.folder / "iteration-0" / "evaluation" if iteration else None
@@ -43,28 +43,28 @@ def measure(ctx: RunContext, iteration: int, roles: Roles) -> None:
 def evaluate(
     ctx: RunContext, *, adapter: AdapterVersion, folder: Path, base: Path | None
 ) -> dict[str, Figures]:
-    """Ask a subset of every benchmark of the configuration; leaves an evaluation's files in `folder`.
+    """Evaluate a subset of every benchmark of the configuration; writes an evaluation's files to `folder`.
 
-    What a stopped evaluation has asked is not asked again.
+    An interrupted evaluation does not repeat its stored samples.
 
     Args:
         ctx: engine and configuration.
-        adapter: the Reasoner to measure, published.
+        adapter: the published adapter of the Reasoner to measure.
         folder: a step's scratch folder.
-        base: the folder of the untrained model's evaluation, for the paired difference.
+        base: the folder of the base's evaluation, for the paired difference.
 
     Returns:
         The figures by benchmark.
 
     Raises:
-        BenchmarkError: a benchmark needs a judge, or its data cannot be had.
+        BenchmarkError: a benchmark needs a judge, or its data is not available.
     """
     config, votes = ctx.config.evaluation, ctx.config.votes
     for spec in expand(config.benchmarks):
         if "judge" in (spec.rule, *spec.rules.values()):
             raise BenchmarkError(
-                f"evaluation.benchmarks: {spec.id} needs a judge and the loop has none; take it out and "
-                "score the run afterwards with visplay evaluate RUN --judge ..."
+                f"evaluation.benchmarks: {spec.id} needs a judge, which the loop does not have; remove it "
+                "and score the run afterwards with visplay evaluate RUN --judge ..."
             )
     (folder / UNFINISHED).mkdir(exist_ok=True)
     plan = Plan(
@@ -84,16 +84,16 @@ def evaluate(
         figures = run_evaluation(
             reasoner, plan, folder=unfinished, about=about, judge=None, display=ctx.display, base=base
         )
-    # Copied, not moved: a kill before the step is noted must not take along what has been asked.
+    # Copy instead of move, so that a kill before the step is recorded loses no samples.
     own = shutil.ignore_patterns("lock", "*.answers")
     shutil.copytree(unfinished, folder, ignore=own, dirs_exist_ok=True)
     return figures
 
 
 def check_contamination(ctx: RunContext) -> None:
-    """Report training pictures that stand in a benchmark: a step of its own, once in a run.
+    """Report training pictures that are in a benchmark, in a separate step once per run.
 
-    `contamination.json` names what looks the same.
+    `contamination.json` lists the pictures that look the same.
     """
     config = ctx.config.evaluation
 

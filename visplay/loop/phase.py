@@ -22,7 +22,7 @@ from visplay.storage import write_parquet
 from visplay.training.learner import Learner, in_background
 from visplay.training.trl import Rollout
 
-LARGEST = 3e38  # of a reward, in 32 bits
+LARGEST = 3e38  # largest reward that 32 bits can represent
 
 
 @dataclass(kw_only=True)
@@ -30,14 +30,14 @@ class Learning:
     """A phase in progress.
 
     Attributes:
-        ctx: of the run.
-        role: whose adapter is trained.
-        settings: of the phase.
-        seed: of the phase.
-        roles: who plays which role; after the phase the role's trained version is among them.
-        learner: trains it; None where nothing is left to do.
+        ctx: the run's context.
+        role: the role whose adapter is trained.
+        settings: the settings of the phase.
+        seed: the seed of the phase.
+        roles: the adapter version of each role; after the phase they include the trained version.
+        learner: trains the adapter; None if all steps are done.
         advance: moves the progress bar.
-        pending: the step before, where `optimizer.ahead` learns it while the next one is sampled.
+        pending: the update of the previous step, which `optimizer.ahead` runs during the next sampling.
     """
 
     ctx: RunContext
@@ -56,9 +56,9 @@ class Learning:
         return [*self.learner.records, *self._sampled] if self.learner else []
 
     def steps(self) -> Iterator[tuple[int, AdapterVersion]]:
-        """The steps that are not done yet, from 0, with the published adapter that samples each.
+        """Yield the steps that are not done yet, from 0, with the published adapter that samples each.
 
-        It is the adapter as it stands; with `optimizer.ahead: 1` it is one step older from step 1 on.
+        This is the current adapter. With `optimizer.ahead: 1` it is one step older from step 1 on.
         """
         if not self.learner:
             return
@@ -75,7 +75,7 @@ class Learning:
         self._join()
 
     def sampling(self, step: int) -> Sampling:
-        """Of a step's rollouts; untruncated, because their log-probs feed the importance correction."""
+        """Sampling of a step's rollouts without top-k: their log-probs are used in the importance ratio."""
         phase = self.settings
         return Sampling(
             n=phase.group_size, temperature=phase.temperature, max_tokens=phase.max_tokens,
@@ -89,7 +89,7 @@ class Learning:
         rewards: Sequence[Sequence[Reward]],
         records: Sequence[dict[str, Any]],
     ) -> None:
-        """End a step: learn from its rewarded completions [P][G] and write its checkpoint.
+        """Finish a step: learn from its rewarded completions [P][G] and write its checkpoint.
 
         Raises:
             TrainingDiverged: a reward, the loss or the gradient is not finite.
@@ -100,8 +100,8 @@ class Learning:
         for reward in (reward for group in rewards for reward in group):
             if not abs(reward.total) < LARGEST:
                 raise TrainingDiverged(
-                    f"step {step + 1}: a reward is {reward.total}, its parts {dict(reward.parts)}; the steps "
-                    "before it are kept. Fix the reward that is named, then start the same command again"
+                    f"step {step + 1}: a reward is {reward.total} with the parts {dict(reward.parts)}; the "
+                    "steps before it are kept. Fix the reward that is named, then run the same command again"
                 )
         rollouts = [
             Rollout(prompt=prompt, completion=completion, reward=reward.total)
@@ -118,7 +118,7 @@ class Learning:
             update()
             self.show(learner.history[-1])
         else:
-            if step > 0:  # the adapter of the next step's rollouts: as it stands before this update
+            if step > 0:  # the next step's rollouts use the adapter before this update
                 learner.publish(self.ctx.engine)
             self._sampled, self.pending = list(records), in_background(update)
 
@@ -129,7 +129,7 @@ class Learning:
             self.ctx.tracker.log_step(self.role, row)
 
     def _join(self) -> None:
-        """Wait for the step that is being learned."""
+        """Wait for the pending update."""
         if self.pending and self.learner:
             self.pending.result()
             self.pending, self._sampled = None, []
@@ -140,10 +140,10 @@ class Learning:
 def learning(
     ctx: RunContext, iteration: int, role: str, roles: Roles, *, schema: pa.Schema
 ) -> Iterator[Learning]:
-    """Train a role for one phase: its steps that are not done yet are done in this block.
+    """Train a role for one phase: the block executes the steps that are not done yet.
 
-    The step's folder holds `adapter/`, the rewarded completions as `rollouts.parquet`, and `metrics.jsonl`
-    with a row for each optimizer step.
+    The step's folder contains `adapter/`, the rewarded completions as `rollouts.parquet`, and `metrics.jsonl`
+    with one row per optimizer step.
     """
     name, settings, seed = f"iteration-{iteration}/{role}", ctx.phase(role), ctx.seed(iteration, role)
     phase = Learning(ctx=ctx, role=role, settings=settings, seed=seed, roles=roles)

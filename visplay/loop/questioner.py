@@ -15,13 +15,13 @@ from visplay.seeds import draw, mix_seed
 
 
 def train(ctx: RunContext, iteration: int, roles: Roles, *, ask: Sequence[Stage]) -> Roles:
-    """Train the Questioner against the Reasoner as it stands now; returns the roles with its new version.
+    """Train the Questioner against the current Reasoner; returns the roles with its new version.
 
     Args:
-        ctx: of the run.
-        iteration: which.
-        roles: who asks and who votes.
-        ask: the stages that each step's questions go through before they are rewarded.
+        ctx: the run's context.
+        iteration: the iteration.
+        roles: the adapter versions that ask and vote.
+        ask: the stages that each step's questions pass before they are rewarded.
     """
     config, seed = ctx.config.questioner, ctx.seed(iteration, "questioner")
     many = config.prompts_per_step
@@ -48,7 +48,7 @@ def train(ctx: RunContext, iteration: int, roles: Roles, *, ask: Sequence[Stage]
 def reward(
     ctx: RunContext, groups: Groups, *, step: int, seed: int, memory: Sequence[str]
 ) -> tuple[list[list[Reward]], list[dict[str, Any]]]:
-    """Reward uncertainty, less redundancy (Eq. 8); what a judge rejected counts as invalid.
+    """Reward uncertainty minus redundancy (Eq. 8); questions that a judge rejected count as invalid.
 
     Returns:
         The rewards [P][G], and the rows of `rollouts.parquet`.

@@ -24,20 +24,20 @@ from visplay.seeds import draw, mix_seed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SilverExample:
-    """A picture's key, a question about it and the vote that answered it."""
+    """A picture's key, a question about it and the vote on its answer."""
 
     picture: str
     question: Question
     vote: Vote
 
     def prompt(self, picture: Callable[[str], Image.Image], *, words: Prompts) -> Prompt:
-        """What the Reasoner is asked, in these words; `picture` loads the one of a key."""
+        """Build the Reasoner's prompt from a template; `picture` loads the picture of a key."""
         kind, text = self.question.type, self.question.question
         return reasoner_prompt(picture(self.picture), text, words=words, kind=kind, key=self.picture)
 
 
 def read_examples(folder: Path) -> list[SilverExample]:
-    """The examples that a curation kept, from its `candidates.parquet`; none where there is none."""
+    """The examples that a curation kept, from its `candidates.parquet`; empty if the file does not exist."""
     file = folder / "candidates.parquet"
     stored = pq.read_table(file, filters=[("kept", "==", True)]).to_pylist() if file.is_file() else []
     rows = [Asked.from_record(row) for row in stored]
@@ -49,16 +49,16 @@ def read_examples(folder: Path) -> list[SilverExample]:
 
 
 def train(ctx: RunContext, iteration: int, roles: Roles, examples: Sequence[SilverExample]) -> Roles:
-    """Train the Reasoner on what curation kept; returns the roles with its new version.
+    """Train the Reasoner on the examples of curation; returns the roles with its new version.
 
     Args:
-        ctx: of the run.
-        iteration: which.
-        roles: who is trained.
-        examples: what this iteration kept.
+        ctx: the run's context.
+        iteration: the iteration.
+        roles: the current adapter versions.
+        examples: the examples that this iteration kept.
 
     Raises:
-        TooFewExamples: not even one step could be filled.
+        TooFewExamples: there are too few examples for one step.
     """
     config, seed = ctx.config.reasoner, ctx.seed(iteration, "reasoner")
     many = config.prompts_per_step
@@ -80,10 +80,10 @@ class Answered:
     """One completion of the Reasoner in training.
 
     Attributes:
-        example: what was asked, and the vote that decides the reward.
-        completion: the text as it was written.
-        tokens: its length.
-        cut: whether the length limit ended it.
+        example: the question, and the vote that determines the reward.
+        completion: the unmodified text.
+        tokens: number of tokens of the completion.
+        cut: whether the length limit ended the completion.
     """
 
     example: SilverExample
@@ -93,14 +93,14 @@ class Answered:
 
     @classmethod
     def of(cls, example: SilverExample, completion: Completion) -> "Answered":
-        """The row of a completion."""
+        """Create the row of a completion."""
         return cls(
             example=example, completion=completion.text, tokens=len(completion.token_ids),
             cut=completion.finish_reason == "length",
         )  # fmt: skip
 
     def record(self) -> dict[str, Any]:
-        """The row as `visplay.schema.ANSWERS` has it."""
+        """Convert to a row of the schema `visplay.schema.ANSWERS`."""
         return {
             "image_key": self.example.picture, "question": self.example.question.question,
             "options": list(self.example.question.options), "completion": self.completion,
@@ -116,7 +116,7 @@ def reward(
     step: int,
     seed: int,
 ) -> tuple[list[list[Reward]], list[dict[str, Any]]]:
-    """Reward each answer that agrees with the silver answer of its example.
+    """Reward each answer that agrees with its example's silver answer.
 
     Returns:
         The rewards [P][G], and the rows of `rollouts.parquet`.

@@ -1,7 +1,7 @@
-"""A short alternation in the manner of RISE (arXiv 2605.20914): a few steps of each role, and a judge.
+"""A short alternation as in RISE (arXiv 2605.20914): a few steps of each role, and a judge of questions.
 
-What the Questioner has just been trained on is what the Reasoner learns from: the votes are there already, so
-no picture is asked about again, and labels are never older than a few steps. See `configs/rise.yaml`.
+The Reasoner learns from the questions of the preceding Questioner phase. Their votes already exist, so no
+picture is asked about again, and labels are at most a few steps old. See `configs/rise.yaml`.
 """
 
 from visplay.loop import curation, measuring, questioner, reasoner, watching
@@ -12,7 +12,7 @@ from visplay.runs.checkpoints import Roles
 
 
 def rise(ctx: RunContext, roles: Roles) -> None:
-    """Ask, judge and vote; learn to ask and to answer from the same questions; do it again."""
+    """Ask, judge and vote, then train both roles on the same questions; repeat."""
     for iteration in ctx.iterations():
         before = roles
         roles = questioner.train(ctx, iteration, roles, ask=[parse, judge, vote])

@@ -2,13 +2,13 @@
 
     visplay train configs/qwen2.5-vl-3b.yaml images.source=photos      starts a run, and resumes it
 
-Every phase is a step of the run: it leaves an artifact in the run's folder and is skipped when the folder has
-it, so the loop reads the same for a fresh run and for one that is resumed after a kill.
+Every phase is a step of the run: it writes an artifact to the run's folder and is skipped if the folder has
+it. The loop is therefore the same for a new run and for one that is resumed after a kill.
 
-Deviations from Algorithm 1: a question that is asked twice of a picture is voted on and kept once; curation
-stops when it has kept twice what the Reasoner's phase uses (`curation.margin`); a judge may take questions
-out before they are voted on; after each iteration the figures of the method's health are held against limits.
-A loop of one's own is a function like `visplay` below, named by `loop: module:function`.
+Deviations from Algorithm 1: a question that is asked twice about a picture is voted on and kept once;
+curation stops when it has kept twice the number that the Reasoner's phase uses (`curation.margin`); a judge
+may reject questions before the vote; after each iteration the health figures are checked against limits.
+A custom loop is a function like `visplay` below, named by `loop: module:function`.
 """
 
 from collections.abc import Callable
@@ -46,15 +46,15 @@ def visplay(ctx: RunContext, roles: Roles) -> None:
 
 
 def selfplay(config: Config, *, display: Display | None = None, api_key: str | None = None) -> Path:
-    """Run, or resume, self-play; returns the run's folder.
+    """Start or resume self-play; returns the run's folder.
 
     Args:
-        config: the whole run.
-        display: where progress is shown; None shows none.
-        api_key: sent to the servers of `engine.backend=server`; it is stored nowhere.
+        config: the configuration of the run.
+        display: where progress is shown; None shows no progress.
+        api_key: sent to the servers of `engine.backend=server`; it is not stored.
 
     Raises:
-        VisplayError: what a user can mend; see `visplay.errors`.
+        VisplayError: an error that a user can fix; see `visplay.errors`.
     """
     with joined() as ranks:
         if not ranks.first:
@@ -68,12 +68,12 @@ def selfplay(config: Config, *, display: Display | None = None, api_key: str | N
         shown = display or Display.quiet()
         with open_context(config, display=shown, api_key=api_key, ranks=ranks) as ctx:
             play(ctx)
-            ranks.broadcast(None)  # no more to learn
+            ranks.broadcast(None)  # training is finished
     return config.folder
 
 
 def follow(ranks: Ranks) -> None:
-    """What every rank but the first does: it holds the base VLM and learns what the first one trains."""
+    """The work of every rank except rank 0: hold the base VLM and join the training of rank 0."""
     config: Config = ranks.broadcast()
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -82,7 +82,7 @@ def follow(ranks: Ranks) -> None:
 
 
 def play(ctx: RunContext) -> None:
-    """Measure the base, then go through the loop that the configuration names."""
+    """Measure the base, then execute the loop that the configuration names."""
     loop: Loop = named(ctx.config.loop, key="loop")
     roles = first_roles(ctx)
     measuring.measure(ctx, 0, roles)
@@ -95,7 +95,7 @@ def play(ctx: RunContext) -> None:
 
 
 def _check_benchmarks(config: Config) -> None:
-    """See that the probe is measured, before hours have passed."""
+    """Check before the run starts that the probe is measured."""
     measured = [spec.id for spec in expand(config.evaluation.benchmarks)]
     if config.health.probe not in (None, *measured):
         raise ConfigError(

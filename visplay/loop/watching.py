@@ -1,4 +1,4 @@
-"""The end of an iteration: its figures against their limits, and the way back."""
+"""The end of an iteration: check its figures against their limits, and roll back if configured."""
 
 import json
 from pathlib import Path
@@ -12,10 +12,10 @@ from visplay.storage import write_text
 
 
 def finish(ctx: RunContext, iteration: int, roles: Roles) -> Roles:
-    """End an iteration: note who plays which role, hold its figures against `health.limits`.
+    """End an iteration: record the roles, and check its figures against `health.limits`.
 
     Returns:
-        Who plays which role from now on: as it was, or as it was after the best iteration (`roll_back`).
+        The roles of the next iteration: unchanged, or those after the best iteration (`roll_back`).
 
     Raises:
         HealthAlarm: a figure is beyond its limit and `health.action` is `stop`.
@@ -47,7 +47,7 @@ def finish(ctx: RunContext, iteration: int, roles: Roles) -> Roles:
     if found["alarms"] and health.action == "stop":
         raise HealthAlarm(
             f"iteration {iteration} raised alarms: {'; '.join(found['alarms'])}. "
-            "All of it is kept; to resume all the same, add health.action=warn"
+            "All results are kept; to resume despite the alarms, add health.action=warn"
         )
     if found["rolled_back_to"] is not None:
         ctx.display.say(f"resuming from the adapters of iteration {found['rolled_back_to']}")

@@ -143,5 +143,5 @@ def test_a_benchmark_that_needs_a_judge_is_refused_in_the_loop(tmp_path: Path) -
     spec = tmp_path / "judged.yaml"
     spec.write_text("id: judged\nrule: judge\nsource: {items: [{question: a, answer: b}]}\n")
     table = lay(tmp_path, always("no"), benchmarks=[str(spec)])
-    with pytest.raises(BenchmarkError, match="needs a judge and the loop has none"):
+    with pytest.raises(BenchmarkError, match="needs a judge, which the loop does not have"):
         evaluate(table, adapter=BASE, folder=tmp_path, base=None)

@@ -81,7 +81,9 @@ def test_another_base_under_the_same_path_is_refused(scenes: Path, tmp_path: Pat
     changed = {n: w * 1.02 if "q_proj" in n else w for n, w in load_file(weights).items()}
     save_file(changed, weights, metadata={"format": "pt"})
     said = error_of(config)
-    assert said.startswith(f"RunMismatch: model.path: the base VLM {base} is not the one that RUN was begun")
+    assert said.startswith(
+        f"RunMismatch: model.path: the base VLM {base} is not the one that RUN was started"
+    )
     assert journal_lines(config.folder) == before
     weights.write_bytes(kept)
     assert stop_at(config, "curation")

@@ -62,7 +62,7 @@ def test_damaged_scratch(
     piece = "checkpoint.json" if name.startswith("checkpoint-2") else name
     said = stop_at(config, NEXT[step])
     place = f"RUN/iteration-{iteration}/{step}.partial/unfinished/{piece}"
-    told = "PIECE is damaged or covers a damaged file; it is done again"
+    told = "PIECE is damaged or covers a damaged file; it is redone"
     if step == "evaluation":  # a lost end is no damage, and not all of a line is taken over
         told = "nothing, or that damaged samples are asked again"
     else:

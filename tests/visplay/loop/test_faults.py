@@ -191,12 +191,12 @@ def test_other_pictures(whole: Path, scenes: Path, tmp_path: Path, seen: Seen) -
         here.rename(there)
         said = error_of(config)
         assert said.startswith(
-            f"RunMismatch: RUN was begun with {PICTURES} pictures, and {elsewhere} now has {count}, not the "
-            "same ones in the same order; put it back"
+            f"RunMismatch: RUN was started with {PICTURES} pictures, but {elsewhere} now has {count}, which "
+            "differ in content or order; restore it"
         )
         assert journal_lines(config.folder) == before
         there.rename(here)
-        told = "RunMismatch: … was begun with N pictures, and FOLDER now has M, not the same ones …"
+        told = "RunMismatch: … was started with N pictures, but FOLDER now has M, which differ …"
         seen.append((fault, "images.source", told, "put back: resumes"))
     selfplay(config, display=StopsAt())
     assert journal_lines(config.folder) == before
