@@ -91,7 +91,7 @@ def test_vllm_is_handed_what_the_processor_was_told() -> None:
         model = Model(path=str(HERE / name), **KNOBS[name][0])
         processor = load_processor(model)
         if name == "llava_onevision_qwen2_7b":
-            with pytest.raises(ConfigError, match=r"image_grid_pinpoints: vLLM takes no lists"):
+            with pytest.raises(ConfigError, match=r"image_grid_pinpoints: vLLM accepts no lists"):
                 engine_settings(model, processor)
         elif model.processor:
             assert engine_settings(model, processor) == model.processor
@@ -199,5 +199,5 @@ def test_a_vlm_without_lora_in_vllm_is_an_error_that_says_so(tmp_path: Path) -> 
     """vLLM 0.32 has LLaVA-OneVision and no LoRA for it; when that changes, it moves to the cases above."""
     folder = write_tiny(NO_LORA[0], tmp_path / "model")
     model = Model(path=str(folder), dtype="float32")
-    with pytest.raises(EngineError, match=r"vLLM did not start: .* for which it has no LoRA"):
+    with pytest.raises(EngineError, match=r"vLLM did not start: .* without LoRA support"):
         start_engine(model, Engine(backend="vllm", vllm={"max_model_len": 4096}), lora_rank=4, logs=tmp_path)

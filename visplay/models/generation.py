@@ -1,4 +1,4 @@
-"""The one way to sample: completions that are seen to be of the adapter version that was asked for."""
+"""Generate completions, and check that they come from the requested adapter version."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,13 @@ from visplay.errors import AdapterMismatch
 def generate(
     engine: RolloutEngine, prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling
 ) -> list[list[Completion]]:
-    """Completions [prompts][n] of one version, seen to be that version's.
+    """Generate completions [prompts][n] with one adapter version.
 
     Raises:
-        AdapterMismatch: the engine answered with other weights than it was asked for.
+        AdapterMismatch: the engine answered with another version than requested.
     """
     groups = engine.generate(prompts, adapter=adapter, sampling=sampling)
     for completion in (completion for group in groups for completion in group):
         if completion.adapter != adapter:
-            raise AdapterMismatch(f"asked {adapter} for a completion and got one of {completion.adapter}")
+            raise AdapterMismatch(f"requested a completion of {adapter} and got one of {completion.adapter}")
     return groups

@@ -1,7 +1,7 @@
-"""What a run takes of a GPU: the trainer line by line, the engine, and both on one card.
+"""Estimate a run's GPU memory: the trainer by item, the engine, and both on one card.
 
-Sizes are bytes throughout. What enters is counted (`visplay.models.counting`) or measured (a prompt that the
-processor has made, free memory); the arithmetic below adds up. docs/planning.md has the formulas in words.
+All sizes are in bytes. The inputs are counted (`visplay.models.counting`) or measured (a processed prompt,
+free memory), and the functions below add them up. docs/planning.md explains the formulas.
 """
 
 import math
@@ -14,14 +14,14 @@ from visplay.models.counting import Held, Size
 
 Sharding = Literal["one", "ddp", "fsdp2"]
 
-MAX_ADAPTERS = 3  # the frozen Reasoner, the current policy and the one that comes in
-FRAGMENTED, CONTEXT = 1.08, 1_500_000_000  # what a GPU's allocator cannot use; CUDA's context and libraries
-RUNTIME = 1_000_000_000  # of vLLM: context, graphs, buffers
-ASLEEP = 2_000_000_000  # what a sleeping vLLM (level 1) keeps: context, graphs, adapters
-MARGIN = 1_000_000_000  # left free beside a shared engine
+MAX_ADAPTERS = 3  # the frozen Reasoner, the current policy and the next version
+FRAGMENTED, CONTEXT = 1.08, 1_500_000_000  # factor for fragmentation; CUDA's context and libraries
+RUNTIME = 1_000_000_000  # vLLM's context, graphs and buffers
+ASLEEP = 2_000_000_000  # a sleeping vLLM (level 1) keeps its context, graphs and adapters
+MARGIN = 1_000_000_000  # kept free beside a shared engine
 LEAST_LENGTH, STEP_LENGTH = 8192, 1024  # tokens: benchmarks show more pictures; lengths are rounded up
 TILE = (4096, 32768)  # rows and columns of the logits that TRL 1.16's fused LM head holds at a time
-# What that head makes of a tile in torch operations, where Triton does not do it in place: fp32 tiles.
+# The number of fp32 tiles that this head allocates in torch operations; Triton works in place.
 TORCH_TILES = 7.25
 
 
@@ -30,7 +30,7 @@ GIB = 1 << 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """One accelerator card: how it is asked for, and its nominal memory in bytes."""
+    """One accelerator card: its name for --card, and its nominal memory in bytes."""
 
     name: str
     memory: int
@@ -46,7 +46,7 @@ CARDS = tuple(
 
 
 def find_card(name: str) -> Card:
-    """The card of this name; raises ConfigError where the table has none."""
+    """The card of this name; raises ConfigError if the table does not have it."""
     for card in CARDS:
         if card.name == name.lower():
             return card
@@ -55,14 +55,14 @@ def find_card(name: str) -> Card:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What one optimizer step learns from.
+    """The batch of one optimizer step.
 
     Attributes:
-        prompt: tokens of a prompt, its picture included.
+        prompt: tokens of a prompt, including its picture.
         completion: tokens of the longest completion.
-        rows: completions in a step, P * G.
-        pixel_bytes: of the pixel values that the processor makes of a prompt's picture.
-        group: completions of a prompt, G.
+        rows: completions per step, P * G.
+        pixel_bytes: bytes of the processor's pixel values of a prompt's picture.
+        group: completions per prompt, G.
     """
 
     prompt: int
@@ -73,26 +73,26 @@ class Batch:
 
     @property
     def tokens(self) -> int:
-        """Of the longest sequence."""
+        """Tokens of the longest sequence."""
         return self.prompt + self.completion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainerMemory:
-    """What a trainer holds, in bytes on each rank; `total` is its peak.
+    """The trainer's memory in bytes on each rank; `total` is the peak.
 
     Attributes:
-        weights: of the base.
-        adapter: LoRA, fp32.
-        gradients: of LoRA, fp32.
-        moments: AdamW's two, fp32.
-        reference: LoRA as the phase began, for the KL term.
+        weights: weights of the base.
+        adapter: LoRA weights, fp32.
+        gradients: LoRA gradients, fp32.
+        moments: the two AdamW moments, fp32.
+        reference: LoRA weights at the start of the phase, for the KL term.
         communication: buckets of DDP; gathered layers and embeddings of FSDP2.
-        kept: what the forward pass keeps for the backward pass.
+        kept: activations that the forward pass keeps for the backward pass.
         working: the larger of one layer's backward pass and the LM head's tile.
-        pictures: features of the step's pictures, and pixel values of a micro-batch's; the other pixel values
-            wait in main memory, one picture once.
-        overhead: what the allocator cannot use, and CUDA's context; 0 on a CPU.
+        pictures: features of the step's pictures, and pixel values of a micro-batch; the other pixel values
+            are in main memory, once per picture.
+        overhead: fragmentation and CUDA's context; 0 on a CPU.
     """
 
     weights: int
@@ -108,31 +108,31 @@ class TrainerMemory:
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """The sum of all items."""
         return sum(getattr(self, field.name) for field in fields(self))
 
     @property
     def beyond_weights(self) -> int:
-        """At the peak, beside the base's weights and what comes with them, on a GPU."""
+        """Peak memory on a GPU besides the base's weights and their overhead."""
         return math.ceil(FRAGMENTED * (self.total - self.weights - self.overhead))
 
     @property
     def standing(self) -> int:
-        """Between steps, beside the base's weights: the adapter's states and the last step's pictures."""
+        """Memory between steps besides the base's weights: adapter states and the last step's pictures."""
         states = self.adapter + self.gradients + self.moments + self.reference + self.communication
         return math.ceil(FRAGMENTED * (states + self.pictures))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineMemory:
-    """What an engine holds, in bytes on each of its GPUs, beside its KV cache.
+    """An engine's memory in bytes on each of its GPUs, without its KV cache.
 
     Attributes:
-        weights: of the base; 0 where it is the trainer's.
+        weights: weights of the base; 0 if it shares the trainer's.
         adapters: three versions of the LoRA adapter.
-        runtime: logits and buffers; of vLLM also context and graphs.
-        kv_token: of keys and values of one token.
-        needs: least KV cache that it works with.
+        runtime: logits and buffers; for vLLM also context and graphs.
+        kv_token: keys and values of one token.
+        needs: the smallest KV cache that the engine can use.
     """
 
     weights: int
@@ -143,23 +143,23 @@ class EngineMemory:
 
     @property
     def fixed(self) -> int:
-        """All but the KV cache."""
+        """Memory without the KV cache."""
         return self.weights + self.adapters + self.runtime
 
     @property
     def least(self) -> int:
-        """With the least KV cache."""
+        """Memory with the smallest KV cache."""
         return self.fixed + self.needs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """What vLLM gets of a GPU that it shares with the trainer.
+    """vLLM's share of a GPU that it shares with the trainer.
 
     Attributes:
-        gpu_memory_utilization: of the whole card, in (0, 1).
+        gpu_memory_utilization: share of the whole card, in (0, 1).
         max_model_len: longest sequence, in tokens.
-        kv_bytes: left for the KV cache.
+        kv_bytes: bytes that remain for the KV cache.
     """
 
     gpu_memory_utilization: float
@@ -171,25 +171,25 @@ def trainer_memory(
     size: Size, held: Held, batch: Batch, *, micro: int, kl: bool, on_gpu: bool = True,
     sharding: Sharding = "one", ranks: int = 1,
 ) -> TrainerMemory:  # fmt: skip
-    """What the trainer holds at its peak.
+    """Estimate the trainer's peak memory.
 
     Args:
-        size: of the VLM and its adapter.
-        held: by the language model for one completion of `batch.tokens`, counted with gradient checkpointing
-            on a GPU and without on a CPU, as the trainer does.
-        batch: what a step learns from, on all ranks together.
-        micro: completions in a micro-batch.
-        kl: whether a reference adapter is held.
-        on_gpu: with the allocator's and CUDA's overhead, and with Triton's LM head.
+        size: sizes of the VLM and its adapter.
+        held: activations for one completion of `batch.tokens`, with gradient checkpointing on a GPU and
+            without it on a CPU, as in the trainer.
+        batch: the batch of a step on all ranks together.
+        micro: completions per micro-batch.
+        kl: whether there is a reference adapter.
+        on_gpu: include the overhead of the allocator and CUDA, and use Triton's LM head.
         sharding: `fsdp2` shards the base, the adapter and its states.
-        ranks: W.
+        ranks: number of ranks W.
     """
     share = ranks if sharding == "fsdp2" else 1
     item, n = size.dtype.itemsize, size.adapter
     communication = {
         "one": 0,
         "ddp": 4 * n,
-        # Two layers of the base, and the embeddings and the LM head, are whole at a time.
+        # Two layers of the base, the embeddings and the LM head are gathered at a time.
         "fsdp2": 2 * item * (size.layer_parameters + size.vocabulary * size.width),
     }[sharding]
     kept = held.kept * micro
@@ -206,10 +206,10 @@ def trainer_memory(
 
 
 def head_bytes(size: Size, batch: Batch, *, micro: int, on_gpu: bool) -> int:
-    """Of TRL 1.16's fused LM head at its peak, which is in its backward pass.
+    """Estimate the peak memory of TRL 1.16's fused LM head, which occurs in its backward pass.
 
-    It goes through the vocabulary by tiles and keeps no logits. On a GPU it takes the completions' positions
-    only; elsewhere all of them, and torch makes several fp32 tiles of each.
+    The head processes the vocabulary in tiles and keeps no logits. On a GPU it computes the completions'
+    positions only. On a CPU it computes all positions, and torch allocates several fp32 tiles for each.
     """
     rows = micro * (batch.completion if on_gpu else batch.tokens)
     high, wide, item = min(rows, TILE[0]), TILE[1], size.dtype.itemsize
@@ -222,14 +222,14 @@ def head_bytes(size: Size, batch: Batch, *, micro: int, on_gpu: bool) -> int:
 def vllm_memory(
     size: Size, *, rank: int | None, longest: int, tensor_parallel: int = 1, quantized: bool = False
 ) -> EngineMemory:
-    """What vLLM holds on each of its GPUs.
+    """Estimate vLLM's memory on each of its GPUs.
 
     Args:
-        size: of the VLM and its adapter.
-        rank: of the adapter; vLLM keeps room for the next of its own sizes. None for the base alone.
-        longest: tokens of the longest sequence, of which its cache must hold one.
-        tensor_parallel: GPUs that it spreads over.
-        quantized: whether its weights take a byte or less each, as `quantization: fp8` makes them.
+        size: sizes of the VLM and its adapter.
+        rank: rank of the adapter, which vLLM rounds up to a supported one; None for the base alone.
+        longest: tokens of the longest sequence; the cache must have room for one.
+        tensor_parallel: number of GPUs of one engine.
+        quantized: whether a weight takes at most one byte, as with `quantization: fp8`.
     """
     weights = size.parameters if quantized else size.weight_bytes
     slots = MAX_ADAPTERS * size.adapter * size.dtype.itemsize * reserved_rank(rank) // rank if rank else 0
@@ -241,16 +241,16 @@ def vllm_memory(
 
 
 def transformers_memory(size: Size, *, sequences: int, longest: int) -> EngineMemory:
-    """What the engine `transformers` holds beside the trainer's base, with a full batch at full length."""
+    """Estimate the memory of the engine `transformers` besides the trainer's base, at the largest batch."""
     return EngineMemory(
         weights=0, adapters=4 * MAX_ADAPTERS * size.adapter,
-        runtime=3 * 4 * sequences * size.vocabulary,  # scores, their log-softmax, and what sampling makes
+        runtime=3 * 4 * sequences * size.vocabulary,  # scores, their log-softmax, and a copy for sampling
         kv_token=size.kv_bytes, needs=sequences * longest * size.kv_bytes,
     )  # fmt: skip
 
 
 def sequence_length(*, prompt: int, completion: int, context: int) -> int:
-    """Tokens that a sequence may take: prompt, 1,024 for its text, completion; rounded up."""
+    """The longest sequence in tokens: prompt, 1,024 for its text, and completion, rounded up."""
     longest = -(-(prompt + 1024 + completion) // STEP_LENGTH) * STEP_LENGTH
     return min(longest, context)
 
@@ -259,23 +259,23 @@ def share_gpu(
     size: Size, *, trainer: TrainerMemory, engine: EngineMemory, free: int, total: int, sleep: bool,
     longest: int,
 ) -> Share:  # fmt: skip
-    """Arguments of vLLM's engine where the trainer's base is on the same GPU already.
+    """Compute the arguments of vLLM's engine on a GPU that already has the trainer's base.
 
-    vLLM 0.32 refuses to start where less than `gpu_memory_utilization * total` is free (`request_memory` in
-    `vllm/v1/worker/utils.py`), and takes for its KV cache what of that is left beside its own weights and
-    buffers.
+    vLLM 0.32 does not start if less than `gpu_memory_utilization * total` is free (`request_memory` in
+    `vllm/v1/worker/utils.py`). Its KV cache takes the part of this memory that its weights and buffers do not
+    need.
 
     Args:
-        size: of the VLM and its adapter.
-        trainer: at its peak.
-        engine: what vLLM holds, see `vllm_memory`.
-        free: now, with the trainer's base in place.
-        total: of the card.
-        sleep: whether the engine gives its memory back while the trainer works.
-        longest: tokens that a sequence must be able to take, see `sequence_length`.
+        size: sizes of the VLM and its adapter.
+        trainer: the trainer's peak memory.
+        engine: vLLM's memory, see `vllm_memory`.
+        free: free memory now, with the trainer's base loaded.
+        total: memory of the card.
+        sleep: whether the engine frees its memory while the trainer works.
+        longest: tokens of the longest sequence, see `sequence_length`.
 
     Raises:
-        PreflightError: it does not fit; with the figures and what to lower.
+        PreflightError: both do not fit; the message has the figures and the settings to lower.
     """
     reserved = trainer.standing if sleep else trainer.beyond_weights
     left = free - reserved - MARGIN
@@ -293,12 +293,12 @@ def share_gpu(
 
 
 def gigabytes(size: float) -> str:
-    """Bytes in GB (10^9), with one digit."""
+    """Format bytes as GB (10^9) with one decimal."""
     return f"{size / 1e9:.1f} GB"
 
 
 def _too_much(trainer: TrainerMemory, engine: EngineMemory, *, free: int, sleep: bool) -> str:
-    learns = f"the trainer takes {gigabytes(trainer.beyond_weights)} beside its weights"
+    learns = f"the trainer needs {gigabytes(trainer.beyond_weights)} beside its weights"
     if sleep:
         learns += (
             f" and {gigabytes(ASLEEP)} for the sleeping engine, or {gigabytes(trainer.standing)} while the "
@@ -306,7 +306,7 @@ def _too_much(trainer: TrainerMemory, engine: EngineMemory, *, free: int, sleep:
         )
     return (
         f"engine.backend=vllm: {gigabytes(free)} of the GPU are free beside the trainer's base; {learns}, "
-        f"the engine at least {gigabytes(engine.least)} ({gigabytes(engine.weights)} of weights, "
+        f"the engine needs at least {gigabytes(engine.least)} ({gigabytes(engine.weights)} of weights, "
         f"{gigabytes(engine.needs)} of KV cache for one sequence), and {gigabytes(MARGIN)} stay free. Lower "
         "optimizer.micro_batch_size or max_tokens of questioner and reasoner, "
         + ("" if sleep else "set engine.sleep=true, ")

@@ -1,4 +1,4 @@
-"""The base VLM and the LoRA adapter on it: load, start a phase, save a version."""
+"""The base VLM and its LoRA adapter: load the base, attach an adapter for a phase, save a version."""
 
 import copy
 import itertools
@@ -23,7 +23,7 @@ from visplay.config.sections import Lora, Model
 from visplay.errors import ConfigError
 from visplay.models.processor import load_processor
 
-# Arguments of `from_pretrained` that have keys of their own.
+# Arguments of `from_pretrained` that have separate keys.
 _OWN_OPTIONS = {
     "dtype": "model.dtype", "torch_dtype": "model.dtype", "revision": "model.revision",
     "trust_remote_code": "model.trust_remote_code", "device_map": "model.device",
@@ -32,13 +32,13 @@ _OWN_OPTIONS = {
 
 
 class Policy:
-    """The base VLM as the trainer holds it; a phase trains one adapter on it and takes it off again.
+    """The trainer's base VLM; a phase attaches one adapter, trains it and detaches it.
 
     Args:
         model: the base.
-        processor: its processor.
-        lora: of its adapters.
-        load: loads the base again; needed where phases cut it into pieces.
+        processor: the base's processor.
+        lora: settings of the adapters.
+        load: loads the base again; needed if phases shard it.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Policy:
 
     @classmethod
     def of(cls, model: Model, *, lora: Lora) -> "Policy":
-        """The base that the configuration names, loaded.
+        """Load the base that the configuration names.
 
         Raises:
             ConfigError: see `load_base`.
@@ -59,15 +59,15 @@ class Policy:
 
     @property
     def model(self) -> Any:
-        """The bare base; loaded again after a phase that cut it into pieces."""
+        """The base without an adapter; it is loaded again after a phase that sharded it."""
         if self._model is None:
-            assert self._load is not None, "nobody said how the base is loaded again"
+            assert self._load is not None, "`load` is needed to load the base again"
             self._model = self._load()
         return self._model
 
     @property
     def chat(self) -> Chat:
-        """How prompts become tokens."""
+        """Converts prompts to tokens."""
         return Chat(self.processor, config=self.model.config, generation=self.model.generation_config)
 
     @property
@@ -90,39 +90,39 @@ class Policy:
         self._model = peft_model.unload()
 
     def with_adapter(self, adapter: AdapterVersion) -> Any:
-        """The base with a trainable copy of a version, as PEFT's adapter `default`."""
+        """Attach a trainable copy of a version to the base, as PEFT's adapter `default`."""
         return PeftModel.from_pretrained(self.model, str(adapter.path), is_trainable=True)
 
     def without_adapter(self, peft_model: Any) -> None:
-        """Take the adapter off again, and what a trainer put on the base: the next phase finds it bare."""
+        """Detach the adapter, and undo a trainer's changes to the base."""
         self._model = peft_model.unload()
-        vars(self.model).pop("forward", None)  # TRL's fused head, which each phase would wrap once more
+        vars(self.model).pop("forward", None)  # TRL's fused head, which each phase would wrap again
         vars(self.model).pop("enable_input_require_grads", None)
         self.model.disable_input_require_grads()
-        self.model.gradient_checkpointing_disable()  # else the next phase rounds in other ways
+        self.model.gradient_checkpointing_disable()  # otherwise the next phase rounds differently
 
     def dismiss(self) -> None:
-        """Let go of a base that FSDP has cut in place: its classes are others now, and can't be cut again."""
+        """Release a base that FSDP has sharded in place: its changed classes cannot be sharded again."""
         self._model = None
 
     @staticmethod
     def keep_gradients_out_of_inputs(peft_model: Any) -> None:
-        """Keep a frozen vision tower out of the backward pass, until the adapter is taken off.
+        """Exclude a frozen vision tower from the backward pass until the adapter is detached.
 
-        TRL, and transformers at each switch of checkpointing, let gradients begin at every embedding, the
-        vision tower's too, which then keeps its layers' inputs and runs backward for nothing. Checkpoints
-        that are not re-entrant need no gradient to begin there.
+        TRL, and transformers when it enables checkpointing, make every embedding require gradients, including
+        the vision tower's. The tower would then store its layers' inputs and run a useless backward pass.
+        Checkpoints that are not re-entrant do not need these gradients.
         """
         vars(peft_model.get_base_model())["enable_input_require_grads"] = lambda: None
 
     def shared_base(self) -> Any:
-        """The bare base as a module tree of its own on the same tensors: one copy in memory for two users."""
+        """The base as a separate module tree with the same tensors, so that two users share one copy."""
         tensors = itertools.chain(self.model.parameters(), self.model.buffers())
         return copy.deepcopy(self.model, {id(tensor): tensor for tensor in tensors})
 
 
 def with_new_adapter(model: Any, lora: Lora) -> Any:
-    """The base with a new trainable adapter on it, as PEFT's adapter `default`.
+    """Attach a new trainable adapter to the base, as PEFT's adapter `default`.
 
     Raises:
         ConfigError: `lora.targets` names nothing that this model has.
@@ -139,7 +139,7 @@ def with_new_adapter(model: Any, lora: Lora) -> Any:
 
 
 def _check_targets(model: Any, targets: Sequence[str]) -> None:
-    """See that each name matches a layer, which PEFT asks of one of them only."""
+    """Check that each name matches a layer; PEFT only checks that one of them does."""
     names = [name for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)]
     for target in targets:
         if not any(name == target or name.endswith(f".{target}") for name in names):
@@ -149,12 +149,12 @@ def _check_targets(model: Any, targets: Sequence[str]) -> None:
             )
         if target.rpartition(".")[2] == "lm_head":
             raise ConfigError(
-                "lora.targets: lm_head can carry no adapter, because TRL computes log-probs from its weights"
+                "lora.targets: lm_head cannot have LoRA, because TRL computes log-probs from its weights"
             )
 
 
 def adapter_state(peft_model: Any) -> dict[str, torch.Tensor]:
-    """The trained weights, whole, on the CPU; of a model in pieces all ranks call, the first gets."""
+    """The full trained weights on the CPU; for a sharded model all ranks call this and rank 0 gets them."""
     trained = [(name, p) for name, p in peft_model.named_parameters() if p.requires_grad]
     if isinstance(peft_model, PeftModel) and not any(isinstance(p, DTensor) for _, p in trained):
         return {name: parameter.detach().cpu() for name, parameter in trained}
@@ -169,18 +169,18 @@ def save_adapter(
     """Write the adapter `default` to `adapter.path` as PEFT does, in safetensors.
 
     Args:
-        peft_model: carries it.
-        adapter: where it goes.
-        state: the weights, from `adapter_state`; by default they are taken from the model.
+        peft_model: the model with the adapter.
+        adapter: the version, whose path is written.
+        state: the weights, from `adapter_state`; None takes them from the model.
     """
     assert adapter.path is not None
-    if adapter.path.exists():  # cut short by a kill
+    if adapter.path.exists():  # left incomplete by a kill
         shutil.rmtree(adapter.path)
     write_adapter(peft_model, adapter.path, state=state)
 
 
 def write_adapter(peft_model: Any, folder: Path, *, state: dict[str, torch.Tensor] | None = None) -> None:
-    """Write the adapter `default` into a folder as PEFT reads it, without its card; see `save_adapter`."""
+    """Write the adapter `default` into a folder in PEFT's format, without a card; see `save_adapter`."""
     folder.mkdir(parents=True, exist_ok=True)
     named = get_peft_model_state_dict(
         peft_model, state_dict=state, adapter_name="default", save_embedding_layers=False
@@ -196,7 +196,7 @@ def load_base(config: Model) -> tuple[Any, Any]:
     """Load a base VLM and its processor.
 
     Raises:
-        ConfigError: nothing loadable at `model.path`, or options that cannot be had.
+        ConfigError: `model.path` cannot be loaded, or an option is not supported.
     """
     options: dict[str, Any] = config.model_dump(include={"revision", "trust_remote_code"})
     for key in config.options:
@@ -204,7 +204,7 @@ def load_base(config: Model) -> tuple[Any, Any]:
             raise ConfigError(f"model.options.{key}: its key is {_OWN_OPTIONS[key]}")
     processor = load_processor(config)
     quantized = "quantization_config" in config.options
-    if quantized:  # such weights cannot be moved afterwards
+    if quantized:  # quantized weights cannot be moved afterwards
         options["device_map"] = {"": device_of(config)}
     _check_device(device := device_of(config))
     try:
@@ -212,7 +212,7 @@ def load_base(config: Model) -> tuple[Any, Any]:
             config.source, dtype=config.dtype, use_safetensors=True, output_loading_info=True,
             ignore_mismatched_sizes=True, **options, **config.options,
         )  # fmt: skip
-    except (ImportError, TypeError) as error:  # a package that is missing, an argument that nobody knows
+    except (ImportError, TypeError) as error:  # a missing package, an unknown argument
         raise ConfigError(f"model.options {config.options}: {error}") from error
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         if isinstance(error, torch.OutOfMemoryError):
@@ -223,36 +223,36 @@ def load_base(config: Model) -> tuple[Any, Any]:
     if lacking:
         raise ConfigError(
             f"model.path: {config.path!r} lacks {len(lacking)} of the tensors that a {type(model).__name__} "
-            f"needs, or has them in another shape ({', '.join(sorted(lacking)[:3])} ...), and they would be "
-            "random; give a whole checkpoint of this architecture"
+            f"needs, or has them in another shape ({', '.join(sorted(lacking)[:3])} ...), so they would be "
+            "random; use a complete checkpoint of this architecture"
         )
     broken = [n for n, p in model.named_parameters() if p.is_floating_point() and not p.isfinite().all()]
     if broken:
-        raise ConfigError(f"model.path: {config.path!r} holds values that are no numbers, in {broken[0]}")
+        raise ConfigError(f"model.path: {config.path!r} has values that are not finite, in {broken[0]}")
     _agree(model.config, config.processor)
-    # What FSDP cuts goes to the GPUs piece by piece, not whole.
+    # FSDP moves a model to the GPUs shard by shard.
     stays = quantized or launcher.shards()
     return (model if stays else model.to(device)), processor
 
 
 def _check_device(device: str) -> None:
-    """Raise ConfigError where there is no such device."""
+    """Raise ConfigError if the device does not exist."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     try:
         named = torch.device(device)
         torch.empty(0, device=named)
     except (RuntimeError, AssertionError) as error:
         there = ["cpu", *(f"cuda:{i}" for i in range(gpus))]
-        raise ConfigError(f"model.device: {device!r} is not there; there is {', '.join(there)}") from error
+        raise ConfigError(f"model.device: {device!r} does not exist; use {', '.join(there)}") from error
 
 
 def check_adapter(folder: Path, model: Model) -> None:
-    """See that an adapter is whole, is LoRA, and was made for this base, before anything is loaded.
+    """Check that an adapter is complete, is LoRA, and fits this base, before the base is loaded.
 
     Raises:
-        ConfigError: it is not, with the tensors that differ.
+        ConfigError: the adapter does not fit; the message names the tensors that differ.
     """
-    if model.trust_remote_code:  # its classes are not built without its weights
+    if model.trust_remote_code:  # its classes cannot be built without weights
         return
     try:
         lora = PeftConfig.from_pretrained(str(folder))
@@ -260,7 +260,7 @@ def check_adapter(folder: Path, model: Model) -> None:
     except (OSError, ValueError, TypeError, KeyError, SafetensorError) as error:
         raise ConfigError(f"the adapter in {folder} cannot be read: {error!s:.300}") from error
     if not isinstance(lora, LoraConfig):
-        raise ConfigError(f"the adapter in {folder} is {lora.peft_type}; only LoRA is applied here")
+        raise ConfigError(f"the adapter in {folder} is {lora.peft_type}; only LoRA is supported")
     lora.init_lora_weights = False
     try:
         with torch.device("meta"):
@@ -283,7 +283,7 @@ def check_adapter(folder: Path, model: Model) -> None:
             f"{lora.base_model_name_or_path}"
         )
     if broken := [name for name, tensor in held.items() if not tensor.isfinite().all()]:
-        raise ConfigError(f"the adapter in {folder} holds values that are no numbers, in {broken[0]}")
+        raise ConfigError(f"the adapter in {folder} has values that are not finite, in {broken[0]}")
 
 
 def _shape(tensor: torch.Tensor | None) -> tuple[int, ...] | None:
@@ -291,39 +291,39 @@ def _shape(tensor: torch.Tensor | None) -> tuple[int, ...] | None:
 
 
 def _agree(config: Any, settings: dict[str, Any]) -> None:
-    """Tell the model of settings that its forward pass reads, too, such as LLaVA's `image_grid_pinpoints`."""
+    """Set those settings on the model that its forward pass reads, e.g. LLaVA's `image_grid_pinpoints`."""
     for name in settings:
         if hasattr(config, name):
             setattr(config, name, settings[name])
 
 
 def device_of(config: Model) -> str:
-    """Where the base VLM goes: `cpu`, `cuda`, `cuda:1`; of many ranks, each takes the GPU of its place.
+    """The device of the base VLM: `cpu`, `cuda`, `cuda:1`; each of several ranks uses a separate GPU.
 
     Raises:
-        ConfigError: one GPU is named for many ranks.
+        ConfigError: one GPU is named for several ranks.
     """
     device = config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
     place = launcher.local_rank()
     if place is None or not device.startswith("cuda"):
         return device
     if device != "cuda" and launcher.world_size() > 1:
-        raise ConfigError(f"model.device: {device} is one GPU, and each rank has its own; leave it at auto")
+        raise ConfigError(f"model.device: {device} is one GPU, but each rank needs its own; leave it at auto")
     return device if ":" in device else f"cuda:{place}"
 
 
 def language_model_linears(model: Any) -> str:
-    """A pattern for all linear layers of the language model; vision tower and projector stay as they are.
+    """A pattern for all linear layers of the language model, without vision tower and projector.
 
     Raises:
-        ConfigError: the architecture does not say which part is its language model.
+        ConfigError: the architecture does not define which part is its language model.
     """
     decoder = model.get_decoder()
     prefix = next((name for name, module in model.named_modules() if module is decoder and name), None)
     if prefix is None:
         raise ConfigError(
-            f"lora.targets: {type(model).__name__} does not say which part is its language model; name the "
-            f"layers yourself, from: {', '.join(_linear_names(model))}"
+            f"lora.targets: {type(model).__name__} does not define which part is its language model; name "
+            f"layers from this list: {', '.join(_linear_names(model))}"
         )
     leaves = sorted(
         {name.rsplit(".", 1)[-1] for name, m in decoder.named_modules() if isinstance(m, torch.nn.Linear)}

@@ -1,4 +1,4 @@
-"""Before the first step: does the engine compute what the trainer computes?"""
+"""Check before the first step that engine and trainer compute the same log-probs."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -16,10 +16,10 @@ from rollouts.transformers_engine import as_trained
 from visplay.errors import PreflightError
 from visplay.models.policy import Policy
 
-TOLERANCE = 1e-4  # nats, on average over tokens, in 32 bits
-# In 16 bits kernels round differently: from the first on it is said, beyond the second the run stops.
+TOLERANCE = 1e-4  # nats, mean over tokens, in 32 bits
+# In 16 bits kernels round differently: beyond the first value visplay warns, beyond the second the run stops.
 HALF_NOTED, HALF_TOLERANCE = 0.05, 1.0
-PROBE_SHARE = 0.1  # of a base weight's size, which the probe adapter adds to it
+PROBE_SHARE = 0.1  # size of the probe adapter's update relative to the base weight
 
 
 def run_canaries(
@@ -31,18 +31,18 @@ def run_canaries(
     folder: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Agreement:
-    """Run the canaries of `rollouts.canary` with a probe adapter on a prompt such as the run's.
+    """Run the canary tests of `rollouts.canary` with a probe adapter on a prompt of the run.
 
     Args:
-        engine: under test.
-        policy: the base VLM as the trainer holds it.
-        prompt: with one of the run's pictures.
-        tolerance: mean distance of log-probs that stops the run, in nats; None: by dtype.
-        folder: where the probe adapter lies for as long; servers must see it. None: the system's for such.
-        say: told where engine and trainer agree less than one would like, and it is not beyond doubt.
+        engine: the engine under test.
+        policy: the trainer's base VLM.
+        prompt: a prompt with one of the run's pictures.
+        tolerance: the mean distance of log-probs that stops the run, in nats; None selects it by dtype.
+        folder: temporary folder of the probe adapter, which servers must see; None uses the system's.
+        say: called with a warning if the distance is large, but not large enough to stop the run.
 
     Raises:
-        PreflightError: one of them died.
+        PreflightError: a canary test failed.
     """
     chat, in_full = policy.chat, policy.model.dtype == torch.float32
     if folder:
@@ -73,7 +73,7 @@ def run_canaries(
             policy.without_adapter(model)
     if tolerance is None and found.disagreement > HALF_NOTED:
         say(
-            f"engine and trainer are {found.disagreement:.2g} nats apart on average, more than "
+            f"engine and trainer differ by {found.disagreement:.2g} nats on average, more than "
             f"{HALF_NOTED:g}: watch sampling/importance_sampling_ratio; the importance correction makes up "
             "for it"
         )
@@ -81,7 +81,7 @@ def run_canaries(
 
 
 def randomize_lora_b(adapter: AdapterVersion, *, size: float | dict[str, float], seed: int = 0) -> None:
-    """Give a new adapter, which changes nothing, random B of standard deviation `size`, one or by tensor."""
+    """Fill B of a new adapter with random values; `size` is their standard deviation, one or per tensor."""
     assert adapter.path is not None
     file = adapter.path / "adapter_model.safetensors"
     generator = torch.Generator().manual_seed(seed)
@@ -94,10 +94,10 @@ def randomize_lora_b(adapter: AdapterVersion, *, size: float | dict[str, float],
 
 
 def _probe_size(adapter: AdapterVersion, base: Any) -> dict[str, float]:
-    """For each B, the size with which the update is `PROBE_SHARE` of the weight that it is added to.
+    """The size of each B for which the update is `PROBE_SHARE` of the weight that it is added to.
 
-    An update of one size for all would leave a large VLM's distribution as it is, or make noise of a small
-    one's. Weights that are packed in fewer than 16 bits count as of size 0.02, as they are initialised.
+    One size for all VLMs would not change the distribution of a large VLM, or would destroy that of a small
+    one. Weights in fewer than 16 bits count as size 0.02, the usual size at initialization.
     """
     assert adapter.path is not None
     about = PeftConfig.from_pretrained(str(adapter.path))
@@ -115,9 +115,9 @@ def _probe_size(adapter: AdapterVersion, base: Any) -> dict[str, float]:
 def trainer_logprobs(
     model: Any, chat: Chat, prompt: Prompt, token_ids: Sequence[int], temperature: float
 ) -> list[float]:
-    """Log-probs [tokens] of a completion by one plain forward pass, as a trainer computes them.
+    """Log-probs [tokens] of a completion from one plain forward pass, as a trainer computes them.
 
-    Placeholders are taken out of the distribution, as they are when engines sample.
+    Placeholders are removed from the distribution, as in the engines' sampling.
     """
     inputs = dict(chat.encode([prompt]).to(model.device))
     prompt_length = inputs["input_ids"].shape[1]

@@ -1,4 +1,4 @@
-"""The base VLM's processor and chat template, set as the configuration says, for trainer and engine alike."""
+"""Load the base VLM's processor and chat template with the configured settings, for trainer and engine."""
 
 import datetime
 import difflib
@@ -14,9 +14,9 @@ from transformers import AutoProcessor
 from visplay.config.sections import Model
 from visplay.errors import ConfigError, nearest
 
-# Shapes that every image processor takes: pixels, and long by short side.
+# Shapes that every image processor accepts: shortest side in pixels, and ratio of long to short side.
 _CERTAIN_SIDE, _CERTAIN_RATIO = 32, 8
-# What makes a picture take fewer tokens, by the setting that a family's image processor has.
+# Setting of an image processor family -> how it reduces the number of tokens per picture.
 _SMALLER: dict[str, Any] = {
     "do_image_splitting": False,
     "crop_to_patches": False,
@@ -27,10 +27,10 @@ _DATE = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 
 
 def load_processor(config: Model) -> Any:
-    """Load a base VLM's processor, with the settings, limits and template variables of the configuration.
+    """Load a base VLM's processor with the settings, limits and template variables of the configuration.
 
     Raises:
-        ConfigError: no processor at `model.path`, or settings that it does not know.
+        ConfigError: `model.path` has no processor, or the processor does not know a setting.
     """
     options = {"revision": config.revision, "trust_remote_code": config.trust_remote_code}
     try:
@@ -49,7 +49,7 @@ def load_processor(config: Model) -> Any:
         edges = {"max_pixels": "longest_edge", "min_pixels": "shortest_edge"}
         size = dict(images.size) | {edges[key]: limit for key, limit in limits.items()}
         images.size = type(images.size)(**size)
-    # TRL pads prompts on the left, and takes it that the processor does so with token types.
+    # TRL pads prompts on the left and assumes that the processor pads token types on the left, too.
     processor.tokenizer.padding_side = "left"
     if isinstance(processor.chat_template, str):
         processor.chat_template = settled_template(
@@ -61,21 +61,21 @@ def load_processor(config: Model) -> Any:
 
 
 def settled_template(template: str, *, variables: dict[str, Any], date: datetime.date | None) -> str:
-    """The template with its variables set and its date fixed, so that whoever renders it writes the same.
+    """Set a template's variables and date in its text, so that all renderers give the same prompt.
 
     Args:
-        template: in Jinja, as transformers renders it.
-        variables: set before its first line.
-        date: put in place of `strftime_now("...")`; None leaves today's.
+        template: a Jinja template of transformers.
+        variables: values to set before its first line.
+        date: replaces `strftime_now("...")`; None keeps the current date.
 
     Raises:
-        ConfigError: a variable that the template does not name, or that its renderer gives.
+        ConfigError: the template does not use a variable, or its renderer sets the variable.
     """
     words = set(re.findall(r"[A-Za-z_]\w*", template))
     lines = ""
     for name, value in variables.items():
         if name in _GIVEN:
-            raise ConfigError(f"model.chat_template_kwargs.{name}: the renderer gives it; leave it out")
+            raise ConfigError(f"model.chat_template_kwargs.{name}: the renderer sets it; leave it out")
         if name not in words:
             near = difflib.get_close_matches(name, sorted(words), n=1, cutoff=0.7)
             hint = f"did you mean {near[0]!r}?" if near else "see the model's chat_template.jinja"
@@ -87,9 +87,9 @@ def settled_template(template: str, *, variables: dict[str, Any], date: datetime
 
 
 def picture_limits(processor: Any) -> Callable[[int, int], str | None]:
-    """What says why the processor refuses a picture of some width and height in pixels, or None.
+    """A function that returns why the processor rejects a width and height in pixels, or None.
 
-    Only narrow and tiny shapes are in doubt: of those a blank picture is tried, once for each shape.
+    Only narrow and tiny shapes can fail: the function tries a blank picture, once per shape.
     """
 
     @functools.lru_cache(maxsize=4096)
@@ -102,7 +102,7 @@ def picture_limits(processor: Any) -> Callable[[int, int], str | None]:
 
 
 def smaller_pictures(processor: Any, *, tokens: int) -> dict[str, Any]:
-    """Settings of `model` for pictures of few tokens: at most `tokens`, where a limit can be set."""
+    """Settings of `model` that limit a picture to `tokens` tokens, if the processor supports a limit."""
     images = processor.image_processor
     if "image_grid_thw" in images.model_input_names:
         return {"max_pixels": tokens * (images.patch_size * images.merge_size) ** 2}
@@ -111,16 +111,16 @@ def smaller_pictures(processor: Any, *, tokens: int) -> dict[str, Any]:
 
 
 def engine_settings(config: Model, processor: Any) -> dict[str, Any]:
-    """What vLLM must hand to the same processor (`mm_processor_kwargs`), so that both expand alike.
+    """The `mm_processor_kwargs` of vLLM, with which its processor expands prompts as ours does.
 
     Raises:
-        ConfigError: a setting that vLLM cannot hand on.
+        ConfigError: vLLM cannot pass a setting to the processor.
     """
     settings = dict(config.processor)
     for name, value in settings.items():
-        if isinstance(value, list):  # it looks processors up by their settings, and transformers wants a list
+        if isinstance(value, list):  # vLLM hashes the settings, but transformers needs a list
             raise ConfigError(
-                f"model.processor.{name}: vLLM takes no lists among a processor's settings; leave it out, or "
+                f"model.processor.{name}: vLLM accepts no lists as processor settings; leave it out, or "
                 "set engine.backend=transformers"
             )
     if _pixel_limits(config):
@@ -154,7 +154,7 @@ def _smaller_settings(images: Any) -> dict[str, Any]:
 def _refusal(images: Any, width: int, height: int) -> str | None:
     try:
         images(images=[Image.new("RGB", (width, height))], return_tensors="pt")
-    # Image processors raise whatever their arithmetic leads them to (ValueError, ZeroDivisionError, ...).
+    # Image processors raise various arithmetic errors (ValueError, ZeroDivisionError, ...).
     except Exception as error:
         return f"{width} x {height} pixels: refused by {type(images).__name__} ({error})"
     return None
@@ -165,7 +165,7 @@ def _pixel_limits(config: Model) -> dict[str, int]:
 
 
 def _jinja(value: Any) -> str:
-    """A value of JSON as Jinja writes it."""
+    """A JSON value as a Jinja literal."""
     if value is None:
         return "none"
     if isinstance(value, list):

@@ -252,7 +252,7 @@ class StaleEngine:
 def test_another_version_than_asked_for_is_an_error(tmp_path: Path) -> None:
     ctx = context(settled(tmp_path), StaleEngine())
     prompt = Prompt(messages=({"role": "user", "content": [{}, {"text": "ask one question"}]},))
-    with pytest.raises(AdapterMismatch, match=r"asked shared@0 .* got one of shared@1"):
+    with pytest.raises(AdapterMismatch, match=r"requested a completion of shared@0 .* got one of shared@1"):
         ctx.sample([prompt], adapter=ADAPTER, sampling=Sampling())
 
 

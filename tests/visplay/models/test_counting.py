@@ -105,13 +105,13 @@ def test_the_type_is_the_configurations_or_the_models(tmp_path: Any) -> None:
 
 
 def test_without_a_config_it_says_where_one_must_be(tmp_path: Any) -> None:
-    with pytest.raises(ConfigError, match=r"model\.path: no config\.json of .* a folder that holds one"):
+    with pytest.raises(ConfigError, match=r"model\.path: no config\.json of .* folder that has one"):
         read_architecture(Model(path=str(tmp_path)))
 
 
 def test_a_language_model_is_no_vlm(tmp_path: Any) -> None:
     tf.LlamaConfig(**TEXT).save_pretrained(tmp_path)
-    with pytest.raises(ConfigError, match=r"is a llama, no vision-language model"):
+    with pytest.raises(ConfigError, match=r"is a llama, not a vision-language model"):
         read_architecture(Model(path=str(tmp_path)))
 
 

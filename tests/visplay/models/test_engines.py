@@ -46,7 +46,7 @@ def test_replicas_get_the_gpus_that_this_process_may_see(monkeypatch: pytest.Mon
     assert _devices(engine, count=4, beside=True) == ["6", "7"]
     own = Engine(backend="server", replicas=2, devices=["0", "1"])
     assert _devices(own, count=4, beside=True) == ["0", "1"]
-    with pytest.raises(ConfigError, match=r"of 4 there are 2; lower engine\.replicas"):
+    with pytest.raises(ConfigError, match=r"only 2 of 4 are free; lower engine\.replicas"):
         _devices(Engine(backend="server", replicas=3), count=4, beside=True)
 
 

@@ -48,7 +48,7 @@ def changed(file: Path, change: Callable[[Tensors], Tensors] | None) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [(dropped, "lacks 1 of the tensors"), (renamed, "of the tensors"), (reshaped, "lacks 1 of"),
-     (diverged, "no numbers"), (None, "no VLM could be loaded")],
+     (diverged, "not finite"), (None, "no VLM could be loaded")],
 )  # fmt: skip
 def test_a_base_that_is_not_whole(
     change: Callable[[Tensors], Tensors] | None, said: str, tmp_path: Path
@@ -71,7 +71,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("change", "said"),
     [(dropped, "1 tensors are missing"), (renamed, "have other names"), (reshaped, "1 tensors are"),
-     (diverged, "no numbers"), (None, "cannot be read")],
+     (diverged, "not finite"), (None, "cannot be read")],
 )  # fmt: skip
 def test_an_adapter_that_is_not_whole(
     change: Callable[[Tensors], Tensors] | None, said: str, whole: Path, tmp_path: Path
@@ -105,5 +105,5 @@ def test_an_adapter_of_another_kind_or_base(
 
 @pytest.mark.parametrize("device", ["cuda:7", "gpu", "cuda:x"])
 def test_a_device_that_is_not_there(device: str) -> None:
-    with pytest.raises(VisplayError, match=rf"model\.device: '{device}' is not there; there is cpu"):
+    with pytest.raises(VisplayError, match=rf"model\.device: '{device}' does not exist; use cpu"):
         load_base(POCKET.model_copy(update={"device": device}))

@@ -17,8 +17,8 @@ def base() -> Policy:
     [
         (["q_proj", "v_prok"], r"'v_prok' matches nothing .*v_proj"),
         (["nothing"], "'nothing' matches nothing"),
-        (["lm_head"], "lm_head can carry no adapter"),
-        (["q_proj", "lm_head"], "lm_head can carry no adapter"),
+        (["lm_head"], "lm_head cannot have LoRA"),
+        (["q_proj", "lm_head"], "lm_head cannot have LoRA"),
     ],
 )  # fmt: skip
 def test_a_name_that_cannot_be_trained_is_refused(base: Policy, targets: list[str], said: str) -> None:

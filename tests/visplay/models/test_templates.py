@@ -57,7 +57,7 @@ def test_variables_are_set_in_the_template_itself(variables: dict[str, object], 
     [
         ({"enable_thinkin": False}, "did you mean 'enable_thinking'"),
         ({"zzz": 1}, "see the model's chat_template.jinja"),
-        ({"messages": []}, "the renderer gives it"),
+        ({"messages": []}, "the renderer sets it"),
     ],
 )
 def test_a_variable_that_is_not_the_templates_is_an_error(variables: dict[str, object], said: str) -> None:

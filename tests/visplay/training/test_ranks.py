@@ -47,7 +47,7 @@ def test_each_rank_has_the_gpu_of_its_place(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("WORLD_SIZE", "4")
     assert device_of(Model(path="x", device="cuda")) == "cuda:3"
     assert device_of(Model(path="x", device="cpu")) == "cpu"
-    with pytest.raises(ConfigError, match=r"model.device: cuda:1 is one GPU, and each rank has its own"):
+    with pytest.raises(ConfigError, match=r"model.device: cuda:1 is one GPU, but each rank needs its own"):
         device_of(Model(path="x", device="cuda:1"))
 
 
