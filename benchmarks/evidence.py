@@ -120,6 +120,8 @@ def best_decoding(found: dict[Key, Flags], world: str, base: int, split: str = "
     """The way of decoding with most right answers on development scenes; of equals the first by name."""
     ways = {key[2]: _accuracy(flags) for key, flags in found.items()
             if key[:2] == (world, base) and key[2].startswith(DECODING) and key[5] == split}  # fmt: skip
+    if not ways:
+        raise SystemExit(f"{world}, base {base}: no decoding is stored; run benchmarks.decoding, --add it")
     return max(sorted(ways), key=lambda way: ways[way])
 
 
