@@ -1,4 +1,4 @@
-"""What of TRL's GRPOConfig is ours, what is a user's (`optimizer.grpo`), and on which device it trains."""
+"""Build TRL's GRPOConfig, check a user's fields of it (`optimizer.grpo`), and set the trainer's device."""
 
 import dataclasses
 import tempfile
@@ -16,10 +16,10 @@ from visplay.training.ranks import ALONE, Ranks
 
 
 def check_fields(optimizer: Optimizer) -> None:
-    """See that `optimizer.grpo` holds fields of TRL's GRPOConfig that are a user's to set.
+    """Check that `optimizer.grpo` has only fields of TRL's GRPOConfig that a user may set.
 
     Raises:
-        ConfigError: naming the field, and the key of ours or the nearest field.
+        ConfigError: a field is not allowed; the message names it, and the key to use or the nearest field.
     """
     known = {field.name for field in dataclasses.fields(GRPOConfig)}
     for name in optimizer.grpo:
@@ -32,14 +32,14 @@ def check_fields(optimizer: Optimizer) -> None:
     if "lomo" in str(optimizer.grpo.get("optim", "")):
         raise ConfigError(
             f"optimizer.grpo.optim: {optimizer.grpo['optim']} updates weights inside the backward pass, "
-            "which this loop does not do; take another optimizer, e.g. adamw_torch"
+            "which this loop does not support; use another optimizer, e.g. adamw_torch"
         )
     with tempfile.TemporaryDirectory() as folder:
         try:
             made = GRPOConfig(output_dir=folder, use_cpu=True, report_to="none", **optimizer.grpo)
             if made.loss_type not in LOSSES or made.importance_sampling_level not in LEVELS:
                 raise ValueError(f"loss_type is one of {LOSSES}, importance_sampling_level of {LEVELS}")
-        # Their own checks raise what they like: a value they do not know, a package that is not installed.
+        # Their checks raise various errors: an unknown value, a package that is not installed.
         except Exception as error:
             given = ", ".join(f"{name}: {value!r}" for name, value in optimizer.grpo.items())
             raise ConfigError(f"optimizer.grpo: {{{given}}} cannot be used: {_first_line(error)}") from error
@@ -55,10 +55,10 @@ def _first_line(error: Exception) -> str:
 
 
 def check_phases(config: Config, ranks: Ranks) -> None:
-    """See that micro-batches fill the batch of every phase, before hours have passed.
+    """Check before a run starts that micro-batches fill the batch of every phase.
 
     Raises:
-        ConfigError: naming the phase and its numbers.
+        ConfigError: they do not; the message names the phase and its numbers.
     """
     own = config.optimizer
     for role in config.role_names:
@@ -70,7 +70,7 @@ def check_phases(config: Config, ranks: Ranks) -> None:
 
 
 def micro_batch(phase: Phase, optimizer: Optimizer, ranks: Ranks) -> int:
-    """Completions of a micro-batch.
+    """The number of completions in a micro-batch.
 
     Raises:
         PreflightError: micro-batches do not fill a batch.
@@ -87,18 +87,18 @@ def micro_batch(phase: Phase, optimizer: Optimizer, ranks: Ranks) -> int:
 
 
 def check_ahead(optimizer: Optimizer, model: Model, engine: Engine) -> None:
-    """See that the engine can work while the trainer does, where `optimizer.ahead` has it do so.
+    """If `optimizer.ahead` is set, check that the engine can work while the trainer does.
 
     Raises:
-        ConfigError: it shares the trainer's base or process.
+        ConfigError: the engine shares the trainer's base or process.
     """
     backend = backend_of(model, engine)
     if not optimizer.ahead:
         return
     if backend in ("transformers", "vllm"):
         raise ConfigError(
-            f"optimizer.ahead: the engine {backend} works in the trainer's process, so one would wait for "
-            "the other; set engine.backend=server with engine.replicas or engine.urls, or optimizer.ahead=0"
+            f"optimizer.ahead: the engine {backend} runs in the trainer's process, so they cannot overlap; "
+            "set engine.backend=server with engine.replicas or engine.urls, or optimizer.ahead=0"
         )
 
 
@@ -122,7 +122,7 @@ _FIXED = (
     "min_p", "repetition_penalty", "generation_kwargs", "model_init_kwargs", "sync_ref_model",
     "resume_from_checkpoint", "push_to_hub", "load_best_model_at_end",
 )  # fmt: skip
-# They act only in the `train` of TRL or transformers, which is not used.
+# They have an effect only in the `train` of TRL or transformers, which is not used.
 _WITHOUT_EFFECT = (
     "neftune_noise_alpha", "use_liger_kernel", "liger_kernel_config", "debug", "auto_find_batch_size",
     "torch_empty_cache_steps", "logging_nan_inf_filter", "include_num_input_tokens_seen",
@@ -131,10 +131,10 @@ _WITHOUT_EFFECT = (
 )  # fmt: skip
 _OWNED = (
     {name: f"set {key} instead" for name, key in _BY_KEY.items()}
-    | {name: "the loop needs it as it is; leave it out" for name in _FIXED}
+    | {name: "the loop needs its fixed value; leave it out" for name in _FIXED}
     | {name: "it has no effect here; leave it out" for name in _WITHOUT_EFFECT}
 )
-# What transformers 5.24 calls it. TRL 1.16 and the planner know the older name, which all versions take.
+# The name in transformers 5.24. TRL 1.16 and the planner use the older name, which all versions accept.
 _OWNED["activation_checkpointing"] = "set optimizer.grpo.gradient_checkpointing instead, which is the same"
 
 
@@ -148,24 +148,24 @@ def grpo_arguments(
     model: Any,
     ranks: Ranks = ALONE,
 ) -> GRPOConfig:
-    """TRL's arguments of one phase.
+    """Build TRL's arguments of one phase.
 
     Args:
-        phase: steps, prompts per step, G, temperature, length, and its own learning rate where it has one.
-        optimizer: learning rate, clipping, KL, and the fields that a user adds.
+        phase: steps, prompts per step, G, temperature, length, and optionally a learning rate.
+        optimizer: learning rate, clipping, KL, and a user's fields.
         corrected: see `visplay.training.learner`.
-        folder: for checkpoints.
-        seed: decides the order of the prompts.
-        model: what is trained, on its device.
-        ranks: that share a batch, each P * G / W of it.
+        folder: folder of checkpoints.
+        seed: seed of the order of the prompts.
+        model: the trained model on its device.
+        ranks: the ranks that share a batch; each gets P * G / W completions.
 
     Raises:
-        PreflightError: micro-batches that do not fill a batch.
+        PreflightError: micro-batches do not fill a batch.
     """
     batch, updates = phase.prompts_per_step * phase.group_size, optimizer.updates_per_batch
     micro = micro_batch(phase, optimizer, ranks)
     weights = next(model.parameters())
-    # A model that is going to be cut into pieces waits on the CPU for the GPUs.
+    # A model that will be sharded stays on the CPU first.
     on_cpu = weights.device.type == "cpu" and not (ranks.sharded and torch.cuda.is_available())
     loss_type = optimizer.grpo.get("loss_type", "grpo")
     open_fields: dict[str, Any] = {
@@ -182,7 +182,7 @@ def grpo_arguments(
         _CORRECTION: corrected,
         "vllm_importance_sampling_mode": "token_truncate",
         "gradient_checkpointing": not on_cpu,
-        # All of LoRA takes part in every pass; to look for what does not only costs time.
+        # All LoRA parameters are used in every pass, so a search for unused ones only costs time.
         "ddp_find_unused_parameters": None if ranks.size == 1 else False,
     }
     arguments = GRPOConfig(
@@ -196,10 +196,10 @@ def grpo_arguments(
         temperature=phase.temperature,
         learning_rate=optimizer.learning_rate if phase.learning_rate is None else phase.learning_rate,
         beta=optimizer.kl,
-        bf16=model.dtype == torch.bfloat16,  # else adapters on a 16-bit base compute in 32 bits
+        bf16=model.dtype == torch.bfloat16,  # otherwise adapters on a 16-bit base compute in 32 bits
         use_cpu=on_cpu,
         logging_steps=1,
-        log_multimodal=False,  # a second copy of a batch's pictures, for tables that nobody sees
+        log_multimodal=False,  # otherwise TRL copies a batch's pictures for tables that are not used
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
@@ -214,16 +214,16 @@ def grpo_arguments(
 
 
 def reentrant(arguments: GRPOConfig) -> bool:
-    """Whether checkpoints are of torch's older kind, through which gradients only go if an input has one."""
+    """Whether checkpoints are reentrant; these pass gradients only if an input requires one."""
     given = arguments.gradient_checkpointing_kwargs
     return isinstance(given, dict) and bool(given.get("use_reentrant", False))
 
 
 def on_one_device(arguments: GRPOConfig, device: torch.device) -> None:
-    """Keep a trainer on the device where the base is, whatever else can be seen.
+    """Keep a trainer on the base's device, even if other devices are visible.
 
-    transformers takes the first GPU, and of several it would make an nn.DataParallel, whose replicas all run
-    the forward bound to the first. What it found out once, here first, it does not find out again.
+    By default transformers uses the first GPU, and with several GPUs nn.DataParallel, whose replicas all call
+    the forward method bound to the first. It caches its choice, which this function therefore makes first.
     """
     arguments.device  # noqa: B018 - a cached property
     arguments._n_gpu = min(1, arguments.n_gpu)

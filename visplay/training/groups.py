@@ -1,12 +1,12 @@
-"""Log-probs of G completions of a prompt by one forward pass in which the prompt is computed once.
+"""Compute log-probs of G completions of a prompt in one forward pass that computes the prompt once.
 
 The completions of a prompt are laid out as one sequence, [prompt, c1, ..., cG]. A mask hides them from each
-other, and a completion's token has the position that it has in [prompt, c]. The model's own code makes the
-embeddings and the positions; a hook before its decoder exchanges positions and mask, and a hook behind it
-keeps the hidden states that predict a completion's token. Nothing here depends on the architecture.
+other, and a completion's token has the position that it has in [prompt, c]. The model's own code computes the
+embeddings and the positions. A hook before its decoder replaces positions and mask, and a hook after it keeps
+the hidden states that predict a completion's token. This does not depend on the architecture.
 
-The first batch of a phase is compared with ordinary rows, one completion each. Where the two differ, or where
-the attention takes no such mask, ordinary rows are used from then on, and a warning says so.
+The first batch of a phase is compared with ordinary rows of one completion each. If both differ, or if the
+attention does not support such a mask, ordinary rows are used from then on, with a warning.
 """
 
 import logging
@@ -20,11 +20,11 @@ from torch.nn.functional import pad
 
 from visplay.training.pictures import Pictures
 
-LONGEST = 6_000  # tokens of a sequence; its mask is quadratic, and a larger group is cut
-TOGETHER = 700  # tokens of a forward pass that shorter sequences are padded and put together for
-COMPARED = 16  # rows, at most, that are computed in both ways at the beginning of a phase
+LONGEST = 6_000  # tokens of a sequence; its mask is quadratic, so a larger group is split
+TOGETHER = 700  # tokens of a forward pass up to which shorter sequences are padded and batched
+COMPARED = 16  # largest number of rows that are computed in both ways at the start of a phase
 _BY_TOKEN = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
-_APART = {torch.float32: 1e-4}  # nats a token, mean, at most, from ordinary rows
+_APART = {torch.float32: 1e-4}  # largest mean distance from ordinary rows, in nats per token
 _APART_HALF = 5e-2
 
 _log = logging.getLogger(__name__)
@@ -32,11 +32,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:
-    """A prompt as the model takes it.
+    """The model's inputs for a prompt.
 
     Attributes:
-        inputs: what the processor made of it, as a batch of one, on the CPU.
-        picture: the number of its pictures, the same for the same ones; None without a picture.
+        inputs: the processor's output as a batch of one, on the CPU.
+        picture: an id of its pictures, equal for equal pictures; None without a picture.
     """
 
     inputs: Mapping[str, Any]
@@ -51,7 +51,7 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Completions that share a sequence: the number of their prompt, and their rows in the batch."""
+    """Completions that share a sequence: the index of their prompt, and their rows in the batch."""
 
     prompt: int
     rows: tuple[int, ...]
@@ -59,12 +59,12 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """Of each completion's tokens, [rows, tokens]; 0 where there is none.
+    """Scores of the completions' tokens, [rows, tokens]; 0 for padding.
 
     Attributes:
         logps: log-probs, with gradient.
-        entropies: in nats; None where they were not asked for.
-        aux_loss: of a router; None where there is none.
+        entropies: entropies in nats; None if they were not requested.
+        aux_loss: the router's auxiliary loss; None without a router.
     """
 
     logps: torch.Tensor
@@ -73,7 +73,7 @@ class Scores:
 
 
 def by_group(prompts: Sequence[int], lengths: Sequence[int]) -> list[int]:
-    """The order of rows in which those of a prompt stand side by side, prompts with most tokens first."""
+    """The order of rows in which those of a prompt are adjacent, prompts with most tokens first."""
     tokens: dict[int, int] = {}
     for prompt, length in zip(prompts, lengths, strict=True):
         tokens[prompt] = tokens.get(prompt, 0) + length
@@ -84,11 +84,11 @@ class Groups:
     """Scores the completions of a step's prompts.
 
     Args:
-        model: the bare base with an adapter in it.
-        pictures: stands before its vision tower.
-        autocast: opens the context in which the model is called.
-        equal_calls: whether each batch is one call of the model, because ranks that share it must call it
-            equally often.
+        model: the base with an adapter.
+        pictures: caches the features of its vision tower.
+        autocast: returns the context in which the model is called.
+        equal_calls: whether each batch is one call of the model, because ranks of a sharded model must call
+            it equally often.
     """
 
     def __init__(
@@ -109,23 +109,23 @@ class Groups:
         return not self._why_not
 
     def begin(self, prompts: Sequence[Encoded]) -> None:
-        """A new step begins, with these prompts."""
+        """Start a new step with these prompts."""
         self._prompts = prompts
 
     def scores(
         self, model: Any, ids: torch.Tensor, mask: torch.Tensor, prompts: Sequence[int], *,
         most: int | None = None, entropy: bool = False, aux_loss: bool = False,
     ) -> Scores:  # fmt: skip
-        """Log-probs of completions.
+        """Compute the log-probs of completions.
 
         Args:
-            model: as it is trained, whatever wraps it.
+            model: the trained model with its wrappers.
             ids: [rows, tokens] of completions, padded on the right.
             mask: [rows, tokens] 1 for their tokens.
-            prompts: [rows] the number of each one's prompt.
-            most: rows in a call of the model; None for all.
+            prompts: [rows] the index of each completion's prompt.
+            most: largest number of rows in a call of the model; None for all.
             entropy: whether entropies are returned.
-            aux_loss: whether a router's loss is, which is of ordinary rows and of the whole batch.
+            aux_loss: whether a router's loss is returned, which needs ordinary rows and the whole batch.
         """
         lengths = mask.sum(dim=1).tolist()
         order, most = by_group(prompts, lengths), most or len(prompts)
@@ -152,7 +152,7 @@ class Groups:
     def _groups(
         self, block: Sequence[int], lengths: Sequence[int], prompts: Sequence[int], *, once: bool
     ) -> list[Group]:
-        """The sequences of some rows; a group that is too long for one is cut."""
+        """The sequences of some rows; a group that is too long for one sequence is split."""
         found: list[tuple[int, list[int]]] = []
         tokens = 0
         for row in block:
@@ -164,7 +164,7 @@ class Groups:
         return [Group(prompt=prompt, rows=tuple(rows)) for prompt, rows in found]
 
     def _together(self, groups: Sequence[Group], lengths: Sequence[int]) -> list[list[Group]]:
-        """Calls of the model, each of sequences of like length."""
+        """Batch sequences of similar length into calls of the model."""
         tokens = {
             group: len(self._prompts[group.prompt].ids) + sum(lengths[row] for row in group.rows)
             for group in groups
@@ -202,12 +202,12 @@ class Groups:
 
     @contextmanager
     def _hooked(self, layout: "Layout") -> Iterator[None]:
-        """Show the decoder the layout, and the LM head what predicts a completion's token."""
+        """Give the decoder the layout, and the LM head the states that predict completions' tokens."""
 
         def before(_: Any, args: Any, inputs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
             own = inputs.get("attention_mask")
             if _windowed(self._decoder.config) and not isinstance(own, dict):
-                raise NotImplementedError("sliding windows whose mask the decoder makes itself")
+                raise NotImplementedError("sliding windows whose mask the decoder computes itself")
             changed = {"position_ids": layout.positions(inputs.get("position_ids"))}
             changed["attention_mask"] = layout.mask(
                 own, additive=_attention(self._decoder.config) == "eager", like=inputs["inputs_embeds"]
@@ -231,7 +231,7 @@ class Groups:
         self, model: Any, block: Sequence[int], ids: torch.Tensor, lengths: Sequence[int],
         prompts: Sequence[int],
     ) -> None:  # fmt: skip
-        """See that a group's log-probs are those of ordinary rows; without dropout, which draws anew."""
+        """Check that a group's log-probs equal those of ordinary rows, without dropout, which is random."""
         self._compared, training = True, model.training
         model.eval()
         try:
@@ -242,7 +242,7 @@ class Groups:
                 )
             apart = float((once.log_probs - plain.log_probs).abs().mean()) if sum(lengths) else 0.0
             if not apart <= _APART.get(next(self._decoder.parameters()).dtype, _APART_HALF):
-                self._fall_back(f"log-probs lie {apart:.1e} nats apart")
+                self._fall_back(f"log-probs differ by {apart:.1e} nats")
         except (NotImplementedError, TypeError, ValueError, RuntimeError) as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
@@ -252,23 +252,23 @@ class Groups:
 
     def _fall_back(self, why: str) -> None:
         self._why_not = why
-        _log.warning("Each completion computes its prompt again, because this model cannot share it: %s", why)
+        _log.warning("Each completion recomputes its prompt, because this model cannot share it: %s", why)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """n sequences of at most N tokens, and which of their places predict the M tokens of completions.
+    """n sequences of at most N tokens, and their positions that predict the M tokens of completions.
 
     Attributes:
-        ids: [n, N] padded on the right.
-        places: [n, N] 1 for tokens.
-        donors: [n, N] the place in [prompt, c] that a token of c has.
-        owners: [n, N] the completion that a token belongs to, from 0; -1 for the prompt, -2 for padding.
-        firsts: [n] the last place of each prompt, and how many completions it begins.
-        before: [M - sum of these] the place, in n * N, whose hidden state predicts a later token.
+        ids: [n, N] token ids, padded on the right.
+        places: [n, N] 1 for tokens, 0 for padding.
+        donors: [n, N] the position of a token of c in [prompt, c].
+        owners: [n, N] the completion of a token, from 0; -1 for the prompt, -2 for padding.
+        firsts: [n] the last position of each prompt, and its number of completions.
+        before: [M - sum of these] the position, in n * N, whose hidden state predicts a later token.
         targets: [M] the tokens of completions, the first one of each before all others.
         completions: [M] the completion of a token, counted over all sequences.
-        columns: [M] its place in the completion.
+        columns: [M] the token's position in the completion.
         shared: whether any prompt has more than one completion.
     """
 
@@ -319,27 +319,27 @@ class Layout:
         )  # fmt: skip
 
     def scored(self, hidden: torch.Tensor) -> torch.Tensor:
-        """[M, width] the hidden states that predict the targets, of those of all places [n, N, width].
+        """Select the hidden states that predict the targets, [M, width], from all positions [n, N, width].
 
-        No place is taken twice by an index, whose gradient would be summed in any order.
+        No position is indexed twice, because the sum of its gradients would have no fixed order.
         """
         first = [hidden[n, place].expand(many, -1) for n, (place, many) in enumerate(self.firsts)]
         return torch.cat([*first, hidden.flatten(0, 1).index_select(0, self.before)])
 
     def positions(self, own: torch.Tensor | None) -> torch.Tensor:
-        """[..., n, N] the model's positions of ordinary rows, each at the place of its donor."""
+        """Rearrange the model's position ids of ordinary rows by donor, [..., n, N]."""
         if own is None:
             return self.donors
         own = own.expand(*own.shape[:-2], *self.donors.shape)
         return own.gather(-1, self.donors.expand_as(own))
 
     def mask(self, own: Any, *, additive: bool, like: torch.Tensor) -> Any:
-        """What a place sees: what its donor sees in the model's mask, of the prompt and its own completion.
+        """The attention mask: a token sees what its donor sees, within the prompt and its own completion.
 
         Args:
-            own: the model's mask, [n, N] or [n, heads, N, N]; by kind of layer where it is a dict.
-            additive: whether attention adds a mask that the decoder made, instead of reading a boolean one.
-            like: of the mask's type where it is additive.
+            own: the model's mask, [n, N] or [n, heads, N, N]; a dict has one by kind of layer.
+            additive: whether attention adds the decoder's mask, instead of reading a boolean one.
+            like: a tensor of the type of an additive mask.
         """
         if isinstance(own, dict):
             return {name: self.mask(one, additive=additive, like=like) for name, one in own.items()}
@@ -359,7 +359,7 @@ class Layout:
 
 
 def _stacked(inputs: Sequence[Mapping[str, Any]], layout: Layout) -> dict[str, Any]:
-    """The inputs of several prompts as one batch; those by token go on with 0 over the completions."""
+    """The inputs of several prompts as one batch; inputs by token are 0 for the completions."""
     batch: dict[str, Any] = {}
     width = layout.ids.shape[1]
     for name in dict.fromkeys(name for one in inputs for name in one):
@@ -369,7 +369,7 @@ def _stacked(inputs: Sequence[Mapping[str, Any]], layout: Layout) -> dict[str, A
         if not isinstance(values[0], torch.Tensor):
             batch[name] = [one for value in values for one in value]
             continue
-        # As processors do, where pictures have different numbers of tiles.
+        # Pad as processors do if pictures have different numbers of tiles.
         sizes = [max(value.shape[i] for value in values) for i in range(1, values[0].dim())]
         batch[name] = torch.cat([_padded(value, sizes) for value in values])
     return batch | {"input_ids": layout.ids, "attention_mask": layout.places}
@@ -392,8 +392,8 @@ def _windowed(config: Any) -> bool:
 
 
 def _why_not(config: Any) -> str:
-    """Why completions cannot share a sequence in this decoder; empty where they can."""
+    """Why completions cannot share a sequence in this decoder; empty if they can."""
     if _attention(config) not in ("sdpa", "eager"):
-        return f"attn_implementation {_attention(config)} takes no mask of four dimensions"
+        return f"attn_implementation {_attention(config)} does not support four-dimensional masks"
     others = set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"}
     return f"it has layers of {', '.join(sorted(others))}" if others else ""

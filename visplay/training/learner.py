@@ -1,8 +1,8 @@
-"""One phase of GRPO, a step at a time: the loop calls `publish`, `update` and `save`.
+"""One phase of GRPO, step by step: the loop calls `publish`, `update` and `save`.
 
 TRL computes the advantages (Eq. 2 of arXiv 2511.15661), the clipped loss, the KL term and the importance
-correction (`visplay.training.trl`). This module takes the optimizer step and writes the checkpoint. With
-several ranks the first one calls it, and the others `follow`.
+correction (`visplay.training.trl`). This module performs the optimizer step and writes the checkpoint. With
+several ranks rank 0 calls it, and the others `follow`.
 """
 
 import math
@@ -41,24 +41,24 @@ _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
 class Learner:
-    """An adapter that is trained for one phase; it goes on after the last checkpoint in its folder.
+    """Trains an adapter for one phase; it resumes from the last checkpoint in its folder.
 
     Args:
-        policy: the base VLM; it carries the adapter from `with` to its end.
-        start: the adapter to begin with; the reference of the KL term, but for `optimizer.reference: base`.
+        policy: the base VLM; it has the adapter inside the `with` block.
+        start: the initial adapter; it is the KL term's reference unless `optimizer.reference` is `base`.
         phase: steps, prompts per step, G, temperature, length.
         optimizer: learning rate, clipping, KL, updates per batch.
-        corrected: weigh tokens by the ratio of trainer to engine (importance correction), which with several
-            updates per batch takes one more forward pass; in one process, on the same weights, it is 1.
-        folder: for versions, checkpoints and the records of finished steps; all ranks see it.
-        seed: of the phase.
-        ranks: that learn; each holds a Learner, and rank 0 tells the others of its own.
+        corrected: weight tokens by the ratio of trainer to engine (importance correction). With several
+            updates per batch this needs another forward pass; in one process on the same weights it is 1.
+        folder: folder of versions, checkpoints and records of finished steps; all ranks see it.
+        seed: seed of the phase.
+        ranks: the ranks; each holds a Learner, and rank 0 sends its calls to the others.
 
     Attributes:
-        history: the metrics of each finished step, earlier processes' included; on rank 0.
-        records: what else is to be known of these steps.
-        done: how many steps are saved.
-        version: what was published last.
+        history: the metrics of each finished step, including those of earlier processes; on rank 0.
+        records: further data of these steps.
+        done: number of saved steps.
+        version: the version that was published last.
     """
 
     def __init__(
@@ -92,10 +92,10 @@ class Learner:
         self._trl: Any = None
 
     def __enter__(self) -> "Learner":
-        """Put the adapter on the base, as the last checkpoint left it."""
+        """Attach the adapter from the last checkpoint to the base."""
         if self._ranks.first:
             for left in [*self._folder.glob("checkpoint-*/"), *self._folder.glob(f"{self._start.name}-*/")]:
-                if left != self._checkpoint:  # cut short by a kill
+                if left != self._checkpoint:  # left incomplete by a kill
                     shutil.rmtree(left)
         if self.done < self._phase.steps:
             self._begin()
@@ -113,8 +113,8 @@ class Learner:
         own = named(loss, key="optimizer.loss") if loss else None
         trl = EngineGRPOTrainer(self._policy, peft_model, arguments, ranks=self._ranks, own_loss=own)
         if self._optimizer.kl > 0 and not self._optimizer.keeps_start:
-            peft_model.delete_adapter("ref")  # without it TRL switches LoRA off, which leaves the base
-        if self.done:  # not before: TRL's reference is a copy of what is on the model
+            peft_model.delete_adapter("ref")  # without it TRL disables LoRA: the reference is the base
+        if self.done:  # only now, because TRL copies the model's current adapter as reference
             peft_model.load_adapter(str(self._checkpoint / "adapter"), "default", is_trainable=True)
         self._trl, self._peft, self._accelerator = trl, peft_model, trl.accelerator
         self._model, self._adamw, self._rates = trl.prepared(updates=self._phase.steps * self._updates)
@@ -128,7 +128,7 @@ class Learner:
         self._uncast.__enter__()
 
     def __exit__(self, *_: Any) -> None:
-        """Take it off again; what is being written is finished."""
+        """Detach the adapter after pending writes have finished."""
         if self._writing:
             self._writing.exception()
         if self._trl is None:
@@ -142,10 +142,10 @@ class Learner:
 
     @classmethod
     def follow(cls, policy: Policy, ranks: Ranks) -> None:
-        """Learn what rank 0 trains, phase by phase, until it says that there is no more.
+        """Join the training of rank 0, phase by phase, until it ends.
 
         Raises:
-            RankLost: another rank is gone.
+            RankLost: another rank has died.
         """
         while lesson := ranks.broadcast():
             with cls(policy, ranks=ranks, **lesson) as learner:
@@ -154,20 +154,20 @@ class Learner:
                     learner.save()
 
     def steps(self) -> Iterator[int]:
-        """The steps that are left, from 0 on; each ends with `save`."""
+        """Yield the indices of the remaining steps, from 0; each step must end with `save`."""
         while self.done < self._phase.steps:
             step = self.done
             yield step
             assert self.done == step + 1, f"step {step} was not saved"
 
     def publish(self, engine: RolloutEngine) -> AdapterVersion:
-        """Give the engine the weights as they are now, as the next version."""
+        """Publish the current weights to the engine as the next version."""
         self.version = next_version(self.version, self._folder)
         save_adapter(self._peft, self.version, state=self._state)
         return self._hold(engine)
 
     def publish_again(self, engine: RolloutEngine) -> AdapterVersion:
-        """Give the engine what the process before this one had published last (`optimizer.ahead`)."""
+        """Publish the version that the previous process had published last (`optimizer.ahead`)."""
         self.version = numbered(self._folder, self.version.name, self.version.version)
         shutil.copytree(self._checkpoint / "behind", str(self.version.path))
         return self._hold(engine)
@@ -175,30 +175,30 @@ class Learner:
     def _hold(self, engine: RolloutEngine) -> AdapterVersion:
         engine.publish(self.version)
         self._published.append(self.version)
-        for old in self._published[:-MAX_ADAPTERS]:  # which no engine holds any more
+        for old in self._published[:-MAX_ADAPTERS]:  # no engine holds them any more
             shutil.rmtree(str(old.path))
         del self._published[:-MAX_ADAPTERS]
         return self.version
 
     def update(self, rollouts: Sequence[Rollout] = ()) -> dict[str, float]:
-        """Learn from a step's rollouts, [P * G], those of a prompt side by side.
+        """Learn from a step's rollouts, [P * G], where those of a prompt are adjacent.
 
         Returns:
-            The metrics of TRL, `loss`, `grad_norm` and `learning_rate`, means over the step's updates.
+            TRL's metrics, `loss`, `grad_norm` and `learning_rate`, as means over the step's updates.
 
         Raises:
-            TrainingDiverged: a reward, the loss or the gradient is not finite; the weights are as they were.
-            OSError: the checkpoint of the step before could not be written.
+            TrainingDiverged: a reward, the loss or the gradient is not finite; the weights are unchanged.
+            OSError: the checkpoint of the previous step could not be written.
         """
         self._written()
         step, each = self.done + 1, len(rollouts) // self._ranks.size
         for one in rollouts:
-            if not math.isfinite(one.reward):  # TRL would take it for an advantage of 0
+            if not math.isfinite(one.reward):  # TRL would treat it as an advantage of 0
                 raise TrainingDiverged(f"step {step}: a reward is {one.reward}; the steps before it are kept")
         if self._optimizer.advantage and rollouts:
             rollouts = with_advantages(rollouts, self._optimizer.advantage, group_size=self._phase.group_size)
         parts = [rollouts[i : i + each] for i in range(0, len(rollouts), each)] if self._ranks.first else None
-        # Drawn anew for each step, the state of the generators is no part of a checkpoint.
+        # Generators are seeded for each step, so their state is not part of a checkpoint.
         set_seed(mix_seed(self._seed, "learn", self.done) + self._ranks.place)
         batch = self._trl.batch(self._ranks.scatter(parts))
         losses, norms, rate = [], [], self._rates.get_last_lr()[0]
@@ -207,8 +207,8 @@ class Learner:
             for name, value in (("loss", loss), ("grad_norm", norm)):
                 if not math.isfinite(value):
                     raise TrainingDiverged(
-                        f"step {step}: {name} is {value}; the steps before it are kept. Start a run of "
-                        "another name with a lower optimizer.learning_rate or a higher optimizer.kl"
+                        f"step {step}: {name} is {value}; the steps before it are kept. Start a run with "
+                        "another name and a lower optimizer.learning_rate or a higher optimizer.kl"
                     )
             self._adamw.step()
             self._rates.step()
@@ -224,7 +224,7 @@ class Learner:
         return self._metrics
 
     def _descend(self, micro_batches: list[dict[str, Any]]) -> tuple[float, float]:
-        """The gradient of one update, clipped, in place; returns its loss and its norm before that."""
+        """Compute and clip the gradient of one update; returns the loss and the norm before clipping."""
         total = torch.zeros((), device=self._accelerator.device)
         for micro in micro_batches:
             last = micro is micro_batches[-1]
@@ -237,10 +237,10 @@ class Learner:
         return float(self._accelerator.gather(total).mean()), float(norm)
 
     def save(self, records: Sequence[dict[str, Any]] = ()) -> None:
-        """End the step: keep its metrics, its records and a checkpoint.
+        """Finish the step: save its metrics, its records and a checkpoint.
 
-        They are written while the next step is sampled; a process that is killed meanwhile begins that step
-        again. The next `update` waits for them.
+        They are written in the background while the next step is sampled, and the next `update` waits for
+        them. A process that is killed before they are written repeats the step.
         """
         self.done += 1
         adamw = get_optimizer_state_dict(self._model, self._adamw.optimizer, options=_WHOLE)
@@ -272,7 +272,7 @@ class Learner:
 
     @property
     def trained(self) -> AdapterVersion:
-        """What the phase leaves, all its steps done; it is not published."""
+        """The version after all steps of the phase; it is not published."""
         self._written()
         number = self._start.version + self._phase.steps + 1
         return replace(self._start, version=number, path=self._checkpoint / "adapter")
@@ -283,7 +283,7 @@ class Learner:
 
 
 def in_background(work: Callable[[], None]) -> "Future[None]":
-    """Run `work` in a daemon thread, so that a process that ends does not wait for it."""
+    """Run `work` in a daemon thread, for which an ending process does not wait."""
     future: Future[None] = Future()
 
     def run() -> None:
@@ -298,10 +298,10 @@ def in_background(work: Callable[[], None]) -> "Future[None]":
 
 
 def finished_steps(folder: Path) -> list[dict[str, Any]]:
-    """The steps up to the last checkpoint of a phase that was stopped: `metrics` and `records` of each.
+    """Read `metrics` and `records` of the steps up to the last checkpoint of a stopped phase.
 
-    The list is empty if any of it, the checkpoint included, is not as it was written; the phase then begins
-    again.
+    The list is empty if any file, including the checkpoint, is damaged; the phase then starts from its
+    beginning.
     """
     last = read_part(folder / "checkpoint.json")
     if last is None:

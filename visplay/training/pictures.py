@@ -1,8 +1,8 @@
-"""Each picture of a step goes through the vision tower once.
+"""Compute the features of each picture of a step once.
 
-A picture is part of several prompts, and the reference and the policy both see it. Every VLM of
-transformers calls its own `get_image_features`; `Pictures` replaces it during training and returns the
-features of known pictures again.
+A picture is part of several prompts, and both the reference and the policy see it. Every VLM of
+transformers calls its `get_image_features`. `Pictures` replaces this method during training and returns
+stored features of known pictures.
 """
 
 import inspect
@@ -13,31 +13,31 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers.utils.generic import ModelOutput
 
-_LOOKED_AT = ("pooler_output", "deepstack_features")  # by the language model
-_APART = {torch.float32: 1e-3}  # of their norm, at most, where features were computed in other company
+_LOOKED_AT = ("pooler_output", "deepstack_features")  # outputs that the language model uses
+_APART = {torch.float32: 1e-3}  # largest relative difference of features computed in different batches
 _APART_HALF = 2e-2
 
 
 class Pictures:
     """Replaces a model's `get_image_features` inside a `with` block.
 
-    It does nothing where an adapter layer lies in the tower or the projector, whichever adapter is active.
-    The first batch of stored features is compared with what the model returns for the same batch. Where they
-    differ (dropout, another shape, a gradient), the model is called every time from then on.
+    It does nothing if the tower or the projector has an adapter layer, active or not. The first batch of
+    stored features is compared with the model's output for the same batch. If they differ (dropout, another
+    shape, a gradient), the model is called every time from then on.
 
     Args:
-        model: the bare base with an adapter in it.
-        whole: whether this process has all of its weights; pieces of FSDP can't be asked for out of turn.
+        model: the base with an adapter.
+        whole: whether this process has all weights; a model sharded by FSDP cannot be called separately.
     """
 
     def __init__(self, model: Any, *, whole: bool = True) -> None:
         owner = _owner(model)
         self._owner = owner if whole and not _learns_to_see(owner) else None
         self._known: dict[int, Any] = {}
-        self._keys: Sequence[int] = ()  # of the prompts that the model is about to see
+        self._keys: Sequence[int] = ()  # of the prompts in the next call of the model
         self._inputs: Sequence[dict[str, torch.Tensor]] = ()
         self._compared = False
-        self.computed = 0  # pictures, or sets of them, since the beginning
+        self.computed = 0  # number of computed pictures, or sets of them
 
     def __enter__(self) -> "Pictures":
         if self._owner is not None:
@@ -51,15 +51,15 @@ class Pictures:
             vars(self._owner).pop("get_image_features", None)
 
     def forget(self) -> None:
-        """A new step begins, with other pictures."""
+        """Start a new step with other pictures."""
         self._known, self._keys, self._inputs = {}, (), ()
 
     def expect(self, keys: Sequence[int], inputs: Sequence[dict[str, torch.Tensor]]) -> None:
-        """Say whose pictures the model is about to see.
+        """Set the pictures of the next call of the model.
 
         Args:
-            keys: [prompts] which pictures, the same number for the same ones.
-            inputs: [prompts] what the processor made of them, by name, on the model's device.
+            keys: [prompts] ids of the pictures, equal for equal pictures.
+            inputs: [prompts] the processor's outputs by name, on the model's device.
         """
         self._keys, self._inputs = keys, inputs
 
@@ -88,13 +88,13 @@ class Pictures:
 
 
 def _owner(model: Any) -> Any:
-    """The innermost module that has `get_image_features`: what others of that name hand on to."""
+    """The innermost module with `get_image_features`, to which the outer modules delegate."""
     found = [module for module in model.modules() if hasattr(type(module), "get_image_features")]
     return found[-1] if found else None
 
 
 def _learns_to_see(owner: Any) -> bool:
-    """Whether an adapter layer stands outside the decoder, that is in the tower or the projector."""
+    """Whether an adapter layer is outside the decoder, that is, in the tower or the projector."""
     if owner is None:
         return False
     decoder = {id(module) for module in owner.get_decoder().modules()}
@@ -111,11 +111,11 @@ def _by_name(ask: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
 
 
 def _together(outputs: Sequence[Any]) -> Any:
-    """The features of several rows as one call gives them; None where that can't be said."""
+    """Combine the features of several rows as one call returns them; None if that is not possible."""
     first = outputs[0]
     if isinstance(first, torch.Tensor):
         return torch.cat(list(outputs)) if len({output.shape[1:] for output in outputs}) == 1 else None
-    if isinstance(first, list | tuple):  # one for each picture
+    if isinstance(first, list | tuple):  # one per picture
         return type(first)(one for output in outputs for one in output)
     if not isinstance(first, ModelOutput):
         return None
@@ -124,13 +124,13 @@ def _together(outputs: Sequence[Any]) -> Any:
         values = [output[name] for output in outputs]
         if isinstance(values[0], torch.Tensor) or name == "pooler_output":
             fields[name] = _together(values)
-        elif name == "deepstack_features":  # of each layer
+        elif name == "deepstack_features":  # one per layer
             fields[name] = type(values[0])(_together(layer) for layer in zip(*values, strict=True))
     return type(first)(**fields)
 
 
 def _alike(ours: Any, theirs: Any) -> bool:
-    """Whether the language model may be shown one for the other."""
+    """Whether two outputs are equal enough to replace each other."""
     mine, other = _seen(ours), _seen(theirs)
     if not other or any(tensor.requires_grad for tensor in other):
         return False
@@ -143,7 +143,7 @@ def _alike(ours: Any, theirs: Any) -> bool:
 
 
 def _seen(features: Any) -> list[torch.Tensor]:
-    """The tensors that the language model looks at, in order."""
+    """The tensors that the language model uses, in order."""
     if isinstance(features, torch.Tensor):
         return [features]
     if isinstance(features, list | tuple):

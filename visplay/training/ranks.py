@@ -1,8 +1,8 @@
-"""The processes that a launcher started: rank 0 plays, all of them learn.
+"""The ranks of data-parallel training: rank 0 executes the loop, all ranks train.
 
-How many there are and which of them this one is, the launcher says (`visplay.launcher`); no key of ours does.
-Objects travel between them over a group of torch.distributed of its own, whose waits have no practical limit:
-while rank 0 asks and votes, the others wait for hours.
+The launcher sets the number of ranks and the rank of this process (`visplay.launcher`); no configuration key
+does. Ranks exchange objects over a separate group of torch.distributed with a very long timeout, because the
+others wait for hours while rank 0 asks and votes.
 """
 
 from collections.abc import Iterator
@@ -17,18 +17,18 @@ from torch import distributed
 from visplay import launcher
 from visplay.errors import RankLost
 
-LEARNING = timedelta(hours=1)  # in a collective of the trainer; rank 0 may be writing to a slow disk
-PLAYING = timedelta(days=30)  # for rank 0
+LEARNING = timedelta(hours=1)  # timeout of the trainer's collectives; rank 0 may be writing to a slow disk
+PLAYING = timedelta(days=30)  # timeout of waits for rank 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranks:
-    """All ranks of a run, as one of them sees them; alone, everything is handed straight back.
+    """The ranks of a run from the view of one of them; with one rank, objects are returned unchanged.
 
     Attributes:
-        place: of this rank, from 0.
-        size: how many there are, W.
-        group: the processes, where there are several.
+        place: index of this rank, from 0.
+        size: number of ranks, W.
+        group: the process group; None with one rank.
     """
 
     place: int = 0
@@ -42,11 +42,11 @@ class Ranks:
 
     @property
     def sharded(self) -> bool:
-        """Whether the trainer cuts the model into W pieces (FSDP), as `accelerate launch` says."""
+        """Whether the trainer shards the model over W ranks (FSDP), as set by `accelerate launch`."""
         return launcher.shards()
 
     def broadcast(self, what: Any = None) -> Any:
-        """What rank 0 says, on every rank."""
+        """Broadcast an object of rank 0 to every rank."""
         if self.size == 1:
             return what
         sent = [what if self.first else None]
@@ -55,7 +55,7 @@ class Ranks:
         return sent[0]
 
     def scatter(self, parts: list[Any] | None = None) -> Any:
-        """This rank's part of what rank 0 has for each, [W]."""
+        """Scatter the objects of rank 0, [W]; returns the one of this rank."""
         if self.size == 1:
             assert parts is not None
             return parts[0]
@@ -70,29 +70,29 @@ ALONE = Ranks()
 
 @contextmanager
 def joined() -> Iterator[Ranks]:
-    """Join the processes that the launcher started; without one there is this process alone.
+    """Join the processes that the launcher started; without a launcher this process is the only rank.
 
     Raises:
-        RankLost: the launcher or another rank is gone.
+        RankLost: the launcher or another rank has died.
     """
     size = launcher.world_size()
     if size == 1:
         yield ALONE
         return
     launcher.end_with_launcher()
-    # Before anything else of accelerate or transformers makes the group, with waits of its own.
+    # This must precede any code of accelerate or transformers that creates the group with other timeouts.
     with _lost():
         if not distributed.is_initialized():
             backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
             distributed.init_process_group(backend, timeout=LEARNING)
         group = distributed.new_group(backend="gloo", timeout=PLAYING)
     yield Ranks(place=distributed.get_rank(), size=size, group=group)
-    distributed.destroy_process_group()  # only in peace: else others may be waiting in it
+    distributed.destroy_process_group()  # only without an error: otherwise others may be waiting in it
 
 
 @contextmanager
 def _lost() -> Iterator[None]:
-    """Say in our words that another rank is gone, whatever gloo says."""
+    """Translate gloo's errors about a dead rank into `RankLost`."""
     try:
         yield
     except RuntimeError as error:

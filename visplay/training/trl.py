@@ -1,7 +1,7 @@
 """TRL's GRPOTrainer for one batch of rollouts: advantages, log-probs, losses. Its `train` is not used.
 
-Of TRL 1.16's private names one is called (`_generate_and_score_completions`), one set (`_last_loaded_step`)
-and one overridden to make passes cheaper (`_get_per_token_logps_and_entropies`).
+Three private names of TRL 1.16 are used: `_generate_and_score_completions` is called, `_last_loaded_step` is
+set, and `_get_per_token_logps_and_entropies` is overridden to make passes cheaper.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ from visplay.training.ranks import Ranks
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
-    """One completion of a prompt with its reward; `advantage` replaces TRL's where it is given."""
+    """One completion of a prompt with its reward; `advantage` replaces TRL's unless it is None."""
 
     prompt: Prompt
     completion: Completion
@@ -34,18 +34,18 @@ class Rollout:
 
 
 def with_advantages(rollouts: Sequence[Rollout], name: str, *, group_size: int) -> list[Rollout]:
-    """The rollouts with the advantages of a function of one's own, `module:function` (`optimizer.advantage`).
+    """Set the advantages of rollouts by a custom function, `module:function` (`optimizer.advantage`).
 
     Raises:
-        ConfigError: it returns another shape, or a value that is not finite.
+        ConfigError: the function returns another shape, or a value that is not finite.
     """
     starts = range(0, len(rollouts), group_size)
     rewards = [[one.reward for one in rollouts[i : i + group_size]] for i in starts]
     found = torch.as_tensor(named(name, key="optimizer.advantage")(rewards), dtype=torch.float32)
     if found.shape != (len(rewards), group_size) or not found.isfinite().all():
         raise ConfigError(
-            f"optimizer.advantage: {name} must return {len(rewards)} x {group_size} finite numbers, one a "
-            f"reward; got a shape of {tuple(found.shape)}"
+            f"optimizer.advantage: {name} must return {len(rewards)} x {group_size} finite numbers, one "
+            f"per reward; got a shape of {tuple(found.shape)}"
         )
     values = found.flatten().tolist()
     return [replace(one, advantage=value) for one, value in zip(rollouts, values, strict=True)]
@@ -53,15 +53,15 @@ def with_advantages(rollouts: Sequence[Rollout], name: str, *, group_size: int) 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """What a loss of one's own is computed from (`optimizer.loss`): B completions of at most T tokens.
+    """The inputs of a custom loss (`optimizer.loss`): B completions of at most T tokens.
 
     Attributes:
         logps: [B, T] log-probs of the policy, with gradient.
         old_logps: [B, T] log-probs at the start of the batch, before its first update.
         ref_logps: [B, T] log-probs of the reference; None with `optimizer.kl: 0`.
-        advantages: [B].
+        advantages: [B] advantages.
         mask: [B, T] 1 for the tokens of a completion, 0 for padding.
-        correction: [B, T] or [B, 1] importance ratio of trainer to engine; None where there is none.
+        correction: [B, T] or [B, 1] importance ratio of trainer to engine; None without correction.
     """
 
     logps: torch.Tensor
@@ -76,13 +76,13 @@ Loss = Callable[[Tokens], torch.Tensor]
 
 
 class EngineGRPOTrainer(GRPOTrainer):
-    """GRPOTrainer of completions that are there already, whose log-probs it takes for vLLM's.
+    """A GRPOTrainer of existing completions, whose log-probs it treats as vLLM's.
 
     Args:
-        policy: the base, its processor and how prompts become messages.
-        model: the base with an adapter on it.
-        arguments: of TRL.
-        ranks: that learn together.
+        policy: the base with its processor and its conversion of prompts to messages.
+        model: the base with an adapter.
+        arguments: TRL's arguments.
+        ranks: the ranks of data-parallel training.
         own_loss: replaces TRL's loss; None keeps it.
     """
 
@@ -98,25 +98,25 @@ class EngineGRPOTrainer(GRPOTrainer):
             weights.data = weights.data.float()  # TRL casts LoRA to bf16 on a 4-bit base
         self._policy, self._ranks, self._own_loss = policy, ranks, own_loss
         self._rollouts: Sequence[Rollout] = ()
-        self._entropies: list[float] = []  # of a loss of one's own, by micro-batch
-        # Where each batch is used once, the pass that trains also gives the log-probs before its update.
+        self._entropies: list[float] = []  # of a custom loss, by micro-batch
+        # If each batch is used once, the training pass also gives the log-probs before its update.
         self._corrected = arguments.vllm_importance_sampling_correction
         once = arguments.gradient_accumulation_steps == arguments.steps_per_generation
         self._late = self._corrected and once
-        self._micro: dict[str, Any] | None = None  # whose importance ratio is to be computed by that pass
+        self._micro: dict[str, Any] | None = None  # that pass computes its importance ratio
         self._sampled_apart: list[torch.Tensor] = []  # by micro-batch, nats between trainer and engine
         self._ratios: list[torch.Tensor] = []
-        self._numbers: Sequence[int] = ()  # [rows] of the prompts of what is about to be scored
+        self._numbers: Sequence[int] = ()  # [rows] prompt indices of the rows to score next
         base: Any = self.accelerator.unwrap_model(model).get_base_model()
         self.pictures = Pictures(base, whole=not ranks.sharded)
         self.groups = Groups(
             base, self.pictures, autocast=self.accelerator.autocast, equal_calls=ranks.size > 1
         )
         self.use_vllm = True
-        self._last_loaded_step = self.state.global_step  # else TRL would publish to vLLM
+        self._last_loaded_step = self.state.global_step  # otherwise TRL would publish to vLLM
 
     def prepared(self, *, updates: int) -> tuple[Any, Any, Any]:
-        """The model as ranks share it, its optimizer and the schedule of learning rates."""
+        """The model wrapped for all ranks, its optimizer and the learning rate schedule."""
         own: Any = self.model
         if self.args.gradient_checkpointing:
             own.gradient_checkpointing_enable(self.args.gradient_checkpointing_kwargs)
@@ -128,7 +128,7 @@ class EngineGRPOTrainer(GRPOTrainer):
         return model, self.optimizer, rates
 
     def batch(self, rollouts: Sequence[Rollout]) -> dict[str, Any]:
-        """A step as TRL has it, by row: ids, masks, advantages, log-probs before its first update."""
+        """TRL's inputs of a step by row: ids, masks, advantages, log-probs before its first update."""
         self._rollouts = rollouts
         prompts = {id(one.prompt): one.prompt for one in rollouts}
         places = {key: number for number, key in enumerate(prompts)}
@@ -138,9 +138,9 @@ class EngineGRPOTrainer(GRPOTrainer):
             own, theirs = encoded[number].ids.tolist(), list(one.completion.prompt_ids)
             if own != theirs:
                 raise PreflightError(
-                    f"the engine sampled from a prompt of {len(theirs)} tokens, which the trainer's "
-                    f"processor encodes otherwise, to {len(own)} tokens; see that both load the same "
-                    "processor, with the same model.max_pixels"
+                    f"the engine sampled from a prompt of {len(theirs)} tokens, but the trainer's processor "
+                    f"encodes it differently, to {len(own)} tokens; load the same processor in both, with "
+                    "the same model.max_pixels"
                 )
         self.pictures.forget()
         self.groups.begin(encoded)
@@ -155,7 +155,7 @@ class EngineGRPOTrainer(GRPOTrainer):
         return batch | {"prompts": torch.tensor(self._numbers)}
 
     def _encoded(self, prompts: Sequence[Prompt]) -> list[Encoded]:
-        """Prompts as the model takes them; the processor sees each of them once."""
+        """Convert prompts to the model's inputs; the processor is called once per prompt."""
         chat, numbers = self._policy.chat, dict[tuple[int, ...], int]()
         keys = [tuple(map(id, prompt.images)) for prompt in prompts]
         return [
@@ -167,7 +167,7 @@ class EngineGRPOTrainer(GRPOTrainer):
         ]
 
     def windows(self, batch: dict[str, Any], *, updates: int) -> list[list[dict[str, Any]]]:
-        """[updates][micro-batches] of a step; each update has rows of every prompt, like lengths together."""
+        """Split a step into [updates][micro-batches]; each update has rows of every prompt, by length."""
         arguments: Any = self.args
         prompts, lengths = batch["prompts"].tolist(), batch["completion_mask"].sum(dim=1).tolist()
         like = by_group(prompts, lengths) if self._indifferent() else None
@@ -180,9 +180,9 @@ class EngineGRPOTrainer(GRPOTrainer):
         return [micro[start : start + each] for start in range(0, len(micro), each)]
 
     def _indifferent(self) -> bool:
-        """Whether it is all the same to the gradient which rows share a micro-batch.
+        """Whether the gradient is independent of which rows share a micro-batch.
 
-        It is not where means or quantiles over the tokens of a micro-batch are taken.
+        It depends on them if the loss uses means or quantiles over the tokens of a micro-batch.
         """
         arguments: Any = self.args
         return (
@@ -194,7 +194,7 @@ class EngineGRPOTrainer(GRPOTrainer):
         )
 
     def loss(self, model: Any, micro: dict[str, Any], *, of: int) -> torch.Tensor:
-        """The loss of one of an update's micro-batches; their sum is the update's."""
+        """The loss of one micro-batch; the loss of an update is the sum over its micro-batches."""
         self._numbers = micro["prompts"].tolist()
         micro = dict(micro)
         self._micro = micro if self._late else None
@@ -227,8 +227,8 @@ class EngineGRPOTrainer(GRPOTrainer):
         return loss
 
     def metrics(self, **own: float) -> dict[str, float]:
-        """Means over all that was computed since the last call, and these."""
-        self.log(own)  # TRL adds its own to them
+        """These metrics, and means over everything computed since the last call."""
+        self.log(own)  # TRL adds its metrics to them
         if self._entropies:
             own["entropy"] = sum(self._entropies) / len(self._entropies)
             self._entropies.clear()
@@ -262,7 +262,7 @@ class EngineGRPOTrainer(GRPOTrainer):
         compute_aux_loss: bool = False,
         **_: Any,
     ) -> Any:
-        """As TRL's, but each prompt and each picture is computed once, and no padding."""
+        """Replace TRL's method: compute each prompt and each picture once, without padding."""
         found = self.groups.scores(
             model, input_ids[:, -logits_to_keep:], attention_mask[:, -logits_to_keep:], self._numbers,
             most=batch_size, entropy=compute_entropy, aux_loss=compute_aux_loss,
@@ -273,7 +273,7 @@ class EngineGRPOTrainer(GRPOTrainer):
         return found.logps, found.entropies, found.aux_loss
 
     def _ratio(self, micro: dict[str, Any], logps: torch.Tensor) -> torch.Tensor:
-        """[rows, tokens] or [rows, 1] TRL's importance ratio of trainer to engine, truncated or masked."""
+        """TRL's importance ratio of trainer to engine, truncated or masked, [rows, tokens] or [rows, 1]."""
         mode, mask = self.vllm_importance_sampling_mode, micro["completion_mask"]
         apart = torch.nan_to_num((logps - micro["sampling_per_token_logps"]) * mask, nan=0.0)
         whole = mode.startswith("sequence")
@@ -287,7 +287,7 @@ class EngineGRPOTrainer(GRPOTrainer):
 
 
 def _rows(batch: dict[str, Any], rows: Sequence[int]) -> dict[str, Any]:
-    """These rows of all that a batch has by row."""
+    """Select these rows from all entries of a batch."""
     index = torch.tensor(rows)
     return {
         name: value[index.to(value.device)] if value.dim() else value
