@@ -143,7 +143,7 @@ def cluster_labels(questions: Sequence[str], *, threshold: float = 0.5) -> list[
 def merged_cluster_shares(questions: Sequence[str], *, threshold: float = 0.5) -> Matrix:
     """Returns `cluster_shares` with equal texts merged first, [n].
 
-    So the shares do not hang on the order of the questions, and a copy of a question never lowers its share.
+    The shares do not depend on the order of the questions, and a copy of a question never lowers its share.
     That deviates from the released code in two ways: equal texts are one point however short they are (the
     BLEU of a question of two words with itself is 0.32, so the code never counts its copies), and the points
     are put in order of their text before the unsymmetric BLEU sees them. A cluster's size still counts every

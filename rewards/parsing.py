@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
 
-AnswerForm = Literal["boxed", "tagged"]  # where the Reasoner is told to put its answer
+AnswerForm = Literal["boxed", "tagged"]  # where the prompt asks the Reasoner to put its answer
 QUESTION_TAGS = ("type", "question", "answer")
 _TAG = re.compile(r"<\s?(/?)\s?(type|question|answer)\s?>", re.IGNORECASE)
 _THINK = re.compile(
@@ -55,7 +55,7 @@ class Question:
         type: one of the configured types, in the configured spelling.
         question: the question's text, stripped.
         answer: the Questioner's own answer; kept for the record, never used as a label.
-        options: texts of the options that stand in the question, A first; empty where there are none.
+        options: texts of the options in the question, A first; empty if there are none.
     """
 
     type: str
@@ -66,7 +66,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParseFailure:
-    """Why a completion holds no valid question; the reason is a metric's name.
+    """The reason why a completion has no valid question; it is also a metric's name.
 
     Attributes:
         reason: `missing_<tag>`, `repeated_<tag>`, `wrong_order`, `empty_<tag>`, `unknown_type` or
@@ -79,18 +79,18 @@ class ParseFailure:
 def parse_question(
     text: str, *, types: Collection[str], control_tokens: Iterable[str] = ()
 ) -> Question | ParseFailure:
-    """Reads one question, or says why there is none (Eq. 7 of arXiv 2511.15661).
+    """Parses one question, or returns why there is none (Eq. 7 of arXiv 2511.15661).
 
-    Valid is exactly one `<type>`, one `<question>` and one `<answer>` block, in that order, none empty,
-    with a type among `types` and a letter or digit in the question. The paper asks for `<question>` only; the
-    rest is this project's. Text around the blocks is allowed; what stands in a `<think>` block is not read. A
-    tag's case and a space inside it do not matter, nor do a type's case, its separators or the word
-    `question` in it: `Multiple-Choice question` is `multiple choice`.
+    A valid completion has exactly one `<type>`, one `<question>` and one `<answer>` block in that order. None
+    is empty, the type is among `types`, and the question has a letter or digit. The paper only requires
+    `<question>`; the rest is this project's. Text around the blocks is allowed, and `<think>` blocks are
+    ignored. The case of a tag and a space inside it do not matter, nor do the case of a type, its separators
+    and the word `question` in it: `Multiple-Choice question` is `multiple choice`.
 
     Args:
         text: a Questioner completion, untrusted.
         types: the question types that the configuration allows.
-        control_tokens: texts that the tokenizer reads as something else than text; see `Chat.control_tokens`.
+        control_tokens: texts that the tokenizer maps to control tokens; see `Chat.control_tokens`.
     """
     text = without_thinking(text)
     tags = list(_TAG.finditer(text))
@@ -182,13 +182,13 @@ def _untagged(answer: str) -> str:
 
 
 def inline_options(question: str) -> tuple[str, ...]:
-    """The options that stand in a question as `A. ...`, `A: ...` or `(a) ...`, in one run from A on.
+    """The options in a question, written as `A. ...`, `A: ...` or `(a) ...`, in one sequence from A on.
 
-    All labels of a run are written alike. A label after a line end or a comma counts for more than one after
-    a space, so that `vitamin C: ascorbic acid` may stand in an option.
+    All labels of a sequence have the same format. A label after a line end or a comma has priority over one
+    after a space, so that an option may contain `vitamin C: ascorbic acid`.
 
     Returns:
-        An empty tuple where there are not at least two.
+        The options; an empty tuple if there are fewer than two.
     """
     labels = list(islice(_LABEL.finditer(question[:_LONGEST_QUESTION]), _MAX_LABELS))
     best: list[re.Match[str]] = []

@@ -11,7 +11,7 @@ from rewards.voting import Vote, blind_agreement, minority_share, uncertainty
 
 REDUNDANCY_THRESHOLD = 0.5  # cut of the average linkage, in units of BLEU distance; the paper's
 MEMORY_SIZE = 4096  # newest questions that are remembered
-INVALID = {"paper": 0.0, "official": -1.0}  # in place of the gain, for what is no valid question
+INVALID = {"paper": 0.0, "official": -1.0}  # replaces the gain for invalid questions
 
 
 class Candidate(Protocol):
@@ -50,7 +50,7 @@ def questioner_rewards(
         groups: [images][G] candidates.
         values: the numbers to use.
         memory: earlier questions, oldest first, for `memory_weight`.
-        terms: rewards of one's own, added where the question is valid.
+        terms: custom rewards, added if the question is valid.
 
     Returns:
         [images][G]. The parts are `validity` (0, or the judge's, or 1), `uncertainty` (before it is

@@ -28,8 +28,8 @@ def reasoner_rewards(
         values: the numbers to use.
         asked: the question that is answered, with its options.
         form: where the answer is read; see `extract_answer`.
-        terms: rewards of one's own, added to every completion's.
-        rows: what the terms see of each completion; None shows them the texts.
+        terms: custom rewards, added to the reward of every completion.
+        rows: the rows for the terms, one per completion; None passes the texts.
 
     Returns:
         One reward per completion, with the parts `parsed` (0 or 1), `accuracy` (1 for the silver answer, else

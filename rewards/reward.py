@@ -1,4 +1,4 @@
-"""What every reward function takes and gives, and how a function of one's own joins in."""
+"""The types of reward functions, and custom reward terms."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -52,10 +52,10 @@ def random_rewards(group: Sequence[Reward], *, seed: int) -> list[Reward]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Term:
-    """A reward of one's own, added to the built-in ones.
+    """A custom reward, added to the built-in ones.
 
     Attributes:
-        name: under which its values appear in `Reward.parts`.
+        name: the name of its values in `Reward.parts`.
         weight: multiplies its values; a negative one makes a penalty.
         function: `(rows) -> values`, called once for each group of completions with whatever the caller
             knows of each; one value per row, in order.

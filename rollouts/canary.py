@@ -1,4 +1,4 @@
-"""Is the engine what it seems? Asked once at the start, for the ways in which rollouts are silently wrong."""
+"""Canary tests at the start of a run, which detect silent errors of rollouts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from rollouts.chat import Chat
 from rollouts.engine import AdapterVersion, EngineUnavailable, Prompt, RolloutEngine, Sampling
 
-NO_EFFECT = 1e-5  # nats: a probe adapter that changes less changes nothing
+NO_EFFECT = 1e-5  # nats; a smaller effect of the probe adapter counts as none
 # [tokens] log-probs of a completion by the trainer's own forward, with the adapter under test.
 Reference = Callable[[Prompt, Sequence[int], float], Sequence[float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """What the canaries saw where all is well.
+    """The results of passed canary tests.
 
     Attributes:
-        prompt_tokens: of the probe prompt, pictures expanded.
+        prompt_tokens: tokens of the probe prompt with expanded pictures.
         adapter_effect: mean change of log-probs by the probe adapter, in nats; > 0.
         disagreement: mean distance of the engine's log-probs from the trainer's, in nats.
     """
@@ -38,19 +38,19 @@ def check_engine(
     """Publish a probe adapter, sample with and without it, and compare with the trainer.
 
     Args:
-        engine: under test.
-        chat: by the processor that the trainer uses.
-        prompt: with at least one picture.
-        adapter: one that changes the distribution; not one of the run's.
+        engine: the engine under test.
+        chat: converts prompts with the trainer's processor.
+        prompt: a prompt with at least one picture.
+        adapter: an adapter that changes the distribution; not one of the run's.
         reference: the trainer's log-probs with `adapter`.
         tolerance: mean distance of log-probs beyond which the engine is wrong, in nats.
 
     Raises:
-        EngineUnavailable: the engine expands prompts otherwise, answers with another version, ignores
+        EngineUnavailable: the engine expands prompts differently, answers with another version, ignores
             adapters, or computes other log-probs.
     """
-    # Not temperature 1, at which log-probs before and after scaling are the same; and a high one, for a model
-    # that is certain of its words has the same ones with any adapter.
+    # The temperature is not 1, where log-probs before and after scaling are equal. It is high, because the
+    # log-probs of a model that is certain of its tokens are the same with every adapter.
     sampling = Sampling(n=2, temperature=1.5, max_tokens=8, seed=0)
     base = AdapterVersion(name="base", version=0)
     engine.publish(adapter)
@@ -62,15 +62,15 @@ def check_engine(
             if got != want:
                 placeholders = [sum(i in chat.banned for i in ids) for ids in (got, want)]
                 raise EngineUnavailable(
-                    f"engine and processor expand a prompt differently: {len(got)} tokens of which "
-                    f"{placeholders[0]} stand for pictures, against {len(want)} and {placeholders[1]}; give "
+                    f"engine and processor expand a prompt differently: {len(got)} tokens with "
+                    f"{placeholders[0]} for pictures, against {len(want)} with {placeholders[1]}; give "
                     "both the same revision, and servers the same mm_processor_kwargs"
                 )
             if completion.adapter != version:
-                raise EngineUnavailable(f"asked {version} for a completion, got one of {completion.adapter}")
+                raise EngineUnavailable(f"requested {version} for a completion, got {completion.adapter}")
             ours = reference(prompt, completion.token_ids, sampling.temperature)
             gaps[version] += [abs(a - b) for a, b in zip(completion.logprobs, ours, strict=True)]
-    # The reference has the adapter: with the base it must disagree, and far more than with the adapter.
+    # The reference has the adapter, so the base must disagree with it far more than the adapter does.
     effect, disagreement = (sum(gaps[version]) / len(gaps[version]) for version in (base, adapter))
     if effect < 2 * disagreement or effect < NO_EFFECT:
         raise EngineUnavailable(

@@ -1,4 +1,4 @@
-"""From chat messages to token ids and back: what all engines of one VLM do alike."""
+"""Convert chat messages to token ids and back, in the same way for all engines of one VLM."""
 
 import hashlib
 import re
@@ -11,19 +11,19 @@ from transformers import AutoConfig, GenerationConfig
 
 from rollouts.engine import AdapterVersion, Completion, Prompt, Sampling
 
-# Kept finite for JSON; no temperature below a million makes a token sampled that has this bias.
+# Finite for JSON; a token with this bias is never sampled at temperatures below a million.
 BAN = -1e9
-_THINKING = ("<think>", "</think>")  # a prompt may ask for these tags, and they open no turn
+_THINKING = ("<think>", "</think>")  # a prompt may ask for these tags, which open no turn
 _PLACEHOLDERS = ("image_token_id", "video_token_id", "image_token_index", "video_token_index")
 
 
 class Chat:
-    """Turns prompts into tokens and tokens into completions, by the VLM's own processor and template.
+    """Converts prompts to tokens and tokens to completions with the VLM's processor and template.
 
     Args:
-        processor: the VLM's, with a chat template.
-        config: the VLM's, which names the tokens that stand for pictures.
-        generation: the VLM's, which names the tokens that end a completion.
+        processor: the VLM's processor with a chat template.
+        config: the VLM's configuration, which names the placeholder tokens of pictures.
+        generation: the VLM's generation configuration, which names the end tokens.
 
     Raises:
         ValueError: the processor has no chat template.
@@ -39,7 +39,7 @@ class Chat:
         self.tokenizer = processor.tokenizer
         ends = generation.eos_token_id if generation.eos_token_id is not None else self.tokenizer.eos_token_id
         self.end_ids: list[int] = [ends] if isinstance(ends, int) else list(ends)
-        # Sampled as text, a placeholder would break the next forward.
+        # A placeholder that is sampled as text would break the next forward pass.
         ids = {getattr(config, name, None) for name in _PLACEHOLDERS}
         self.banned: list[int] = sorted(
             i for i in ids if isinstance(i, int) and 0 <= i < len(self.tokenizer) and i not in self.end_ids
@@ -47,7 +47,7 @@ class Chat:
 
     @classmethod
     def load(cls, processor: Any, source: str, **options: Any) -> "Chat":
-        """For an engine that holds the weights elsewhere: read the two configurations from `source`."""
+        """Read both configurations from `source`, for an engine that holds the weights elsewhere."""
         config = AutoConfig.from_pretrained(source, **options)
         try:
             generation = GenerationConfig.from_pretrained(source, **options)
@@ -57,7 +57,7 @@ class Chat:
 
     @cached_property
     def control_tokens(self) -> frozenset[str]:
-        """Spellings that are read as something else than text: placeholders, ends, roles, any added token."""
+        """Texts that the tokenizer maps to control tokens: placeholders, ends, roles, any added token."""
         texts = {token.content for token in self.tokenizer.added_tokens_decoder.values()}
         for source in (self.processor, self.tokenizer):
             named = vars(source).items()
@@ -72,15 +72,15 @@ class Chat:
         return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
     def neutral(self, text: str) -> str:
-        """The text with a space in each control token that it spells: `<|im_end|>` becomes `< |im_end|>`."""
+        """Insert a space into each control token in a text: `<|im_end|>` becomes `< |im_end|>`."""
         if self._spelled.search(unicodedata.normalize("NFKC", text)) and not self._spelled.search(text):
-            text = unicodedata.normalize("NFKC", text)  # some tokenizers fold wide letters before they look
+            text = unicodedata.normalize("NFKC", text)  # some tokenizers normalize wide letters first
         while self._spelled.search(text):
             text = self._spelled.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
         return text
 
     def messages(self, prompt: Prompt) -> list[dict[str, Any]]:
-        """The prompt's messages, no text of which spells a control token; what a trainer must render, too."""
+        """The prompt's messages without control tokens in texts; a trainer must also render these."""
         return [
             {**message, "content": self._neutral(self._with_names(message["content"]))}
             for message in prompt.messages
@@ -88,7 +88,7 @@ class Chat:
 
     @cached_property
     def _pictures_first(self) -> bool:
-        """Whether the template moves pictures before the text that they stand in."""
+        """Whether the template moves pictures from inside a text to its beginning."""
         content = [{"type": "text", "text": "before"}, {"type": "image"}, {"type": "text", "text": "behind"}]
         rendered = self.processor.apply_chat_template(
             [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
@@ -97,7 +97,7 @@ class Chat:
         return bool(between[1]) and not between[0].strip()
 
     def _with_names(self, content: Any) -> Any:
-        """Where the template would move them away, pictures within a text leave their number behind."""
+        """If the template moves pictures out of a text, replace them there by their numbers."""
         if isinstance(content, str) or sum(block["type"] == "image" for block in content) < 2:
             return content
         if all(block["type"] != "text" for block in content[:-1]) or not self._pictures_first:
@@ -126,7 +126,7 @@ class Chat:
         ]
 
     def text(self, prompt: Prompt) -> str:
-        """The templated prompt, with one placeholder per picture and no other control token in its texts."""
+        """Render a prompt with one placeholder per picture and no other control token in its texts."""
         rendered = self.processor.apply_chat_template(
             self.messages(prompt), add_generation_prompt=True, tokenize=False
         )
@@ -134,18 +134,18 @@ class Chat:
 
     @cached_property
     def opening(self) -> str:
-        """`<think>` where the template opens the completion's reasoning itself, else nothing."""
+        """`<think>` if the template opens the completion's reasoning itself, else an empty string."""
         asked = ({"role": "user", "content": [{"type": "text", "text": "?"}]},)
         return "<think>\n" if self.text(Prompt(messages=asked)).rstrip().endswith("<think>") else ""
 
     def ids(self, prompt: Prompt) -> list[int]:
-        """[tokens] of the templated prompt as vLLM takes it, with one placeholder per picture to expand."""
+        """Token ids [tokens] of the rendered prompt for vLLM, which expands one placeholder per picture."""
         text = self.text(prompt)
         ids = self.tokenizer(text, **self._no_second_start([text]))["input_ids"]
         return [int(i) for i in ids]
 
     def encode(self, prompts: Sequence[Prompt]) -> Any:
-        """What the model takes: ids [prompts, tokens] with expanded placeholders, padded left, and pixels."""
+        """The model's inputs: ids [prompts, tokens] with expanded placeholders, padded left, and pixels."""
         texts = [self.text(prompt) for prompt in prompts]
         images = [list(prompt.images) for prompt in prompts]
         return self.processor(
@@ -158,7 +158,7 @@ class Chat:
         )
 
     def parameters(self, sampling: Sampling, *, prompt: int) -> dict[str, Any]:
-        """The arguments of `vllm.SamplingParams` for the prompt at place `prompt` of a call."""
+        """The arguments of `vllm.SamplingParams` for the prompt with index `prompt` in a call."""
         return {
             "n": sampling.n,
             "temperature": sampling.temperature,
@@ -183,7 +183,7 @@ class Chat:
         prompt_ids: Sequence[int],
         adapter: AdapterVersion,
     ) -> Completion:
-        """A completion of what was sampled; what comes after the end token is cut off."""
+        """Build a completion from sampled tokens; tokens after the end token are removed."""
         ends = [i for i, token in enumerate(token_ids) if token in self.end_ids]
         length = ends[0] + 1 if ends else len(token_ids)
         assert length and len(logprobs) in (0, len(token_ids)), (length, len(logprobs), len(token_ids))
@@ -197,11 +197,11 @@ class Chat:
         )
 
     def _no_second_start(self, texts: Sequence[str]) -> dict[str, Any]:
-        """Where the template writes the start token, the tokenizer must not add another."""
+        """Tokenizer arguments that prevent a second start token if the template writes one."""
         start = self.tokenizer.bos_token
         return {"add_special_tokens": False} if start and texts[0].startswith(start) else {}
 
 
 def _seed(seed: int, prompt: int) -> int:
-    """Far apart for neighbouring prompts: vLLM adds 0 ... n-1 to it for the n samples of one prompt."""
+    """A seed with large gaps between prompts: vLLM adds 0 ... n-1 to it for the n samples of a prompt."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{prompt}".encode()).digest()[:6], "big")

@@ -1,6 +1,6 @@
-"""What every rollout engine takes and gives: prompts in, completions with token ids and log-probs out.
+"""The protocol of rollout engines: prompts in, completions with token ids and log-probs out.
 
-The loop talks to this protocol only; which backend answers is a line of the configuration.
+The loop uses this protocol only; the configuration selects the backend.
 """
 
 import hashlib
@@ -17,8 +17,8 @@ class AdapterVersion:
     """One published state of a LoRA adapter.
 
     Attributes:
-        name: whose weights these are, e.g. `shared`, `questioner` or `reasoner`.
-        version: rises by one with every publication; never reused within a run.
+        name: the owner of the weights, e.g. `shared`, `questioner` or `reasoner`.
+        version: increases by one with every publication; never reused within a run.
         path: PEFT directory (`adapter_config.json`, `adapter_model.safetensors`),
             or None for the base VLM without an adapter.
     """
@@ -31,7 +31,7 @@ class AdapterVersion:
         return f"{self.name}@{self.version}"
 
 
-BASE = AdapterVersion(name="base", version=0)  # the base VLM as it is
+BASE = AdapterVersion(name="base", version=0)  # the base VLM without an adapter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +39,8 @@ class Prompt:
     """One chat prompt with its images.
 
     Attributes:
-        messages: chat messages as transformers' chat templates take them; each image stands as
-            a `{"type": "image"}` block, in the order of `images`.
+        messages: chat messages for transformers' chat templates; each image is a
+            `{"type": "image"}` block, in the order of `images`.
         images: decoded RGB pictures.
         key: a stable name of the prompt for logs, routing and caches.
     """
@@ -57,10 +57,10 @@ class Sampling:
     Attributes:
         n: completions per prompt, >= 1.
         temperature: >= 0; 0 is greedy decoding.
-        top_k: 0 switches top-k truncation off.
+        top_k: 0 disables top-k truncation.
         max_tokens: length limit of a completion, in tokens.
-        seed: of this call; the same call with the same seed gives the same completions.
-        logprobs: whether log-probs are needed, as for what is trained on; a server spends time on them.
+        seed: seed of this call; the same call with the same seed gives the same completions.
+        logprobs: whether log-probs are needed, as in training; they cost a server time.
     """
 
     n: int = 1
@@ -86,16 +86,16 @@ class Completion:
     """One sampled answer to one prompt.
 
     Attributes:
-        text: decoded completion without special tokens; where the template opens `<think>`, from there on.
-        prompt_ids: [prompt tokens] expanded as the processor expands them (image tokens included).
+        text: decoded completion without special tokens; starts with `<think>` if the template opens it.
+        prompt_ids: [prompt tokens] as expanded by the processor, including image tokens.
         token_ids: [tokens] sampled ids; ends with the end token when `finish_reason` is "stop";
             never empty.
         logprobs: [tokens] log-probability of each sampled token under the temperature-scaled
-            distribution of `adapter`. Where top_k truncates, as for votes, transformers reports it
-            before truncation and vLLM after; nothing that is trained on is truncated. Empty where
-            `sampling.logprobs` asks for none and the engine does not compute them anyway.
-        finish_reason: "stop" at an end token, "length" where `max_tokens` cut it off.
-        adapter: the version that made it, as the engine reports it.
+            distribution of `adapter`. With top_k, as in votes, transformers reports it before
+            truncation and vLLM after; training uses no truncation. Empty if `sampling.logprobs`
+            is False and the engine does not compute them anyway.
+        finish_reason: "stop" at an end token, "length" at the limit `max_tokens`.
+        adapter: the version that generated the completion, as reported by the engine.
     """
 
     text: str
@@ -119,7 +119,7 @@ class RolloutEngine(Protocol):
         ...
 
     def publish(self, adapter: AdapterVersion) -> None:
-        """Load `adapter`, so that `generate` can be asked for it; unused older ones may be dropped.
+        """Load `adapter` for calls of `generate`; unused older versions may be dropped.
 
         Raises:
             ValueError: this version was already published from another path.
@@ -127,35 +127,35 @@ class RolloutEngine(Protocol):
         ...
 
     def sleep(self) -> None:
-        """The trainer works now: an engine that shares its GPU gives the memory back until the next call."""
+        """Release the memory of an engine that shares the trainer's GPU until the next call."""
         ...
 
     def close(self) -> None:
-        """Give back processes and memory."""
+        """Release processes and memory."""
         ...
 
 
 def image_id(image: Image.Image) -> str:
-    """The same for the same pixels, so that a picture is encoded once however often it is asked about."""
+    """A key of a picture's pixels, so that a picture is encoded once for many questions."""
     digest = hashlib.sha256(f"{image.mode} {image.size} ".encode())
     digest.update(image.tobytes())
     return digest.hexdigest()
 
 
 def same_version(held: AdapterVersion | None, offered: AdapterVersion) -> bool:
-    """Whether `offered` is held already.
+    """Whether `offered` is already loaded.
 
     Raises:
-        ValueError: the version is held, but from another path: its number was used twice.
+        ValueError: the version is loaded from another path, so its number was used twice.
     """
     if held is not None and held.path != offered.path:
-        raise ValueError(f"adapter {offered} is published from {held.path} already, not {offered.path}")
+        raise ValueError(f"adapter {offered} is already published from {held.path}, not {offered.path}")
     return held is not None
 
 
 class EngineUnavailable(RuntimeError):
-    """Nothing answers any more, or only in a way that cannot be used; the message says who and what."""
+    """The engine no longer answers, or its answers are unusable; the message has the details."""
 
 
 class RequestRefused(ValueError):
-    """An engine will not answer such a prompt, however often; the message says why and what to set."""
+    """The engine rejects such a prompt permanently; the message says why and what to set."""

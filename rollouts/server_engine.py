@@ -1,4 +1,4 @@
-"""Rollouts from vLLM servers: addresses that are given, or replicas that we start, own and stop."""
+"""Rollouts from vLLM servers at given addresses, or from replicas that visplay starts and stops."""
 
 import base64
 import io
@@ -29,24 +29,23 @@ from rollouts.servers.replica import Answer, Replica, ReplicaRefused
 
 
 class ServerEngine:
-    """Draws completions from several vLLM servers, each of which holds every published adapter.
+    """Generates completions with several vLLM servers; every server holds every published adapter.
 
-    A group of n completions is one request; `Pool` says which server it goes to. A group has one place in the
-    result, filled once.
+    A group of n completions is one request, and `Pool` selects its server. Each group's result is set once.
 
     Args:
-        servers: base URLs of running servers, or servers of ours that are not started yet.
-        chat: how this VLM's prompts become tokens.
+        servers: base URLs of running servers, or replicas that are not started yet.
+        chat: converts this VLM's prompts to tokens.
         max_adapters: versions kept; publishing one more drops the least recently used.
-        max_num_seqs: the most sequences under way at each server.
-        api_key: sent to all of them; None sends none.
-        patience: seconds without any server that answers before giving up; also to wait for the start.
-        silence: seconds without any sign of life of a server before its work goes to others.
+        max_num_seqs: the largest number of concurrent sequences per server.
+        api_key: sent to all servers; None sends no key.
+        patience: seconds without any available server before an error; also the timeout of the start.
+        silence: seconds without a response of a server before its work goes to others.
         check_every: seconds between health checks.
 
     Raises:
-        ValueError: an address or the key cannot be one.
-        EngineUnavailable: one of the servers did not come up.
+        ValueError: an address or the key is not valid.
+        EngineUnavailable: one of the servers did not start.
     """
 
     def __init__(
@@ -64,14 +63,14 @@ class ServerEngine:
         self._chat = chat
         urls = [s.url if isinstance(s, Server) else server_url(s) for s in servers]
         if api_key and not (api_key.isascii() and api_key.isprintable() and " " not in api_key):
-            raise ValueError("VLLM_API_KEY holds a space or a character that no HTTP header can carry")
-        self._free = threading.Condition()  # notified when a batch is over; adapters change where none is
+            raise ValueError("VLLM_API_KEY has a space or a character that is not allowed in HTTP headers")
+        self._free = threading.Condition()  # notified when a batch ends; adapters change only without batches
         self._closed = False
         self._answers: set[Future[list[Answer]]] = set()  # of the batches in flight
         self._portal_context = start_blocking_portal()
         self._portal = self._portal_context.__enter__()
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        # No proxy is taken from the environment; certificates are OpenSSL's: SSL_CERT_FILE names more.
+        # Proxies in the environment are ignored; certificates are OpenSSL's, and SSL_CERT_FILE adds more.
         self._client = httpx2.AsyncClient(
             headers=headers, trust_env=False, limits=httpx2.Limits(max_connections=None),
             verify=ssl.create_default_context(),
@@ -92,11 +91,11 @@ class ServerEngine:
             raise
 
     def publish(self, adapter: AdapterVersion) -> None:
-        """Load a version on every server that answers, or, where one refuses it, on none.
+        """Load a version on every available server, or on none if one rejects it.
 
         Raises:
             ValueError: this version was already published from another path.
-            EngineUnavailable: no server answers, or one refused the adapter.
+            EngineUnavailable: no server answers, or one rejected the adapter.
         """
         if adapter.path is not None:
             with self._free:
@@ -106,12 +105,12 @@ class ServerEngine:
     def generate(
         self, prompts: Sequence[Prompt], *, adapter: AdapterVersion, sampling: Sampling
     ) -> list[list[Completion]]:
-        """See `RolloutEngine.generate`. Several threads may ask at once.
+        """See `RolloutEngine.generate`. Several threads may call it at the same time.
 
         Raises:
             KeyError: `adapter` was never published, or has been dropped since.
-            RequestRefused: a server will not answer such a prompt.
-            EngineUnavailable: no server answers, or what it answers is not what was asked for.
+            RequestRefused: a server rejects such a prompt.
+            EngineUnavailable: no server answers, or an answer does not match its request.
         """
         with self._free:
             name = self._pool.use(adapter) if adapter.path is not None else None
@@ -141,7 +140,7 @@ class ServerEngine:
                     token_ids=token_ids,
                     logprobs=logprobs,
                     prompt_ids=answer.prompt_ids,
-                    adapter=adapter,  # that it made this is what `Replica.generate` has seen
+                    adapter=adapter,  # `Replica.generate` has checked this
                 )
                 for token_ids, logprobs in answer.completions
             ]
@@ -149,10 +148,10 @@ class ServerEngine:
         ]
 
     def sleep(self) -> None:
-        """Servers have machines or GPUs of their own."""
+        """Do nothing, because servers use separate GPUs."""
 
     def close(self) -> None:
-        """Let go of our adapters and stop the servers that we started; nothing under way is waited for."""
+        """Unload our adapters and stop the servers that we started, without waiting for requests."""
         if self._closed:
             return
         self._closed = True
@@ -180,11 +179,11 @@ class ServerEngine:
 
 
 class _Encoded:
-    """The pictures of a call as servers take them, each encoded once, by the first thread that needs it."""
+    """The encoded pictures of a call; the first thread that needs a picture encodes it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._parts: dict[int, Future[dict[str, str]]] = {}  # by object: all live as long as the call
+        self._parts: dict[int, Future[dict[str, str]]] = {}  # by object id; all exist for the whole call
 
     def part(self, image: Image.Image) -> dict[str, str]:
         """The picture as a part of a request's content."""
@@ -201,7 +200,7 @@ class _Encoded:
 
 
 def _data_url(image: Image.Image) -> str:
-    """Lossless, so that the server sees the same pixels, and written 30 times as fast as a PNG."""
+    """Encode losslessly, so that the server gets the same pixels, 30 times as fast as PNG."""
     buffer = io.BytesIO()
     image.convert("RGB").save(buffer, "BMP")
     return "data:image/bmp;base64," + base64.b64encode(buffer.getvalue()).decode()

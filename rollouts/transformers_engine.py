@@ -1,4 +1,4 @@
-"""Rollouts with transformers' own `generate`: no extra install, on a CPU or a GPU."""
+"""Rollouts with transformers' `generate` on a CPU or a GPU, without additional packages."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -19,29 +19,29 @@ from rollouts.engine import AdapterVersion, Completion, Prompt, Sampling, same_v
 
 
 def as_trained(model: Any) -> torch.autocast:
-    """The precision in which a trainer runs a model: 32-bit adapters compute in a bf16 base's 16."""
+    """The trainer's precision: 32-bit adapters on a bf16 base compute in 16 bits."""
     half = model.dtype == torch.bfloat16
     return torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=half)
 
 
 class TransformersEngine:
-    """Draws completions from a VLM of its own, with adapters swapped by version.
+    """Generates completions with a VLM of its own, and switches adapters by version.
 
-    A prompt and its image are processed once, whatever the number of samples: the cache of the prefill
-    is repeated, not the prefill.
+    A prompt and its image are processed once for all samples: the cache of the prefill is repeated, not the
+    prefill itself.
 
     Args:
-        model: the base VLM, in evaluation mode, for this engine alone.
-        processor: its processor, with a chat template.
-        batch_size: sequences decoded side by side.
+        model: the base VLM in evaluation mode, used by this engine only.
+        processor: the VLM's processor with a chat template.
+        batch_size: number of sequences that are decoded together.
         max_adapters: versions kept loaded; publishing one more drops the least recently used.
     """
 
     def __init__(self, model: Any, processor: Any, *, batch_size: int = 512, max_adapters: int = 3) -> None:
         self._model: Any = model.eval()
         self._chat = Chat(processor, config=model.config, generation=model.generation_config)
-        # What a checkpoint ships (min_p, suppressed tokens, beams ...) would change what is sampled and not
-        # what the trainer takes for its probability.
+        # A checkpoint's generation settings (min_p, suppressed tokens, beams ...) would change the sampling
+        # distribution, but not the probabilities that the trainer computes.
         model.generation_config = GenerationConfig(
             eos_token_id=self._chat.end_ids, pad_token_id=self._chat.tokenizer.pad_token_id
         )
@@ -51,7 +51,7 @@ class TransformersEngine:
         self._configs: dict[str, str] = {}
 
     def publish(self, adapter: AdapterVersion) -> None:
-        """Load a version, from safetensors, into the place of one that is dropped where both are alike."""
+        """Load a version from safetensors, if possible into the slot of a dropped one of the same shape."""
         slot = self._slot(adapter)
         if adapter.path is None or same_version(self._loaded.get(slot), adapter):
             return
@@ -69,22 +69,22 @@ class TransformersEngine:
             self._model = PeftModel.from_pretrained(self._model, str(adapter.path), adapter_name=slot)
         self._model.eval()
         self._loaded[slot], self._configs[slot] = adapter, config
-        self._model.set_adapter(slot)  # so that none that is dropped is the active one
+        self._model.set_adapter(slot)  # so that the active one is never dropped
         for old in list(self._loaded)[: -self._max_adapters]:
             self._model.delete_adapter(old)
             del self._loaded[old], self._configs[old]
 
     def _slot(self, adapter: AdapterVersion) -> str:
-        """PEFT's name of a version: its place among those that are loaded, or a free one."""
+        """PEFT's adapter name of a version: its slot if it is loaded, or a free one."""
         held = (slot for slot, one in self._loaded.items() if str(one) == str(adapter))
         free = (name for i in itertools.count() if (name := f"slot-{i}") not in self._loaded)
         return next(itertools.chain(held, free))
 
     def sleep(self) -> None:
-        """The model stays where it is: there is nothing beside its weights to give back."""
+        """Do nothing, because there is no memory to release besides the weights."""
 
     def close(self) -> None:
-        """Let go of the model."""
+        """Release the model."""
         self._model = None
 
     def generate(
@@ -97,7 +97,7 @@ class TransformersEngine:
         """
         results: list[list[Completion]] = []
         per_batch = max(1, self._batch_size // sampling.n)
-        # Like lengths together, so that little is padded; the order is restored at the end.
+        # Batch prompts of similar length to reduce padding; the order is restored at the end.
         order = sorted(range(len(prompts)), key=lambda i: _text_length(prompts[i]))
         with torch.inference_mode(), torch.random.fork_rng(), as_trained(self._model):
             torch.manual_seed(sampling.seed)
@@ -110,7 +110,7 @@ class TransformersEngine:
         return ordered
 
     def _activate(self, adapter: AdapterVersion) -> AdapterVersion:
-        """Switch to a version and return the one that the model now really has active."""
+        """Switch to a version and return the one that is actually active in the model."""
         if adapter.path is None:
             if self._loaded:
                 self._model.base_model.disable_adapter_layers()
@@ -142,9 +142,9 @@ class TransformersEngine:
         return list(_batches(completions, sampling.n))
 
     def _decode(self, inputs: dict[str, Any], *, sampling: Sampling) -> list[tuple[list[int], list[float]]]:
-        """Token ids and log-probs of every row, [prompts * n], by `generate()` a few tokens at a time.
+        """Token ids and log-probs of every row, [prompts * n], from calls of `generate()` for a few tokens.
 
-        Rows that have ended leave between the stages, so short answers do not wait for the longest.
+        Finished rows are removed between the calls, so short answers do not wait for the longest.
         """
         options: dict[str, Any] = {
             "do_sample": sampling.temperature > 0,
@@ -152,8 +152,8 @@ class TransformersEngine:
             "return_dict_in_generate": True,
         }  # fmt: skip
         if sampling.n > 1:
-            # All but the last prompt token are run once a prompt, then the cache is repeated. It is
-            # generate() that fills it too, so that both agree on the positions.
+            # All prompt tokens except the last are run once per prompt, and the cache is repeated. It is
+            # filled by generate(), too, so that both agree on the positions.
             head = {k: v[:, :-1] if k in _TOKEN_KEYS else v for k, v in inputs.items()}
             cache = self._model.generate(**head, **options, max_new_tokens=1).past_key_values
             cache.batch_repeat_interleave(sampling.n)
@@ -187,21 +187,21 @@ class TransformersEngine:
         return done
 
     def _change_offsets(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        """Do to the rows of position offsets, which Qwen's models keep by themselves, what the cache got."""
+        """Select the same rows of the position offsets, which Qwen's models store, as in the cache."""
         for module in self._model.modules():
             if vars(module).get("rope_deltas") is not None:
                 module.rope_deltas = change(module.rope_deltas)
 
 
-STAGE = 16  # tokens decoded before rows that have ended are dropped
+STAGE = 16  # tokens decoded before finished rows are dropped
 _TOKEN_KEYS = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
 
 
 class _Sampler(LogitsProcessor):
-    """Shapes the distribution that `generate` samples from, and records log-probs of what it chose.
+    """Modifies the distribution that `generate` samples from, and records log-probs of the sampled tokens.
 
     Log-probs are those of the temperature-scaled logits over the whole vocabulary, before truncation and
-    bans: that is the distribution which the trainer computes, so the importance ratio is one.
+    bans. The trainer computes the same distribution, so the importance ratio is one.
     """
 
     def __init__(self, sampling: Sampling, *, banned: list[int]) -> None:
@@ -212,7 +212,7 @@ class _Sampler(LogitsProcessor):
         self._chosen: list[torch.Tensor] = []
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Record the choice made last time, then shape `scores` [rows, vocabulary]."""
+        """Record the last sampled token, then modify `scores` [rows, vocabulary]."""
         if self._last is not None:
             self._chosen.append(self._last.gather(1, input_ids[:, -1:]))
         scores = scores.float() / self._temperature
@@ -222,7 +222,7 @@ class _Sampler(LogitsProcessor):
         return self._truncate(input_ids, scores) if self._truncate else scores
 
     def finish(self, new_ids: torch.Tensor) -> torch.Tensor:
-        """Log-probs [rows, tokens] of all the tokens chosen."""
+        """Log-probs [rows, tokens] of all sampled tokens."""
         assert self._last is not None
         self._chosen.append(self._last.gather(1, new_ids[:, -1:]))
         logprobs = torch.cat(self._chosen, dim=1)
@@ -231,7 +231,7 @@ class _Sampler(LogitsProcessor):
 
 
 def _narrow(stage: Any, inputs: dict[str, Any], keep: torch.Tensor) -> dict[str, Any]:
-    """The inputs of the next stage: rows `keep`, one more column per new token, and the cache so far."""
+    """The inputs of the next call: rows `keep`, one more column per new token, and the cache."""
     new_tokens = stage.sequences.shape[1] - inputs["input_ids"].shape[1]
     narrowed: dict[str, Any] = {"input_ids": stage.sequences[keep], "past_key_values": stage.past_key_values}
     narrowed["past_key_values"].batch_select_indices(keep)

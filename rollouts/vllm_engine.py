@@ -1,4 +1,4 @@
-"""Rollouts with vLLM in this process: the same completions as with transformers, and made for GPUs."""
+"""Rollouts with vLLM in this process, for GPUs."""
 
 import threading
 from collections.abc import Sequence
@@ -25,23 +25,23 @@ _Key = tuple[str, int]
 
 
 class VllmEngine:
-    """Draws completions from a vLLM engine of its own, with adapters swapped by version.
+    """Generates completions with a vLLM engine of its own, and switches adapters by version.
 
-    Every version gets a new name, a new number and its own path: vLLM's prefix cache knows adapters by name
-    and path, so a path used twice would serve what the old weights computed (vllm-project/vllm#42125). A swap
-    waits until no request is in flight (vllm-project/vllm#47724).
+    Every version gets a new name, a new number and its own path. vLLM's prefix cache identifies adapters by
+    name and path, so a path used twice would return results of the old weights (vllm-project/vllm#42125). A
+    swap waits until no request is in flight (vllm-project/vllm#47724).
 
     Args:
         model: hub id or folder of the base VLM.
-        chat: how this VLM's prompts become tokens.
-        lora_rank: of the adapters that will be published; None leaves no room for any.
+        chat: converts this VLM's prompts to tokens.
+        lora_rank: rank of the adapters that will be published; None reserves no memory for adapters.
         max_adapters: versions kept; publishing one more drops the least recently used.
-        sleep: leave the GPU to the trainer between calls. Needs a GPU.
+        sleep: release the GPU memory to the trainer between calls; needs a GPU.
         options: further arguments of `vllm.LLM`: `dtype`, `revision`, `max_model_len`, `seed`,
             `tensor_parallel_size`, `gpu_memory_utilization`, `quantization`, `mm_processor_kwargs` ...
 
     Raises:
-        ValueError: a rank that vLLM has no room for.
+        ValueError: vLLM does not support the rank.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class VllmEngine:
         self._loaded: dict[_Key, tuple[AdapterVersion, LoRARequest]] = {}
 
     def publish(self, adapter: AdapterVersion) -> None:
-        """Load a version, under a name and a number that no other version ever had."""
+        """Load a version under a new name and number."""
         key = (adapter.name, adapter.version)
         held, _ = self._loaded.get(key, (None, None))
         if adapter.path is None or same_version(held, adapter):
@@ -92,7 +92,7 @@ class VllmEngine:
 
         Raises:
             KeyError: `adapter` was never published, or has been dropped since.
-            RequestRefused: a prompt is longer than vLLM takes.
+            RequestRefused: a prompt is longer than vLLM's limit.
         """
         with self._in_use:
             request = self._request(adapter)
@@ -120,9 +120,9 @@ class VllmEngine:
         ]
 
     def sleep(self) -> None:
-        """Leave the GPU to the trainer, where `sleep` says so; the weights wait in main memory.
+        """If `sleep` is set, release the GPU memory to the trainer and move the weights to main memory.
 
-        The cache of encoded pictures is emptied too: sleeping alone keeps it, and it grows with each step.
+        The cache of encoded pictures is emptied, too: sleep mode keeps it, and it grows with each step.
         """
         if self._sleep and not self._asleep:
             with self._in_use:
@@ -136,7 +136,7 @@ class VllmEngine:
 
     def _wake(self) -> None:
         if self._asleep:
-            torch.cuda.empty_cache()  # what a trainer in this process has freed and still holds
+            torch.cuda.empty_cache()  # memory that a trainer in this process has freed but cached
             self._llm.wake_up()
             self._asleep = False
 
@@ -151,7 +151,7 @@ class VllmEngine:
         return self._loaded[key][1]
 
     def _served(self, output: Any, *, asked: AdapterVersion) -> AdapterVersion:
-        """The version that vLLM says it used, not the one that it was asked for."""
+        """The version that vLLM reports, not the requested one."""
         if output.lora_request is None:
             return asked if asked.path is None else BASE
         numbers = {request.lora_int_id: version for version, request in self._loaded.values()}
@@ -160,11 +160,11 @@ class VllmEngine:
     def _together(
         self, requests: list[Any], sampling: list[SamplingParams], adapter: LoRARequest | None
     ) -> list[Any]:
-        """Outputs in the requests' order; the same to the bit whatever was asked before.
+        """Outputs in the requests' order, bit-identical regardless of earlier calls.
 
-        Log-probs are rounded by batch. vLLM's scheduler runs in a process of its own and would batch what
-        happens to have arrived, and what earlier calls left in its caches would not be computed again: so it
-        waits until all requests are there, and starts with empty caches.
+        The rounding of log-probs depends on the batch. vLLM's scheduler runs in a separate process, batches
+        the requests that have arrived, and reuses cached results of earlier calls. It is therefore paused
+        until all requests have arrived, and starts with empty caches.
         """
         self._forget()
         self._llm.sleep(level=0)  # stops the scheduler; the weights stay where they are
@@ -181,7 +181,7 @@ class VllmEngine:
             self._llm.enqueue(requests, sampling, lora_request=adapter, use_tqdm=False)
         except ValueError as error:
             raise RequestRefused(
-                f"vLLM refuses a prompt: {error}; where it is too long, raise engine.vllm.max_model_len, or "
+                f"vLLM rejects a prompt: {error}; if it is too long, raise engine.vllm.max_model_len, or "
                 "lower model.max_pixels or max_tokens"
             ) from error
 
@@ -192,7 +192,7 @@ class VllmEngine:
         self._llm.llm_engine.reset_encoder_cache()
 
     def _as_vllm(self, prompt: Prompt) -> Any:
-        """One placeholder per picture: vLLM expands them itself, and would expand expanded ones again."""
+        """Build a request with one placeholder per picture, which vLLM expands itself."""
         request: dict[str, Any] = {"prompt_token_ids": self._chat.ids(prompt)}
         if prompt.images:
             request["multi_modal_data"] = {"image": list(prompt.images)}

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on, and how long each kind of work took."""
+"""Show the progress of a run, and measure the time of each kind of work."""
 
 import logging
 import threading
@@ -13,17 +13,17 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 
 class Advance(Protocol):
-    """Told of finished work: what it was, how many units of it, and tokens generated that nobody told of."""
+    """Called with finished work: a note, the number of units, and generated tokens not counted elsewhere."""
 
     def __call__(self, note: str, count: int = 1, tokens: int = 0, /) -> None:
         """Count `count` more units as finished."""
 
 
 class Stopwatch:
-    """Seconds by kind of work. Spans may nest; the inner one's time is not the outer one's.
+    """Seconds by kind of work. Spans may nest; the time of an inner span is not counted in the outer one.
 
-    Each thread has spans of its own. What threads do at the same time is counted for each of them, so that
-    the sum may be more than has passed.
+    Each thread has separate spans. Concurrent work is counted in each thread, so the sum may exceed the
+    elapsed time.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Stopwatch:
         return taken
 
     def _note(self) -> list[str]:
-        """Count what has passed in this thread since the last note; returns its open spans."""
+        """Count the time in this thread since the last call; returns its open spans."""
         mine, now = self._of_thread, time.perf_counter()
         if not hasattr(mine, "kinds"):
             mine.kinds, mine.since = [], now
@@ -63,10 +63,10 @@ class Stopwatch:
 
 
 class Display:
-    """A live bar on a terminal; one plain line now and then where there is none.
+    """A progress bar on a terminal, or a plain line from time to time without a terminal.
 
-    A bar tells how much is done, tokens generated per second, the time left for it and, inside a step of
-    a run (`step`), which one it is.
+    A bar shows the finished share, generated tokens per second, the remaining time and, inside a step of a
+    run (`step`), the name of the step.
     """
 
     def __init__(self, console: Console | None = None, *, every_seconds: float = 15.0) -> None:
@@ -77,7 +77,7 @@ class Display:
 
     @classmethod
     def quiet(cls) -> "Display":
-        """One that shows nothing."""
+        """A display that shows nothing."""
         return cls(Console(quiet=True))
 
     def say(self, text: str) -> None:
@@ -85,7 +85,7 @@ class Display:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def generated(self, tokens: int) -> None:
-        """So many more tokens were generated."""
+        """Add a number of generated tokens."""
         self._tokens += tokens
 
     @contextmanager
@@ -99,7 +99,7 @@ class Display:
 
     @contextmanager
     def telling(self, logger: str) -> Iterator[None]:
-        """Say what is logged under this name by code that knows of no display; from any thread."""
+        """Show messages that are logged under this name, from any thread."""
         handler = logging.Handler(logging.WARNING)
         handler.emit = lambda record: self.say(record.getMessage())  # type: ignore[method-assign]
         logging.getLogger(logger).addHandler(handler)
@@ -110,7 +110,7 @@ class Display:
 
     @contextmanager
     def bar(self, title: str, *, total: int) -> Iterator[Advance]:
-        """Yields `advance(note, count=1, tokens=0)`, to be told of finished units of work, `total` in all."""
+        """Yields `advance(note, count=1, tokens=0)`, to call for finished units of work, `total` in all."""
         title = f"{self._place}, {title}" if self._place else title
         since, before, done = time.monotonic(), self._tokens, 0
         last = since

@@ -1,4 +1,4 @@
-"""The two roles that one VLM plays: every prompt, once, as chat messages in the words of `prompts`."""
+"""Build the prompts of both roles as chat messages from the templates in the section `prompts`."""
 
 import re
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ def questioner_prompt(image: Image.Image, *, types: Sequence[str], words: Prompt
 def reasoner_prompt(
     image: Image.Image, question: str, *, words: Prompts, kind: str = "", key: str = ""
 ) -> Prompt:
-    """Ask the Reasoner to answer `question` about `image`, in the form that its type takes."""
+    """Ask the Reasoner to answer `question` about `image`, in the form of its type."""
     return _image_then_text(image, reasoner_text(question, kind, words), words=words, key=key)
 
 
 def canary_prompt(image: Image.Image, words: Prompts) -> Prompt:
-    """What the engine is asked before the first step, about one of the run's pictures."""
+    """The prompt of the canary tests before the first step, about one of the run's pictures."""
     return reasoner_prompt(image, "What is in the picture?", words=words)
 
 
@@ -41,15 +41,15 @@ def benchmark_prompt(
     kind: str = "",
     key: str = "",
 ) -> Prompt:
-    """Ask the Reasoner a benchmark's question, in the words it was trained with.
+    """Ask the Reasoner a benchmark's question with the prompt template of training.
 
     Args:
-        images: the pictures; one alone comes first, as in training.
-        question: may name several pictures as `<image 1>`, `<image 2>`: each stands where it is named first,
-            and those that are never named come before the text.
-        words: what the Reasoner is told.
-        options: texts of the options, A first, which may name pictures too.
-        kind: the question's type, which says what form the answer takes; empty for any.
+        images: the pictures; a single one comes first, as in training.
+        question: may name several pictures as `<image 1>`, `<image 2>`. Each is inserted at its first
+            mention; pictures that are not mentioned come before the text.
+        words: the prompt template of the Reasoner.
+        options: texts of the options, A first, which may mention pictures, too.
+        kind: the question's type, which determines the answer's form; empty for any.
         key: see `Prompt`.
     """
     text = reasoner_text(with_options(question, options), kind, words)
@@ -73,18 +73,18 @@ def benchmark_prompt(
 
 
 def with_options(question: str, options: Sequence[str]) -> str:
-    """A question with its options below it, one a line, lettered from A."""
+    """A question with its options below it, one per line, lettered from A."""
     return "\n".join([question, *(f"{option_label(i)}. {option}" for i, option in enumerate(options))])
 
 
 def reasoner_text(question: str, kind: str, words: Prompts) -> str:
-    """What the Reasoner reads beside the picture: a question of a type, in these words."""
+    """The text of the Reasoner's prompt for a question of a type, from this template."""
     form = words.form_of(kind)
     return _filled(words.reasoner, question=question, form=f", {form}," if form else "")
 
 
 def _described(kind: str, words: Prompts) -> str:
-    """A question type with what its question holds and what form its answer takes."""
+    """A question type with the content of its question and the form of its answer."""
     form = words.form_of(kind)
     if not form:
         return kind
@@ -93,7 +93,7 @@ def _described(kind: str, words: Prompts) -> str:
 
 
 def _filled(template: str, **values: str) -> str:
-    """The template with each `{name}` replaced at once: no value is read as a name, other braces stay."""
+    """Replace each `{name}` in a template in one pass; values are not expanded, other braces are kept."""
     return re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], found[0]), template)
 
 

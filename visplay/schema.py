@@ -32,7 +32,7 @@ ASKED = pa.schema(
     ]
 )
 
-# What pays: the built-in parts have columns, null where they are off; rewards of one's own are in `terms`.
+# Parts of the reward: built-in parts have columns, null if they are off; custom rewards are in `terms`.
 _TERMS = ("reward_terms", pa.map_(_TEXT, _NUMBER))
 _ASKING_PARTS = ("validity", "uncertainty", "redundancy", "memory", "groundedness")
 _ANSWERING_PARTS = ("parsed", "accuracy", "format")

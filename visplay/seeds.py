@@ -1,4 +1,4 @@
-"""Seeds of their own for each purpose, and what is drawn by them."""
+"""Separate seeds for each purpose, and random draws."""
 
 import random
 from collections.abc import Sequence
@@ -6,12 +6,12 @@ from typing import Any
 
 
 def mix_seed(seed: int, *parts: str | int) -> int:
-    """A seed of its own for each purpose, the same in every process."""
+    """A separate seed for each purpose, the same in every process."""
     return random.Random(f"{seed}:{':'.join(map(str, parts))}").getrandbits(31)
 
 
 def draw(items: Sequence[Any], count: int, *, seed: int) -> list[Any]:
-    """`count` items in random order; each once before any comes twice. None where there are no items."""
+    """Draw `count` items in random order, each once before any repeats; an empty list without items."""
     lot = random.Random(seed)
     drawn: list[Any] = []
     while items and len(drawn) < count:

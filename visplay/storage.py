@@ -1,8 +1,8 @@
-"""Files that are there whole or not at all, and checksums that tell whether they are what was written.
+"""Write files atomically, and detect damaged files by checksums.
 
-A file is written beside its place, synced and renamed. A *checkpoint part* is a small JSON file of an
-unfinished step that carries its own checksum, and, if asked, those of files which it covers: what a kill or a
-bad disk has damaged is recognised and done again.
+A file is written under a temporary name, synced and renamed. A *checkpoint part* is a small JSON file of an
+unfinished step with its own checksum and optionally those of files which it covers. Parts that a kill or a
+bad disk has damaged are detected and redone.
 """
 
 import hashlib
@@ -19,14 +19,14 @@ import pyarrow.parquet as pq
 
 from visplay.errors import CorruptArtifact
 
-PARTIAL = ".partial"  # ends the name of what is being written
+PARTIAL = ".partial"  # suffix of incomplete files and folders
 GROUP = 10_000  # rows of a parquet file's row group
 TICK = 20_000_000  # nanoseconds within which a file could be written to twice and keep its time
 
 
 @contextmanager
 def written(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to that is there whole when the block ends, and not at all where it fails."""
+    """A file to write to; it exists after the block ends, and does not exist if the block fails."""
     scratch = path.with_name(path.name + PARTIAL)
     try:
         with scratch.open("wb") as file:
@@ -41,20 +41,20 @@ def written(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; it is on disk when this returns."""
+    """Write a file atomically; it is on disk when this returns."""
     with written(path) as file:
         file.write(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """The same for text."""
+    """Write a text file atomically."""
     write_bytes(path, text.encode())
 
 
 def write_parquet(path: Path, rows: Sequence[dict[str, Any]], schema: pa.Schema) -> None:
-    """Write rows as parquet, whole or not at all; what a row lacks is null, what no column holds an error.
+    """Write rows as parquet atomically; missing values are null, unknown columns are errors.
 
-    Row groups have `GROUP` rows, so that who reads columns or some rows need not hold them all.
+    Row groups have `GROUP` rows, so that a reader of some columns or rows need not hold the whole file.
     """
     for row in rows:
         assert row.keys() <= set(schema.names), sorted(row.keys() - set(schema.names))
@@ -64,7 +64,7 @@ def write_parquet(path: Path, rows: Sequence[dict[str, Any]], schema: pa.Schema)
 
 
 def append_jsonl(path: Path, *rows: dict[str, Any]) -> None:
-    """Append JSON lines and wait until they are on disk; a last line cut short by a kill is overwritten."""
+    """Append JSON lines and wait until they are on disk; a truncated last line is overwritten."""
     with path.open("ab+") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
         if file.read(1) not in (b"", b"\n"):
@@ -76,7 +76,7 @@ def append_jsonl(path: Path, *rows: dict[str, Any]) -> None:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The lines of a JSON-lines file; a last line cut short by a kill is left out.
+    """Read the lines of a JSON-lines file; a truncated last line is skipped.
 
     Raises:
         CorruptArtifact: another line is not JSON.
@@ -93,7 +93,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 
 def write_part(path: Path, value: Any, *, covers: Path | None = None) -> None:
-    """Write a JSON value with its checksum, and with those of the files in a folder beside or below it."""
+    """Write a JSON value with its checksum and those of the files in a folder beside or below it."""
     files = checksums(covers) if covers else {}
     if covers:
         sync_files(covers)
@@ -103,7 +103,7 @@ def write_part(path: Path, value: Any, *, covers: Path | None = None) -> None:
 
 
 def read_part(path: Path) -> Any:
-    """What `write_part` wrote; None where it, or a file that it covers, is missing or damaged."""
+    """Read what `write_part` wrote; None if it, or a file that it covers, is missing or damaged."""
     try:
         check, body, _ = path.read_bytes().split(b"\n")
         if check.decode(errors="replace") != _sha256(body):
@@ -116,12 +116,12 @@ def read_part(path: Path) -> Any:
 
 
 def damaged_parts(folder: Path) -> list[Path]:
-    """The checkpoint parts in a folder that `read_part` would not take."""
+    """The checkpoint parts in a folder that `read_part` rejects."""
     return [path for path in sorted(folder.glob("*.json")) if read_part(path) is None]
 
 
 def checksums(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file in a folder, by its path there."""
+    """SHA-256 of every file in a folder by its relative path."""
     found = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         with path.open("rb") as file:
@@ -130,16 +130,16 @@ def checksums(folder: Path) -> dict[str, str]:
 
 
 def sync_files(folder: Path, *, without: Sequence[str] = ()) -> None:
-    """Wait until every file in a folder is on disk, and every folder's entries; `without` is passed over."""
+    """Wait until all files and folder entries below a folder are on disk; `without` is skipped."""
     for path in [folder, *folder.rglob("*")]:
         if path == folder or path.relative_to(folder).parts[0] not in without:
             sync_folder(path)
 
 
 def file_stamp(path: Path | str) -> list[int] | None:
-    """Bytes and time of last change, in nanoseconds: another stamp, another content.
+    """Size in bytes and modification time in nanoseconds; equal stamps mean equal content.
 
-    None where there is no file, or where it was written so short ago that its time does not tell.
+    None if the file does not exist, or was written so recently that its time is not reliable.
     """
     try:
         status = os.stat(path)
@@ -150,7 +150,7 @@ def file_stamp(path: Path | str) -> list[int] | None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until a file, or a folder's entries, are on disk: only then does a rename outlive a power cut."""
+    """Wait until a file, or a folder's entries, are on disk, so that a rename survives a power failure."""
     opened = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(opened)

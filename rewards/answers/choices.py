@@ -21,7 +21,7 @@ _NO = (
     "لا خیر नहीं нет non nein não না ไม่"
 )
 _SAID = {word: "yes" for word in _YES.split()} | {word: "no" for word in _NO.split()}
-# What a sentence may go on with: `yes both are equal`, `no they are not`; `no dogs` is a number of dogs.
+# Words that may follow in a sentence: `yes both are equal`, `no they are not`; `no dogs` is a number of dogs.
 _NO_GOES_ON = word_set(
     "it there they he she this that these those the we you i both all each every some most only neither none "
     "and but because since as at in on is are was were does do did has have had can could will would not"

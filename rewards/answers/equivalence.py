@@ -88,7 +88,7 @@ def _one_of(said: str, options: tuple[str, ...], question: str | None) -> int | 
 
 
 def _by_text(said: str, options: tuple[str, ...], question: str | None) -> int | None:
-    """The option that is said word for word, or but for capitals."""
+    """The option that the answer repeats word for word, or up to capitals."""
     texts, squeezed = [exact for exact, _, _ in _option_keys(options, question)], _squeezed(said)
     place = _only(texts, squeezed)
     return _only([text.lower() for text in texts], squeezed.lower()) if place is None else place
@@ -114,7 +114,7 @@ def _squeezed(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def _option_keys(options: tuple[str, ...], question: str | None) -> tuple[tuple[str, str, str], ...]:
-    """Of each option its own text, its key, and its number without its unit."""
+    """The text, the key, and the number without unit of each option."""
     texts = unlabelled([unwrapped(one) if len(one) <= _LONGEST_OPTION else one for one in options])
     forms = [_form(text, asked(question), alone=False) for text in texts]
     return tuple((_squeezed(text), form.key, form.bare) for text, form in zip(texts, forms, strict=True))

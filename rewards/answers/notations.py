@@ -58,7 +58,7 @@ def moment(clean: str) -> str | None:
 
 
 def _clock(folded: str) -> str | None:
-    """A time of day, on 24 hours where morning or afternoon is said, else as it stands on a dial."""
+    """A time of day, on 24 hours where morning or afternoon is said, else on 12 hours."""
     if folded in ("noon", "midday", "midnight", "12 noon", "12 midnight"):
         return "time:24:00:00" if "night" in folded else "time:24:12:00"
     match = _CLOCK.fullmatch(folded)

@@ -1,1 +1,1 @@
-"""vLLM servers as one engine: start them, watch them, take them back."""
+"""A pool of vLLM servers: start them, monitor them, and readmit recovered ones."""

@@ -1,4 +1,4 @@
-"""A vLLM server that we start, own and stop by its handle."""
+"""A vLLM server that visplay starts, owns and stops by its handle."""
 
 import contextlib
 import json
@@ -22,10 +22,10 @@ class Server:
 
     Args:
         model: hub id or folder of the base VLM.
-        lora_rank: the size reserved for adapters, one of vLLM's.
-        max_adapters: versions that it keeps.
-        log: file that its output goes to.
-        device: CUDA_VISIBLE_DEVICES of the process; None leaves it as it is.
+        lora_rank: the rank reserved for adapters, one of vLLM's.
+        max_adapters: number of versions that it keeps.
+        log: file for its output.
+        device: CUDA_VISIBLE_DEVICES of the process; None does not change it.
         options: further arguments of vLLM's engine.
     """
 
@@ -44,7 +44,7 @@ class Server:
         # On a CPU every server would bind its threads to the same cores.
         variables = ["VLLM_ALLOW_RUNTIME_LORA_UPDATING=1", "VLLM_CPU_OMP_THREADS_BIND=nobind"]
         variables += [] if device is None else [f"CUDA_VISIBLE_DEVICES={device}"]
-        # The `vllm` command of vllm-cpu does not start: it asks for the version of a package named vllm.
+        # The `vllm` command of vllm-cpu does not start, because it needs the version of a package named vllm.
         self.command = [
             "env", *variables, sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", model,
             "--served-model-name", "base", "--host", LOOPBACK, "--port", str(port), "--api-server-count", "1",
@@ -58,23 +58,23 @@ class Server:
 
     @property
     def pid(self) -> int | None:
-        """Of the process, while there is one."""
+        """The id of the process while it exists."""
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Start it, for the first time or again; what is left of an earlier process goes first."""
+        """Start or restart the process; an earlier process is ended first."""
         self.deaths += self.died()
         self.stop()
         self.starts += 1
         with self.log.open("ab") as log:
-            # A session of its own: what it starts can be stopped with it, and Ctrl-C reaches only us.
+            # A separate session: its child processes can be stopped with it, and Ctrl-C does not reach it.
             self._process = subprocess.Popen(
                 tied(self.command),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
     def running(self) -> bool:
-        """Whether the process is there; it may not answer all the same."""
+        """Whether the process exists; it may not answer requests."""
         return self._process is not None and self._process.poll() is None
 
     def died(self) -> bool:
@@ -82,7 +82,7 @@ class Server:
         return self._process is not None and self._process.poll() is not None
 
     def stop(self) -> None:
-        """End it and what it started."""
+        """End the process and its child processes."""
         if self._process is None:
             return
         self._process.terminate()
@@ -98,14 +98,14 @@ class Server:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
 
-# What torchrun and accelerate set for the ranks that they start; a server that read it would join them.
+# Variables of torchrun and accelerate for their ranks; a server that read them would join the ranks.
 _OF_A_RANK = (
     "RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "NODE_RANK", "ROLE_NAME", "WORLD_SIZE",
     "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
     "TORCH_NCCL_ASYNC_ERROR_HANDLING",
 )  # fmt: skip
 _OF_A_LAUNCHER = ("TORCHELASTIC_", "ACCELERATE_", "FSDP_")
-# Linux tells a process that its parent has gone; elsewhere a server outlives a SIGKILL of who started it.
+# Linux signals the end of a parent process; elsewhere a server survives a SIGKILL of its parent.
 _TIED = (
     "import ctypes, os, signal, sys\n"
     "getattr(ctypes.CDLL(None), 'prctl', lambda *_: 0)(1, signal.SIGTERM)\n"
@@ -116,15 +116,15 @@ _TIED = (
 
 
 def tied(command: Sequence[str]) -> list[str]:
-    """The command, sent SIGTERM when the thread that starts it ends, however it ends (PR_SET_PDEATHSIG).
+    """Wrap a command so that it gets SIGTERM when the thread that starts it ends (PR_SET_PDEATHSIG).
 
-    It does not see what a launcher of ranks has set in the environment: `RANK`, `MASTER_ADDR` and their like.
+    The command does not see a launcher's environment variables, such as `RANK` and `MASTER_ADDR`.
     """
     return [sys.executable, "-c", _TIED, *command]
 
 
 def flags(options: Mapping[str, Any]) -> list[str]:
-    """Arguments of vLLM's engine as its command line takes them; None is left out."""
+    """Convert arguments of vLLM's engine to its command line; None is left out."""
     words: list[str] = []
     for key, value in options.items():
         name = key.replace("_", "-")
@@ -138,10 +138,10 @@ def flags(options: Mapping[str, Any]) -> list[str]:
 
 
 def server_url(text: str) -> str:
-    """The base URL of a running server, without spaces around it and a slash at its end.
+    """Normalize the base URL of a running server: remove surrounding spaces and a final slash.
 
     Raises:
-        ValueError: it is no such address.
+        ValueError: it is not a valid address.
     """
     text, wrong = text.strip(), ""
     try:
@@ -158,10 +158,10 @@ def server_url(text: str) -> str:
 
 
 def reserved_rank(rank: int) -> int:
-    """The smallest size of vLLM's that an adapter of `rank` fits into.
+    """The smallest LoRA rank of vLLM that is at least `rank`.
 
     Raises:
-        ValueError: there is none.
+        ValueError: no rank of vLLM is large enough.
     """
     for size in LORA_RANKS:
         if size >= rank:

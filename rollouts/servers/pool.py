@@ -1,4 +1,4 @@
-"""Several vLLM servers as one: who is asked, who is out, and which adapters all of them hold."""
+"""A pool of vLLM servers: it distributes requests, monitors the servers and loads adapters on all of them."""
 
 import asyncio
 import contextlib
@@ -12,11 +12,11 @@ from typing import Any
 from rollouts.engine import AdapterVersion, EngineUnavailable, same_version
 from rollouts.servers.replica import Answer, Replica, ReplicaFault, ReplicaLost, ReplicaRefused
 
-_TRIES = 5  # of a group, and outages of a server without an answer in between
-_DEATHS = 4  # of a process of ours, after which it is not started any more
-_ANSWER_SECONDS = 60.0  # for a server that is said to run already
-_WELL_SECONDS = 300.0  # after which earlier deaths of a server that answers are forgotten
-_STALLED = 3  # times the patience, for a server that is healthy and completes nothing
+_TRIES = 5  # attempts per group, and outages of a server without an answer in between
+_DEATHS = 4  # deaths of a process of ours after which it is not restarted
+_ANSWER_SECONDS = 60.0  # timeout for a server that should already be running
+_WELL_SECONDS = 300.0  # seconds of answers after which earlier deaths of a server are reset
+_STALLED = 3  # multiple of the patience after which a healthy server must have completed a group
 _TICK = 0.05  # seconds
 _log = logging.getLogger(__name__)
 
@@ -26,11 +26,11 @@ class Group:
     """The n completions of one prompt: one request, answered once.
 
     Attributes:
-        request: makes the body of `/inference/v1/generate` without the model; it is called in a thread, for
-            pictures are encoded there.
-        model: the adapter's name on the servers; None is the base VLM, which each server names for itself.
-        n: sequences.
-        said: what went wrong so far, by attempt; `failed_at` are the servers with which it did.
+        request: builds the body of `/inference/v1/generate` without the model; it is called in a thread,
+            because it encodes pictures.
+        model: the adapter's name on the servers; None is the base VLM, whose name depends on the server.
+        n: number of sequences.
+        said: the errors so far, by attempt; `failed_at` are the servers of these attempts.
     """
 
     request: Callable[[], dict[str, Any]]
@@ -42,21 +42,21 @@ class Group:
 
 
 class Pool:
-    """The servers, watched all the time; at any moment each that is alive holds all current adapters.
+    """Monitors the servers; every live server always holds all current adapters.
 
-    A group goes to the server with the fewest sequences under way. A server is taken out when a connection
-    to it breaks, its process ends, or nothing at all is heard of it for `silence` seconds; any answer is a
-    sign of life. Its groups go to others, and it is taken back, with the adapters as they then are, when it
-    answers again. A group that fails five times, or a server that is lost five times without an answer in
-    between, is given up, with the reason.
+    A group goes to the server with the fewest concurrent sequences. A server is removed if a connection to it
+    breaks, its process ends, or it sends no response for `silence` seconds; any response counts. Its groups
+    go to other servers. When it answers again, it is readmitted with the current adapters. A group that fails
+    five times, or a server that is lost five times without an answer in between, is given up, with the
+    reason.
 
     Args:
-        replicas: none of them asked yet.
-        prefix: of the names of our adapters, by which they are told from those of other runs.
+        replicas: servers without requests.
+        prefix: prefix of the names of our adapters, which distinguishes them from those of other runs.
         max_adapters: versions kept; one more drops the least recently used.
-        sequences: the most under way at each server; a larger group goes to one that has nothing else.
+        sequences: limit of concurrent sequences per server; a larger group goes to an idle server.
         patience: seconds without any server before giving up.
-        silence: seconds without any sign of life of a server before it is taken out.
+        silence: seconds without any response of a server before it is removed.
         check_every: seconds between health checks.
 
     Attributes:
@@ -76,18 +76,18 @@ class Pool:
         self.events: list[tuple[float, str, str]] = []
 
     def alive(self) -> list[Replica]:
-        """Those that may be given work."""
+        """The servers that may get work."""
         return [replica for replica in self._replicas if replica.alive]
 
     def name(self, adapter: AdapterVersion) -> str:
-        """What the servers call a version."""
+        """The name of a version on the servers."""
         return f"{self._prefix}-{adapter.name}-{adapter.version}"
 
     def use(self, adapter: AdapterVersion) -> str:
-        """The name of a version that the servers hold, now the most recently used.
+        """The name of a loaded version, which becomes the most recently used one.
 
         Raises:
-            KeyError: they don't hold it.
+            KeyError: the version is not loaded.
         """
         name = self.name(adapter)
         if name not in self._current:
@@ -96,11 +96,11 @@ class Pool:
         return name
 
     async def answers(self, groups: Sequence[Group]) -> list[Answer]:
-        """One answer for each group, in their order.
+        """Return one answer per group, in order.
 
         Raises:
             EngineUnavailable: no server is left, or one group failed too often.
-            ReplicaRefused: a server will not answer such a request.
+            ReplicaRefused: a server rejects such a request.
         """
         waiting, tasks = deque(groups), dict[asyncio.Task[Answer], tuple[Group, Replica]]()
         seen = time.monotonic()
@@ -133,7 +133,7 @@ class Pool:
         return [group.answer for group in groups if group.answer is not None]
 
     def _free(self, group: Group) -> Replica | None:
-        """The least loaded server with room; those that have failed with this group come last."""
+        """The least loaded server with capacity; servers that failed on this group come last."""
         asked, now = [r for r in self.alive() if r not in group.failed_at] or self.alive(), time.monotonic()
         room = [r for r in asked if not r.under_way or r.under_way + group.n <= self._sequences]
         return min((r for r in room if r.not_before <= now), key=lambda r: r.under_way, default=None)
@@ -162,8 +162,8 @@ class Pool:
         """Start our servers and wait until all answer.
 
         Raises:
-            EngineUnavailable: one of ours did not within the patience, another one in a minute; or it will
-                not do what it is asked.
+            EngineUnavailable: a server of ours did not answer within the patience, or another one in a
+                minute; or a server rejects a request.
         """
         for replica in self._replicas:
             replica.lost.set()
@@ -185,7 +185,7 @@ class Pool:
         self._watchers = [asyncio.create_task(self._watch(replica)) for replica in self._replicas]
 
     async def close(self) -> None:
-        """Stop watching, let go of our adapters, stop our servers."""
+        """Stop monitoring, unload our adapters, and stop our servers."""
         for watcher in self._watchers:
             watcher.cancel()
         await asyncio.gather(*self._watchers, return_exceptions=True)
@@ -198,11 +198,11 @@ class Pool:
         await asyncio.gather(*(asyncio.to_thread(server.stop) for server in servers))
 
     async def publish(self, adapter: AdapterVersion) -> None:
-        """Load an adapter on all that answer, or on none.
+        """Load an adapter on all available servers, or on none.
 
         Raises:
             ValueError: this version was already published from another path.
-            EngineUnavailable: no server answers, or one will not load it.
+            EngineUnavailable: no server answers, or one rejects the adapter.
         """
         name, seen = self.name(adapter), time.monotonic()
         if same_version(self._current.get(name), adapter):
@@ -226,7 +226,7 @@ class Pool:
     async def _each(
         self, replicas: Sequence[Replica], do: Callable[[Replica], Coroutine[Any, Any, None]]
     ) -> None:
-        """Ask all of them; one that is lost is taken out, and gets what it misses when it is readmitted."""
+        """Send a request to all servers; lost ones are removed, and catch up when they are readmitted."""
         results = await asyncio.gather(*(r.unless_lost(do(r)) for r in replicas), return_exceptions=True)
         for replica, result in zip(replicas, results, strict=True):
             if isinstance(result, ReplicaLost):
@@ -242,13 +242,13 @@ class Pool:
         await asyncio.gather(*(replica.unload(name) for replica in self.alive()), return_exceptions=True)
 
     async def _forget_gone(self) -> None:
-        """Drop versions whose files have gone, as those of a phase do when it ends: nobody asks for them."""
+        """Drop versions whose files were removed, as at the end of a phase; they are not requested again."""
         for name, adapter in list(self._current.items()):
             if adapter.path and not adapter.path.exists():
                 await self._drop(name)
 
     def _take_out(self, replica: Replica, why: str) -> None:
-        """Give it no more work, and end what it has under way."""
+        """Send the server no more work, and end its requests."""
         if replica.alive:
             replica.why_lost, replica.outages = why, replica.outages + 1
             replica.lost.set()
@@ -283,9 +283,9 @@ class Pool:
                 replica.server.deaths = 0
 
     async def _try_to_readmit(self, replica: Replica) -> Exception | None:
-        """Where it answers, load what it lacks, and give it work; where it is ours and dead, start it.
+        """If the server answers, load missing adapters and readmit it; if it is ours and dead, restart it.
 
-        Returns what is wrong with it, None where nothing is.
+        Returns its problem, or None.
         """
         server = replica.server
         async with self._changing:
@@ -311,7 +311,7 @@ class Pool:
             return None
 
     async def _equip(self, replica: Replica) -> None:
-        """Give a server the current adapters, leave it no other of ours."""
+        """Load the current adapters on a server, and unload all others of ours."""
         await self._forget_gone()
         held = await replica.served()
         for name in held:

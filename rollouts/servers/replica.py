@@ -1,4 +1,4 @@
-"""One vLLM server among several: what is asked of it over HTTP, and whether it still answers."""
+"""One vLLM server of a pool: its HTTP requests and its state."""
 
 import asyncio
 import time
@@ -21,20 +21,20 @@ _GENERATE = "/inference/v1/generate"
 
 
 class ReplicaLost(Exception):
-    """The server does not answer; its work is to be done by another."""
+    """The server does not answer; another server must do its work."""
 
 
 class ReplicaFault(Exception):
-    """The server failed with this request, and may do better with it the next time."""
+    """The server failed on this request, but may succeed on it later."""
 
 
 class ReplicaRefused(Exception):
-    """The server will not do what it was asked, however often."""
+    """The server rejects the request permanently."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a server answered: `completions` as token ids and log-probs, both [tokens], by their index."""
+    """A server's answer: `completions` as token ids and log-probs, both [tokens], by index."""
 
     prompt_ids: list[int]
     completions: list[tuple[list[int], list[float]]]
@@ -42,22 +42,22 @@ class Answer:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Replica:
-    """A server's address, its state as we know it, and its requests.
+    """A server's address, its known state, and its requests.
 
     Attributes:
         url: base URL.
-        client: sends the requests; carries the API key.
-        server: the process, where we started it.
-        base: the name under which it serves the base VLM; known once it has answered.
-        lost: set while it does not answer; every request under way then ends in `ReplicaLost`.
-        why_lost: what was seen when it was taken out.
-        given_up: why it is not asked any more, or "".
-        heard: when it last answered anything, in monotonic seconds.
-        completed: when it last completed a group, or was given one with nothing else under way.
-        back_since: when it was last taken back.
-        under_way: sequences that it has been asked for.
-        outages: times that it was lost without completing a group in between.
-        faults: requests that it failed with in a row; it is not asked again before `not_before`.
+        client: sends the requests with the API key.
+        server: the process, if we started it.
+        base: the name under which it serves the base VLM; known after its first answer.
+        lost: set while it does not answer; every current request then raises `ReplicaLost`.
+        why_lost: the reason of its removal.
+        given_up: the reason why it gets no more requests, or "".
+        heard: time of its last response, in monotonic seconds.
+        completed: time of its last completed group, or of a group that it got while idle.
+        back_since: time of its last readmission.
+        under_way: number of requested sequences that are not finished.
+        outages: number of losses without a completed group in between.
+        faults: number of consecutive failed requests; it gets no request before `not_before`.
     """
 
     url: str
@@ -77,20 +77,20 @@ class Replica:
 
     @property
     def alive(self) -> bool:
-        """Whether it may be given work."""
+        """Whether it may get work."""
         return not self.lost.is_set()
 
     def begin(self, n: int) -> None:
-        """It is asked for n sequences."""
+        """Record a request for n sequences."""
         self.completed = self.completed if self.under_way else time.monotonic()
         self.under_way += n
 
     def did_well(self) -> None:
-        """It has completed a group."""
+        """Record a completed group."""
         self.completed, self.outages, self.faults = time.monotonic(), 0, 0
 
     def did_badly(self) -> None:
-        """It failed with a request, and is asked again after a while."""
+        """Record a failed request; the next request is delayed."""
         self.faults += 1
         self.not_before = time.monotonic() + min(5.0, 0.05 * 2**self.faults)
 
@@ -111,7 +111,7 @@ class Replica:
         return None if well else ReplicaLost(f"{self.url} is not healthy: status {answer.status_code}")
 
     async def served(self) -> dict[str, str]:
-        """Names of what it serves, each with the path that it was loaded from; notes the base VLM's."""
+        """The served models with the paths that they were loaded from; stores the base VLM's name."""
         answer = await self._send("GET", "/v1/models", timeout=_HEALTH_SECONDS)
         try:
             held = {card["id"]: (card["root"], card["parent"]) for card in answer["data"]}
@@ -126,7 +126,7 @@ class Replica:
         body = {"lora_name": name, "lora_path": str(path)}
         try:
             await self._send("POST", "/v1/load_lora_adapter", body, timeout=_LOAD_SECONDS)
-        except (ReplicaRefused, ReplicaFault) as error:  # what cannot be loaded is a fault to vLLM too
+        except (ReplicaRefused, ReplicaFault) as error:  # vLLM's errors for unloadable adapters
             if (await self.served()).get(name) == str(path):
                 return
             if "No adapter found" in str(error):
@@ -137,7 +137,7 @@ class Replica:
             raise ReplicaRefused(str(error)) from error
 
     async def unload(self, name: str) -> None:
-        """Let go of an adapter; that it is not there is as good."""
+        """Unload an adapter; a missing one is not an error."""
         try:
             await self._send("POST", "/v1/unload_lora_adapter", {"lora_name": name}, timeout=_HEALTH_SECONDS)
         except ReplicaRefused as refusal:
@@ -145,12 +145,12 @@ class Replica:
                 raise
 
     async def generate(self, request: dict[str, Any], model: str | None, *, n: int) -> Answer:
-        """Answer one request of `/inference/v1/generate` by an adapter, None for the base VLM.
+        """Send one request of `/inference/v1/generate` to an adapter, or to the base VLM for None.
 
         Raises:
-            ReplicaLost: it stopped answering, before or meanwhile, or has lost the adapter.
-            ReplicaFault: it failed, or what it answers cannot be used.
-            ReplicaRefused: it will not answer such a request.
+            ReplicaLost: the server does not answer, or has lost the adapter.
+            ReplicaFault: the server failed, or its answer is not usable.
+            ReplicaRefused: the server rejects such a request.
         """
         asked = model or self.base
         answer = await self.unless_lost(self._send("POST", _GENERATE, request | {"model": asked}))
@@ -179,7 +179,7 @@ class Replica:
             ) from error
 
     async def unless_lost(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Do `work`, or, once the server is taken out, raise `ReplicaLost` instead."""
+        """Do `work`, or raise `ReplicaLost` as soon as the server is removed."""
         working, losing = asyncio.ensure_future(work), asyncio.ensure_future(self.lost.wait())
         try:
             await asyncio.wait({working, losing}, return_when=asyncio.FIRST_COMPLETED)
@@ -193,7 +193,7 @@ class Replica:
     async def _send(
         self, method: str, path: str, body: dict[str, Any] | None = None, *, timeout: float | None = None
     ) -> Any:
-        """Without a timeout, work may take its time: the pool says when nothing is to be hoped for."""
+        """Send a request; without a timeout the pool decides when the server counts as lost."""
         limits = httpx2.Timeout(timeout, connect=_CONNECT_SECONDS)
         try:
             answer = await self.client.request(method, self.url + path, json=body, timeout=limits)
@@ -212,7 +212,7 @@ class Replica:
             raise ReplicaRefused(
                 f"{self.url} does not take the API key: set VLLM_API_KEY to the server's own"
             )
-        if status == 404 and path == _GENERATE:  # it was started anew in the meantime
+        if status == 404 and path == _GENERATE:  # it was restarted in the meantime
             raise ReplicaLost(f"{self.url} does not hold what it is asked for: {complaint}")
         if status == 429 or status >= 500:
             raise ReplicaFault(f"{self.url}{path}: {complaint}")

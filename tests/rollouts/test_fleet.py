@@ -381,7 +381,7 @@ def test_an_address_that_cannot_be_one_is_refused_where_it_is_written(url: str, 
 
 @pytest.mark.parametrize("key", ["schl\u00fcssel", "two words", "line\nbreak"])
 def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(chat: Chat, key: str) -> None:
-    with pytest.raises(ValueError, match="VLLM_API_KEY holds a space or a character") as raised:
+    with pytest.raises(ValueError, match="VLLM_API_KEY has a space or a character") as raised:
         ServerEngine(["http://127.0.0.1:1"], chat=chat, api_key=key)
     assert key not in str(raised.value)
 

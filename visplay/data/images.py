@@ -1,7 +1,7 @@
-"""Pictures in: a folder, a table or a dataset becomes a manifest with content hashes.
+"""Read pictures from a folder, a table or a dataset into a manifest with content hashes.
 
-A picture that cannot be used is listed with its reason and never stops a run; a source without a single
-usable picture does.
+A picture that cannot be used is listed with its reason and does not stop a run. A source without any usable
+picture does.
 """
 
 import hashlib
@@ -24,16 +24,16 @@ from visplay.storage import write_bytes, write_parquet
 MID_GREY = (128, 128, 128)  # an all-black picture counts as padding in some architectures
 
 _LISTS = ("list", "large_list", "fixed_size_list", "mixed")  # types of columns that may hold lists
-HUB = "hub:"  # begins a source that is a dataset on the hub
+HUB = "hub:"  # prefix of a source that is a dataset on the hub
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSet:
-    """The usable pictures of one source, decoded again whenever they are asked for.
+    """The usable pictures of one source, which are decoded on each access.
 
     Attributes:
-        records: in the order of the source, each content once.
-        skipped: what was passed over, in the order of the source.
+        records: the pictures in the order of the source, each content once.
+        skipped: the unusable entries in the order of the source.
     """
 
     records: tuple[ImageRecord, ...]
@@ -46,7 +46,7 @@ class ImageSet:
 
     @property
     def digest(self) -> str:
-        """Hash of the pictures' contents in their order, 64 hex digits: what is drawn depends on both."""
+        """Hash of the pictures' contents and order, 64 hex digits; random draws depend on both."""
         return hashlib.sha256("\n".join(record.key for record in self.records).encode()).hexdigest()
 
     def load(self, key: str, *, at_least: int | None = None) -> Image.Image:
@@ -54,24 +54,24 @@ class ImageSet:
 
         Raises:
             KeyError: no picture of this set has the key.
-            ImageSourceError: the source was changed or taken away since it was read.
+            ImageSourceError: the source was changed or removed after it was read.
         """
         return decode(self.encoded(key), at_least=at_least)
 
     def encoded(self, key: str) -> bytes:
-        """The bytes of the picture with this key, as the source has them; raises what `load` does."""
+        """The bytes of the picture with this key in the source; raises the same errors as `load`."""
         source = self._source_of[key]
-        mend = "restore it, or start a new run on the changed pictures"
+        fix = "restore it, or start a new run on the changed pictures"
         try:
             data = self._read(source)
         except (OSError, ValueError) as error:
-            raise ImageSourceError(f"picture {source} can no longer be read ({error}); {mend}") from error
+            raise ImageSourceError(f"picture {source} can no longer be read ({error}); {fix}") from error
         if hashlib.sha256(data).hexdigest() != key:
-            raise ImageSourceError(f"picture {source} has changed since the run read it; {mend}")
+            raise ImageSourceError(f"picture {source} has changed since the run read it; {fix}")
         return data
 
     def write_manifest(self, folder: Path) -> None:
-        """Write `manifest.parquet` and `skipped.jsonl` into `folder`, each whole or not at all."""
+        """Write `manifest.parquet` and `skipped.jsonl` into `folder` atomically."""
         folder.mkdir(parents=True, exist_ok=True)
         write_parquet(folder / "manifest.parquet", [asdict(record) for record in self.records], MANIFEST)
         lines = [json.dumps(asdict(skipped), ensure_ascii=False) + "\n" for skipped in self.skipped]
@@ -86,21 +86,21 @@ def read_images(
     accepts: Accepts | None = None,
     cache: Path | None = None,
 ) -> ImageSet:
-    """Look at every picture of a source and list what can be used.
+    """Check every picture of a source and list the usable ones.
 
     Args:
         source: a folder of pictures (with its subfolders, links followed, in the order of their names), one
             picture, a table (`visplay.data.rows.open_table`), or a dataset on the hub:
             `hub:OWNER/NAME[/SUBSET][@REVISION][:SPLIT]`; the split is `train` by default.
-        column: of a source with columns, where the pictures are: encoded bytes, `{bytes, path}` structs,
-            base64 text, paths relative to the source, or lists of these; each picture in a list is used.
+        column: the column with the pictures of a table: encoded bytes, `{bytes, path}` structs, base64
+            text, paths relative to the source, or lists of these; each picture in a list is used.
         limit: stop after this many usable pictures, >= 1; None for all.
         accepts: see `visplay.models.processor.picture_limits`.
-        cache: file of what was seen at earlier starts, made if absent; see `visplay.data.survey`.
+        cache: file with the results of earlier starts, created if absent; see `visplay.data.survey`.
 
     Raises:
         ConfigError: `limit` is below 1.
-        ImageSourceError: there is no such source or column, or no usable picture in it.
+        ImageSourceError: the source or column does not exist, or has no usable picture.
     """
     if limit is not None and limit < 1:
         raise ConfigError(f"images.limit must be >= 1 (or null for all), got {limit}")
@@ -112,10 +112,10 @@ def read_images(
 
 
 def count_entries(source: str | Path, *, column: str = "image") -> int:
-    """How many pictures a source may hold; none is decoded, so some of them may turn out unusable.
+    """Count the pictures of a source without decoding them, so some of them may be unusable.
 
     Raises:
-        ImageSourceError: there is no such source or column, or it is on the hub: nothing is downloaded.
+        ImageSourceError: the source or column does not exist, or is on the hub: nothing is downloaded.
     """
     if str(source).startswith(HUB):
         raise ImageSourceError(f"images.source {str(source)!r} is not counted before it is downloaded")
@@ -124,15 +124,15 @@ def count_entries(source: str | Path, *, column: str = "image") -> int:
 
 
 def reopen_images(source: str | Path, *, manifest: Path, column: str = "image") -> ImageSet:
-    """Take up the pictures that a written manifest lists, without decoding them all again.
+    """Open the pictures in a written manifest without decoding all of them again.
 
     Args:
-        source: what `read_images` read.
+        source: the source that `read_images` read.
         manifest: the `manifest.parquet` that was written then.
-        column: what `read_images` was given.
+        column: the column that `read_images` read.
 
     Raises:
-        ImageSourceError: there is no such source or column any more.
+        ImageSourceError: the source or column no longer exists.
     """
     records = [ImageRecord(**row) for row in pq.read_table(manifest).to_pylist()]
     return _image_set(records, [], _entries(source, column))
@@ -146,7 +146,7 @@ def _image_set(records: Sequence[ImageRecord], skipped: Sequence[Skipped], entri
 
 
 def _of_files(files: dict[str, Path]) -> Entries:
-    """Files as entries, by their names."""
+    """The files of a folder as entries, by their names."""
     return Entries(names=lambda: files, read=lambda name: file_bytes(files[name]), file=files.__getitem__)
 
 
@@ -166,7 +166,7 @@ def _of_column(table: Table, column: str, *, shown: str, base: Path) -> Entries:
         for row in range(table.count):
             cell = table.read(row).get(column) if may_be_lists else None
             pictures = len(_flat(cell)) if isinstance(cell, list) else 0
-            yield from [f"{row}:{place}" for place in range(pictures)] or [str(row)]  # an empty row is told
+            yield from [f"{row}:{place}" for place in range(pictures)] or [str(row)]  # as is an empty row
 
     def cell(name: str) -> object:
         row, _, place = name.partition(":")
@@ -181,7 +181,7 @@ def _of_column(table: Table, column: str, *, shown: str, base: Path) -> Entries:
 
 
 def _flat(cell: object) -> list[object]:
-    """The pictures of a cell, whatever lists they are in."""
+    """The pictures of a cell, with nested lists flattened."""
     return [picture for one in cell for picture in _flat(one)] if isinstance(cell, list) else [cell]
 
 
@@ -192,7 +192,7 @@ def _entries(source: str | Path, column: str) -> Entries:
             table = hub_table(shown.removeprefix(HUB), split="train", only=column)
         except ValueError as error:
             raise ImageSourceError(
-                f"images.source: {error}; bring its files here and name their folder"
+                f"images.source: {error}; copy its files here and name their folder"
             ) from error
         return _of_column(table, column, shown=shown, base=Path())
     if not path.exists():
@@ -218,14 +218,14 @@ def _nothing_usable(shown: str, skipped: Sequence[Skipped]) -> str:
     if not skipped:
         return f"images.source {shown!r} is empty; put pictures into it or name another source"
     examples = "; ".join(f"{entry.source}: {entry.reason}" for entry in skipped[:3])
-    mend = "name a source with pictures"
+    fix = "name a source with pictures"
     if any(entry.source.endswith(".parquet") for entry in skipped):
-        mend = "to use a parquet file, name the file itself"
-    return f"images.source {shown!r} has no usable picture among {len(skipped)} entries ({examples}); {mend}"
+        fix = "to use a parquet file, name the file itself"
+    return f"images.source {shown!r} has no usable picture among {len(skipped)} entries ({examples}); {fix}"
 
 
 def _folder_files(folder: Path) -> dict[str, Path]:
-    """Name -> path of every file below a folder; a folder that cannot be opened stands for what is in it."""
+    """Name -> path of every file below a folder; a folder that cannot be opened is an entry itself."""
     found: dict[str, Path] = {}
     seen: set[tuple[int, int]] = set()
 
@@ -251,5 +251,5 @@ def _folder_files(folder: Path) -> dict[str, Path]:
 
 
 def greyed_out(picture: Image.Image) -> Image.Image:
-    """A mid-grey picture of the same size: what the Reasoner gets when it is to answer blind."""
+    """A mid-grey picture of the same size, for blind answers."""
     return Image.new("RGB", picture.size, MID_GREY)

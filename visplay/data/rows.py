@@ -1,6 +1,6 @@
-"""Random access to rows, pictures still encoded: parquet, JSON, CSV, saved datasets, the hub.
+"""Random access to rows with encoded pictures: parquet, JSON, CSV, saved datasets, the hub.
 
-Training pictures (`visplay.data.images`) and benchmarks (`visplay.evaluation.items`) are read by this.
+It reads training pictures (`visplay.data.images`) and benchmarks (`visplay.evaluation.items`).
 """
 
 import csv
@@ -28,13 +28,13 @@ PARQUET, LISTS = (".parquet", ".pq"), (".jsonl", ".json", ".csv", ".tsv")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """Rows that are read when asked for.
+    """Rows that are read on demand.
 
     Attributes:
-        columns: name -> type, as the source has it.
-        count: how many rows there are.
-        read: gives row `number`, from 0.
-        version: another one wherever a row may be another.
+        columns: name -> type in the source.
+        count: number of rows.
+        read: returns row `number`, from 0.
+        version: changes whenever a row may have changed.
     """
 
     columns: dict[str, str]
@@ -49,7 +49,7 @@ def parquet_table(files: Sequence[Path], *, only: str | None = None) -> Table:
     groups = [(file, group) for file in opened for group in range(file.num_row_groups)]
     starts = [0, *accumulate(file.metadata.row_group(group).num_rows for file, group in groups)]
 
-    @lru_cache(maxsize=2)  # rows are mostly asked for in order, and a row group is read as a whole
+    @lru_cache(maxsize=2)  # rows are mostly read in order, and a row group is read as a whole
     def group_table(index: int) -> pa.Table:
         file, group = groups[index]
         return file.read_row_group(group, columns=[only] if only else None)
@@ -66,7 +66,7 @@ def parquet_table(files: Sequence[Path], *, only: str | None = None) -> Table:
 
 
 def dataset_table(saved: Any, *, only: str | None = None) -> Table:
-    """The rows of a `datasets.Dataset`, whatever format it was saved with."""
+    """The rows of a `datasets.Dataset` in any format."""
     columns = {entry.name: str(entry.type) for entry in saved.features.arrow_schema}
     rows = (saved.select_columns([only]) if only in columns else saved).with_format("arrow")
     version = files_version([Path(file["filename"]) for file in saved.cache_files], mark=saved._fingerprint)
@@ -77,14 +77,14 @@ def dataset_table(saved: Any, *, only: str | None = None) -> Table:
 
 
 def open_table(path: Path, *, only: str | None = None) -> Table:
-    """The rows of a file or a folder; `is_table` says of which, `only` names the one column to read.
+    """Open the rows of a file or folder that `is_table` accepts; `only` selects one column.
 
     Raises:
-        ValueError: it holds nothing that can be read, or is not what its name says.
+        ValueError: it has nothing readable, or its content does not match its name.
         OSError: it cannot be read.
     """
     if path.is_dir() and is_saved_dataset(path):
-        import datasets  # takes seconds to import, and a folder of pictures needs none of it
+        import datasets  # takes seconds to import, and a folder of pictures does not need it
 
         saved = datasets.load_from_disk(str(path))
         if isinstance(saved, datasets.DatasetDict):
@@ -108,22 +108,22 @@ def is_table(path: Path) -> bool:
 
 
 def table_files(path: Path) -> list[Path]:
-    """The file itself; of a folder all parquet below it."""
+    """The file itself, or all parquet files below a folder."""
     if path.is_file():
         return [path] if is_table(path) else []
     return sorted(f for f in path.rglob("*") if f.is_file() and f.suffix.lower() in PARQUET)
 
 
 def hub_table(address: str, *, split: str, only: str | None = None) -> Table:
-    """The rows of one split of a dataset on the hub, downloaded once; `datasets` keeps them.
+    """Open one split of a dataset on the hub; it is downloaded once and cached by `datasets`.
 
     Args:
         address: `OWNER/NAME[/SUBSET][@REVISION][:SPLIT]`.
-        split: where the address names none.
+        split: the default split if the address names none.
         only: the one column to read.
 
     Raises:
-        ValueError: it cannot be had; the message says why.
+        ValueError: it is not available; the message says why.
     """
     named = _ON_HUB.fullmatch(address)
     if named is None:
@@ -133,7 +133,7 @@ def hub_table(address: str, *, split: str, only: str | None = None) -> Table:
 
     try:
         found = datasets.load_dataset(name, subset, split=given or split, revision=revision)
-    # The hub's client raises a dozen kinds: no network, no such set, no such split, gated.
+    # The hub's client raises many errors: no network, no such dataset, no such split, gated.
     except Exception as error:
         raise ValueError(
             f"{name} cannot be had from the hub ({type(error).__name__}: {error!s:.200})"
@@ -142,23 +142,23 @@ def hub_table(address: str, *, split: str, only: str | None = None) -> Table:
 
 
 def listed_table(rows: Sequence[Row], *, version: str = "") -> Table:
-    """Rows that are in memory; a column has the type of its values that say something."""
+    """Rows in memory; the type of a column is that of its values that are not empty."""
     names = dict.fromkeys(name for row in rows for name in row)
     columns = {name: _type([row.get(name) for row in rows]) for name in names}
     return Table(columns=columns, count=len(rows), read=lambda n: dict(rows[n]), version=version)
 
 
 def is_empty(cell: Any) -> bool:
-    """Whether a cell says that there is nothing: null, NaN, an empty text, or a struct of nothing."""
+    """Whether a cell is empty: null, NaN, an empty text, or a struct of empty values."""
     if isinstance(cell, Mapping):
         return all(value is None or value == b"" for value in cell.values())
     return cell is None or cell == "" or cell == b"" or cell != cell
 
 
 def _listed_file(path: Path) -> Table:
-    """Rows of a CSV or TSV file, of JSON lines, of one JSON list, or one JSON object over several lines.
+    """Read rows of a CSV or TSV file, of JSON lines, of one JSON list, or of one multi-line JSON object.
 
-    A cell may hold a picture as base64 text.
+    A cell may contain a picture as base64 text.
     """
     kind = path.suffix.lower()
     if kind in (".csv", ".tsv"):
@@ -171,7 +171,7 @@ def _listed_file(path: Path) -> Table:
             raise ValueError(f"a column is named twice: {', '.join(names)}")
     else:
         text = path.read_text(encoding="utf-8-sig")
-        # Only a line feed ends a line: U+2028 and the like may stand in a text.
+        # Only a line feed ends a line: a text may contain U+2028 and similar characters.
         lines = [line for line in text.split("\n") if line.strip()]
         whole = text.lstrip().startswith("[") or (lines and lines[0].strip() == "{")
         rows = json.loads(text) if whole else [json.loads(line) for line in lines]
@@ -183,7 +183,7 @@ def _listed_file(path: Path) -> Table:
 
 
 def _type(values: Sequence[Any]) -> str:
-    """The type of a column of plain values; of one with several, that of the values that say something."""
+    """The type of a column of plain values, ignoring empty ones."""
     try:
         return str(pa.infer_type([value for value in values if not is_empty(value)]))
     except pa.ArrowInvalid:
@@ -191,7 +191,7 @@ def _type(values: Sequence[Any]) -> str:
 
 
 def files_version(files: Sequence[Path], *, mark: str = "") -> str:
-    """Another text where one of the files or the mark is another; each time, where that cannot be told."""
+    """A text that changes with the files or the mark; if changes cannot be detected it always changes."""
     stamps = [file_stamp(file) or time.time_ns() for file in files]
     return hashlib.sha256(json.dumps([mark, list(map(str, files)), stamps]).encode()).hexdigest()
 

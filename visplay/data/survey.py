@@ -1,8 +1,8 @@
-"""Looking at each picture of a source once: what can be used, and what is known of it at the next start.
+"""Check each picture of a source once, and cache the results for the next start.
 
-A look is a hash and a full decode, 18 ms for 1.2 MP. What was seen is kept as JSON lines, each with size and
-time of the file that held the picture; where these are as they were, it is not opened again. That it is still
-the same is seen when it is used (`ImageSet.load`). What could not be used is looked at again at every start.
+A check is a hash and a full decode, 18 ms for 1.2 MP. Results are stored as JSON lines with the size and time
+of the picture's file. If these are unchanged, the picture is not opened again; its hash is compared when it
+is used (`ImageSet.load`). Unusable pictures are checked again at every start.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from visplay.data.decoding import decode
 from visplay.storage import append_jsonl, file_stamp, write_text
 
-AT_ONCE = 1000  # looks between two writes of what was seen: a kill costs as many
+AT_ONCE = 1000  # checks between two writes of the results; a kill loses at most this number
 Accepts = Callable[[int, int], str | None]  # why a picture of this width and height cannot be used, or None
 
 
@@ -27,10 +27,10 @@ class Entries:
     """The entries of one source.
 
     Attributes:
-        names: in the order of the source: names relative to the folder, or row numbers.
-        read: encoded bytes of an entry; raises OSError or ValueError where there are none.
-        file: the file that holds an entry, None for the table's own.
-        version: changes with any change of a table's own files; "" where every entry is a file.
+        names: names relative to the folder, or row numbers, in the order of the source.
+        read: returns the encoded bytes of an entry; raises OSError or ValueError if there are none.
+        file: returns the file with an entry's picture, or None for the table's own files.
+        version: changes with any change of a table's own files; "" if every entry is a file.
     """
 
     names: Callable[[], Iterable[str]]
@@ -67,13 +67,13 @@ class Skipped:
 def survey(
     entries: Entries, *, limit: int | None, accepts: Accepts | None, cache: Path | None
 ) -> tuple[list[ImageRecord], list[Skipped]]:
-    """The usable pictures of a source in its order, each content once, and what was passed over.
+    """The usable pictures of a source in its order, each content once, and the unusable entries.
 
     Args:
-        entries: of the source.
-        limit: stop after so many usable ones.
-        accepts: asked about each size, also of pictures that are not opened again.
-        cache: file of what was seen at earlier starts; None looks at everything.
+        entries: the entries of the source.
+        limit: stop after this number of usable pictures.
+        accepts: checks each size, also of pictures that are not opened again.
+        cache: file with the results of earlier starts; None checks everything.
     """
     before = _seen(cache)
     known, new = dict(before), list[Any]()
@@ -110,7 +110,7 @@ def survey(
 
 
 def _seen(cache: Path | None) -> dict[str, dict[str, Any]]:
-    """What a file says that was seen, by name; a line that is damaged says nothing."""
+    """The cached results in a file by name; damaged lines are ignored."""
     found = {}
     for text in cache.read_text(errors="replace").split("\n") if cache and cache.exists() else ():
         try:
@@ -123,14 +123,14 @@ def _seen(cache: Path | None) -> dict[str, dict[str, Any]]:
 
 
 def _holds(line: dict[str, Any], entries: Entries) -> bool:
-    """Whether a line tells of what is there now."""
+    """Whether a cached result is still valid."""
     if line["version"] != entries.version:
         return False
     return not line["file"] or line["stamp"] == file_stamp(line["file"])
 
 
 def _look(name: str, entries: Entries) -> dict[str, Any] | str:
-    """What is to be known of an entry, or why it cannot be used."""
+    """Check an entry; returns its data, or why it cannot be used."""
     try:
         file = entries.file(name)
         stamp = file_stamp(file) if file else None
@@ -159,7 +159,7 @@ def size_or_reason(data: bytes) -> tuple[int, int] | str:
             return f"decompression bomb: {error}"
         except UnidentifiedImageError:
             return "unreadable: not an image format that Pillow knows"
-        # Decoders raise whatever broken bytes lead them to (SyntaxError, struct.error, KeyError, ...).
+        # Decoders raise many exceptions on damaged bytes (SyntaxError, struct.error, KeyError, ...).
         except Exception as error:
             return f"unreadable: {error or type(error).__name__}"
     return picture.size if 0 not in picture.size else f"zero size: {picture.width} x {picture.height} pixels"

@@ -1,7 +1,7 @@
 """Views of a picture: mild changes of light and frame that keep the answer to nearly every question.
 
-Nothing is mirrored or turned, for questions ask where things are; colours keep their hue. With
-`votes.views` the m votes on a question are shared out over them; training stays on the picture as it is.
+Views do not mirror or rotate, because questions ask about positions, and they keep hues. `votes.views`
+distributes the m votes on a question over views; training uses the original picture.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ View = Callable[[Image.Image], Image.Image]
 
 
 def _ground(picture: Image.Image) -> tuple[int, ...]:
-    """The mean colour, to fill what a change leaves open."""
+    """The mean colour, which fills areas outside the original picture."""
     return tuple(round(value) for value in ImageStat.Stat(picture).mean)
 
 
@@ -37,19 +37,19 @@ VIEWS: dict[str, View] = {
 
 
 def views_of(names: Sequence[str]) -> dict[str, View]:
-    """The views that are named, in their order; none for no name.
+    """The views with these names, in order.
 
     Args:
-        names: of VIEWS, or `module:function` of one's own, which takes a picture (RGB) and returns one.
+        names: keys of VIEWS, or `module:function` of custom functions from an RGB picture to another one.
 
     Raises:
-        ConfigError: a name that is neither.
+        ConfigError: a name is neither.
     """
     return {name: VIEWS[name] if name in VIEWS else named(name, key="votes.views") for name in names}
 
 
 def shared_out(samples: int, views: int) -> list[int]:
-    """How many of the samples each view gets; the first ones get those that are left over.
+    """The number of samples for each view; the first views get the remainder.
 
     Args:
         samples: m, >= 1.

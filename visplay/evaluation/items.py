@@ -69,7 +69,7 @@ class Gold:
 
     Attributes:
         rule: the comparison rule.
-        answers: the right answers, one of which must match; for `choice` the letter.
+        answers: the right answers; one must match; for `choice` the letter.
         options: texts of the options, A first.
         decimals: the number of decimals in a comparison of numbers; None compares exactly.
         tolerance: tolerance relative to the gold number; None compares exactly.

@@ -1,1 +1,1 @@
-"""What a run takes, told before it begins: memory by card, and work."""
+"""Plan a run before it starts: memory by card, and work."""

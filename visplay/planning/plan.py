@@ -1,4 +1,4 @@
-"""The plan of a run: what trainer and engine take, from the configuration, before anything is loaded."""
+"""Plan a run: the memory of trainer and engine, from the configuration, before anything is loaded."""
 
 import math
 from collections.abc import Sequence
@@ -32,8 +32,8 @@ from visplay.models.memory import (
 from visplay.models.processor import load_processor
 from visplay.prompts import canary_prompt, questioner_prompt
 
-PICTURE = (640, 480)  # pixels of the picture that a prompt is measured with
-ASSUMED_PROMPT = 1024  # tokens, where there is no processor to measure one
+PICTURE = (640, 480)  # pixels of the picture in a measured prompt
+ASSUMED_PROMPT = 1024  # tokens, if no processor is available to measure a prompt
 USABLE = 0.98  # of a card's nominal memory
 Together = Literal["asleep", "awake"]
 
@@ -43,9 +43,9 @@ class Measured:
     """A prompt with one picture.
 
     Attributes:
-        tokens: of the prompt.
-        pixel_bytes: of the pixel values.
-        how: how it is known, for people.
+        tokens: number of tokens.
+        pixel_bytes: bytes of the pixel values.
+        how: whether it is measured or assumed, as text.
     """
 
     tokens: int
@@ -55,14 +55,14 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a run takes.
+    """The plan of a run.
 
     Attributes:
-        config: of the run.
-        size: of its VLM and adapter.
-        held: by the language model, for one completion.
-        batch: what one optimizer step learns from.
-        prompt: with its picture.
+        config: the run's configuration.
+        size: sizes of its VLM and adapter.
+        held: activations of the language model for one completion.
+        batch: the batch of one optimizer step.
+        prompt: the prompt with its picture.
         on_gpu: False for a run on a CPU.
         backend: the engine, with `auto` resolved for `on_gpu`.
     """
@@ -77,32 +77,32 @@ class Plan:
 
     @property
     def longest(self) -> int:
-        """Tokens that a sequence of the engine must be able to take."""
+        """The longest sequence that the engine must support, in tokens."""
         return sequence_length(
             prompt=self.batch.prompt, completion=self.batch.completion, context=self.size.context
         )
 
     @property
     def shares(self) -> bool:
-        """Whether vLLM is on the trainer's card, in its process."""
+        """Whether vLLM runs in the trainer's process on its card."""
         return self.backend == "vllm"
 
     @property
     def trainer_micro(self) -> int:
-        """Completions in a micro-batch, as configured."""
+        """The configured number of completions per micro-batch."""
         return min(self.config.optimizer.micro_batch_size, self.batch.rows)
 
     def trainer(
         self, *, micro: int | None = None, sharding: Sharding = "one", ranks: int = 1
     ) -> TrainerMemory:
-        """The trainer with a micro-batch of so many completions; None takes the configuration's."""
+        """The trainer's memory with a micro-batch of `micro` completions; None uses the configuration's."""
         return trainer_memory(
             self.size, self.held, self.batch, micro=micro or self.trainer_micro,
             kl=self.config.optimizer.keeps_start, on_gpu=self.on_gpu, sharding=sharding, ranks=ranks,
         )  # fmt: skip
 
     def engine(self) -> EngineMemory:
-        """The engine, on each of its GPUs."""
+        """The engine's memory on each of its GPUs."""
         if self.backend == "transformers":
             longest = self.batch.tokens
             return transformers_memory(self.size, sequences=self.config.engine.batch_size, longest=longest)
@@ -111,11 +111,11 @@ class Plan:
         return vllm_memory(self.size, rank=rank, longest=self.longest, tensor_parallel=spread)
 
     def together(self, how: Together, *, micro: int | None = None) -> int:
-        """Bytes at the peak of trainer and engine on one card; servers have cards of their own."""
+        """Peak memory of trainer and engine on one card, in bytes; servers use separate cards."""
         trainer, engine = self.trainer(micro=micro), self.engine()
-        if self.backend != "transformers" and not self.shares:  # on cards of its own
+        if self.backend != "transformers" and not self.shares:  # it uses separate cards
             return trainer.total
-        if self.backend == "transformers":  # one base; never at work at the same time
+        if self.backend == "transformers":  # one shared base, and they never work at the same time
             rests = trainer.total - trainer.kept - trainer.working
             return max(trainer.total + engine.adapters, rests + engine.least)
         if how == "awake":
@@ -124,7 +124,7 @@ class Plan:
         return max(trainer.total + ASLEEP, plays)
 
     def micros(self) -> list[int]:
-        """Micro-batches to choose from, largest first: powers of two that fill each phase's batch."""
+        """Possible micro-batches, largest first: powers of two that divide each phase's batch."""
         config = self.config
         sizes = [
             phase.prompts_per_step * phase.group_size
@@ -135,7 +135,7 @@ class Plan:
         return [2**i for i in range(common.bit_length(), -1, -1) if common % 2**i == 0]
 
     def largest_micro(self, card: Card, how: Together | Literal["fsdp2", "ddp"], *, ranks: int = 1) -> int:
-        """The largest micro-batch with which a card has room; 0 where it has for none."""
+        """The largest micro-batch that fits on a card; 0 if none fits."""
         for micro in self.micros():
             if how == "asleep" or how == "awake":
                 needed = self.together(how, micro=micro)
@@ -152,13 +152,13 @@ def make_plan(config: Config, *, prompt_tokens: int | None = None, on_gpu: bool 
     """Plan a run from its configuration and its base VLM's `config.json`; no weights are read.
 
     Args:
-        config: of the run.
-        prompt_tokens: of a prompt with its picture; None measures one with a picture of `PICTURE`.
-        on_gpu: plan for a GPU or for a CPU; None: for a CPU where the configuration says so, or for
-            the pocket VLM where there is no GPU.
+        config: the run's configuration.
+        prompt_tokens: tokens of a prompt with its picture; None measures one with a picture of `PICTURE`.
+        on_gpu: plan for a GPU or for a CPU; None selects a CPU if the configuration sets it, or for the
+            pocket VLM without a GPU.
 
     Raises:
-        ConfigError: no `config.json` can be had.
+        ConfigError: `config.json` is not available.
     """
     architecture = read_architecture(config.model)
     prompt = measure_prompt(config, size=PICTURE, tokens=prompt_tokens)
@@ -168,12 +168,12 @@ def make_plan(config: Config, *, prompt_tokens: int | None = None, on_gpu: bool 
         )
     backend = backend_of(config.model, config.engine)
     if config.engine.backend == "auto" and on_gpu and runs_on_cpu(config.model):
-        backend = "vllm"  # what a machine with the planned card would take
+        backend = "vllm"  # the default on a machine with the planned card
     return _plan(config, architecture, prompt, on_gpu=on_gpu, backend=backend)
 
 
 def beside_trainer(config: Config, records: Sequence[ImageRecord]) -> Beside:
-    """What an engine must know of the trainer whose GPU it shares; prompts hold the run's largest picture."""
+    """Describe the trainer for an engine on the same GPU; prompts have the run's largest picture."""
     largest = max(records, key=lambda record: record.width * record.height)
     architecture = read_architecture(config.model)
     prompt = measure_prompt(config, size=(largest.width, largest.height))
@@ -184,7 +184,7 @@ def beside_trainer(config: Config, records: Sequence[ImageRecord]) -> Beside:
 def measure_prompt(config: Config, *, size: tuple[int, int], tokens: int | None = None) -> Measured:
     """The longer of a Questioner's prompt and a Reasoner's, with a picture of `size`, width by height.
 
-    Without a processor an assumed prompt of Qwen's kind stands in, and `how` says so.
+    Without a processor the sizes are assumed as for Qwen, and `how` says so.
     """
     try:
         processor = load_processor(config.model)
@@ -199,7 +199,7 @@ def measure_prompt(config: Config, *, size: tuple[int, int], tokens: int | None 
         how = f"measured with a picture of {size[0]} x {size[1]} pixels"
     except (ConfigError, ValueError) as error:
         found = ASSUMED_PROMPT, ASSUMED_PROMPT * 4 * 1176 * 4
-        how = f"assumed, for no prompt could be made ({str(error)[:100]})"
+        how = f"assumed, because no prompt could be built ({str(error)[:100]})"
     if tokens is not None:
         scale = tokens / found[0]
         found, how = (tokens, round(scale * found[1])), "as given"
@@ -225,7 +225,7 @@ def _plan(config: Config, architecture: Any, prompt: Measured, *, on_gpu: bool, 
 
 
 def _encoded(chat: Chat, prompt: Prompt) -> tuple[int, int]:
-    """Tokens and bytes of pixel values of a prompt."""
+    """The number of tokens and the bytes of pixel values of a prompt."""
     made = chat.encode([prompt])
     pixels: torch.Tensor = made["pixel_values"]
     return made["input_ids"].shape[1], pixels.numel() * pixels.element_size()

@@ -1,8 +1,8 @@
-"""How much a run asks and learns: completions and their tokens by phase.
+"""The work of a run: completions and their tokens by phase.
 
-Counts follow from the configuration; where a number is not known before the run, such as how many questions
-are well-formed, the largest is taken; only how many pictures curation asks about goes by a share that is
-assumed to be kept. Tokens go by mean lengths, which are said.
+The configuration determines the counts. If a number is not known before the run, such as the number of
+well-formed questions, the largest is used. Only the number of pictures that curation visits is estimated from
+an assumed share of kept questions. Tokens are estimated from stated mean lengths.
 """
 
 import math
@@ -15,15 +15,15 @@ from visplay.evaluation.spec import expand
 CHUNK = 64  # pictures that curation asks about at a time
 VERDICT_LIMIT = 256  # tokens of a shipped judge's verdict, at most
 BLIND_QUESTIONS = 64  # that curation asks again with a grey picture
-BLIND = 0.25  # of a step's images, whose questions are asked blind where groundedness is rewarded
+BLIND = 0.25  # share of a step's images whose questions are asked blind if groundedness is rewarded
 QUESTION_TOKENS, ANSWER_TOKENS, VERDICT_TOKENS = 80, 300, 100  # mean lengths of completions, assumed
-KEPT = 0.25  # of curation's questions, assumed, where it stops when enough is kept
-WITHOUT_CURATION = ("visplay.loop.rise:rise",)  # learns from what the Questioner has just been trained on
+KEPT = 0.25  # assumed share of kept questions if curation stops when enough is kept
+WITHOUT_CURATION = ("visplay.loop.rise:rise",)  # loops that train on the Questioner phase's questions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What one phase samples in one iteration: completions, and their tokens at the mean lengths."""
+    """The samples of one phase in one iteration: completions, and their tokens at the mean lengths."""
 
     phase: str
     completions: int
@@ -31,7 +31,7 @@ class Work:
 
 
 def iteration_work(config: Config, *, pictures: int) -> list[Work]:
-    """The phases of one iteration in their order, measuring included; `pictures` are in `images.source`."""
+    """The phases of one iteration in order, with the evaluation; `pictures` are in `images.source`."""
     found = [_rollouts("questioner", config.questioner, length=QUESTION_TOKENS), *_votes_of_training(config)]
     if config.loop not in WITHOUT_CURATION:
         found += _curation(config, pictures_asked(config, pictures=pictures))
@@ -42,7 +42,7 @@ def iteration_work(config: Config, *, pictures: int) -> list[Work]:
 
 
 def evaluation_work(config: Config) -> Work:
-    """One evaluation: every benchmark once greedily, some again blind, some sampled for maj@k."""
+    """One evaluation: all benchmarks greedily, some questions also blind, some sampled for maj@k."""
     own = config.evaluation
     sizes = [min(own.limit, spec.rows or own.limit) for spec in expand(own.benchmarks) if not spec.parts]
     sampled = config.votes.samples * sum(min(own.maj_limit, size) for size in sizes)
@@ -50,12 +50,12 @@ def evaluation_work(config: Config) -> Work:
 
 
 def evaluations(config: Config) -> int:
-    """How often a whole run measures: the base, every so many iterations, the last."""
+    """Number of evaluations in a run: the base, every `evaluation.every` iterations, the last."""
     return len({0, config.iterations, *range(0, config.iterations, config.evaluation.every)})
 
 
 def pictures_asked(config: Config, *, pictures: int) -> int:
-    """How many pictures one curation asks about where the share `KEPT` of questions is kept."""
+    """Number of pictures that one curation visits if the share `KEPT` of questions is kept."""
     most, enough = min(pictures, config.curation.images or pictures), enough_kept(config)
     if enough is None:
         return most
@@ -69,7 +69,7 @@ def _rollouts(name: str, phase: Phase, *, length: int) -> Work:
 
 
 def _votes_of_training(config: Config) -> list[Work]:
-    """What a judge and the Reasoner say of the questions that the Questioner is trained on."""
+    """Samples of a judge and of the Reasoner in the Questioner phase."""
     phase = config.questioner
     groups = phase.steps * phase.prompts_per_step
     voted = groups + (round(groups * BLIND) if config.rewards.groundedness_weight else 0)
@@ -78,7 +78,7 @@ def _votes_of_training(config: Config) -> list[Work]:
 
 
 def _curation(config: Config, pictures: int) -> list[Work]:
-    """What curation asks, judges and votes on, where it asks about so many pictures."""
+    """Samples of curation for a number of visited pictures: questions, verdicts and votes."""
     asked = pictures * config.curation.questions_per_image
     voted = asked * (1 if config.curation.max_blind is None else 2)
     samples = config.curation.samples or config.votes.samples
@@ -91,7 +91,7 @@ def _curation(config: Config, pictures: int) -> list[Work]:
 
 
 def _verdicts(config: Config, questions: int) -> list[Work]:
-    """What a shipped judge says of that many questions; one of the user's own is not known."""
+    """Samples of a shipped judge for a number of questions; those of a custom judge are unknown."""
     shipped = (config.judge.function or "").startswith("visplay.loop.judging:")
     tokens = questions * VERDICT_TOKENS
     return [Work(phase="its verdicts", completions=questions, tokens=tokens)] if shipped else []

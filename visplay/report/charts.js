@@ -6,7 +6,7 @@ const figures = JSON.parse(document.getElementById("figures").textContent);
 const places = [...document.querySelectorAll(".chart")];
 const drawn = new Set();
 
-// Plotly reads tags in labels; but for our own templates, a label is what it says.
+// Plotly reads tags in labels; except in our own templates, a label is plain text.
 function prepared(value, key, palette) {
   if (Array.isArray(value)) return value.map((item) => prepared(item, key, palette));
   if (value && typeof value === "object") {

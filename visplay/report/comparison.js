@@ -1,6 +1,6 @@
 "use strict";
 
-// The filters of a comparison: its few questions stand in the page and are hidden or shown.
+// The filters of a comparison: its few questions are in the page and are hidden or shown.
 const form = document.querySelector(".filter");
 if (form) {
   const controls = [...form.querySelectorAll("[data-filter]")];

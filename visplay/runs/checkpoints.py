@@ -1,7 +1,7 @@
-"""The adapter versions of a run: the one place that numbers them, and who plays which role when.
+"""The adapter versions of a run: their numbers, and the roles that they play.
 
-A number names one set of weights and is never given twice: each publication inside a phase takes the next
-one, what a phase leaves takes one more (`promote`), and so does what a run goes back to (`promote_back`).
+A number identifies one set of weights and is never used twice. Each publication in a phase takes the next
+number, the result of a phase takes another one (`promote`), and so does a roll-back (`promote_back`).
 """
 
 import json
@@ -18,24 +18,24 @@ from visplay.runs.run import require_format
 from visplay.storage import PARTIAL, read_jsonl, write_text
 
 Roles = dict[str, AdapterVersion]  # with shared adapters all roles name the same version
-ROLES = "roles.json"  # in the step that ends an iteration: who plays which role
+ROLES = "roles.json"  # in the step that ends an iteration: the version of each role
 
 
 def numbered(root: Path, name: str, version: int) -> AdapterVersion:
-    """The version that lies, or will lie, in a folder of its own below `root`."""
+    """A version whose path is its folder below `root`; the folder need not exist yet."""
     return AdapterVersion(name=name, version=version, path=root / f"{name}-{version}")
 
 
 def next_version(version: AdapterVersion, root: Path) -> AdapterVersion:
-    """The version after this one, in a folder of its own below `root`."""
+    """The next version, in its folder below `root`."""
     return numbered(root, version.name, version.version + 1)
 
 
 def promote(version: AdapterVersion, *, into: Path) -> AdapterVersion:
-    """Keep the weights in a step's folder under a number of their own: what the step leaves.
+    """Copy the weights to a step's folder under a new number, as the result of the step.
 
     Returns:
-        The kept version, in `into`.
+        The new version, in `into`.
     """
     assert version.path is not None
     kept = replace(version, version=version.version + 1, path=into / "adapter")
@@ -45,7 +45,7 @@ def promote(version: AdapterVersion, *, into: Path) -> AdapterVersion:
 
 
 def promote_back(current: Roles, best: Roles, *, into: Path) -> Roles:
-    """Keep earlier versions in a step's folder under new numbers; returns who plays which role then."""
+    """Copy earlier versions to a step's folder under new numbers; returns the resulting roles."""
     following = current
     for role in {adapter.name: role for role, adapter in best.items()}.values():  # a shared one once
         renumbered = replace(best[role], version=current[role].version)
@@ -54,24 +54,24 @@ def promote_back(current: Roles, best: Roles, *, into: Path) -> Roles:
 
 
 def kept_adapter(folder: Path) -> AdapterVersion:
-    """The version that `promote` left in a step's folder."""
+    """The version that `promote` wrote to a step's folder."""
     note = json.loads((folder / "adapter.json").read_text())
     return AdapterVersion(name=note["name"], version=note["version"], path=folder / "adapter")
 
 
 def with_trained(roles: Roles, role: str, trained: AdapterVersion) -> Roles:
-    """`trained` in place of the version it was trained from: one role's, or a shared one."""
+    """Replace a role's version by `trained`; a shared version is replaced in all roles."""
     return {r: trained if r == role or trained.name == "shared" else roles[r] for r in roles}
 
 
 def create_roles(folder: Path, *, names: Sequence[str]) -> Roles:
-    """Who plays which role as a run begins, by the versions 0 that its first step left."""
+    """The roles at the start of a run: the versions 0 that its first step wrote."""
     shared = (folder / "shared-0").is_dir()
     return {name: numbered(folder, "shared" if shared else name, 0) for name in names}
 
 
 def note_roles(folder: Path, measured: Roles, following: Roles, *, run: Path) -> None:
-    """Note in a step's scratch folder who played which role in its iteration, and who does from then on."""
+    """Record the roles of an iteration and those of the next one in a step's scratch folder."""
     final = folder.with_name(folder.name.removesuffix(PARTIAL))
 
     def noted(roles: Roles) -> dict[str, Any]:
@@ -84,17 +84,17 @@ def note_roles(folder: Path, measured: Roles, following: Roles, *, run: Path) ->
 
 
 def next_roles(folder: Path, *, run: Path) -> Roles:
-    """Who plays which role after the step that `note_roles` wrote to."""
+    """The roles after the step that `note_roles` wrote to."""
     return _noted(folder, "next", run=run)
 
 
 def roles_after(run: Path, *, iteration: int | None = None) -> tuple[int, Roles]:
-    """Who plays which role after an iteration of a run; the last finished one by default.
+    """The roles after an iteration of a run; the default is the last finished iteration.
 
-    An iteration's own versions are those that it was measured with; a roll-back counts from the next one on.
+    An iteration's versions are those that it was measured with; a roll-back takes effect in the next one.
 
     Returns:
-        The iteration, 0 for the base with adapters that change nothing yet, and the versions by role.
+        The iteration, 0 for the base with untrained adapters, and the versions by role.
 
     Raises:
         RunError: not a run's folder, or the iteration is not finished, or its adapters were removed.
@@ -105,7 +105,7 @@ def roles_after(run: Path, *, iteration: int | None = None) -> tuple[int, Roles]
     if "iteration-0/evaluation" in steps:
         finished = [0, *finished]
     if not finished:
-        raise RunError(f"{run} holds no finished evaluation; give the folder of a run, runs/NAME")
+        raise RunError(f"{run} has no finished evaluation; name the folder of a run, runs/NAME")
     last = finished[-1] if iteration is None else iteration
     if last not in finished:
         raise RunError(f"iteration {last} of {run} is not finished; finished are {finished}")
@@ -116,7 +116,7 @@ def roles_after(run: Path, *, iteration: int | None = None) -> tuple[int, Roles]
 
 
 def _ending(run: Path, iteration: int) -> Path:
-    """The folder of the step that notes an iteration's roles."""
+    """The folder of the step that records an iteration's roles."""
     return run / f"iteration-{iteration}" / ("health" if iteration else "adapters")
 
 

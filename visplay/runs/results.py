@@ -1,4 +1,4 @@
-"""What a run has left, read without its images, its model or anything that its configuration names."""
+"""Read a run's results without its images, its model or any code that its configuration names."""
 
 import json
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from visplay.storage import read_jsonl
 
 
 def run_config(run: Path) -> Config:
-    """The configuration of a run.
+    """Read the configuration of a run.
 
     Raises:
         RunError: the folder is not a run's.
@@ -29,7 +29,7 @@ def run_steps(run: Path) -> list[str]:
 
 
 def by_iteration(run: Path, pattern: str) -> list[tuple[int, Path]]:
-    """The files of a run that match `iteration-*/PATTERN`, each with its iteration, in their order."""
+    """The files of a run that match `iteration-*/PATTERN`, with their iterations, in order."""
     found = run.glob(f"iteration-*/{pattern}")
     return sorted((int(path.relative_to(run).parts[0].removeprefix("iteration-")), path) for path in found)
 
@@ -47,5 +47,5 @@ def read_curations(run: Path) -> dict[int, dict[str, Any]]:
 
 
 def health_rows(metrics: Iterable[dict[str, Any]]) -> dict[int, dict[str, Any]]:
-    """Of the rows of `metrics.jsonl`: iteration -> what was watched of it."""
+    """The health figures in rows of `metrics.jsonl`: iteration -> figures."""
     return {row["iteration"]: row for row in metrics if row.get("phase") == "health"}

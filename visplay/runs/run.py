@@ -1,4 +1,4 @@
-"""The run directory: a sequence of steps, each an artifact that is there whole or not at all."""
+"""The run folder: a sequence of steps; each step writes its artifact atomically."""
 
 import datetime
 import errno
@@ -41,23 +41,23 @@ PACKAGES = (
 
 
 FORMAT = 4  # of run folders
-# Keys and sections that may differ when a run is resumed: how far it goes, what computes, watches and
-# measures it. That the pictures are the same ones, wherever they lie, is seen to when they have been read.
+# Keys and sections that may differ when a run is resumed: its length, hardware, health checks and benchmarks.
+# The pictures may have moved; that they are the same ones is checked after they have been read.
 MAY_CHANGE = {
     "name", "output", "iterations", "threads", "images.source", "model.device", "engine",
     "optimizer.micro_batch_size", "evaluation", "health", "report_to",
 }  # fmt: skip
 CHANGES_BITS = ("threads", "model.device", "engine", "optimizer.micro_batch_size")
-UNFINISHED = "unfinished"  # inside a step's folder: what only a stopped step needs
+UNFINISHED = "unfinished"  # inside a step's folder: files that only a stopped step needs
 
 
 class Run:
     """One run's folder.
 
-    `step(name)` gives a scratch folder to write into. When the block ends without an error all of it is on
-    disk, the step is noted in `journal.jsonl`, and the folder is renamed into place: the journal's line is
-    what makes it finished, and `opened` renames what a kill left between the two. A step that the journal has
-    is not done again; one that was stopped finds what it had written to `UNFINISHED` in its scratch folder.
+    `step(name)` gives a scratch folder to write into. When the block ends without an error, the folder is
+    synced to disk, the step is recorded in `journal.jsonl`, and the folder is renamed. The journal's line
+    makes the step finished; if a kill prevents the renaming, `opened` completes it. A finished step is not
+    repeated. A stopped step finds its files in `UNFINISHED` in its scratch folder.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -72,13 +72,13 @@ class Run:
         say: Callable[[str], None] = lambda _: None,
         engine: str | None = None,
     ) -> Iterator["Run"]:
-        """Take the lock, write or compare the configuration, clear what a killed process left behind.
+        """Take the lock, write or compare the configuration, and clean up after a killed process.
 
-        `say` is told what has changed since the last start; `changes.jsonl` keeps it. `engine` is what
-        `engine.backend` was resolved to; it is noted beside the versions.
+        `say` gets the changes since the last start, which `changes.jsonl` keeps. `engine` is the resolved
+        `engine.backend`; it is recorded with the versions.
 
         Raises:
-            RunError: the folder cannot be made, or holds something else than a run.
+            RunError: the folder cannot be created, or has content that is not a run.
             RunLocked: another process works on this run.
             RunMismatch: the folder holds a run with another configuration, or of another version.
             CorruptArtifact: the configuration or the journal is damaged, or a finished step is missing.
@@ -91,7 +91,7 @@ class Run:
         try:
             changed = self._compare(config)
             for leftover in self.folder.rglob(f"*{PARTIAL}"):
-                if leftover.is_file():  # a write cut short; scratch folders hold what a step goes on from
+                if leftover.is_file():  # an incomplete write; steps resume from scratch folders
                     leftover.unlink()
             self._put_in_place()
             if self.journal():
@@ -99,7 +99,7 @@ class Run:
             today = datetime.date.today().isoformat()
             started = {"step": self._last_step(), "date": today} | ({"engine": engine} if engine else {})
             starts = [*read_starts(self.folder), started | _versions()]
-            write_text(  # the first file: it says whose folder this is
+            write_text(  # the first file, which marks the folder as a run's
                 self.folder / "versions.json", json.dumps({"format": FORMAT, "starts": starts}, indent=2)
             )
             self._note_changes(changed, say=say)
@@ -112,7 +112,7 @@ class Run:
         """The finished steps, oldest first.
 
         Raises:
-            CorruptArtifact: a line is not as it was written.
+            CorruptArtifact: a line is damaged.
         """
         path = self.folder / "journal.jsonl"
         entries = read_jsonl(path)
@@ -127,23 +127,23 @@ class Run:
 
     @contextmanager
     def step(self, name: str) -> Iterator[Path]:
-        """A scratch folder that becomes `folder/name` when the block succeeds, and stays when it doesn't."""
+        """A scratch folder that becomes `folder/name` if the block succeeds, and otherwise stays."""
         target, scratch = self._places(name)
         (scratch / UNFINISHED).mkdir(parents=True, exist_ok=True)
         for half_done in set(scratch.iterdir()) - {scratch / UNFINISHED}:
             shutil.rmtree(half_done) if half_done.is_dir() else half_done.unlink()
         yield scratch
         sync_files(scratch, without=(UNFINISHED,))
-        if target.exists():  # its line was taken out of the journal
+        if target.exists():  # its line was removed from the journal
             shutil.rmtree(target)
         append_jsonl(self.folder / "journal.jsonl", {"step": name})
         self._put_in_place()
 
     def _put_in_place(self) -> None:
-        """Move the folder of the step that was noted last to its place; see that all steps are there.
+        """Rename the folder of the last recorded step if necessary, and check that all steps exist.
 
         Raises:
-            CorruptArtifact: one is not.
+            CorruptArtifact: a step is missing.
         """
         entries = self.journal()
         for entry in entries[-1:]:
@@ -156,16 +156,16 @@ class Run:
             if not (self.folder / entry["step"]).is_dir():
                 raise CorruptArtifact(
                     f"{self.folder / entry['step']} is missing. Restore it, or remove line {number} and all "
-                    f"lines after it from {self.folder / 'journal.jsonl'}: these steps are then done again"
+                    f"lines after it from {self.folder / 'journal.jsonl'}: these steps are then repeated"
                 )
 
     def collect_metrics(self) -> None:
-        """Gather the numbers of all finished steps, each in its `metrics.jsonl`, in the run's own."""
+        """Collect the `metrics.jsonl` of all finished steps in the run's."""
         files = [self.folder / entry["step"] / "metrics.jsonl" for entry in self.journal()]
         write_text(self.folder / "metrics.jsonl", "".join(f.read_text() for f in files if f.exists()))
 
     def is_open(self) -> bool:
-        """Whether a process, this one or another, works on this run now; the lock may be another user's."""
+        """Whether any process works on this run now; the lock may belong to another user."""
         if self._lock.is_locked:
             return True
         try:
@@ -178,7 +178,7 @@ class Run:
         return False
 
     def _make_folder(self) -> None:
-        """Make the folder; one that is there must be a run's, or empty: nothing in it is touched else."""
+        """Create the folder; an existing folder must be empty or a run's, and is otherwise not changed."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -190,8 +190,8 @@ class Run:
         found = {path.name for path in self.folder.iterdir()} - {"lock", f"versions.json{PARTIAL}"}
         if found and not {"versions.json", "journal.jsonl"} & found:
             raise RunError(
-                f"{self.folder} holds files ({', '.join(sorted(found)[:3])}) and no run of visplay, so none "
-                "is begun there; set another name (name=...) or output, or empty it"
+                f"{self.folder} has files ({', '.join(sorted(found)[:3])}) but no run of visplay, so no run "
+                "is started there; set another name (name=...) or output, or empty it"
             )
 
     def _places(self, name: str) -> tuple[Path, Path]:
@@ -213,11 +213,11 @@ class Run:
         bits = any(_listed(key, CHANGES_BITS) for key in changed)
         say(
             f"changed after {after or 'the first start'}: {told}"
-            + ("; from here on bits may differ from a run that was not changed" if bits else "")
+            + ("; from now on results may differ in their last bits from an unchanged run" if bits else "")
         )
 
     def _compare(self, config: Config) -> dict[str, tuple[Any, Any]]:
-        """What differs from the configuration of the last start, by key, where it may differ."""
+        """The permitted differences from the configuration of the last start, by key."""
         path = self.folder / "config.yaml"
         require_format(self.folder)
         if not path.exists():
@@ -226,8 +226,7 @@ class Run:
             before = flat_config(read_config(path))
         except CorruptArtifact as error:
             raise CorruptArtifact(
-                f"{error}. Restore it, or remove it: the configuration that you give is then taken for the "
-                "run's own."
+                f"{error}. Restore it, or remove it: the given configuration is then used as the run's own."
             ) from error
         after = flat_config(config.model_dump(mode="json"))
         changed = [key for key in {**before, **after} if before.get(key) != after.get(key)]
@@ -235,7 +234,7 @@ class Run:
         begun = self.journal() or any(self.folder.rglob(f"*{PARTIAL}"))
         if begun and not all(_listed(key, allowed) for key in changed):
             raise RunMismatch(
-                f"{self.folder} holds a run with another configuration:\n"
+                f"{self.folder} has a run with another configuration:\n"
                 + "\n".join(f"  {key}: {before.get(key)!r} -> {after.get(key)!r}" for key in changed)
                 + f"\nOnly {', '.join(sorted(allowed))} may change. Set the others back, give the run "
                 "another name (name=...), or remove the folder."
@@ -244,7 +243,7 @@ class Run:
 
 
 def require_format(folder: Path) -> None:
-    """See that a run's folder is of this version's format.
+    """Check that a run's folder has this version's format.
 
     Raises:
         RunMismatch: another version wrote it.
@@ -252,32 +251,32 @@ def require_format(folder: Path) -> None:
     try:
         noted = json.loads((folder / "versions.json").read_bytes())
     except (OSError, ValueError):
-        return  # nothing was finished, or `read_starts` tells that it is damaged
+        return  # no step is finished, or `read_starts` reports the damage
     found = noted.get("format") if isinstance(noted, dict) else None
     if found != FORMAT:
         raise RunMismatch(
             f"{folder} was written by another version of visplay: its format is {found}, this one reads and "
-            f"writes {FORMAT}. Use that version, or start a run of another name (name=...)"
+            f"writes {FORMAT}. Use that version, or start a run with another name (name=...)"
         )
 
 
 def outside_runs(path: Path) -> Path:
-    """The path, once it is known to lie in no run's folder: what a command writes goes elsewhere.
+    """Check that a path, to which a command writes, is outside all run folders; returns the path.
 
     Raises:
-        RunError: naming the run.
+        RunError: the path is inside a run's folder; the message names the run.
     """
     for folder in (path.resolve(), *path.resolve().parents):
         if (folder / "versions.json").is_file() and (folder / "config.yaml").is_file():
             raise RunError(
-                f"{path} lies in the folder of the run {folder}, whose files only the run itself writes; "
-                "name a place outside of it"
+                f"{path} is in the folder of the run {folder}, whose files only the run itself writes; "
+                "choose a path outside of it"
             )
     return path
 
 
 def begun(folder: Path) -> datetime.date | None:
-    """The day a run began; None where nothing notes it."""
+    """The day on which a run was started; None if it is not recorded."""
     first = read_starts(folder)[:1]
     return datetime.date.fromisoformat(first[0]["date"]) if first and "date" in first[0] else None
 

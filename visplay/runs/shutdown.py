@@ -1,4 +1,4 @@
-"""How a command ends when it is told to, or has to: one clear line, what is done is kept, how to resume."""
+"""End a command on a signal or failure with one clear line: the reason, and how to resume."""
 
 import errno
 import signal
@@ -15,7 +15,7 @@ _CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 _NO_PLACE = {
     errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTEMPTY,
 }  # fmt: skip
-# Libraries that write by themselves (safetensors, torch, shutil.copytree) say it in words only.
+# Libraries with their own I/O (safetensors, torch, shutil.copytree) report these errors as text only.
 _FULL_IN_WORDS = (
     "no space left", "disk quota exceeded", "file too large", "inline_container", "pytorchstreamwriter",
 )  # fmt: skip
@@ -24,7 +24,7 @@ _MEMORY_IN_WORDS = ("out of memory", "can't allocate memory", "cannot allocate m
 
 
 class Stopped(BaseException):
-    """A signal asked us to leave; not an Exception, so that nothing on the way takes it for a failure."""
+    """A signal requested the end; it is not an Exception, so that no handler treats it as a failure."""
 
     def __init__(self, signum: int) -> None:
         self.signum = signum
@@ -32,16 +32,16 @@ class Stopped(BaseException):
 
 @contextmanager
 def graceful_shutdown(again: str, *, say: Callable[[str], None]) -> Iterator[None]:
-    """Leave on Ctrl-C, SIGTERM, a full or closed disk, a lost engine or lack of memory with one clear line.
+    """Exit with one clear line on Ctrl-C, SIGTERM, a full or closed disk, a lost engine or lack of memory.
 
-    A second signal ends the process at once, wherever it is.
+    A second signal ends the process immediately.
 
     Args:
         again: the command that resumes.
         say: prints a line.
 
     Raises:
-        VisplayError: with the reason and the command, in place of what a library raised.
+        VisplayError: replaces a library's error; it has the reason and the command.
         SystemExit: 128 + the signal's number.
     """
     how = f"resume with: {again}"
@@ -71,7 +71,7 @@ def graceful_shutdown(again: str, *, say: Callable[[str], None]) -> Iterator[Non
 
 
 def what_to_do(error: BaseException | None) -> str | None:
-    """What went wrong and what to do, for what a user can mend; None for the rest."""
+    """The reason and the fix of an error that a user can fix; None for other errors."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:
         seen.append(error)
@@ -79,24 +79,24 @@ def what_to_do(error: BaseException | None) -> str | None:
         if number in _FULL or _in_words(error, _FULL_IN_WORDS):
             return f"the disk is full ({_brief(error)}); make room, then"
         if number in _CLOSED or _in_words(error, _CLOSED_IN_WORDS):
-            return f"a file cannot be written or read ({_brief(error)}); change that, then"
+            return f"a file cannot be written or read ({_brief(error)}); fix that, then"
         if number in _NO_PLACE:
             return f"a path cannot be used ({_brief(error)}); name another, or make room there, then"
         if number == errno.EIO:
-            return f"the disk failed ({_brief(error)}); mend it, then"
+            return f"the disk failed ({_brief(error)}); fix it, then"
         no_memory = isinstance(error, MemoryError) or number == errno.ENOMEM
         if no_memory or _in_words(error, _MEMORY_IN_WORDS):
             return (
                 "out of memory: add a smaller optimizer.micro_batch_size=N (in training) or "
-                "engine.batch_size=N (in sampling) to the command, both may change in a run that is "
-                "resumed; or free memory, then"
+                "engine.batch_size=N (in sampling) to the command (both may change in a resumed "
+                "run), or free memory, then"
             )
         error = error.__cause__
     return None
 
 
 def _in_words(error: BaseException, words: tuple[str, ...]) -> bool:
-    """Only where no number says what it is, and not what a text of ours or a model's might hold."""
+    """Match the text only if the error has no number, and never in texts of ours or of a model."""
     known = isinstance(error, OSError | RuntimeError) or type(error).__name__ == "SafetensorError"
     return known and any(word in str(error).lower() for word in words)
 
@@ -107,9 +107,9 @@ def _brief(error: BaseException) -> str:
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """Raise `Stopped` in the main thread on SIGINT and SIGTERM; the next signal ends the process at once.
+    """Raise `Stopped` in the main thread on SIGINT and SIGTERM; the next signal ends the process.
 
-    Nothing is lost by that: a run outlives a kill at any instant.
+    This loses nothing, because a run can be resumed after a kill at any instant.
     """
 
     def leave(signum: int, frame: object) -> None:
@@ -120,7 +120,7 @@ def _stopped_by_signals() -> Iterator[None]:
     before = {number: signal.signal(number, leave) for number in SIGNALS}
     try:
         yield
-    except Exception as error:  # pydantic, for one, makes an error of its own of what is raised in it
+    except Exception as error:  # e.g. pydantic wraps errors that are raised in it
         raise (error.__cause__ if isinstance(error.__cause__, Stopped) else error)  # noqa: B904
     finally:
         for number, handler in before.items():

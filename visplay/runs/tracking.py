@@ -1,8 +1,8 @@
-"""Metrics to TensorBoard, Weights & Biases and trackio: what the run's `metrics.jsonl` has, as it comes.
+"""Send a run's metrics to TensorBoard, Weights & Biases and trackio while it runs.
 
-TRL's own `report_to` would open one tracked run per phase and count steps from 0 in each; here a self-play
-run is one tracked run, whose step is the number of optimizer steps so far. The trackers are accelerate's, so
-that environment variables (`WANDB_MODE=offline`, `WANDB_PROJECT`, `TRACKIO_DIR` ...) work as elsewhere.
+TRL's `report_to` would open one tracked run per phase and count steps from 0 in each. Here a self-play run is
+one tracked run, whose step is the number of optimizer steps so far. The trackers are accelerate's, so their
+environment variables (`WANDB_MODE=offline`, `WANDB_PROJECT`, `TRACKIO_DIR` ...) work as usual.
 """
 
 import importlib.util
@@ -20,24 +20,24 @@ from visplay.config.yaml_text import flat_config
 from visplay.errors import ConfigError
 from visplay.storage import write_text
 
-PROJECT = "visplay"  # the command line tells Weights & Biases unless WANDB_PROJECT does
+PROJECT = "visplay"  # the command line sets it for Weights & Biases unless WANDB_PROJECT is set
 
 
 class Tracker:
-    """Sends a run's metrics to the trackers of `report_to`; with none it does nothing.
+    """Sends a run's metrics to the trackers of `report_to`; without trackers it does nothing.
 
-    A run that goes on after a stop sends the steps of the phase under way again, with the same numbers, to
-    the same tracked run.
+    A resumed run sends the steps of the interrupted phase again, with the same numbers, to the same tracked
+    run.
 
     Args:
-        config: of the run, whose folder must exist if a tracker is named.
+        config: the run's configuration; the run's folder must exist if a tracker is named.
 
     Raises:
         ConfigError: a tracker is not installed.
     """
 
     def __init__(self, config: Config) -> None:
-        self.iteration = 0  # the one under way
+        self.iteration = 0  # the current iteration
         self._steps = {role: phase_of(config, role).steps for role in config.role_names}
         for name in config.report_to:
             if importlib.util.find_spec(name) is None:
@@ -55,7 +55,7 @@ class Tracker:
         self._log(values, step=before + int(row["step"]))
 
     def log_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Send what a finished step of the run has found: every number, by its path in the row."""
+        """Send every number in the rows of a finished step, named by its path in the row."""
         for row in rows:
             values = {k: v for k, v in row.items() if k not in ("iteration", "phase")}
             named = {
@@ -66,7 +66,7 @@ class Tracker:
             self._log(named, step=sum(self._steps.values()) * int(row["iteration"]))
 
     def close(self) -> None:
-        """Let the trackers send what they hold."""
+        """Flush the trackers."""
         for tracker in self._trackers:
             tracker.finish()
 
@@ -91,11 +91,11 @@ def _open(name: str, config: Config) -> GeneralTracker:
         tracker = TrackioTracker(PROJECT, name=f"{config.name}-{_identity(config.folder)}", resume="allow")
     try:
         tracker.start()
-    # wandb and trackio raise kinds of their own: no key, a bad one, no network.
+    # wandb and trackio raise custom errors: no key, an invalid key, no network.
     except Exception as error:
         raise ConfigError(
             f"report_to: {name} cannot be started ({' '.join(str(error).split())[:200]}). Log in "
-            "(wandb login), set WANDB_MODE=offline, or take it out; what is done is kept"
+            "(wandb login), set WANDB_MODE=offline, or remove it; finished steps are kept"
         ) from error
     if name != "tensorboard":
         tracker.store_init_configuration(flat_config(config.model_dump(mode="json")))
@@ -103,7 +103,7 @@ def _open(name: str, config: Config) -> GeneralTracker:
 
 
 def _identity(folder: Path) -> str:
-    """Drawn once and kept, so that a run that goes on is not another tracked run."""
+    """The id of the tracked run, which is drawn once and stored, so that a resumed run reuses it."""
     path = folder / "tracking.json"
     if not path.exists():
         write_text(path, json.dumps({"id": uuid.uuid4().hex[:12]}))

@@ -174,7 +174,7 @@ def grpo_arguments(
         "max_grad_norm": 1.0,
         "loss_type": loss_type,
         "epsilon": 0.2,
-        # CISPO takes it for the bound of the ratio itself; 5 is ScaleRL's (arXiv 2510.13786).
+        # CISPO uses it as the bound of the ratio itself; 5 is ScaleRL's value (arXiv 2510.13786).
         "epsilon_high": 5.0 if loss_type == "cispo" else 0.3,
         "scale_rewards": "group",
         # TRL's default multiplies the KL term with the ratio; Eq. 4 of GRPO (arXiv 2402.03300) does not.

@@ -180,9 +180,9 @@ class EngineGRPOTrainer(GRPOTrainer):
         return [micro[start : start + each] for start in range(0, len(micro), each)]
 
     def _indifferent(self) -> bool:
-        """Whether the gradient is independent of which rows share a micro-batch.
+        """Whether the gradient does not depend on the assignment of rows to micro-batches.
 
-        It depends on them if the loss uses means or quantiles over the tokens of a micro-batch.
+        It depends on it if the loss uses means or quantiles over the tokens of a micro-batch.
         """
         arguments: Any = self.args
         return (

@@ -55,7 +55,7 @@ def test_a_folder_may_have_an_at_in_its_name(tmp_path: Path) -> None:
     run = tmp_path / "me@home"
     run.mkdir()
     (run / "journal.jsonl").write_text("")
-    with pytest.raises(Exception, match="holds no finished evaluation"):  # it was taken for a run
+    with pytest.raises(Exception, match="has no finished evaluation"):  # it was taken for a run
         find_target(str(run))
 
 

@@ -121,7 +121,7 @@ def test_without_a_processor_an_assumed_prompt_is_said(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes((Path("visplay/pocket/model") / "config.json").read_bytes())
     config = load_config(CONFIGS / "pocket.yaml", [f"model.path={tmp_path}"])
     plan = make_plan(config)
-    assert plan.batch.prompt == ASSUMED_PROMPT and plan.prompt.how.startswith("assumed, for no prompt")
+    assert plan.batch.prompt == ASSUMED_PROMPT and plan.prompt.how.startswith("assumed, because no prompt")
     assert plan.on_gpu and plan.size.dtype == torch.float32
     assert make_plan(config, prompt_tokens=2048).batch.pixel_bytes == 2 * plan.batch.pixel_bytes
 

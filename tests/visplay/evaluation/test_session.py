@@ -206,7 +206,7 @@ def test_no_command_writes_among_the_files_of_a_run(
     words = [str(tmp_path / word / "out") if word in ("a", "b") else word for word in words]
     before = sorted(run.rglob("*"))
     code, text = said(*words)
-    assert code == 1 and "lies in the folder of the run" in text
+    assert code == 1 and "is in the folder of the run" in text
     assert sorted(run.rglob("*")) == before
 
 

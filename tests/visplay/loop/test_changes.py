@@ -53,7 +53,7 @@ def test_what_computes_may_change_in_the_middle_of_a_phase(
     assert noted == [{"after": after, "key": key, "before": before, "now": now}]
     told = [line for line in display.said if line.startswith("changed after ")]
     assert len(told) == 1 and f"{key}: {before} -> {now}" in told[0]
-    assert told[0].endswith("from here on bits may differ from a run that was not changed")
+    assert told[0].endswith("from now on results may differ in their last bits from an unchanged run")
     again = StopsAt()
     selfplay(config, display=again)  # with the same values once more: nothing to say
     assert not [line for line in again.said if line.startswith("changed")]
@@ -64,7 +64,7 @@ def test_what_decides_the_method_may_not(stopped: dict[str, Path], scenes: Path,
     config = moved(stopped["questioner"], scenes, tmp_path, seed=1)
     before = state(config.folder)
     said = error_of(config)
-    assert said.startswith("RunMismatch: RUN holds a run with another configuration:\n")
+    assert said.startswith("RunMismatch: RUN has a run with another configuration:\n")
     assert "  seed: 0 -> 1\n" in said and state(config.folder) == before
     assert not (config.folder / "changes.jsonl").exists()
 

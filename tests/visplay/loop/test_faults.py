@@ -133,14 +133,14 @@ def test_a_read_only_folder(
         with disk.failing(f"{config.folder}/", number):
             said = error_of(config)
         assert said.startswith(f"VisplayError: a file cannot be written or read ([Errno {number}]"), said
-        assert said.endswith(f"change that, then resume with: {AGAIN}") and state(config.folder) == before
+        assert said.endswith(f"fix that, then resume with: {AGAIN}") and state(config.folder) == before
     stop_at(config, "evaluation")
     check_same(config, whole)
     seen.append(
         (
             "read-only folder",
             "any",
-            "a file cannot be written or read (…); change that, then resume",
+            "a file cannot be written or read (…); fix that, then resume",
             "resumes",
         )
     )

@@ -210,7 +210,7 @@ def test_no_run_is_begun_among_the_files_of_others(tmp_path: Path, file: str) ->
     (settings.folder / file).write_text("mine")
     before = contents(settings.folder)
     with (
-        pytest.raises(RunError, match=r"holds files .* and no run of visplay.* set another name"),
+        pytest.raises(RunError, match=r"has files .* but no run of visplay.* set another name"),
         Run(settings.folder).opened(settings),
     ):
         pass

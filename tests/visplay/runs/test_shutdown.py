@@ -66,7 +66,7 @@ def test_a_full_disk_as_libraries_say_it(tmp_path: Path) -> None:
 
 def test_closed_and_failing_disks_lost_engines_and_memory() -> None:
     assert raised(fail(OSError(errno.EROFS, "Read-only file system", "run/lock"))).startswith(
-        "a file cannot be written or read ([Errno 30] Read-only file system: 'run/lock'); change that, then"
+        "a file cannot be written or read ([Errno 30] Read-only file system: 'run/lock'); fix that, then"
     )
     assert raised(fail(PermissionError(errno.EACCES, "Permission denied", "run"))).startswith("a file cannot")
     assert raised(fail(OSError(errno.EIO, "Input/output error"))).startswith("the disk failed")
