@@ -15,6 +15,8 @@ _LINK = re.compile(r"\[([^\]]*)\]\((\.\./[^)\s]*)\)")
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """Fill in the pages of commands and changes; a link to a file of the repository becomes its path."""
     name = page.file.src_uri
+    if name.startswith("decisions/"):  # not in the menu, so not in the search either
+        page.meta["search"] = {"exclude": True}
     if name == "commands.md":
         markdown += commands()
     elif name == "changes.md":

@@ -26,7 +26,11 @@ def test_it_builds(tmp_path: Path) -> None:
     api = (tmp_path / "api/index.html").read_text()
     assert "open_run" in api and "VisplayError" in api
     assert "silver answers that are true" in (tmp_path / "reading-a-run/index.html").read_text()
-    assert (tmp_path / "search/search_index.json").stat().st_size > 100_000
+    for name in ("train", "compare", "Run"):  # under the names by which they are used
+        assert f'id="visplay.{name}"' in api
+    index = (tmp_path / "search/search_index.json").read_text()
+    assert len(index) > 100_000 and '"location":"decisions/' not in index
+    assert 'href="../style.css"' in (tmp_path / "configuration/index.html").read_text()
     # Nothing is fetched from elsewhere when a page is read.
     page = (tmp_path / "index.html").read_text()
     assert 'src="https://' not in page and 'href="https://fonts' not in page
