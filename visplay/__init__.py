@@ -8,47 +8,40 @@
     print(run.reasoner().answer("runs/demo-images/000000.png", "How many circles are there?"))
 
 What is named here is imported when it is used, so that `import visplay` costs no second and loads no torch.
+Other packages are then kept as quiet as the command line keeps them; the environment may say otherwise.
 """
 
 import sys
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from visplay import errors
     from visplay.config.loading import Config, load_config
     from visplay.errors import VisplayError
     from visplay.evaluation.comparison import compare_stored as compare
     from visplay.evaluation.export import export
-    from visplay.notebook import Run, evaluate, open_run, train
+    from visplay.notebook import Answering, Run, evaluate, open_answering, open_run, train
     from visplay.progress import Display
 
 __version__ = "0.2.0"
 __all__ = [
-    "Config",
-    "Display",
-    "Run",
-    "VisplayError",
-    "compare",
-    "evaluate",
-    "export",
-    "load_config",
-    "open_run",
-    "train",
-]
+    "Answering", "Config", "Display", "Run", "VisplayError", "compare", "errors", "evaluate",
+    "export", "load_config", "open_answering", "open_run", "train",
+]  # fmt: skip
 _HOMES = {
-    "Config": "visplay.config.loading:Config",
-    "Display": "visplay.progress:Display",
-    "Run": "visplay.notebook:Run",
+    "Answering": "visplay.notebook:Answering", "Config": "visplay.config.loading:Config",
+    "Display": "visplay.progress:Display", "Run": "visplay.notebook:Run",
     "VisplayError": "visplay.errors:VisplayError",
-    "compare": "visplay.evaluation.comparison:compare_stored",
-    "evaluate": "visplay.notebook:evaluate",
-    "export": "visplay.evaluation.export:export",
+    "compare": "visplay.evaluation.comparison:compare_stored", "errors": "visplay.errors:",
+    "evaluate": "visplay.notebook:evaluate", "export": "visplay.evaluation.export:export",
     "load_config": "visplay.config.loading:load_config",
-    "open_run": "visplay.notebook:open_run",
+    "open_answering": "visplay.notebook:open_answering", "open_run": "visplay.notebook:open_run",
     "train": "visplay.notebook:train",
-}
+}  # fmt: skip
 
 
 def _hold(name: str) -> None:
@@ -71,8 +64,8 @@ for _name in ("rewards", "rollouts"):
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'visplay' has no attribute {name!r}")
-    module, _, attribute = _HOMES[name].partition(":")
-    return getattr(import_module(module), attribute)
+    import_module("visplay.launcher").quieten()
+    return resolve_name(_HOMES[name])
 
 
 def __dir__() -> list[str]:

@@ -1,8 +1,10 @@
-"""Read what torchrun, `accelerate launch` and Slurm set in the environment of this process."""
+"""Read what torchrun, `accelerate launch` and Slurm set in the environment, and keep other packages quiet."""
 
 import ctypes
+import logging
 import os
 import signal
+import warnings
 
 from visplay.errors import RankLost
 
@@ -13,6 +15,20 @@ _LOST_IN_WORDS = (
     "connection closed by peer", "connection reset by peer", "broken pipe", "connection refused",
     "remote process exited", "nccl remote", "socket timeout", "timed out waiting",
 )  # fmt: skip
+
+# Messages of other packages; our own display shows what matters.
+_QUIET = {
+    "TRL_EXPERIMENTAL_SILENCE": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "TORCH_LOGS": "-all",  # its own names that it is about to rename, and that there is no CUDA
+}
+_LOGGERS = (
+    "vllm.triton_utils.importing",  # that Triton has no backend for CPUs
+    "datasets.fingerprint",  # that prompts which are made when they are read have no fingerprint
+)
 
 
 def launched() -> bool:
@@ -64,3 +80,13 @@ def end_with_launcher() -> None:
 def is_lost(error: BaseException) -> bool:
     """Whether an error of torch means that another rank has died."""
     return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in _LOST_IN_WORDS)
+
+
+def quieten() -> None:
+    """Silence other packages; call this before they are imported. What a user set in the environment stays."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    # TRL's own use of vLLM does not concern us.
+    warnings.filterwarnings("ignore", message="TRL currently supports vLLM versions", category=UserWarning)

@@ -1,6 +1,7 @@
 """What a notebook works with: train a run, open one, look at its tables, ask its Reasoner."""
 
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,19 @@ from visplay.evaluation.records import read_records
 from visplay.evaluation.sampling import Reasoner
 from visplay.evaluation.session import Plan
 from visplay.evaluation.target import find_target
+from visplay.evaluation.verdict import headline, sum_up
 from visplay.loop.selfplay import selfplay
 from visplay.models.generation import generate
 from visplay.progress import Display
 from visplay.prompts import reasoner_prompt
-from visplay.runs.results import by_iteration, read_summaries, run_config, run_steps
+from visplay.runs.results import (
+    by_iteration,
+    health_rows,
+    read_curations,
+    read_summaries,
+    run_config,
+    run_steps,
+)
 from visplay.schema import ANSWERS, CANDIDATES, ROLLOUTS, SAMPLES
 from visplay.storage import read_jsonl
 
@@ -47,6 +56,17 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}, {len(self.steps)} finished steps)"
+
+    def _repr_html_(self) -> str:
+        """The run in words, and its accuracy by benchmark and iteration: what a notebook shows."""
+        health, config = health_rows(self.metrics), self.config.model_dump()
+        said = sum_up(self.evaluations, curations=read_curations(self.folder), health=health, config=config)
+        measured = self.evaluations.values()
+        rows = [["", *(str(i) if i else "base" for i in self.evaluations)]]
+        for name in dict.fromkeys(name for own in measured for name in own):
+            rows.append([name, *(headline(own.get(name, {})) for own in measured)])
+        table = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+        return f"<p><b>{escape(repr(self))}</b></p><p>{escape(' '.join(said))}</p><table>{table}</table>"
 
     def candidates(self, iteration: int | None = None) -> pa.Table:
         """The questions of curation, of all iterations or of one, with the column `iteration` before them.

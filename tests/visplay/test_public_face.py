@@ -1,5 +1,6 @@
 """`import visplay`: what it gives, what it costs, and what reading a run does not do."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,12 @@ import visplay
 from tests.visplay.test_extending import SMALL, scripted
 from visplay.config.loading import check_config, dump_config
 from visplay.errors import ConfigError, RunError
+from visplay.evaluation.comparison import find_side
 from visplay.evaluation.export import export
 from visplay.evaluation.target import find_target
 from visplay.loop.selfplay import play
 from visplay.report import write_report
+from visplay.report.comparison import write_comparison
 
 
 def test_everything_that_is_promised_is_there() -> None:
@@ -42,6 +45,17 @@ def test_files_of_ones_own_named_as_our_packages_hide_nothing(tmp_path: Path) ->
     subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, check=True
     )  # found where visplay is started
+
+
+def test_other_packages_are_quiet_from_the_first_use() -> None:
+    """`load_config` stands for all of it: what is kept quiet must be so before torch is imported."""
+    program = "import os, visplay; visplay.load_config; print(os.environ['TRANSFORMERS_VERBOSITY'])"
+    for given, expected in ((None, "error"), ("info", "info")):
+        own = {"TRANSFORMERS_VERBOSITY": given} if given else {}
+        environment = {k: v for k, v in os.environ.items() if k != "TRANSFORMERS_VERBOSITY"} | own
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        assert done.stdout.strip() == expected
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +98,13 @@ def test_a_run_is_opened_as_tables(finished: Path) -> None:
     assert run.evaluations[2]["pocket-dusk"]["n"] == 4 and run.config.iterations == 2
     assert [row["iteration"] for row in run.metrics if row["phase"] == "curation"] == [1, 2]
     (compared,) = visplay.compare(f"{finished}@0", f"{finished}@2")
-    assert compared.n == 4
+    assert compared.n == 4 and visplay.compare(finished) == [compared]
+    sides = [find_side(f"{finished}@{i}") for i in (0, 2)]
+    page = write_comparison(finished.parent / "page.html", *sides, [compared]).read_text()
+    heads = page.split("<thead>")[1].split("</thead>")[0]  # the verdict is seen without scrolling
+    assert heads.index(">verdict<") < heads.index(">questions<") and ">p<" not in heads
+    shown = run._repr_html_()
+    assert "<td>pocket-dusk</td>" in shown and "<td>base</td><td>1</td><td>2</td>" in shown
     with pytest.raises(RunError, match=r"holds no config\.yaml"):
         visplay.open_run(finished.parent)
 

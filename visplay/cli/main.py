@@ -2,11 +2,9 @@
 
 import inspect
 import io
-import logging
 import os
 import re
 import sys
-import warnings
 from collections.abc import Callable
 from typing import Annotated, Any, get_args, get_origin
 
@@ -19,19 +17,6 @@ from visplay.cli import measuring, playing, setting_up
 from visplay.errors import RankLost, TrainingDiverged, VisplayError
 from visplay.runs.shutdown import what_to_do
 
-# What other packages say of themselves is kept off the terminal; our own display says what matters.
-_QUIET = {
-    "TRL_EXPERIMENTAL_SILENCE": "1",
-    "TRANSFORMERS_VERBOSITY": "error",
-    "VLLM_LOGGING_LEVEL": "WARNING",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-    "TORCH_LOGS": "-all",  # its own names that it is about to rename, and that there is no CUDA
-}
-_LOGGERS = (
-    "vllm.triton_utils.importing",  # that Triton has no backend for CPUs
-    "datasets.fingerprint",  # that prompts which are made when they are read have no fingerprint
-)
 GROUPS: dict[str, dict[str, Callable[..., None]]] = {
     "Play": {
         "train": playing.train,
@@ -49,12 +34,13 @@ GROUPS: dict[str, dict[str, Callable[..., None]]] = {
         "doctor": setting_up.doctor,
         "plan": setting_up.plan,
         "config init": setting_up.config_init,
+        "config show": setting_up.config_show,
         "config keys": setting_up.config_keys,
         "pocket images": setting_up.pocket_images,
     },
 }
 FAMILIES = {
-    "config": "Write a first configuration, or print every key there is.",
+    "config": "Write a first configuration, or print one with every key.",
     "pocket": "The pocket world: synthetic scenes.",
 }
 
@@ -133,7 +119,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; an expected error is one clear message and exit code 1."""
-    quieten()
+    launcher.quieten()
     os.environ.setdefault("WANDB_PROJECT", "visplay")
     for stream in (sys.stdout, sys.stderr):  # one that is not UTF-8 gets `?`, and no command ends by it
         if isinstance(stream, io.TextIOWrapper):
@@ -160,13 +146,3 @@ def _require_utf8(*paths: str) -> None:
             path.encode()
         except UnicodeEncodeError as error:
             raise VisplayError(f"{path!a} is not in UTF-8; rename that folder or file") from error
-
-
-def quieten() -> None:
-    """Call it before anything else is imported; what a user has set in the environment stays."""
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
-    for name in _LOGGERS:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    # Of TRL's own use of vLLM, which is not ours.
-    warnings.filterwarnings("ignore", message="TRL currently supports vLLM versions", category=UserWarning)

@@ -80,6 +80,7 @@ def evaluate(
     """
     from visplay.cli.printing import print_figures
     from visplay.evaluation.session import Plan
+    from visplay.evaluation.spec import expand
     from visplay.evaluation.target import find_target
     from visplay.progress import Display
 
@@ -108,24 +109,25 @@ def evaluate(
         folder, summary = evaluate_target(
             found, plan, engine=settings, chunk=chunk, out=out, judge=found_judge, display=display
         )
-    print_figures(found.name, summary)
+    asked = {spec.id for spec in expand(plan.benchmarks)} | set(plan.benchmarks)
+    print_figures(found.name, {name: figures for name, figures in summary.items() if name in asked})
     display.say(f"samples and figures: {folder}")
 
 
 def compare(
     before: str,
-    after: str,
+    after: Annotated[str | None, typer.Argument()] = None,
     page: Path = Path("comparison.html"),
 ) -> None:
     """Say better, worse or can't tell, benchmark by benchmark, and write a page with what changed.
 
     Args:
         before: Stored samples: a folder of `visplay evaluate`, or a run's, e.g. RUN@0.
-        after: Stored samples of the other checkpoint, e.g. RUN@3.
+        after: Stored samples of the other checkpoint, e.g. RUN@3; default: the run BEFORE with its base.
         page: HTML file to write.
 
     Examples:
-        visplay compare runs/mine@0 runs/mine@3
+        visplay compare runs/mine
         visplay compare evaluations/a evaluations/b --page a-b.html
     """
     from visplay.cli.printing import print_comparison
@@ -133,7 +135,7 @@ def compare(
     from visplay.evaluation.comparison import find_side
     from visplay.report.comparison import write_comparison
 
-    first, second = find_side(before), find_side(after)
+    first, second = find_side(before if after else f"{before}@0"), find_side(after or before)
     compared = compare_sides(first, second)
     print_comparison(first.name, second.name, compared)
     typer.echo(f"page: {write_comparison(page, first, second, compared)}")

@@ -32,6 +32,7 @@ from visplay.planning.work import (
     evaluations,
     iteration_work,
     pictures_asked,
+    too_few_pictures,
 )
 
 ASSUMED_PICTURES = 1000  # where the source is not there yet
@@ -152,6 +153,8 @@ def _print_work(plan: Plan, console: Console, *, pictures: int | None) -> None:
             f"{KEPT:.0%} of the questions are, which is assumed.",
             highlight=False,
         )  # fmt: skip
+    if few := too_few_pictures(config, pictures=count):
+        console.print(few, highlight=False)
     once, often = evaluation_work(config), evaluations(config)
     repeated = [work for work in works if work.phase != "evaluation"]
     total = config.iterations * sum(w.completions for w in repeated) + often * once.completions
@@ -257,7 +260,8 @@ def _about(plan: Plan, card: Card | None) -> Iterator[str]:
     needed, memory = plan.together("asleep"), card.memory
     fits = plan.largest_micro(card, "asleep") >= plan.trainer_micro
     yield (
-        f"For one {card.name} of {memory // GIB} GiB: `visplay plan` expects {needed / 1e9:.1f} GB"
+        f"For one {card.name} of {memory // GIB} GiB ({memory / 1e9:.1f} GB): `visplay plan` expects "
+        f"{needed / 1e9:.1f} GB"
         + (" with vLLM asleep while the trainer works." if plan.backend == "vllm" else ".")
     )
     if not fits:

@@ -1,5 +1,6 @@
 """The commands that play: train, report, runs, ask, export."""
 
+import json
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -24,18 +25,21 @@ def train(
     The run lies in OUTPUT/NAME: metrics, rollouts, silver examples, adapters, evaluations, report.html.
 
     Args:
-        config: Configuration file (YAML); see configs/ and docs/configuration.md.
+        config: Configuration file (YAML); see configs/ and docs/configuration.md. A run's folder resumes it.
         overrides: Values to set on top: seed=1 optimizer.learning_rate=1e-4 ...
 
     Examples:
-        visplay train mine.yaml
         visplay train mine.yaml seed=1 reasoner.steps=40
+        visplay train runs/mine
     """
     from visplay.cli.printing import print_result
     from visplay.config.loading import load_config
     from visplay.progress import Display
     from visplay.report import write_report
 
+    if (config / "config.yaml").is_file():
+        place = [f"output={json.dumps(str(config.parent))}", f"name={json.dumps(config.resolve().name)}"]
+        config, overrides = config / "config.yaml", [*place, *(overrides or [])]
     settings = load_config(config, overrides or [])
     display = Display() if launcher.rank() == 0 else Display.quiet()
     with graceful_shutdown(this_command(), say=display.say):
@@ -73,7 +77,10 @@ def report(
         from visplay.report.watch import LiveServer
 
         with LiveServer(run, port=port) as server, suppress(KeyboardInterrupt):
-            typer.echo(f"{server.url} (Ctrl-C ends it)")
+            here = server.server_port
+            typer.echo(
+                f"{server.url} (Ctrl-C ends it); from another machine: ssh -L {here}:127.0.0.1:{here} HOST"
+            )
             server.serve_forever()
         return
     from visplay.cli.printing import print_result
@@ -102,8 +109,8 @@ def runs(
 
 
 def ask(
+    run: Path,
     picture: Path,
-    run: Annotated[Path, typer.Option()],
     iteration: Annotated[int | None, typer.Option(min=0)] = None,
     questions: Annotated[int, typer.Option(min=1)] = 8,
     seed: Annotated[int, typer.Option(min=0)] = 0,
@@ -112,16 +119,16 @@ def ask(
     """What the Questioner asks about a picture, and how the Reasoner votes.
 
     Args:
-        picture: Picture file to ask about.
         run: Folder of the run whose Questioner asks and whose Reasoner answers.
+        picture: Picture file to ask about.
         iteration: Iteration after which the weights are taken; default: the last.
         questions: Number of questions.
         seed: Seed of the sampling.
         trust_remote_code: Run the code that the model's repository carries.
 
     Examples:
-        visplay ask photo.jpg --run runs/mine
-        visplay ask photo.jpg --run runs/mine --iteration 0 --questions 20
+        visplay ask runs/mine photo.jpg
+        visplay ask runs/mine photo.jpg --iteration 0 --questions 20
     """
     from visplay.cli.printing import print_asked
     from visplay.loop.ask import ask as let_them

@@ -29,7 +29,7 @@ from visplay.evaluation.verdict import (
     sum_up,
     verdicts,
 )
-from visplay.loop.alarms import out_of_patience
+from visplay.loop.alarms import is_finished
 from visplay.runs.results import health_rows, read_curations, read_summaries
 from visplay.runs.run import Run, require_format
 from visplay.storage import read_jsonl
@@ -235,21 +235,10 @@ def _state(run: Run) -> tuple[str, str, str, str]:
     config = read_config(folder / "config.yaml")
     planned = int(config["iterations"])
     done = sum(1 for step in steps if step.endswith("/health"))
-    state = "running" if run.is_open() else "finished" if _is_finished(folder, config, steps) else "stopped"
+    state = "running" if run.is_open() else "finished" if is_finished(folder, config, steps) else "stopped"
     if state != "finished" and steps:
         state += f", {steps[-1].rpartition('/')[2]}"
     return state, f"{done}/{planned}", *_accuracy(folder)
-
-
-def _is_finished(folder: Path, config: dict[str, Any], steps: Sequence[str]) -> bool:
-    """Whether the last planned iteration is finished, or that at which `health.patience` ended the run."""
-    health = config.get("health") or {}
-    for iteration in range(1, int(config["iterations"]) + 1):
-        if f"iteration-{iteration}/health" not in steps:
-            return False
-        if out_of_patience(folder, iteration, patience=health.get("patience"), probe=health.get("probe")):
-            break
-    return True
 
 
 def _accuracy(folder: Path) -> tuple[str, str]:

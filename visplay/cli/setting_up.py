@@ -1,5 +1,6 @@
 """The commands that set up: doctor, plan, config, pocket."""
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Literal
@@ -93,19 +94,44 @@ def config_init(
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, text)
-    typer.echo(f"{out} is written; see what it will take with: visplay plan {out}")
+    about = text.partition("# visplay plan")[0].replace("# ", "")  # whether it fits, and the peak
+    typer.echo(f"{about}{out} is written; see what it will take with: visplay plan {out}")
 
 
-def config_keys() -> None:
-    """Print every configuration key with its default, as docs/configuration.md has them.
+def config_show(
+    config: Path,
+    overrides: Annotated[list[str] | None, typer.Argument()] = None,
+) -> None:
+    """Print a configuration with every key, as a run would take it.
+
+    Args:
+        config: Configuration file (YAML) of a run.
+        overrides: Values to set on top of it: key.sub=value ...
 
     Examples:
-        visplay config keys
-        visplay config keys | grep curation
+        visplay config show mine.yaml
+        visplay config show mine.yaml method=steady
     """
+    from visplay.config.loading import load_config
+    from visplay.config.yaml_text import dump_yaml
+
+    typer.echo(dump_yaml(load_config(config, overrides or []).model_dump(mode="json")), nl=False)
+
+
+def config_keys(schema: bool = False) -> None:
+    """Print every configuration key with its default, as docs/configuration.md has them.
+
+    Args:
+        schema: Print a JSON schema instead, by which editors complete and check a configuration.
+
+    Examples:
+        visplay config keys | grep curation
+        visplay config keys --schema
+    """
+    from visplay.config.loading import Config
     from visplay.config.reference import config_reference
 
-    typer.echo(config_reference(), nl=False)
+    typer.echo(json.dumps(Config.model_json_schema(), indent=1) if schema else config_reference(), nl=False)
 
 
 def pocket_images(

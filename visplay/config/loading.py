@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -20,6 +20,11 @@ from visplay.config.sections import Phase, Section
 from visplay.config.yaml_text import dump_yaml, merged, read_overrides, read_yaml
 from visplay.errors import ConfigError, CorruptArtifact, nearest
 
+PATTERNS = {
+    "id": "letters, digits, `-`, `_` and `.` are allowed",
+    "name": "letters, digits, `-`, `_` and `.` are allowed, and not dots alone",
+    "backend": "it must be auto, transformers, vllm, server or module:function",
+}  # what the patterns of keys say
 TAKEN = ("questioner", "reasoner", "curation", "evaluation", "health", "shared", "base")
 
 _CHECKSUM = "# sha256 of what follows: "  # the first line of a run's own configuration
@@ -91,6 +96,11 @@ class Config(Section):
                 )
         return self
 
+    def __repr__(self) -> str:
+        return f"Config({str(self.folder)!r}, method={self.method!r}, model={self.model.path!r})"
+
+    __str__ = __repr__
+
     @property
     def role_names(self) -> tuple[str, ...]:
         """The roles that are trained."""
@@ -149,7 +159,7 @@ def check_config(data: dict[Any, Any]) -> Config:
     try:
         config = Config.model_validate(with_method(data))
     except ValidationError as error:
-        raise ConfigError("\n".join(_complaint(detail) for detail in error.errors())) from error
+        raise ConfigError("\n".join(complaint(detail, Config) for detail in error.errors())) from error
     return config
 
 
@@ -217,23 +227,26 @@ def read_config(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in data.items()}
 
 
-def _complaint(detail: Any) -> str:
+def complaint(detail: Any, top: type[Section]) -> str:
+    """One of pydantic's errors in words: the key, what is wrong, and what it holds or the nearest key."""
     key = ".".join(str(part) for part in detail["loc"])
     if not key:  # several keys that do not fit together; the message names them
         return str(detail["ctx"]["error"])
+    if detail["type"] == "string_pattern_mismatch":
+        return f"{key}: {PATTERNS[key.rpartition('.')[2]]}, got {detail['input']!r:.200}"
     if detail["type"] != "extra_forbidden":
         message = detail["msg"].removeprefix("Value error, ")
         return f"{key}: {message[0].lower()}{message[1:]}, got {detail['input']!r:.200}"
-    known, name = _known_keys(detail["loc"][:-1]), str(detail["loc"][-1])
-    sections = {key: field.annotation for key, field in Config.model_fields.items()}
+    known, name = _known_keys(top, detail["loc"][:-1]), str(detail["loc"][-1])
+    sections = {key: field.annotation for key, field in top.model_fields.items()}
     inside = [f"{key}.{name}" for key, kind in sections.items() if name in getattr(kind, "model_fields", ())]
     if inside and len(detail["loc"]) == 1:
         return f"{key}: no such key; did you mean {' or '.join(inside)}?"
     return f"{key}: no such key{nearest(name, known)}"
 
 
-def _known_keys(path: Sequence[int | str]) -> list[str]:
-    section: Any = Config
-    for part in path:
-        section = section.model_fields[str(part)].annotation
+def _known_keys(section: Any, path: Sequence[int | str]) -> list[str]:
+    for part in path:  # a section, or a mapping of names to sections
+        fields = getattr(section, "model_fields", None)
+        section = fields[str(part)].annotation if fields else get_args(section)[1]
     return list(section.model_fields)

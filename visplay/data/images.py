@@ -7,6 +7,8 @@ picture does.
 import hashlib
 import json
 import os
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -48,6 +50,13 @@ class ImageSet:
     def digest(self) -> str:
         """Hash of the pictures' contents and order, 64 hex digits; random draws depend on both."""
         return hashlib.sha256("\n".join(record.key for record in self.records).encode()).hexdigest()
+
+    @property
+    def counts(self) -> str:
+        """`59 pictures, 3 skipped (1 duplicate, 2 unreadable)`."""
+        kinds = Counter(re.split(":| of | by ", one.reason)[0] for one in self.skipped)
+        why = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        return f"{len(self)} pictures, {len(self.skipped)} skipped" + (f" ({why})" if why else "")
 
     def load(self, key: str, *, at_least: int | None = None) -> Image.Image:
         """Open the picture with this key, upright and as RGB; `at_least` as for `decode`.

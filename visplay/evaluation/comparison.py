@@ -124,13 +124,15 @@ def samples_of(side: Side, benchmark: str, wanted: Sequence[str]) -> dict[str, R
     return {r["item"]: r for r in side.reads[benchmark]() if r["item"] in left} if left else {}
 
 
-def compare_stored(before: str | Path, after: str | Path) -> list[Compared]:
+def compare_stored(before: str | Path, after: str | Path | None = None) -> list[Compared]:
     """Compare stored samples, each named as for `visplay compare`: a folder, RUN or RUN@ITERATION.
+
+    A run alone is compared with its base.
 
     Raises:
         EvaluationError: no samples are stored there, or both have no benchmark in common.
     """
-    return compare(find_side(str(before)), find_side(str(after)))
+    return compare(find_side(str(before) if after else f"{before}@0"), find_side(str(after or before)))
 
 
 def compare_samples(benchmark: str, before: Iterable[Record], after: Iterable[Record]) -> Compared:

@@ -159,6 +159,8 @@ def write_export(out: Path, write: Callable[[Path], None]) -> Path:
         scratch = Path(beside) / "export"
         scratch.mkdir()
         write(scratch)
+        for file in (path for path in scratch.rglob("*") if path.is_file()):
+            file.chmod(scratch.stat().st_mode & 0o666)  # by the umask; safetensors writes for its user only
         if place.exists():
             place.rmdir()
         scratch.rename(place)

@@ -14,6 +14,7 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from visplay.config.loading import complaint
 from visplay.config.sections import Section
 from visplay.errors import BenchmarkError
 
@@ -177,9 +178,7 @@ def parse_spec(text: str, *, shown: str) -> Spec:
     except yaml.YAMLError as error:
         raise BenchmarkError(f"{shown} is not YAML: {error}") from error
     except ValidationError as error:
-        wrong = [
-            f"{'.'.join(map(str, d['loc']))}: {d['msg']}, got {d['input']!r:.120}" for d in error.errors()
-        ]
+        wrong = [complaint(detail, Spec) for detail in error.errors()]
         raise BenchmarkError(f"{shown} is not a benchmark spec:\n" + "\n".join(wrong)) from error
 
 

@@ -79,7 +79,7 @@ def find_target(
             "(config.json); name one of those, RUN@ITERATION, a hub id or pocket"
         )
     beside = len(folder.parts) > 1 and folder.parent.is_dir()
-    if not folder.is_dir() and (beside or text.startswith(("~", ".", "/"))):
+    if not folder.is_dir() and (beside or text.startswith(("~", ".", "/")) or text.endswith(".yaml")):
         raise EvaluationError(f"there is no run, adapter or checkpoint {text}; `visplay runs` lists the runs")
     name = folder.resolve().name if folder.is_dir() else text.replace("/", "--")
     return Target(name=name, model=Model.model_validate({"path": text, **asked}), adapter=BASE)

@@ -182,6 +182,17 @@ def out_of_patience(run: Path, iteration: int, *, patience: int | None, probe: s
     return sum(is_measured(run, i) for i in range(best + 1, iteration + 1)) >= patience
 
 
+def is_finished(folder: Path, config: Mapping[str, Any], steps: Sequence[str]) -> bool:
+    """Whether the last planned iteration is finished, or that at which `health.patience` ended the run."""
+    health = config.get("health") or {}
+    for iteration in range(1, int(config["iterations"]) + 1):
+        if f"iteration-{iteration}/health" not in steps:
+            return False
+        if out_of_patience(folder, iteration, patience=health.get("patience"), probe=health.get("probe")):
+            break
+    return True
+
+
 def _probe_silver(samples: Path, config: Config) -> float | None:
     """The share of right answers among the probe's majority answers that curation would keep."""
     if not samples.is_file():

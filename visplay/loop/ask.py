@@ -5,6 +5,7 @@ from pathlib import Path
 from rollouts.transformers_engine import TransformersEngine
 from visplay.config.sections import trusted
 from visplay.data.images import read_images
+from visplay.errors import ImageSourceError
 from visplay.loop.asking import Asked, Round, parse, vote
 from visplay.loop.context import RunContext
 from visplay.loop.curation import ask_about, band, grounded
@@ -47,6 +48,8 @@ def ask(
         ConfigError: the run trusted the code of its base, and `trust_remote_code` was not given.
     """
     config = run_config(run)
+    if not picture.is_file():
+        raise ImageSourceError(f"there is no picture {picture}; the order is RUN PICTURE")
     _, roles = roles_after(run, iteration=iteration)
     trusting = trusted(config.model, again=trust_remote_code, shown=str(run))
     model, processor = load_base(trusting.model_copy(update={"date": config.model.date or begun(run)}))

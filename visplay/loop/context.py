@@ -18,18 +18,20 @@ from rollouts.canary import Agreement
 from rollouts.engine import AdapterVersion, Completion, Prompt, RolloutEngine, Sampling
 from rollouts.server_engine import ServerEngine
 from visplay.config.loading import Config, phase_of
-from visplay.config.sections import Phase
+from visplay.config.sections import Model, Phase
 from visplay.data.images import ImageSet, read_images
 from visplay.errors import RunMismatch
 from visplay.evaluation.reasoner import folder_digest
 from visplay.loop.alarms import best_iteration, out_of_patience, probe_of
+from visplay.models.counting import read_architecture
 from visplay.models.engines import backend_of, shares_gpu, start_engine
 from visplay.models.generation import generate
 from visplay.models.memory import MAX_ADAPTERS
 from visplay.models.policy import Policy, check_adapter
 from visplay.models.preflight import run_canaries
-from visplay.models.processor import picture_limits
+from visplay.models.processor import load_processor, picture_limits
 from visplay.planning.plan import beside_trainer
+from visplay.planning.work import too_few_pictures
 from visplay.progress import Display, Stopwatch
 from visplay.prompts import canary_prompt
 from visplay.runs.checkpoints import (
@@ -49,6 +51,7 @@ from visplay.training.ranks import ALONE, Ranks
 
 # (picture's key, question) -> the true answer, or None if the picture does not determine it; telemetry only.
 Oracle = Callable[[str, Question], str | None]
+INPUTS = "iteration-0/inputs"
 PICTURES_KEPT = 64  # decoded pictures in memory, at least those of a step: each is decoded once per step
 
 
@@ -219,13 +222,18 @@ def open_context(
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         set_seed(config.seed)
-        policy = Policy.of(config.model, lora=config.lora)
         images = read_images(
-            config.images.source, limit=config.images.limit, accepts=picture_limits(policy.processor),
+            config.images.source, limit=config.images.limit,
+            accepts=picture_limits(load_processor(config.model)),
             cache=run.folder / "pictures.jsonl", column=config.images.column,
         )  # fmt: skip
+        _check_inputs(config, run, images)
         images.write_manifest(run.folder)
-        display.say(f"{len(images)} pictures from {config.images.source}, {len(images.skipped)} skipped")
+        why = f": {run.folder / 'skipped.jsonl'}" if images.skipped else ""
+        display.say(f"{images.counts}{why}")
+        if few := too_few_pictures(config, pictures=len(images)):
+            display.say(few)
+        policy = Policy.of(config.model, lora=config.lora)
         if config.engine.backend == "auto":
             display.say(f"engine.backend: auto selects {backend}")
         if ranks.size > 1 and backend == "vllm":
@@ -245,7 +253,11 @@ def open_context(
             control_tokens=policy.chat.control_tokens, watch=Stopwatch(), display=display, tracker=tracker,
             ranks=ranks,
         )  # fmt: skip
-        _same_inputs(ctx)
+        with ctx.working(INPUTS) as noting:
+            if noting is not None:
+                about = {"pictures": len(images), "digest": images.digest, "base": _base_of(config.model)}
+                about["files"] = _stamps(Path(config.model.source))
+                write_text(noting.folder / "inputs.json", json.dumps(about, indent=2))
         yield ctx
 
 
@@ -301,41 +313,40 @@ def first_roles(ctx: RunContext) -> Roles:
     return roles
 
 
-def _same_inputs(ctx: RunContext) -> None:
+def _check_inputs(config: Config, run: Run, images: ImageSet) -> None:
     """Check that a resumed run has the pictures and the base VLM that it was started with.
 
     Raises:
         RunMismatch: the pictures or the base VLM differ; the message names which.
     """
-    images, folder, model = ctx.images, ctx.run.folder, ctx.config.model
-    source = Path(model.source)
-    files = {
-        path.relative_to(source).as_posix(): [path.stat().st_size, path.stat().st_mtime_ns]
-        for path in (sorted(source.rglob("*")) if source.is_dir() else ())
-        if path.is_file()
-    }
-
-    def base() -> str:
-        commit = getattr(ctx.policy.model.config, "_commit_hash", None)  # set for models from the hub
-        return folder_digest(source) if source.is_dir() else str(commit)
-
-    def note(scratch: Path) -> list[dict[str, Any]]:
-        about = {"pictures": len(images), "digest": images.digest, "base": base(), "files": files}
-        write_text(scratch / "inputs.json", json.dumps(about, indent=2))
-        return []
-
-    begun = json.loads((ctx.step("iteration-0/inputs", note) / "inputs.json").read_text())
+    if not run.has(INPUTS):
+        return
+    begun = json.loads((run.folder / INPUTS / "inputs.json").read_text())
     again = "restore it, or give the run another name (name=...)"
     if begun["digest"] != images.digest:
         raise RunMismatch(
-            f"{folder} was started with {begun['pictures']} pictures, but {ctx.config.images.source} now has "
+            f"{run.folder} was started with {begun['pictures']} pictures, but {config.images.source} now has "
             f"{len(images)}, which differ in content or order; {again}"
         )
-    # Files with unchanged size and time are not hashed again.
-    if (not files or begun["files"] != files) and begun["base"] != base():
+    source = Path(config.model.source)
+    same = source.is_dir() and begun["files"] == _stamps(source)  # then they are not hashed again
+    if not same and begun["base"] != _base_of(config.model):
         raise RunMismatch(
-            f"model.path: the base VLM {model.path} is not the one that {folder} was started with; {again}"
+            f"model.path: the base VLM {config.model.path} is not the one that {run.folder} was started "
+            f"with; {again}"
         )
+
+
+def _stamps(folder: Path) -> dict[str, list[int]]:
+    """Size and time of the files in a folder."""
+    found = [(path, path.stat()) for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): [s.st_size, s.st_mtime_ns] for path, s in found}
+
+
+def _base_of(model: Model) -> str:
+    """The digest of a local base's files, or the commit of what the hub gave."""
+    source = Path(model.source)
+    return folder_digest(source) if source.is_dir() else str(read_architecture(model)._commit_hash)
 
 
 def asked_before(ctx: RunContext, iteration: int, file: str) -> list[str]:

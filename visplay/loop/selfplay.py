@@ -22,12 +22,14 @@ from visplay.config.names import named
 from visplay.errors import ConfigError, TooFewExamples
 from visplay.evaluation.spec import expand
 from visplay.loop import curation, measuring, questioner, reasoner, watching
+from visplay.loop.alarms import is_finished
 from visplay.loop.asking import blind, judge, parse, vote
 from visplay.loop.context import RunContext, first_roles, open_context
 from visplay.loop.curation import band, grounded
 from visplay.models.policy import Policy
 from visplay.progress import Display
 from visplay.runs.checkpoints import Roles
+from visplay.runs.run import Run
 from visplay.training.arguments import check_ahead, check_fields, check_phases
 from visplay.training.learner import Learner
 from visplay.training.ranks import Ranks, joined
@@ -66,6 +68,12 @@ def selfplay(config: Config, *, display: Display | None = None, api_key: str | N
         check_phases(config, ranks)
         _check_benchmarks(config)
         shown = display or Display.quiet()
+        run = Run(config.folder)
+        if is_finished(run.folder, config.model_dump(), [entry["step"] for entry in run.journal()]):
+            with run.opened(config, say=shown.say):
+                shown.say(f"{run.folder} is finished; raise iterations to continue it")
+            ranks.broadcast(None)
+            return run.folder
         with open_context(config, display=shown, api_key=api_key, ranks=ranks) as ctx:
             play(ctx)
             ranks.broadcast(None)  # training is finished
@@ -74,7 +82,9 @@ def selfplay(config: Config, *, display: Display | None = None, api_key: str | N
 
 def follow(ranks: Ranks) -> None:
     """The work of every rank except rank 0: hold the base VLM and join the training of rank 0."""
-    config: Config = ranks.broadcast()
+    config: Config
+    if (config := ranks.broadcast()) is None:  # the run is finished
+        return
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     set_seed(config.seed)

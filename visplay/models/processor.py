@@ -156,7 +156,7 @@ def _refusal(images: Any, width: int, height: int) -> str | None:
         images(images=[Image.new("RGB", (width, height))], return_tensors="pt")
     # Image processors raise various arithmetic errors (ValueError, ZeroDivisionError, ...).
     except Exception as error:
-        return f"{width} x {height} pixels: refused by {type(images).__name__} ({error})"
+        return f"refused by {type(images).__name__}: {width} x {height} pixels ({error})"
     return None
 
 

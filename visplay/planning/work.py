@@ -63,6 +63,19 @@ def pictures_asked(config: Config, *, pictures: int) -> int:
     return min(most, max(1, chunks) * CHUNK)
 
 
+def too_few_pictures(config: Config, *, pictures: int) -> str | None:
+    """That a curation keeps fewer examples than the Reasoner's phase uses; None where it keeps enough."""
+    asked = min(pictures, config.curation.images or pictures)
+    kept = round(KEPT * asked * config.curation.questions_per_image)
+    wanted = config.reasoner.steps * config.reasoner.prompts_per_step
+    if kept >= wanted or config.loop in WITHOUT_CURATION:
+        return None
+    return (
+        f"{asked:,} pictures give about {kept:,} examples an iteration; {wanted:,} are wanted: add pictures, "
+        "or lower reasoner.steps"
+    )
+
+
 def _rollouts(name: str, phase: Phase, *, length: int) -> Work:
     completions = phase.steps * phase.prompts_per_step * phase.group_size
     return Work(phase=name, completions=completions, tokens=completions * min(length, phase.max_tokens))

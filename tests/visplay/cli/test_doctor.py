@@ -1,11 +1,12 @@
 """`visplay doctor`: what it finds here, and that each finding that is not good comes with a fix."""
 
+import importlib.metadata
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from visplay.cli.doctor import _of, examine
+from visplay.cli.doctor import _of, examine, packages
 from visplay.config.loading import Config, check_config
 
 
@@ -45,6 +46,30 @@ def test_what_the_plan_takes_is_held_against_what_is_free(tmp_path: Path) -> Non
         assert [f.verdict for f in findings] == [verdict]
         assert findings[0].what.startswith("trainer and engine (transformers) take ")
         assert ("optimizer.micro_batch_size" in findings[0].fix) is (verdict == "note")
+
+
+def test_skipped_pictures_are_named_and_too_few_are_said(tmp_path: Path) -> None:
+    Image.new("RGB", (96, 96), (200, 60, 60)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes())
+    (tmp_path / "c.jpg").write_text("no picture")
+    skipped, few = [f for f in _of(config(tmp_path)) if "pictures" in f.what][:2]
+    assert skipped.what == "1 pictures, 2 skipped (1 duplicate, 1 unreadable)" and "c.jpg: " in skipped.fix
+    assert few.verdict == "note" and few.what.endswith(
+        "160 are wanted: add pictures, or lower reasoner.steps"
+    )
+
+
+def test_the_fix_of_a_missing_vllm_installs_from_visplays_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = importlib.metadata.version
+
+    def without(name: str) -> str:
+        if name.startswith("vllm"):
+            raise importlib.metadata.PackageNotFoundError(name)
+        return there(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", without)
+    (missing,) = [f for f in packages() if "vLLM is not installed" in f.what]
+    assert "pip install -e '.[vllm]'" in missing.fix  # the package is on no index
 
 
 @pytest.mark.slow

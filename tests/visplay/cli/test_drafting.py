@@ -29,7 +29,7 @@ def test_the_pocket_vlm_on_its_own_scenes(tmp_path: Path) -> None:
     pictures, file = tmp_path / "pictures", tmp_path / "mine.yaml"
     write_pictures(pictures, count=3, seed=0, style="dusk")
     said = run("config", "init", "pocket", str(pictures), "--out", str(file))
-    assert f"visplay plan {file}" in said
+    assert f"visplay plan {file}" in said and said.startswith("The pocket VLM: minutes on two CPU cores")
     config = load_config(file)
     assert config.name == "mine" and config.model.path == "pocket" and config.images.source == pictures
     text = file.read_text()
@@ -80,8 +80,10 @@ def test_each_shipped_family_gets_what_fits(name: str, tmp_path: Path) -> None:
 def test_a_card_that_is_too_small_is_said(tmp_path: Path) -> None:
     base = tmp_path / "base"
     released("qwen2.5-vl-7b", base)
-    text = draft(str(base), "photos", card=find_card("l4"), file=None)
-    assert "DOES NOT FIT" in text
+    file = tmp_path / "mine.yaml"
+    said = run("config", "init", str(base), "photos", "--out", str(file), "--card", "l4")
+    for text in (said, file.read_text()):
+        assert "DOES NOT FIT" in text and "of 24 GiB (25.8 GB): `visplay plan` expects " in text
 
 
 @needs_processors

@@ -10,8 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from visplay.cli.main import app
-from visplay.config.loading import load_config
-from visplay.errors import ConfigError
+from visplay.config.loading import Config, dump_config, load_config
+from visplay.config.yaml_text import read_yaml
+from visplay.errors import ConfigError, EvaluationError, ImageSourceError
 from visplay.evaluation.target import find_target
 from visplay.pocket.truth import write_pictures
 from visplay.runs.shutdown import what_to_do
@@ -57,6 +58,35 @@ def test_a_folder_may_have_an_at_in_its_name(tmp_path: Path) -> None:
     (run / "journal.jsonl").write_text("")
     with pytest.raises(Exception, match="has no finished evaluation"):  # it was taken for a run
         find_target(str(run))
+
+
+def test_a_file_that_is_no_target_and_no_picture_is_said_in_its_own_words(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match=r"there is no run, adapter or checkpoint mine\.yaml"):
+        find_target("mine.yaml")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text(dump_config(load_config(written(tmp_path))))
+    error = CliRunner().invoke(app, ["ask", str(run), str(tmp_path / "no.jpg")]).exception
+    assert isinstance(error, ImageSourceError) and "there is no picture" in str(error)
+
+
+def test_a_runs_folder_resumes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it was moved to, with the configuration that it holds."""
+    run = tmp_path / "elsewhere" / "7"
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text(dump_config(load_config(written(tmp_path), ["seed=3", "name=old"])))
+    given: list[Config] = []
+    monkeypatch.setattr("visplay.loop.selfplay.selfplay", lambda config, **_: given.append(config) or run)
+    CliRunner().invoke(app, ["train", str(run), "threads=1"])
+    assert [(one.folder, one.seed, one.threads) for one in given] == [(run, 3, 1)]
+
+
+def test_a_configuration_is_shown_whole_and_has_a_schema(tmp_path: Path) -> None:
+    shown = CliRunner().invoke(app, ["config", "show", str(written(tmp_path)), "method=steady"])
+    whole = read_yaml(shown.stdout)
+    assert whole["curation"]["low"] == 0.5 and whole["lora"]["rank"] == 16
+    schema = json.loads(CliRunner().invoke(app, ["config", "keys", "--schema"]).stdout)
+    assert set(schema["properties"]) == set(Config.model_fields)
 
 
 def test_pictures_are_never_mixed_with_others(tmp_path: Path) -> None:

@@ -54,6 +54,9 @@ def test_the_pocket_world_is_planned_for_the_cpu() -> None:
         "Curation stops once 320 examples are kept: after about 300 pictures where 25% of the questions are"
     )
     assert said in " ".join(text.split())
+    assert "are wanted" not in text  # 1,500 pictures are enough
+    few = printed(config, pictures=13)
+    assert "13 pictures give about 10 examples an iteration; 160 are wanted" in " ".join(few.split())
     assert "Curation stops" not in printed(load_config(CONFIGS / "pocket.yaml", ["curation.margin=all"]))
     assert max(map(len, text.splitlines())) <= 80
 

@@ -41,11 +41,12 @@ def test_commands_say_nothing_of_other_packages(tmp_path: Path) -> None:
     commands = [
         ["doctor", "run.yaml"], ["plan", "run.yaml"],
         ["train", "run.yaml"], ["runs"], ["report", "runs/quiet"],
-        ["ask", picture, "--run", "runs/quiet", "--questions", "2"],
+        ["ask", "runs/quiet", picture, "--questions", "2"],
         ["export", "runs/quiet", "adapter"],
         ["evaluate", "runs/quiet@1", "-b", "pocket-dusk", "--limit", "4", "--out", "one"],
-        ["evaluate", "one", "--rescore"], ["compare", "runs/quiet", "one"], ["benchmarks"],
+        ["evaluate", "one", "--rescore"], ["compare", "runs/quiet"], ["benchmarks"],
         ["config", "init", "pocket", "pictures", "--out", "mine.yaml"], ["config", "keys"],
+        ["config", "show", "mine.yaml"],
         ["pocket", "images", "more", "--count", "2"],
     ]  # fmt: skip
     for command in commands:

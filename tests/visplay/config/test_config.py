@@ -57,14 +57,18 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
             "questioner.group_size: input should be greater than or equal to 2, got 1",
         ),
         (["health.limits.vaild=0.2"], "no such figure: 'vaild'; did you mean 'valid'?"),
+        (["roles.critic.step=1"], "roles.critic.step: no such key; did you mean 'steps'?"),
         (["votes.sampels=3"], "did you mean 'samples'?"),
         (["curation.low=0.8"], "curation.low must be <= curation.high, got 0.8 and 0.75"),
         (["curation.margin=0.5"], "curation.margin: must be a number of at least 1, or `all`, got 0.5"),
         (["curation.margin=some"], "curation.margin: must be a number of at least 1, or `all`, got 'some'"),
         (["rewards.questioner=papr"], "rewards.questioner: input should be 'paper' or 'official'"),
-        (["name=../elsewhere"], "name: "),
+        (
+            ["name=../elsewhere"],
+            "name: letters, digits, `-`, `_` and `.` are allowed, and not dots alone, got",
+        ),
         (["engine.backend=server"], "engine.backend=server takes either engine.urls or engine.replicas >= 1"),
-        (["engine.backend=vlm"], "engine.backend: string should match pattern"),
+        (["engine.backend=vlm"], "engine.backend: it must be auto, transformers, vllm, server or module:"),
         (["roles={shared: {steps: 1}}"], "a role needs a name of its own in small letters, got 'shared'"),
         (["engine.replicas=2", "engine.devices=['0']"], "engine.devices must name one per replica: 2, got 1"),
         (["seed"], "an override must look like key.sub=value, got 'seed'"),
@@ -121,6 +125,11 @@ def test_a_missing_file_and_a_broken_one(tmp_path: Path) -> None:
 def test_the_path_of_a_configuration_may_be_text(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("images: {source: a}\n")
     assert load_config(str(tmp_path / "c.yaml")) == load_config(tmp_path / "c.yaml")
+
+
+def test_its_repr_is_short(tmp_path: Path) -> None:
+    config = check_config({"images": {"source": "a"}, "name": "mine"})
+    assert repr(config) == str(config) == "Config('runs/mine', method='paper', model='pocket')"
 
 
 def test_there_are_a_hundred_keys_at_most() -> None:

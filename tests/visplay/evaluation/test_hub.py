@@ -74,6 +74,12 @@ def test_the_card_of_an_adapter_tells_what_was_measured_and_what_was_not(tmp_pat
     measured, missing = text.split("## What was measured")[1].split("## What was not measured")
     assert "| pocket-dusk (synthetic) | 4 |" in measured and "pocket-dusk: Iteration 1 does not" in measured
     assert "- Accuracy on real pictures" in missing and "(no blind control): pocket-dusk." in missing
+    usage = text.split("## How to use it")[1].split("## What")[0]
+    snippet = usage.split("```python\n")[1].split("```")[0]
+    assert 'PeftModel.from_pretrained(base, "PATH_OF_THIS_FOLDER")' in snippet and compile(
+        snippet, "", "exec"
+    )
+    assert "vllm serve PATH_OF_pocket --enable-lora --max-lora-rank 16" in usage
     assert "- The share of right silver answers." in missing
     assert str(tmp_path) not in card
 

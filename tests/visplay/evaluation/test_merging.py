@@ -79,6 +79,7 @@ def test_tied_embeddings_are_refused(tmp_path: Path) -> None:
 
 def write_weights(scratch: Path) -> None:
     (scratch / "weights").write_text("new")
+    (scratch / "weights").chmod(0o600)  # as safetensors writes
 
 
 def test_an_export_may_go_to_an_empty_folder_by_any_name(
@@ -92,6 +93,8 @@ def test_an_export_may_go_to_an_empty_folder_by_any_name(
         write_export(out, write_weights)
     for name in ("here", "there", "link", "new/folder"):
         assert {path.name for path in (tmp_path / name).iterdir()} == {"weights"}
+        by_umask = (tmp_path / "new").stat().st_mode & 0o666
+        assert (tmp_path / name / "weights").stat().st_mode & 0o777 == by_umask
     assert (tmp_path / "link").is_symlink() and not list(tmp_path.rglob(".*"))
 
 

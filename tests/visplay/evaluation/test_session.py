@@ -162,6 +162,14 @@ def said(*arguments: str) -> tuple[int, str]:
     return done.exit_code, re.sub(r"\s+", " ", done.output + str(done.exception or ""))
 
 
+def test_evaluate_prints_what_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not what the folder holds of earlier evaluations, which may have had other limits."""
+    stored = {"pocket-dusk": {"n": 3}, "easy-vqa": {"n": 9}}
+    monkeypatch.setattr("visplay.evaluation.reasoner.evaluate_target", lambda *_, **__: (tmp_path, stored))
+    code, text = said("evaluate", "pocket", "-b", "pocket-dusk")
+    assert code == 0 and "pocket-dusk 3" in text and "easy-vqa" not in text
+
+
 def test_commands_name_what_is_wrong(tmp_path: Path) -> None:
     assert "there is no benchmark 'x'" in said("evaluate", "pocket", "-b", "x", "--check-data")[1]
     assert "must look like ID=PATH" in said("evaluate", "pocket", "--source", "x")[1]

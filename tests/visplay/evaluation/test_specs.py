@@ -180,6 +180,8 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         find_spec("mmmuu")
     with pytest.raises(BenchmarkError, match="exactly one of hub, path, function and items"):
         parse_spec("id: x\nsource: {}", shown="x.yaml")
+    with pytest.raises(BenchmarkError, match="answr: no such key; did you mean 'answer'"):
+        parse_spec("id: x\nsource: {path: a}\nanswr: b", shown="x.yaml")
     with pytest.raises(BenchmarkError, match=r"write \{column\} only"):
         parse_spec("id: x\nsource: {path: a}\nquestion: '{a.b}'", shown="x.yaml")
     with pytest.raises(BenchmarkError, match="not a regular expression"):

@@ -36,6 +36,7 @@ from tests.visplay.loop.faulty import (
 from tests.visplay.started import Started
 from visplay.config.loading import Config
 from visplay.loop.selfplay import selfplay
+from visplay.models.policy import Policy
 from visplay.report import write_report
 from visplay.runs.run import Run
 
@@ -176,11 +177,14 @@ def test_a_second_process(holder: tuple[Config, "subprocess.Popen[str]"], seen: 
     seen.append(("a second process", "lock", said.replace(" RUN", " …"), "the first one killed: resumes"))
 
 
-def test_other_pictures(whole: Path, scenes: Path, tmp_path: Path, seen: Seen) -> None:
+def test_other_pictures(
+    stopped: dict[str, Path], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: Seen
+) -> None:
     """In another place than when the run was begun, which may be; then not the same ones, which may not."""
     elsewhere = Path(shutil.copytree(scenes, tmp_path / "elsewhere"))
-    config = copied(whole, elsewhere, tmp_path)
+    config = copied(stopped["reasoner"], elsewhere, tmp_path)
     before = journal_lines(config.folder)
+    monkeypatch.setattr(Policy, "of", lambda *_, **__: pytest.fail("the base is loaded before"))
     Image.new("RGB", (99, 99)).save(tmp_path / "new.png")
     moves = {
         "a picture less": (elsewhere / "000006.png", tmp_path / "gone.png", PICTURES - 1),
@@ -198,8 +202,19 @@ def test_other_pictures(whole: Path, scenes: Path, tmp_path: Path, seen: Seen) -
         there.rename(here)
         told = "RunMismatch: … was started with N pictures, but FOLDER now has M, which differ …"
         seen.append((fault, "images.source", told, "put back: resumes"))
+    monkeypatch.undo()
     selfplay(config, display=StopsAt())
-    assert journal_lines(config.folder) == before
+    assert journal_lines(config.folder)[: len(before)] == before
+
+
+def test_a_finished_run_says_so_before_anything_is_loaded(
+    whole: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = copied(whole, scenes, tmp_path)
+    monkeypatch.setattr(Policy, "of", lambda *_, **__: pytest.fail("the base is loaded"))
+    shown = StopsAt()
+    selfplay(config, display=shown)
+    assert f"{config.folder} is finished; raise iterations to continue it" in shown.said
 
 
 def test_clock_jumps(

@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -171,7 +172,8 @@ def test_ctrl_c_ends_it_cleanly(run: Path) -> None:
     ) as watching:  # fmt: skip
         try:
             assert watching.stdout is not None
-            assert watching.stdout.readline().startswith("http://127.0.0.1:")
+            said = watching.stdout.readline()
+            assert said.startswith("http://127.0.0.1:") and re.search(r"ssh -L (\d+):127.0.0.1:\1 HOST", said)
             os.kill(watching.pid, signal.SIGINT)
             rest, errors = watching.communicate(timeout=60)
         finally:
