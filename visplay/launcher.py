@@ -83,7 +83,7 @@ def is_lost(error: BaseException) -> bool:
 
 
 def quieten() -> None:
-    """Silence other packages; call this before they are imported. What a user set in the environment stays."""
+    """Silence other packages before they are imported; what a user set in the environment stays."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     for name in _LOGGERS:
