@@ -35,8 +35,8 @@ from rich.table import Table
 from benchmarks.gpu.parts import PARTS, Part
 from benchmarks.gpu.planned import card_flops
 from benchmarks.gpu.stand import TINY, TRUE, Row, Stand
-from visplay.cli.main import quieten
 from visplay.errors import VisplayError
+from visplay.launcher import quieten
 
 NO_CARD = 2  # exit status
 

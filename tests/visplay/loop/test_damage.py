@@ -119,14 +119,17 @@ def test_what_is_written_anew_at_each_start(whole: Path, scenes: Path, tmp_path:
     config = copied(whole, scenes, tmp_path)
     names = ("manifest.parquet", "skipped.jsonl", "metrics.jsonl")
     before = {name: (config.folder / name).read_bytes() for name in names}
+    journal = config.folder / "journal.jsonl"
+    finished = journal.read_bytes()
     for damage in (cut, flip):
+        journal.write_bytes(finished[:-20])  # so that the last step is repeated
         for name in names:
             if before[name]:
                 damage(config.folder / name)
         selfplay(config, display=StopsAt())
         assert {name: (config.folder / name).read_bytes() for name in names} == before
     for how in DAMAGE:
-        seen.append((how, ", ".join(names), "nothing", "rewritten at each start"))
+        seen.append((how, ", ".join(names), "nothing", "rewritten when the run resumes"))
 
 
 def test_a_damaged_list_of_starts(whole: Path, scenes: Path, tmp_path: Path, seen: Seen) -> None:

@@ -82,7 +82,7 @@ def take_out(run: Path, scenes: Path) -> None:
 
 @pytest.mark.parametrize("use", [train, look_at, take_out])
 @pytest.mark.parametrize(
-    ("how", "said"), [("renamed", "names"), ("missing", "1 tens"), ("nan", "no numbers")]
+    ("how", "said"), [("renamed", "names"), ("missing", "1 tens"), ("nan", "not finite")]
 )
 def test_a_damaged_adapter_is_refused_on_every_way_in(
     use: Callable[[Path, Path], None], how: str, said: str, whole: Path, scenes: Path, tmp_path: Path
