@@ -250,9 +250,10 @@ def tables() -> dict[str, str]:
 def filled(page: str, made: dict[str, str]) -> str:
     """The page with each `<!-- evidence: NAME -->` ... `<!-- end -->` holding the table of that name.
 
-    A table of which nothing is stored is empty.
+    Raises:
+        KeyError: no table has that name, or nothing of it is stored.
     """
-    return MARK.sub(lambda mark: f"{mark[1]}\n{made.get(mark[2], '')}\n{mark[3]}", page)
+    return MARK.sub(lambda mark: f"{mark[1]}\n{made[mark[2]]}\n{mark[3]}", page)
 
 
 def main() -> None:

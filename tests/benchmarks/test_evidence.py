@@ -18,6 +18,8 @@ def test_the_pages_have_the_tables_of_the_stored_answers() -> None:
         assert evidence.filled(text, made) == text, "run `python -m benchmarks.evidence --write-docs`"
         marks += len(evidence.MARK.findall(text))
     assert marks >= 4
+    with pytest.raises(KeyError, match="wide gate"):
+        evidence.filled("<!-- evidence: wide gate -->\nold\n<!-- end -->", made)
     assert evidence.STORE.stat().st_size < 2_000_000
 
 
