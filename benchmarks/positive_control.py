@@ -117,11 +117,6 @@ def control(mix: str, asked: argparse.Namespace, items: list[Item]) -> None:
     adapter = AdapterVersion(name="reasoner", version=0, path=folder / "start")
     if not (folder / "start").exists():
         policy.create_adapter(adapter, seed=asked.seed)
-    optimizer = Optimizer(
-        learning_rate=asked.learning_rate, kl=0.0, micro_batch_size=64,
-        advantage=None if asked.all_advantages else "benchmarks.positive_control:only_right",
-        grpo={"lr_scheduler_type": "cosine", "warmup_steps": 3},
-    )  # fmt: skip
     phase = Phase(
         steps=asked.steps, prompts_per_step=asked.prompts, group_size=asked.group, max_tokens=LONGEST
     )
@@ -133,6 +128,12 @@ def control(mix: str, asked: argparse.Namespace, items: list[Item]) -> None:
     for iteration in range(1, asked.iterations + 1):
         own = folder / f"iteration-{iteration}"
         own.mkdir(exist_ok=True)
+        optimizer = Optimizer(
+            learning_rate=asked.learning_rate[min(iteration, len(asked.learning_rate)) - 1],
+            kl=0.0, micro_batch_size=64,
+            advantage=None if asked.all_advantages else "benchmarks.positive_control:only_right",
+            grpo={"lr_scheduler_type": "cosine", "warmup_steps": 3},
+        )  # fmt: skip
         begun, paid = time.perf_counter(), []
         asker = Asker(mix, engine, asked.seed)
         with Learner(
@@ -182,7 +183,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--prompts", type=int, default=32, help="a step")
     parser.add_argument("--group", type=int, default=8, help="answers to each")
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument(
+        "--learning-rate", type=float, nargs="+", default=[2e-3], metavar="RATE",
+        help="of each iteration, the last one for all that follow (default: 2e-3)",
+    )  # fmt: skip
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument(
         "--all-advantages", action="store_true", help="learn from wrong answers, too, as GRPO does"
