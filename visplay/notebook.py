@@ -1,4 +1,4 @@
-"""What a notebook works with: train a run, open one, look at its tables, ask its Reasoner."""
+"""The Python interface: train a run, open one, read its tables, ask its Reasoner."""
 
 from collections.abc import Sequence
 from html import escape
@@ -39,7 +39,7 @@ from visplay.storage import read_jsonl
 
 
 class Run:
-    """A run's folder, to look at; nothing is loaded or imported that its configuration names.
+    """A run's folder, read only; nothing that its configuration names is loaded or imported.
 
     Attributes:
         folder: `output/name`.
@@ -94,7 +94,7 @@ class Run:
         return self._rows(f"{role}/rollouts.parquet", schemas[role], iteration)
 
     def samples(self, iteration: int | None = None) -> pa.Table:
-        """The stored samples of evaluations: greedy, blind and sampled ones, told apart by `round`."""
+        """The stored samples of evaluations: greedy, blind and sampled ones; `round` names which."""
         found: list[dict[str, Any]] = []
         for number, path in self._files("evaluation/*/*.jsonl", iteration):
             for record in read_records(path):
@@ -103,7 +103,7 @@ class Run:
         return pa.Table.from_pylist(found, schema=SAMPLES)
 
     def reasoner(self, iteration: int | None = None, *, device: str = "auto") -> "Answering":
-        """The Reasoner as it was after an iteration, by default the last, loaded to be asked."""
+        """The Reasoner after an iteration, by default the last, loaded to answer questions."""
         at = str(self.folder) if iteration is None else f"{self.folder}@{iteration}"
         return open_answering(at, device=device)
 
@@ -132,7 +132,7 @@ class Answering:
         self._reasoner, self._max_tokens = reasoner, max_tokens
 
     def answer(self, picture: Image.Image | str | Path, question: str) -> str:
-        """What it says, decoded greedily: its reasoning and the boxed answer."""
+        """Its greedy completion: the reasoning and the boxed answer."""
         return self._sample(picture, question, Sampling(temperature=0, max_tokens=self._max_tokens))[0].text
 
     def vote(
@@ -168,7 +168,7 @@ def train(config: Config, *, display: Display | None = None, api_key: str | None
         api_key: of the servers of `engine.backend=server`, where they ask for one.
 
     Raises:
-        VisplayError: what a user can mend; see `visplay.errors`.
+        VisplayError: an error that the user can fix; see `visplay.errors`.
     """
     return open_run(selfplay(config, display=display, api_key=api_key))
 
@@ -208,11 +208,11 @@ def evaluate(
     Args:
         target: `pocket`, a hub id, a folder, RUN or RUN@ITERATION.
         benchmarks: ids or YAML files.
-        out: folder of the stored samples; None takes `runs/evaluations/NAME-DIGEST`.
+        out: folder of the stored samples; None is `runs/evaluations/NAME-DIGEST`.
         limit: questions of each benchmark, drawn by `seed`; None for all.
         samples: k sampled answers for avg@k, maj@k and pass@k; 0 for none.
         seed: of drawn questions and samples.
-        engine: what generates; None takes vLLM on a GPU where it is installed, else transformers.
+        engine: generates the answers; None uses vLLM on a GPU if it is installed, else transformers.
         device: of the model.
         trust_remote_code: run the code that the model's repository carries.
         display: `visplay.Display()` shows progress; None shows none.
@@ -221,7 +221,7 @@ def evaluate(
         The figures by benchmark; see docs/evaluation.md.
 
     Raises:
-        VisplayError: what a user can mend; see `visplay.errors`.
+        VisplayError: an error that the user can fix; see `visplay.errors`.
     """
     found = find_target(target, device=device, trust_remote_code=trust_remote_code)
     plan = Plan(

@@ -12,13 +12,11 @@ import pytest
 
 from tests.docs.pages import PAGES, ROOT
 
-EXCLUDED = ("visplay/cli", "visplay/config", "visplay/notebook.py", "visplay/pocket")
 SOURCES = sorted(
     path
     for folder in ("visplay", "rollouts", "rewards")
     for path in (ROOT / folder).rglob("*")
     if path.suffix in {".py", ".html", ".jinja", ".js"} or path.parent.name == "cards"
-    if not path.relative_to(ROOT).as_posix().startswith(EXCLUDED)
 )
 LEAST = 30  # characters of a string that may be a sentence
 

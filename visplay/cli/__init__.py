@@ -1,1 +1,1 @@
-"""The command line: it parses options and prints; nothing else does."""
+"""The command line: the only room that parses options and prints."""

@@ -40,7 +40,7 @@ class Finding:
     Attributes:
         verdict: `bad` stops a run, `note` does not.
         what: what was found.
-        fix: what to do about it; empty where nothing is.
+        fix: what to do about it; empty if nothing is wrong.
     """
 
     verdict: Literal["good", "note", "bad"]
@@ -64,7 +64,7 @@ def _bad(what: str, fix: str) -> Finding:
 
 
 def examine(config: Config | None = None, *, api_key: str | None = None) -> Iterator[Finding]:
-    """Look at the machine and the packages and, where there is a configuration, at what it asks for.
+    """Check the machine, the packages and, if one is given, a configuration.
 
     With a configuration, its processor is loaded and, where nothing bad was found before, also its weights
     and its engine, and the canaries are run.
@@ -78,7 +78,7 @@ def examine(config: Config | None = None, *, api_key: str | None = None) -> Iter
 
 
 def packages() -> Iterator[Finding]:
-    """Whether every requirement of visplay is there, in a version that it was made for."""
+    """Whether every requirement of visplay is installed in a supported version."""
     yield _good(f"Python {platform.python_version()} on {platform.system()}")
     for line in importlib.metadata.requires("visplay") or ():
         requirement = Requirement(line)
@@ -132,7 +132,7 @@ def machine(config: Config | None = None) -> Iterator[Finding]:
     while not folder.exists():
         folder = folder.absolute().parent
     left = shutil.disk_usage(folder).free / GIB
-    found = f"{left:.0f} GiB free where runs lie ({folder})"
+    found = f"{left:.0f} GiB free in the output folder ({folder})"
     fix = "set output to another disk: checkpoints and rollouts need room"
     yield _good(found) if left > 5 else _note(found, fix)
 
@@ -192,7 +192,7 @@ def probe_template(config: Model, picture: Image.Image, words: Prompts) -> Itera
     Args:
         config: the base VLM.
         picture: one of the run's.
-        words: what the roles are told.
+        words: the prompts of both roles.
     """
     chat = _chat(config)
     if chat is None:

@@ -74,13 +74,13 @@ for _name, _family in families.items():
 
 
 def _documented(command: Callable[..., None]) -> str:
-    """Give a command's parameters the help that its docstring has of them; returns the help of the command.
+    """Give a command's parameters the help in its docstring; return the help of the command.
 
-    What has no default is an argument, all else an option; a truth value is a flag without its opposite.
+    A parameter without a default is an argument, others are options; a boolean is a flag with no opposite.
     """
     text, _, examples = inspect.cleandoc(command.__doc__ or "").partition("\n\nExamples:\n")
-    about, _, told = text.partition("\n\nArgs:\n")
-    helps = dict(re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", told, re.MULTILINE))
+    about, _, listed = text.partition("\n\nArgs:\n")
+    helps = dict(re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", listed, re.MULTILINE))
 
     def with_help(given: inspect.Parameter) -> inspect.Parameter:
         annotated = get_origin(given.annotation) is Annotated
@@ -118,7 +118,7 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; an expected error is one clear message and exit code 1."""
+    """Run the command line; an expected error gives one message and exit code 1."""
     launcher.quieten()
     os.environ.setdefault("WANDB_PROJECT", "visplay")
     for stream in (sys.stdout, sys.stderr):  # one that is not UTF-8 gets `?`, and no command ends by it
@@ -140,7 +140,7 @@ def main() -> None:
 
 
 def _require_utf8(*paths: str) -> None:
-    """See that names are UTF-8, for the libraries that read weights and tables open no others."""
+    """Check that paths are UTF-8: the libraries that read weights and tables open no others."""
     for path in paths:
         try:
             path.encode()

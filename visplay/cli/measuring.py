@@ -45,7 +45,7 @@ def evaluate(
     rescore: bool = False,
     check_data: bool = False,
 ) -> None:
-    """Score a base, a run, an iteration, an adapter or a checkpoint; an interrupted evaluation goes on.
+    """Score a base, a run, an iteration, an adapter or a checkpoint; an interrupted evaluation resumes.
 
     Args:
         context: Holds the judge's key, which was taken out of the environment.
@@ -62,7 +62,7 @@ def evaluate(
         temperature: Temperature of the k sampled answers.
         top_k: Top-k filter of the k sampled answers; 0: no filter.
         max_tokens: Longest answer in tokens; default: the run's, else 1024.
-        base: Base VLM of an adapter, where its own note of it does not hold here.
+        base: Base VLM of an adapter, if the path stored in it does not exist on this machine.
         device: Device of the model: cpu, cuda, cuda:1 ... or auto.
         trust_remote_code: Run the code that the model's repository carries.
         engine: Engine that generates the answers; auto: vllm where it is installed and there is a GPU.
@@ -119,7 +119,7 @@ def compare(
     after: Annotated[str | None, typer.Argument()] = None,
     page: Path = Path("comparison.html"),
 ) -> None:
-    """Say better, worse or can't tell, benchmark by benchmark, and write a page with what changed.
+    """Say better, worse or can't tell for each benchmark, and write a page of the changed answers.
 
     Args:
         before: Stored samples: a folder of `visplay evaluate`, or a run's, e.g. RUN@0.
@@ -181,7 +181,7 @@ def _check(names: str, sources: dict[str, Path]) -> None:
 def _engine(
     target: "Target", *, engine: str, vllm: list[str] | None, batch_size: int | None
 ) -> "tuple[Engine, int]":
-    """What generates, and how many questions it is asked at once."""
+    """The engine that generates, and the number of questions in a batch."""
     from visplay.config.sections import Engine
     from visplay.config.yaml_text import read_overrides
     from visplay.models.engines import backend_of
@@ -225,7 +225,7 @@ def _sources(given: list[str] | None) -> dict[str, Path]:
 
 
 def this_command() -> str:
-    """What was typed; under a launcher, its command line, which is to be given on each node again."""
+    """The command as typed; under a launcher, the launcher's command line, to repeat on each node."""
     typed = ["visplay", *sys.argv[1:]]
     if launched() and sys.argv[1:]:
         parent = psutil.Process().parent()

@@ -54,11 +54,11 @@ def print_plan(
     Args:
         config: of the run.
         cards: to plan for; all known ones if there are none.
-        pictures: how many there will be; None counts those in `images.source`.
-        console: where to print; None: standard output, 80 columns wide.
+        pictures: number of pictures; None counts those in `images.source`.
+        console: prints the plan; None is standard output, 80 columns wide.
 
     Raises:
-        ConfigError: no `config.json` of the base VLM can be had.
+        ConfigError: no `config.json` of the base VLM can be read.
     """
     console = console or Console(width=80)
     plan = make_plan(config)
@@ -130,7 +130,7 @@ def _print_cards(plan: Plan, cards: Sequence[Card], console: Console) -> None:
     console.print(table)
     console.print(
         ("asleep, awake: trainer and engine on one card. " if plan.shares else "")
-        + "2 x, 4 x, 8 x: the trainer alone on so many ranks with FSDP2 (docs/scaling.md).",
+        + "2 x, 4 x, 8 x: the trainer alone on 2, 4 or 8 ranks with FSDP2 (docs/scaling.md).",
         highlight=False,
     )
 
@@ -167,7 +167,7 @@ def _print_work(plan: Plan, console: Console, *, pictures: int | None) -> None:
 
 
 def _pictures(config: Config, given: int | None) -> tuple[int, str]:
-    """How many, and how that is known."""
+    """The number of pictures, and where it comes from."""
     images = config.images
     if given is not None:
         return given, "as given"
@@ -210,7 +210,7 @@ def draft(model: str, images: str, *, card: Card | None, file: Path | None) -> s
         file: it will be written to, for the commands in its head.
 
     Raises:
-        ConfigError: no `config.json` or no processor of the base VLM can be had, or nothing fits the card.
+        ConfigError: no `config.json` or no processor of the base VLM can be read, or nothing fits the card.
     """
     name = re.sub(r"[^\w.-]+", "-", (file.stem if file else Path(model).name).lower()).strip(".") or "run"
     settings = {"name": name, "model": model, "images": images, "file": str(file or "FILE")}
@@ -230,7 +230,7 @@ def _counted(images: str) -> str:
 
 
 def _roomiest(settings: dict[str, Any], card: Card | None) -> tuple[Plan, dict[str, Any]]:
-    """The plan of the roomiest configuration that fits, its micro-batch set, and what fills the template."""
+    """The plan of the configuration with the largest limits that fits, and the values of the template."""
     processor = load_processor(Model(path=settings["model"]))
     best: tuple[int, Plan, dict[str, Any]] | None = None
     for tokens, question, answer in LENGTHS if card else LENGTHS[-1:]:
@@ -266,13 +266,13 @@ def _about(plan: Plan, card: Card | None) -> Iterator[str]:
     )
     if not fits:
         yield (
-            "THAT DOES NOT FIT, whatever the lengths: take a larger card, a smaller VLM, or servers of their "
+            "THIS DOES NOT FIT at any length: use a larger card, a smaller VLM, or servers of their "
             "own (docs/scaling.md)."
         )
 
 
 def _filled(settings: dict[str, Any], *, about: Sequence[str] = ()) -> str:
-    """The template of a configuration, filled; a JSON value is a YAML value, whatever is in it."""
+    """The filled template of a configuration; values are written as JSON, which YAML reads."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )

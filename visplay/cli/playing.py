@@ -22,7 +22,7 @@ def train(
 ) -> None:
     """Run self-play; the same command resumes a run that was stopped.
 
-    The run lies in OUTPUT/NAME: metrics, rollouts, silver examples, adapters, evaluations, report.html.
+    The run's folder is OUTPUT/NAME: metrics, rollouts, silver examples, adapters, evaluations, report.html.
 
     Args:
         config: Configuration file (YAML); see configs/ and docs/configuration.md. A run's folder resumes it.
@@ -64,7 +64,7 @@ def report(
     Args:
         run: Folder of a run, finished or not.
         out: HTML file to write; default: report.html in the run.
-        watch: Serve the page to this machine while the run goes on, instead of writing it.
+        watch: Serve the page to this machine while the run is in progress, instead of writing it.
         port: Port that --watch serves on; 0: any free one.
 
     Examples:
@@ -94,7 +94,7 @@ def report(
 def runs(
     folder: Annotated[Path, typer.Argument()] = Path("runs"),
 ) -> None:
-    """List runs: how far each has come, whether a process works on it, its last accuracy.
+    """List runs with their progress, whether a process works on them, and their last accuracy.
 
     Args:
         folder: Folder that holds the runs.
@@ -116,7 +116,7 @@ def ask(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     trust_remote_code: bool = False,
 ) -> None:
-    """What the Questioner asks about a picture, and how the Reasoner votes.
+    """Show what the Questioner asks about a picture and how the Reasoner votes.
 
     Args:
         run: Folder of the run whose Questioner asks and whose Reasoner answers.
@@ -153,7 +153,7 @@ def export(
 ) -> None:
     """Write a trained role as a checkpoint that transformers and vLLM load as it is, or the silver set.
 
-    Beside it lies a card of the run's own figures; `hf upload` takes the folder to the hub.
+    The folder also gets a model card with the run's figures; `hf upload` publishes it on the hub.
 
     Args:
         run: Folder of the run.
@@ -163,7 +163,7 @@ def export(
             examples, default: those of all.
         form: Write a PEFT adapter, or the whole model with the adapter merged in.
         dtype: Type of merged weights; auto: the run's, if the adapter's change survives in it.
-        silver: Write no weights but the silver set: what curation kept, as a dataset with its pictures.
+        silver: Write the silver set instead of weights: the kept examples as a dataset with pictures.
         trust_remote_code: Run the code that the model's repository carries.
 
     Examples:
@@ -172,7 +172,7 @@ def export(
     """
     if silver and (role, form) != ("reasoner", "adapter"):
         raise typer.BadParameter(
-            "--silver writes no weights, so --role and --form say nothing; leave them out"
+            "--silver writes no weights, so --role and --form have no effect; leave them out"
         )
     if silver:
         from visplay.evaluation.silver import export_silver

@@ -1,4 +1,4 @@
-"""Figures in the terminal: of an evaluation, a comparison, a run, and all runs there are; 80 columns wide."""
+"""Tables in the terminal, 80 columns wide: evaluations, comparisons, a run, and the list of runs."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -71,7 +71,7 @@ def print_result(run: Path, console: Console | None = None) -> None:
 
 
 def _figures_table(title: str, first: str, rows: Mapping[str, Figures]) -> Table:
-    """One line each; a figure of fewer questions than the accuracy says of how many."""
+    """One line per benchmark; a figure of fewer questions than the accuracy gives their number."""
     voted = dict.fromkeys(name for own in rows.values() for name, found in [majority(own)] if found)
     table = plain_table(
         title, first, "n", "accuracy", " ".join(voted) or "maj@k", "blind", "parsed", "cut off"
@@ -206,7 +206,7 @@ def print_runs(folder: Path, console: Console | None = None) -> None:
     """Print one line per run below `folder`, newest first.
 
     Raises:
-        RunError: no run lies there.
+        RunError: the folder holds no run.
     """
     found = {path.parent for name in ("journal.jsonl", "config.yaml") for path in folder.glob(f"*/{name}")}
     if not found:
@@ -228,7 +228,7 @@ def print_runs(folder: Path, console: Console | None = None) -> None:
 
 
 def _state(run: Run) -> tuple[str, str, str, str]:
-    """State with the step that it has come to, iterations done, accuracy before and after, and on what."""
+    """State and current step, finished iterations, accuracy before and after, and the benchmark."""
     folder = run.folder
     require_format(folder)
     steps = [entry["step"] for entry in run.journal()]
@@ -242,7 +242,7 @@ def _state(run: Run) -> tuple[str, str, str, str]:
 
 
 def _accuracy(folder: Path) -> tuple[str, str]:
-    """Greedy accuracy of the base and of the last iteration on the first benchmark, and which it is."""
+    """Greedy accuracy of the base and of the last iteration on the first benchmark, and its id."""
     summaries = read_summaries(folder)
     if not summaries:
         return "", ""

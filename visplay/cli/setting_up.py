@@ -15,7 +15,7 @@ def doctor(
     config: Annotated[Path | None, typer.Argument()] = None,
     overrides: Annotated[list[str] | None, typer.Argument()] = None,
 ) -> None:
-    """Say what is installed, what fits together and what this machine has; each finding with its fix.
+    """Check packages, versions and this machine; each finding comes with its fix.
 
     Args:
         config: Configuration file whose model, pictures and engine are checked, too.
@@ -69,13 +69,13 @@ def config_init(
     out: Path | None = None,
     card: str | None = None,
 ) -> None:
-    """Write a first configuration, with comments, of what fits a model and this machine.
+    """Write a first configuration, with comments, that fits a model and this machine.
 
     Args:
         model: Base VLM: a hub id, a local folder, or pocket for the VLM in the package.
-        images: Pictures: whatever images.source takes; docs/pictures.md has the list.
-        out: YAML file to write; it must not be there yet. Default: print it.
-        card: Card to write for, e.g. rtx4090. Default: what this machine has.
+        images: Pictures, as for images.source; docs/pictures.md lists the forms.
+        out: YAML file to write; it must not exist. Default: print it.
+        card: Card to write for, e.g. rtx4090. Default: the card of this machine.
 
     Examples:
         visplay config init Qwen/Qwen2.5-VL-3B-Instruct photos --out my.yaml
@@ -102,7 +102,7 @@ def config_show(
     config: Path,
     overrides: Annotated[list[str] | None, typer.Argument()] = None,
 ) -> None:
-    """Print a configuration with every key, as a run would take it.
+    """Print a configuration with every key, as a run would use it.
 
     Args:
         config: Configuration file (YAML) of a run.
@@ -119,7 +119,7 @@ def config_show(
 
 
 def config_keys(schema: bool = False) -> None:
-    """Print every configuration key with its default, as docs/configuration.md has them.
+    """Print every configuration key with its default, as in docs/configuration.md.
 
     Args:
         schema: Print a JSON schema instead, by which editors complete and check a configuration.

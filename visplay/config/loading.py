@@ -164,7 +164,7 @@ def check_config(data: dict[Any, Any]) -> Config:
 
 
 def check_names(config: Config) -> None:
-    """See that every function of one's own can be imported, before anything is loaded.
+    """Check that every custom function can be imported, before anything is loaded.
 
     Raises:
         ConfigError: naming the key and what it holds.

@@ -1,4 +1,4 @@
-"""`method`: one name that sets votes, band, judge, rewards and curation; what a user sets beside it wins.
+"""`method`: one name that sets votes, band, judge, rewards and curation; explicit keys override it.
 
 `PUBLISHED` holds what a source did that a method does not set, because hardware or budget decides it.
 """

@@ -1,4 +1,4 @@
-"""`module:attribute`: how a configuration names a function of one's own."""
+"""`module:attribute`: how a configuration names a custom function."""
 
 import pkgutil
 import sys
@@ -9,9 +9,9 @@ from visplay.errors import ConfigError
 
 
 def named(name: str, *, key: str) -> Any:
-    """Import what `name`, `module:attribute`, stands for; `key` is the configuration key that holds it.
+    """Import `name`, given as `module:attribute`; `key` is the configuration key that holds it.
 
-    Only what starts a run or an evaluation calls this: reading a run imports nothing that it names.
+    Only starting a run or an evaluation calls this; reading a run imports nothing that it names.
 
     Raises:
         ConfigError: the module or the attribute cannot be imported.

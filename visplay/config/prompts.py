@@ -1,7 +1,7 @@
-r"""The section `prompts`: what the two roles are told, in words that a configuration may replace.
+r"""The section `prompts`: the prompts of the two roles, which a configuration may replace.
 
-The answer is read where the Reasoner is told to put it: in `\boxed{}` or, where its words ask for that,
-between `<answer>` tags. What the Questioner writes is read from its three tags, whatever the words are.
+The answer is read from the place that the Reasoner's prompt names: `\boxed{}` or `<answer>` tags. The
+Questioner's completion is read from its three tags under every prompt.
 """
 
 from typing import Self
@@ -31,7 +31,7 @@ class Prompts(Section):
     """Prompts of the two roles."""
 
     system: str = ""
-    """System turn of both roles; empty: none is added."""
+    """System turn of both roles; empty: no system turn."""
     questioner: str = QUESTIONER
     """Prompt of the Questioner; `{types}` is replaced by the question types."""
     reasoner: str = REASONER
@@ -48,7 +48,7 @@ class Prompts(Section):
         return "boxed" if "\\boxed" in self.reasoner else "tagged"
 
     def form_of(self, kind: str) -> str:
-        """What form an answer to a question of this type takes; empty where nothing is said of it."""
+        """The form of an answer to a question of this type; empty if the prompt does not mention it."""
         said = {type_key(name): form for name, form in self.forms.items()}
         return said.get(type_key(kind), "") if kind else ""
 

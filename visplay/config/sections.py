@@ -86,10 +86,10 @@ class Model(Section):
 
 
 def trusted(model: Model, *, again: bool, shown: str) -> Model:
-    """The base VLM of somebody's run: whether its repository's code is run is decided here, and again.
+    """The base VLM of a stored run; the caller decides again whether its repository's code may run.
 
     Raises:
-        ConfigError: the run trusted that code, and who reads the run did not say so.
+        ConfigError: the run trusted that code, and the caller does not.
     """
     if model.trust_remote_code and not again:
         raise ConfigError(
@@ -123,8 +123,8 @@ class Engine(Section):
     """What generates the rollouts; docs/engines.md compares the three."""
 
     backend: str = Field("auto", pattern=r"^(auto|transformers|vllm|server|[\w.]+:[\w.]+)$")
-    """`transformers`, `vllm` in this process, `server` (vLLM's), or `module:function`; `auto` takes vLLM
-    where it is installed and the model is on a GPU, else transformers."""
+    """`transformers`, `vllm` in this process, `server` (vLLM's), or `module:function`; `auto` uses vLLM
+    if it is installed and the model is on a GPU, else transformers."""
     batch_size: int = Field(512, ge=1)
     """Sequences that transformers decodes at the same time; vLLM has its own limit."""
     vllm: dict[str, Any] = {}
@@ -167,7 +167,7 @@ class Images(Section):
     """`module:function` that returns an oracle for the true answers, used only for telemetry."""
 
     def open_oracle(self) -> Any:
-        """The oracle, or None where none is named or it knows nothing of this source."""
+        """The oracle; None if none is named or it does not know this source."""
         return named(self.oracle, key="images.oracle")(self.source) if self.oracle else None
 
 
@@ -335,7 +335,7 @@ class Rewards(Section):
         return rewards.Values(**self.model_dump(exclude={"questioner_terms", "reasoner_terms"}))
 
     def terms(self, role: Literal["questioner", "reasoner"]) -> list[rewards.Term]:
-        """The rewards of one's own, imported by name.
+        """The custom rewards, imported by name.
 
         Raises:
             ConfigError: a name that cannot be imported, or that another part of the reward has.
@@ -361,7 +361,7 @@ class Evaluation(Section):
     every: int = Field(1, ge=1)
     """Measure after every N iterations, and after the last."""
     benchmarks: list[str] = []
-    """Ids (see `visplay benchmarks`) or your own YAML files; empty: nothing is measured."""
+    """Ids (see `visplay benchmarks`) or your own YAML files; empty: no evaluation."""
     sources: dict[str, Path] = {}
     """Benchmark id: local copy of its data."""
     limit: int = Field(1000, ge=1)

@@ -41,7 +41,7 @@ for _tool in (_Loader, _Dumper):
 
 
 def read_yaml(text: str, *, key: str = "") -> Any:
-    """Plain data of a YAML text; `key` is where it stands, for messages.
+    """Plain data of a YAML text; `key` is its place, for messages.
 
     Raises:
         ValueError: the text is no YAML, or a value is a placeholder (`???`, `${...}`); it names the key.
@@ -71,7 +71,7 @@ def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
         key, equals, text = override.partition("=")
         if not equals or not all(key.split(".")):
             raise ValueError(f"an override must look like key.sub=value, got {override!r}")
-        # ` #`, and `&`, `*` and `!` at the beginning, are marks of YAML that nobody means here.
+        # ` #`, and `&`, `*` and `!` at the beginning, are YAML syntax that is not wanted here.
         plain = text[:1] in ("&", "*", "!") or (" #" in text and text[:1] not in ("'", '"'))
         value = text if plain else read_yaml(text, key=key)
         for part in reversed(key.split(".")):

@@ -1,6 +1,6 @@
 """The grammar of the pocket world's questions, and an oracle that answers any question in it.
 
-Each form of words stands once, in FORMS: the sampler fills it in and the oracle reads it back, so the
+FORMS has every form of words once: the sampler fills it in and the oracle reads it back, so the
 oracle also answers questions that the sampler would never have drawn.
 """
 
@@ -97,7 +97,7 @@ SIDES = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pattern:
-    """A description of things; None stands for any."""
+    """A description of things; None matches any."""
 
     color: str | None = None
     shape: str | None = None
@@ -159,7 +159,7 @@ _READERS: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
 
 
 def parse_query(question: str) -> Query | None:
-    """Read a question in the grammar, whatever its case, spacing and final mark; None if it is not one."""
+    """Read a question of the grammar, ignoring case, spacing and the final mark; None for any other text."""
     words = " ".join(question.lower().split()).rstrip("?. ")
     for kind, reader in _READERS:
         match = reader.fullmatch(words)
@@ -182,7 +182,7 @@ def _specific(shape: str | None) -> str | None:
 
 
 def oracle(scene: Scene, question: str) -> str | None:
-    """The true answer, or None where it is not a question of this world or the scene does not settle it.
+    """The true answer; None if this is no question of this world or the scene does not settle it.
 
     "What color is the circle?" is settled only where there is exactly one circle, "How many more ... than
     ...?" only where there are more.
@@ -276,9 +276,9 @@ def sample_question(rng: np.random.Generator, scene: Scene, *, kind: Kind) -> st
 def draw_presuming(rng: np.random.Generator, scene: Scene, *, kind: Kind) -> str | None:
     """Draw a question of one of the PRESUMING kinds that this scene settles or not, with equal odds.
 
-    Its wording gives neither away: it is drawn first, but for colours, shapes and places, and None is
-    returned where a few tries do not find both. A wording that leaves nothing open is settled by lone things
-    alone, and is seldom asked of other scenes.
+    The wording does not tell which: it is drawn first, without its colours, shapes and places. None is
+    returned if a few tries do not find both. A wording without free places is settled only by scenes of one
+    thing, so other scenes are seldom asked it.
     """
     form = FORMS[kind][rng.integers(len(FORMS[kind]))]
     masks = tuple(int(rng.choice(3, p=[0.4, 0.35, 0.25])) for _ in range(2))
@@ -329,7 +329,7 @@ def _draw_fields(
 
 
 def _draw_further(rng: np.random.Generator, scene: Scene, form: str) -> dict[str, str]:
-    """Words for the fields that few forms have; nothing is drawn for the others."""
+    """Words for the fields that few forms have; the other fields draw nothing."""
     further: dict[str, str] = {}
     for name in ("spot", "last"):
         if f"{{{name}}}" in form:

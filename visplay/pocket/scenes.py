@@ -49,7 +49,7 @@ class Thing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How many things a scene has, at most 9, in how many colours; from and to, inclusive."""
+    """The number of things in a scene, at most 9, and of their colours; inclusive ranges."""
 
     things: tuple[int, int]
     colors: tuple[int, int]
@@ -63,7 +63,7 @@ LAYOUTS: dict[StyleName, Layout] = {"clean": PLAIN, "dusk": PLAIN, "ladder": CRO
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """What a picture shows, in scan order, and what redraws it: `split`, `seed` and `index`."""
+    """What a picture shows, in scan order, and how to draw it again: `split`, `seed` and `index`."""
 
     things: tuple[Thing, ...]
     split: Split

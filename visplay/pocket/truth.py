@@ -1,4 +1,4 @@
-"""The truth about pocket pictures, for telemetry only: no phase and no reward ever sees it."""
+"""The truth about pocket pictures, for telemetry only: no phase and no reward uses it."""
 
 import hashlib
 import json
@@ -53,7 +53,7 @@ def write_pictures(
         ConfigError: the folder is not empty.
     """
     if folder.is_dir() and any(folder.iterdir()):
-        raise ConfigError(f"{folder} is not empty, and what is in it would be mixed up; name a new folder")
+        raise ConfigError(f"{folder} is not empty, and pictures would be mixed; name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for scene in sample_scenes(count, split="play", seed=seed, style=style):

@@ -25,7 +25,7 @@ def test_this_environment_is_as_visplay_asks_for() -> None:
         "torchvision loads",
         "vLLM 0.32",
         "cores",
-        "free where runs lie",
+        "free in the output folder",
     ):
         assert name in whole
 
