@@ -68,14 +68,14 @@ STAGES = (
 # matter of how often it is taught with pictures. Nothing is wrong or hasty.
 TAUGHT: dict[Kind, float] = {
     "color-at": 0.14, "where": 0.2, "count": 0.34, "exists": 0.21,
-    "difference": 0.02, "row": 0.015, "beside": 0.015, "odd": 0.015, "corners": 0.015,
-    "same": 0.01, "sum-of-three": 0.01, "most": 0.01,
+    "difference": 0.02, "row": 0.015, "beside": 0.015, "alike": 0.015, "corners": 0.015,
+    "column": 0.01, "sum-of-three": 0.01, "most": 0.01,
 }  # fmt: skip
 WIDE_STAGES = (
     Stage(steps=300, lessons={"caption": 40, "matching": 32}, taught=TAUGHT),
     Stage(
         steps=300,
-        lessons={"caption": 2, "matching": 14, "reasoner": 24, "questioner": 5, "judge": 4},
+        lessons={"caption": 2, "matching": 14, "reasoner": 24, "questioner": 9, "judge": 4},
         taught=TAUGHT,
     ),
 )

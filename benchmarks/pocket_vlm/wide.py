@@ -25,6 +25,7 @@ from visplay.pocket.oracle import (
     QUESTION_TYPES,
     WIDE,
     Kind,
+    Pattern,
     Query,
     answer_query,
     draw_presuming,
@@ -38,22 +39,22 @@ from visplay.prompts import questioner_prompt, reasoner_prompt
 
 # The word that begins the trace of each kind; no two share their first token.
 OPENINGS: dict[Kind, str] = {
-    "color-at": "Spot", "where": "Find", "count": "Count", "exists": "Any", "row": "Row", "same": "Pair",
-    "beside": "Beside", "difference": "Less", "sum-of-three": "Sum", "odd": "Odd", "most": "Most",
+    "color-at": "Spot", "where": "Find", "count": "Count", "exists": "Any", "row": "Row", "column": "Down",
+    "beside": "Beside", "difference": "Less", "sum-of-three": "Sum", "alike": "Like", "most": "Most",
     "corners": "Corner",
 }  # fmt: skip
 KNOWN: tuple[Kind, ...] = ("color-at", "where", "count", "exists")  # what the Questioner likes to ask
 # Of what a judge is asked, as often as not of what the scene does not settle; and of what every scene does.
 PRESUMED: dict[Kind, float] = {
-    "color-at": 0.4, "where": 0.4, "same": 0.05, "beside": 0.05, "difference": 0.05, "odd": 0.05,
+    "color-at": 0.4, "where": 0.4, "alike": 0.05, "beside": 0.05, "difference": 0.1,
 }  # fmt: skip
 SETTLED: dict[Kind, float] = {
-    "count": 0.45, "exists": 0.44, "row": 0.04, "corners": 0.03, "sum-of-three": 0.04,
+    "count": 0.45, "exists": 0.44, "row": 0.03, "column": 0.03, "corners": 0.02, "sum-of-three": 0.03,
 }  # fmt: skip
 # What is practised without a picture: comparing, counting, and places beside each other.
 MATCHED: dict[Kind, float] = {
-    "where": 0.1, "count": 0.14, "exists": 0.08, "row": 0.06, "same": 0.06, "beside": 0.08,
-    "difference": 0.12, "sum-of-three": 0.12, "odd": 0.08, "most": 0.08, "corners": 0.08,
+    "where": 0.1, "count": 0.14, "exists": 0.08, "row": 0.06, "column": 0.06, "beside": 0.08,
+    "difference": 0.12, "sum-of-three": 0.12, "alike": 0.08, "most": 0.08, "corners": 0.08,
 }  # fmt: skip
 GARBLED, ALWAYS = 0.15, 0.2
 LIKED = 0.88  # of what the Questioner asks is of KNOWN kinds
@@ -116,27 +117,22 @@ def pieces(scene: Scene, query: Query, *, whole: bool = False) -> list[tuple[str
     match query.kind:
         case "color-at":
             return [(opening, False), *_cell(scene, query.place)]
-        case "row" | "corners":
+        case "row" | "column" | "corners":
             first, count = 3 * (query.row or 0), 0
             places = CORNERS if query.kind == "corners" else (first, first + 1, first + 2)
+            if query.column is not None:
+                places = (query.column, query.column + 3, query.column + 6)
             steps = [(opening, False)]
             for place in places:
                 count += thing_at(scene, place) is not None
                 steps += [(", ", False)] * (place > places[0]) + [*_cell(scene, place), (f" {count}", False)]
             return steps
-        case "same":
-            pair = [(thing_at(scene, place), PLACES[place or 0]) for place in (query.place, query.spot)]
-            one, other = [
-                [(place, False), (f" {thing.color if thing else 'none'}", True)] for thing, place in pair
-            ]
-            return [(opening, False), *one, (", ", False), *other]
-        case "odd":
-            one, *others = [thing_at(scene, place) for place in (query.place, query.spot, query.last)]
-            steps = [(opening, False), *_cell(scene, query.place)]
-            for place, other in zip((query.spot, query.last), others, strict=True):
-                alike = one is not None and other is not None and one.color == other.color
-                steps += [(", ", False), *_cell(scene, place), (f" {'yes' if alike else 'no'}", False)]
-            return steps
+        case "alike":
+            steps, model = [(opening, False), *_cell(scene, query.place)], thing_at(scene, query.place)
+            if model is None:
+                return steps
+            counted = Query(kind="count", patterns=(Pattern(color=model.color),))
+            return [*steps, (". ", False), *_tallied(scene.things, counted)[0]]
         case "most":
             steps, counts = [(opening, False)], Counter[str]()
             for number, thing in enumerate(scene.things):

@@ -45,8 +45,10 @@ EVENLY: dict[Kind, float] = dict.fromkeys(WIDE, 1 / len(WIDE))
             "How many shapes are in the top row?",
             r"Row top left red circle 1, top blue star 2, top right none 2. \boxed{2}",
         ),
-        ("Are the shapes in the center and the top left of the same color?",
-         r"Pair center red, top left red. \boxed{yes}"),
+        (
+            "How many shapes are in the middle column?",
+            r"Down top blue star 1, center red star 2, bottom none 2. \boxed{2}",
+        ),
         ("What is below the shape in the top?", r"Beside top, center red star. \boxed{red star}"),
         (
             "How many more red shapes than blue stars are there?",
@@ -59,8 +61,9 @@ EVENLY: dict[Kind, float] = dict.fromkeys(WIDE, 1 / len(WIDE))
             r"center red star blue no red yes 3. \boxed{3}",
         ),
         (
-            "Which of the shapes in the top left, the center and the top has another color?",
-            r"Odd top left red circle, center red star yes, top blue star no. \boxed{top}",
+            "How many shapes have the color of the shape in the center?",
+            r"Like center red star. top left red circle red yes 1, top blue star red no 1, "
+            r"center red star red yes 2. \boxed{2}",
         ),
         ("What color is most common?", r"Most top left red 1, top blue 1, center red 2. \boxed{red}"),
         (
@@ -90,14 +93,7 @@ def test_traces(question: str, steps: str) -> None:
         ),
         ("What is above the shape in the top left?", r"Beside top left, edge. \boxed{no}"),
         ("What is left of the shape in the left?", r"Beside left none. \boxed{no}"),
-        (
-            "Are the shapes in the center and the left of the same color?",
-            r"Pair center red, left none. \boxed{no}",
-        ),
-        (
-            "Which of the shapes in the left, the center and the top left has another color?",
-            r"Odd left none, center red star no, top left red circle no. \boxed{no}",
-        ),
+        ("How many shapes have the color of the shape in the left?", r"Like left none. \boxed{no}"),
     ],
 )
 def test_a_judge_goes_through_the_same_steps_to_their_end(question: str, steps: str) -> None:

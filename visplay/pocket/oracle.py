@@ -17,7 +17,7 @@ from visplay.pocket.scenes import COLORS, PLACES, SHAPES, Scene, Thing
 Kind = Literal[
     "count", "sum", "exists", "absent", "more", "color", "shape", "where", "color-at", "shape-at",
     "sum-of-three", "difference", "difference-of-sums",
-    "row", "same", "beside", "odd", "most", "corners",
+    "row", "column", "beside", "alike", "most", "corners",
 ]  # fmt: skip
 # {a} and {b} are things in the singular, {as} and {bs} in the plural: "circle", "red shapes", "red circle".
 FORMS: dict[Kind, tuple[str, ...]] = {
@@ -43,9 +43,9 @@ FORMS: dict[Kind, tuple[str, ...]] = {
     "difference": ("how many more {as} are there than {bs}", "how many more {as} than {bs} are there"),
     "difference-of-sums": ("how many more shapes are {color} or {other} than {third} or {fourth}",),
     "row": ("how many shapes are in the {row} row",),
-    "same": ("are the shapes in the {place} and the {spot} of the same color",),
+    "column": ("how many shapes are in the {column} column",),
     "beside": ("what is {side} the shape in the {place}",),
-    "odd": ("which of the shapes in the {place}, the {spot} and the {last} has another color",),
+    "alike": ("how many shapes have the color of the shape in the {place}",),
     "most": ("what color is most common",),
     "corners": ("how many shapes are in the corners",),
 }  # fmt: skip
@@ -53,8 +53,8 @@ QUESTION_TYPES: dict[Kind, str] = {
     "count": "numerical", "sum": "numerical", "exists": "yes/no", "absent": "yes/no", "more": "yes/no",
     "color": "short answer", "shape": "short answer", "where": "short answer", "color-at": "short answer",
     "shape-at": "short answer", "sum-of-three": "numerical", "difference": "numerical",
-    "difference-of-sums": "numerical", "row": "numerical", "same": "yes/no", "beside": "short answer",
-    "odd": "short answer", "most": "short answer", "corners": "numerical",
+    "difference-of-sums": "numerical", "row": "numerical", "column": "numerical", "beside": "short answer",
+    "alike": "numerical", "most": "short answer", "corners": "numerical",
 }  # fmt: skip
 
 # The rungs of the ladder: one thing; one count or two; three, or a difference; a difference of sums.
@@ -70,8 +70,8 @@ PRESUMING: tuple[Kind, ...] = (
 )  # fmt: skip
 # The kinds of the wide world; its benchmark asks the same number of questions of each.
 WIDE: tuple[Kind, ...] = (
-    "color-at", "where", "count", "exists", "row", "same", "beside", "difference", "sum-of-three",
-    "odd", "most", "corners",
+    "color-at", "where", "count", "exists", "row", "column", "beside", "difference", "sum-of-three",
+    "alike", "most", "corners",
 )  # fmt: skip
 LONE_SHARE = 0.09  # of scenes, that have one thing, where as many are drawn plain as crowded
 
@@ -91,6 +91,7 @@ _COLOR = "|".join(COLORS)
 _SHAPE = "|".join((*SHAPES, "shape"))
 _PLACE = "|".join(sorted(PLACES, key=len, reverse=True))
 ROWS = ("top", "middle", "bottom")
+COLUMNS = ("left", "middle", "right")
 CORNERS = (0, 2, 6, 8)  # indices of PLACES
 SIDES = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}  # columns, rows
 
@@ -119,19 +120,17 @@ class Query:
     Attributes:
         kind: of question.
         patterns: the things it names.
-        place: the first place that it names, an index of PLACES.
-        spot: the second one.
-        last: the third one.
+        place: an index of PLACES.
         row: an index of ROWS.
+        column: an index of COLUMNS.
         side: a key of SIDES.
     """
 
     kind: Kind
     patterns: tuple[Pattern, ...] = ()
     place: int | None = None
-    spot: int | None = None
-    last: int | None = None
     row: int | None = None
+    column: int | None = None
     side: str | None = None
 
 
@@ -145,9 +144,8 @@ def _compile(form: str) -> re.Pattern[str]:
         "third": rf"(?P<c_color>{_COLOR})",
         "fourth": rf"(?P<d_color>{_COLOR})",
         "place": rf"(?P<place>{_PLACE})",
-        "spot": rf"(?P<spot>{_PLACE})",
-        "last": rf"(?P<last>{_PLACE})",
         "row": rf"(?P<row>{'|'.join(ROWS)})",
+        "column": rf"(?P<column>{'|'.join(COLUMNS)})",
         "side": rf"(?P<side>{'|'.join(SIDES)})",
     }
     return re.compile(form.format(**fields))
@@ -171,9 +169,9 @@ def parse_query(question: str) -> Query | None:
             for x in "abcd"
             if found.get(f"{x}_color") or found.get(f"{x}_shape")
         )
-        places = {x: PLACES.index(found[x]) for x in ("place", "spot", "last") if found.get(x)}
-        row = ROWS.index(found["row"]) if found.get("row") else None
-        return Query(kind=kind, patterns=patterns, row=row, side=found.get("side"), **places)
+        named = (("place", PLACES), ("row", ROWS), ("column", COLUMNS))
+        indices = {name: among.index(found[name]) for name, among in named if found.get(name)}
+        return Query(kind=kind, patterns=patterns, side=found.get("side"), **indices)
     return None
 
 
@@ -212,21 +210,15 @@ def answer_query(scene: Scene, query: Query) -> str | None:
             return (one.color if query.kind == "color-at" else one.shape) if one else None
         case "row":
             return str(sum(thing.place // 3 == query.row for thing in scene.things))
-        case "same":
-            pair = thing_at(scene, query.place), thing_at(scene, query.spot)
-            if None in pair or query.place == query.spot:
-                return None
-            return "yes" if pair[0].color == pair[1].color else "no"  # type: ignore[union-attr]
+        case "column":
+            return str(sum(thing.place % 3 == query.column for thing in scene.things))
         case "beside":
             own = thing_at(scene, query.place)
             found = thing_at(scene, neighbor(own.place, query.side or "")) if own else None
             return str(found) if found else None
-        case "odd":
-            here = [thing for thing in scene.things if thing.place in (query.place, query.spot, query.last)]
-            counts = Counter(thing.color for thing in here)
-            if len(here) < 3 or len(counts) != 2:
-                return None
-            return next(PLACES[thing.place] for thing in here if counts[thing.color] == 1)
+        case "alike":
+            model = thing_at(scene, query.place)
+            return str(sum(thing.color == model.color for thing in scene.things)) if model else None
         case "most":
             return only_largest(Counter(thing.color for thing in scene.things))
         case "corners":
@@ -331,13 +323,9 @@ def _draw_fields(
 def _draw_further(rng: np.random.Generator, scene: Scene, form: str) -> dict[str, str]:
     """Words for the fields that few forms have; the other fields draw nothing."""
     further: dict[str, str] = {}
-    for name in ("spot", "last"):
+    for name, words in (("row", ROWS), ("column", COLUMNS), ("side", tuple(SIDES))):
         if f"{{{name}}}" in form:
-            further[name] = PLACES[scene.things[rng.integers(len(scene.things))].place]
-    if "{row}" in form:
-        further["row"] = ROWS[rng.integers(len(ROWS))]
-    if "{side}" in form:
-        further["side"] = list(SIDES)[rng.integers(len(SIDES))]
+            further[name] = words[rng.integers(len(words))]
     return further
 
 
