@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from visplay import errors
+    from visplay.cli.doctor import examine as doctor
+    from visplay.cli.plan import print_plan as plan
     from visplay.config.loading import Config, load_config
     from visplay.errors import VisplayError
     from visplay.evaluation.comparison import compare_stored as compare
@@ -29,14 +31,15 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 __all__ = [
-    "Answering", "Config", "Display", "Run", "VisplayError", "compare", "errors", "evaluate",
-    "export", "load_config", "open_answering", "open_run", "train",
+    "Answering", "Config", "Display", "Run", "VisplayError", "compare", "doctor", "errors", "evaluate",
+    "export", "load_config", "open_answering", "open_run", "plan", "train",
 ]  # fmt: skip
 _HOMES = {
     "Answering": "visplay.notebook:Answering", "Config": "visplay.config.loading:Config",
     "Display": "visplay.progress:Display", "Run": "visplay.notebook:Run",
     "VisplayError": "visplay.errors:VisplayError",
     "compare": "visplay.evaluation.comparison:compare_stored", "errors": "visplay.errors:",
+    "doctor": "visplay.cli.doctor:examine", "plan": "visplay.cli.plan:print_plan",
     "evaluate": "visplay.notebook:evaluate", "export": "visplay.evaluation.export:export",
     "load_config": "visplay.config.loading:load_config",
     "open_answering": "visplay.notebook:open_answering", "open_run": "visplay.notebook:open_run",

@@ -22,10 +22,12 @@ from visplay.evaluation.sampling import Reasoner
 from visplay.evaluation.session import Plan
 from visplay.evaluation.target import find_target
 from visplay.evaluation.verdict import headline, sum_up
+from visplay.loop.ask import ask
 from visplay.loop.selfplay import selfplay
 from visplay.models.generation import generate
 from visplay.progress import Display
 from visplay.prompts import reasoner_prompt
+from visplay.report import write_report
 from visplay.runs.results import (
     by_iteration,
     health_rows,
@@ -101,6 +103,24 @@ class Run:
                 about = {"iteration": number, "round": path.stem, "gold": record["gold"]["answers"]}
                 found.append(about | {name: record.get(name) for name in SAMPLES.names[len(about) :]})
         return pa.Table.from_pylist(found, schema=SAMPLES)
+
+    def ask(
+        self, picture: str | Path, *, iteration: int | None = None, questions: int = 8, seed: int = 0
+    ) -> pa.Table:
+        """What the Questioner asks about a picture and how the Reasoner votes, as a table like `candidates`.
+
+        Raises:
+            VisplayError: see `visplay.errors`, e.g. a picture that cannot be read.
+        """
+        rows = ask(
+            self.folder, Path(picture), iteration=iteration, questions=questions, seed=seed,
+            display=Display.quiet(),
+        )  # fmt: skip
+        return pa.Table.from_pylist([row.record() | {"kept": not row.reject} for row in rows], CANDIDATES)
+
+    def report(self, out: str | Path | None = None) -> Path:
+        """Write the page of the run, `report.html` in its folder or `out`, and return its path."""
+        return write_report(self.folder, out=Path(out) if out else None)
 
     def reasoner(self, iteration: int | None = None, *, device: str = "auto") -> "Answering":
         """The Reasoner after an iteration, by default the last, loaded to answer questions."""

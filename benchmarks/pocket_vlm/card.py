@@ -11,6 +11,7 @@ from PIL import Image
 import rewards
 from benchmarks.pocket_vlm.build import Recipe, Stage
 from benchmarks.pocket_vlm.lessons import CAPTION_PROMPT, TYPES, WORDS, caption, is_glance
+from benchmarks.pocket_vlm.presuming import PRESUMING, draw_presuming
 from rewards import Question
 from rollouts.engine import BASE, Prompt, Sampling
 from rollouts.transformers_engine import TransformersEngine
@@ -23,10 +24,8 @@ from visplay.models.policy import load_base
 from visplay.pocket.oracle import (
     DUSK,
     LADDER,
-    PRESUMING,
     RUNGS,
     Kind,
-    draw_presuming,
     draw_question,
     oracle,
 )

@@ -18,17 +18,16 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from benchmarks.pocket_vlm.presuming import PRESUMING, draw_presuming
 from rollouts.engine import Prompt
 from visplay.config.prompts import JUDGE, Prompts
 from visplay.pocket.oracle import (
-    PRESUMING,
     QUESTION_TYPES,
     RUNGS,
     Kind,
     Pattern,
     Query,
     answer_query,
-    draw_presuming,
     draw_question,
     parse_query,
 )

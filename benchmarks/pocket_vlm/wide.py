@@ -18,6 +18,7 @@ from benchmarks.pocket_vlm.lessons import (
     caption,
     garbled,
 )  # fmt: skip
+from benchmarks.pocket_vlm.presuming import draw_presuming
 from rollouts.engine import Prompt
 from visplay.config.prompts import JUDGE
 from visplay.pocket.oracle import (
@@ -28,7 +29,6 @@ from visplay.pocket.oracle import (
     Pattern,
     Query,
     answer_query,
-    draw_presuming,
     draw_question,
     neighbor,
     parse_query,

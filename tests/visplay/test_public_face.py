@@ -30,6 +30,24 @@ def test_everything_that_is_promised_is_there() -> None:
         assert (Path(visplay.__file__).parents[1] / package / "py.typed").is_file()
 
 
+def test_a_configuration_is_made_of_a_mapping_with_the_checks_of_a_file() -> None:
+    config = visplay.load_config({"images": {"source": "photos"}, "method": "steady"}, ["seed=3"])
+    assert str(config.images.source) == "photos" and config.seed == 3
+    assert config == check_config({"images": {"source": "photos"}, "method": "steady", "seed": 3})
+    with pytest.raises(
+        ConfigError, match="images: this key is required\nimage: no such key; did you mean 'images'"
+    ):
+        visplay.load_config({"image": {"source": "photos"}})
+    with pytest.raises(ConfigError, match="overide"):
+        visplay.load_config({"images": {"source": "photos"}}, ["overide"])
+
+
+def test_plan_and_doctor_are_there_without_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    visplay.plan(visplay.load_config({"images": {"source": "nowhere"}, "model": {"path": "pocket"}}))
+    assert "Counted and added up, not measured" in capsys.readouterr().out
+    assert any("torch" in finding.what for finding in visplay.doctor())
+
+
 def test_files_of_ones_own_named_as_our_packages_hide_nothing(tmp_path: Path) -> None:
     for name in ("rewards", "rollouts"):
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('not ours')\n")
@@ -103,6 +121,8 @@ def test_a_run_is_opened_as_tables(finished: Path) -> None:
     page = write_comparison(finished.parent / "page.html", *sides, [compared]).read_text()
     heads = page.split("<thead>")[1].split("</thead>")[0]  # the verdict is seen without scrolling
     assert heads.index(">verdict<") < heads.index(">questions<") and ">p<" not in heads
+    assert run.report(finished.parent / "own.html") == finished.parent / "own.html"
+    assert "pocket-dusk" in (finished.parent / "own.html").read_text()
     shown = run._repr_html_()
     assert "<td>pocket-dusk</td>" in shown and "<td>base</td><td>1</td><td>2</td>" in shown
     with pytest.raises(RunError, match=r"holds no config\.yaml"):

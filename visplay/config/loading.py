@@ -6,7 +6,7 @@ A YAML file says only what differs; `visplay.config.sections` has the keys.
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -112,21 +112,22 @@ class Config(Section):
         return self.output / self.name
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML file, apply `key.sub=value` overrides and check the result.
+def load_config(path: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file, or take its keys as a mapping, apply `key.sub=value` overrides and check the result.
 
     Raises:
         ConfigError: a missing file, broken YAML, or a key or value that is not allowed; it names the key.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ConfigError(f"there is no configuration file {path}")
     try:
         given = read_overrides(overrides)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    if isinstance(path, Mapping):
+        return check_config(_located(merged(dict(path), given)))
+    if not Path(path).is_file():
+        raise ConfigError(f"there is no configuration file {path}")
     try:
-        data = read_yaml(path.read_text(encoding="utf-8"))
+        data = read_yaml(Path(path).read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     if not isinstance(data, dict):
@@ -232,6 +233,8 @@ def complaint(detail: Any, top: type[Section]) -> str:
     key = ".".join(str(part) for part in detail["loc"])
     if not key:  # several keys that do not fit together; the message names them
         return str(detail["ctx"]["error"])
+    if detail["type"] == "missing":
+        return f"{key}: this key is required"
     if detail["type"] == "string_pattern_mismatch":
         return f"{key}: {PATTERNS[key.rpartition('.')[2]]}, got {detail['input']!r:.200}"
     if detail["type"] != "extra_forbidden":

@@ -64,16 +64,11 @@ RUNGS: dict[Kind, int] = {
     "sum-of-three": 3, "difference": 3,
     "difference-of-sums": 4,
 }  # fmt: skip
-# A question of these kinds asks for something that the picture may not have, or have more than once.
-PRESUMING: tuple[Kind, ...] = (
-    "color", "shape", "where", "color-at", "shape-at", "difference", "difference-of-sums",
-)  # fmt: skip
 # The kinds of the wide world; its benchmark asks the same number of questions of each.
 WIDE: tuple[Kind, ...] = (
     "color-at", "where", "count", "exists", "row", "column", "beside", "difference", "sum-of-three",
     "alike", "most", "corners",
 )  # fmt: skip
-LONE_SHARE = 0.09  # of scenes, that have one thing, where as many are drawn plain as crowded
 
 # What dusky and clean scenes are asked when they measure: counting and comparing more often.
 DUSK: dict[Kind, float] = {
@@ -255,9 +250,9 @@ def sample_question(rng: np.random.Generator, scene: Scene, *, kind: Kind) -> st
     wanted = str(rng.choice(["yes", "no"])) if QUESTION_TYPES[kind] == "yes/no" else None
     for _ in range(24):
         form = FORMS[kind][rng.integers(len(FORMS[kind]))]
-        question = form.format(**_draw_fields(rng, scene), **_draw_further(rng, scene, form))
+        question = form.format(**draw_fields(rng, scene), **draw_further(rng, scene, form))
         query = parse_query(question)
-        if query is None or _gives_itself_away(query):
+        if query is None or gives_itself_away(query):
             continue
         answer = answer_query(scene, query)
         if answer is not None and wanted in (None, answer):
@@ -265,32 +260,7 @@ def sample_question(rng: np.random.Generator, scene: Scene, *, kind: Kind) -> st
     return None
 
 
-def draw_presuming(rng: np.random.Generator, scene: Scene, *, kind: Kind) -> str | None:
-    """Draw a question of one of the PRESUMING kinds that this scene settles or not, with equal odds.
-
-    The wording does not tell which: it is drawn first, without its colours, shapes and places. None is
-    returned if a few tries do not find both. A wording without free places is settled only by scenes of one
-    thing, so other scenes are seldom asked it.
-    """
-    form = FORMS[kind][rng.integers(len(FORMS[kind]))]
-    masks = tuple(int(rng.choice(3, p=[0.4, 0.35, 0.25])) for _ in range(2))
-    found: dict[bool, str] = {}
-    for _ in range(48):
-        place = int(rng.integers(9))
-        fields = _draw_fields(rng, scene, masks=masks, place=place) | _draw_further(rng, scene, form)
-        question = form.format(**fields)
-        query = parse_query(question)
-        if query is None or _gives_itself_away(query) or len(set(query.patterns)) < len(query.patterns):
-            continue
-        found[answer_query(scene, query) is not None] = question[0].upper() + question[1:] + "?"
-        if len(found) == 2:
-            return found[bool(rng.integers(2))]
-        if "{" not in form:
-            return found.get(True) or (found[False] if rng.random() < LONE_SHARE else None)
-    return None
-
-
-def _gives_itself_away(query: Query) -> bool:
+def gives_itself_away(query: Query) -> bool:
     """`What color is the red circle?` answers itself, and a scene always contains `a shape`."""
     pattern = query.patterns[0] if query.patterns else Pattern()
     match query.kind:
@@ -305,7 +275,7 @@ def _gives_itself_away(query: Query) -> bool:
     return False
 
 
-def _draw_fields(
+def draw_fields(
     rng: np.random.Generator, scene: Scene, *, masks: Sequence[int | None] = (None, None),
     place: int | None = None,
 ) -> dict[str, str]:  # fmt: skip
@@ -320,7 +290,7 @@ def _draw_fields(
     }  # fmt: skip
 
 
-def _draw_further(rng: np.random.Generator, scene: Scene, form: str) -> dict[str, str]:
+def draw_further(rng: np.random.Generator, scene: Scene, form: str) -> dict[str, str]:
     """Words for the fields that few forms have; the other fields draw nothing."""
     further: dict[str, str] = {}
     for name, words in (("row", ROWS), ("column", COLUMNS), ("side", tuple(SIDES))):

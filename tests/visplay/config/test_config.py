@@ -118,7 +118,7 @@ def test_a_missing_file_and_a_broken_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(tmp_path / "broken.yaml")
     (tmp_path / "empty.yaml").write_text("seed: 1\n")
-    with pytest.raises(ConfigError, match="images: field required"):
+    with pytest.raises(ConfigError, match="images: this key is required"):
         load_config(tmp_path / "empty.yaml")
 
 

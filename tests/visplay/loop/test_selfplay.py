@@ -19,6 +19,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 import rewards
+import visplay
 from rewards import Question
 from rollouts.engine import AdapterVersion, Prompt, Sampling
 from rollouts.servers.launch import Server
@@ -217,6 +218,9 @@ def test_ask_shows_questions_and_votes_and_lets_no_text_steer_the_terminal(
     render(next(sample_scenes(1, split="development", seed=4))).save(tmp_path / "one.png")
     rows = ask(finished, tmp_path / "one.png", iteration=None, questions=6, seed=0, display=Display())
     assert len(rows) == 6
+    table = visplay.open_run(finished).ask(str(tmp_path / "one.png"), questions=6)
+    assert table["completion"].to_pylist() == [row.completion for row in rows]
+    assert table["kept"].to_pylist() == [not row.reject for row in rows]
     for row in rows:
         assert isinstance(row.question, Question) == (row.vote is not None) and row.truth is None
         assert row.vote is None or row.vote.samples == 4

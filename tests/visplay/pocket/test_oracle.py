@@ -3,11 +3,10 @@ import re
 import numpy as np
 import pytest
 
+from benchmarks.pocket_vlm.presuming import PRESUMING, draw_presuming
 from visplay.pocket.oracle import (
     FORMS,
-    PRESUMING,
     answer_query,
-    draw_presuming,
     oracle,
     parse_query,
     sample_question,
