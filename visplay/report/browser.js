@@ -11,6 +11,7 @@ const more = document.getElementById("more");
 const controls = form ? [...form.querySelectorAll("[data-filter]")] : [];
 let matching = [];
 let shown = 0;
+let only = "";  // the id of the one question that a link asks for
 
 function make(tag, className, text) {
   const element = document.createElement(tag);
@@ -35,7 +36,40 @@ function textOf(item) {
   return item.searched;
 }
 
+// An id that stays the same when the page is made again: a hash (FNV-1a) of what the question is.
+let ids;
+function idOf(item) {
+  if (!ids) {
+    ids = new Map();
+    const met = new Map();
+    for (const each of data.questions) {
+      const text = JSON.stringify([data.pictures[each.picture].key, each.iteration, each.phase, each.step, each.question, each.completion]);
+      let hash = 0x811c9dc5;
+      for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+      const id = (hash >>> 0).toString(36);
+      const count = (met.get(id) || 0) + 1;
+      met.set(id, count);
+      ids.set(each, count > 1 ? `${id}-${count}` : id);
+    }
+  }
+  return ids.get(item);
+}
+
+// Entropy of the votes in bits.
+function disagreement(item) {
+  return item.ballots && -item.ballots.reduce((sum, [, share]) => sum + (share > 0 ? share * Math.log2(share) : 0), 0);
+}
+
+function order(items, by) {
+  const sign = by.startsWith("-") ? -1 : 1;
+  const name = by.replace("-", "");
+  const value = (item) => name === "disagreement" ? disagreement(item) : item[name];
+  const [known, unknown] = [items.filter((item) => value(item) !== undefined), items.filter((item) => value(item) === undefined)];
+  return [...known.sort((a, b) => sign * (value(a) - value(b))), ...unknown];
+}
+
 function fits(item, name, wanted) {
+  if (name === "sort") return true;
   if (name === "text") return textOf(item).includes(wanted.toLowerCase());
   if (name === "least") return item.confidence !== undefined && item.confidence >= Number(wanted) / 100 - 1e-9;
   if (name === "most") return item.confidence !== undefined && item.confidence <= Number(wanted) / 100 + 1e-9;
@@ -44,7 +78,9 @@ function fits(item, name, wanted) {
 
 function filter(atLeast) {
   const wanted = controls.map((control) => [control.dataset.filter, control.value.trim()]).filter(([, value]) => value);
-  matching = data.questions.filter((item) => wanted.every(([name, value]) => fits(item, name, value)));
+  matching = data.questions.filter((item) => (!only || idOf(item) === only) && wanted.every(([name, value]) => fits(item, name, value)));
+  const by = wanted.find(([name]) => name === "sort");
+  if (by) matching = order(matching, by[1]);
   list.replaceChildren();
   shown = 0;
   showMore(Math.max(PAGE, atLeast || 0));
@@ -60,7 +96,7 @@ function showMore(count) {
     sample.lastElementChild.append(questionOf(item));
   }
   document.getElementById("count").textContent =
-    `${matching.length} of ${data.questions.length} questions match, ${shown} of them are shown`;
+    `${matching.length} of ${data.questions.length} questions match, ${shown} of them are shown` + (only ? "; “Clear” shows all" : "");
   more.hidden = shown === matching.length;
   more.textContent = `Show ${Math.min(PAGE, matching.length - shown)} more`;
 }
@@ -71,9 +107,12 @@ function frameOf(index) {
   sample.dataset.picture = index;
   const frame = sample.appendChild(make("div", "frame"));
   if (picture.data) {
-    const image = frame.appendChild(make("img"));
+    const button = frame.appendChild(make("button", "zoom"));
+    button.type = "button";
+    button.setAttribute("aria-label", `Enlarge picture ${picture.source || picture.key}`);
+    const image = button.appendChild(make("img"));
     image.alt = `Picture ${picture.source || picture.key}`;
-    image.width = 132;
+    image.width = 176;
     image.src = picture.data;
   } else {
     frame.append(make("div", "lost", picture.data === null ? "omitted to limit the page size" : "picture not available"));
@@ -87,6 +126,23 @@ function frameOf(index) {
 const MET = { questioner: "asked in training", curation: "asked in curation", reasoner: "answered in training" };
 const JUDGED = { true: ["tag good", "silver answer is true"], unanswerable: ["tag out", "cannot be answered"] };
 
+// Why the Questioner got nothing for a question: what made the reward 0.
+const PENALTIES = {
+  redundancy: "too similar to other questions", memory: "similar to earlier questions", groundedness: "answered the same without the picture",
+};
+
+function whyZero(item) {
+  const parts = item.parts || {};
+  if (item.question === undefined) return "not a well-formed question";
+  if (parts.validity === 0) return "rejected before the vote";
+  if (item.confidence === 1) return "all votes agree";
+  if (item.confidence === undefined || !item.confidence) return "no vote could be read";
+  if (parts.uncertainty === 0) return "the votes agree too much or too little";
+  const [name, size] = Object.entries(parts).filter(([name]) => name in PENALTIES)
+    .map(([name, value]) => [name, Math.abs(value)]).sort((a, b) => b[1] - a[1])[0] || ["", 0];
+  return size > 0 ? PENALTIES[name] : "penalties exceed the gain";
+}
+
 function questionOf(item) {
   const place = make("li", "question");
   place.append(make("p", "text", item.question || item.failure || "(no question could be parsed)"));
@@ -99,6 +155,10 @@ function questionOf(item) {
   if (item.outcome) mark(item.outcome === "kept" ? "tag good" : "tag out", item.outcome === "kept" ? "kept" : "rejected: " + item.outcome);
   if (item.judged) mark(...(JUDGED[item.judged] || ["tag bad", `silver answer is false; true: ${item.truth}`]));
   if (item.phase === "questioner" && item.question === undefined) mark("tag out", "not a well-formed question");
+  if (item.reward === 0) mark("tag bad", `reward 0: ${whyZero(item)}`);
+  const link = marks.appendChild(make("a", "tag", "link"));
+  link.href = `#samples?question=${idOf(item)}`;
+  link.setAttribute("aria-label", "Link to this question");
   if (item.ballots) place.append(ballotsOf(item));
   if (item.confidence !== undefined) place.append(make("p", "quiet", `confidence ${percent(item.confidence)}`));
   if (item.reward !== undefined) place.append(rewardOf(item));
@@ -156,6 +216,7 @@ function folded(title, inside) {
 function remember() {
   const kept = new URLSearchParams(controls.map((control) => [control.dataset.filter, control.value.trim()]).filter(([, value]) => value));
   if (shown > PAGE) kept.set("shown", shown);
+  if (only) kept.set("question", only);
   const words = kept.toString();
   if (words || location.hash.startsWith("#samples?")) history.replaceState(null, "", words ? "#samples?" + words : "#samples");
 }
@@ -167,17 +228,51 @@ function recall() {
     control.value = value;
     if (control.value !== value) control.value = "";  // an answer that this page doesn't have
   }
+  only = kept.get("question") || "";
   return Number(kept.get("shown")) || 0;
+}
+
+// The filtered questions as a file that the browser makes. A spreadsheet runs a cell that begins like a formula,
+// and models write our texts, so such a text gets an apostrophe before it.
+const cell = (value) => `"${(typeof value === "string" && /^\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n]/.test(value) ? "'" + value : String(value ?? "")).replaceAll('"', '""')}"`;
+
+const COLUMNS = {
+  id: (q) => q.id, iteration: (q) => q.iteration, asked_in: (q) => q.phase, step: (q) => q.step, picture: (q) => q.source,
+  picture_key: (q) => q.key, type: (q) => q.type, question: (q) => q.question, silver_answer: (q) => q.silver, truth: (q) => q.truth,
+  judged: (q) => q.judged, confidence: (q) => q.confidence, votes: (q) => q.votes, outcome: (q) => q.outcome, reward: (q) => q.reward,
+  attempts: (q) => q.attempts?.length, rewarded_attempts: (q) => q.attempts?.filter((a) => a.reward > 0).length, completion: (q) => q.completion,
+};
+
+function fileOf(kind, items) {
+  const named = items.map((item) => {
+    const { picture, searched, ...rest } = item;
+    return { id: idOf(item), ...rest, source: data.pictures[picture].source, key: data.pictures[picture].key };
+  });
+  if (kind === "json") return JSON.stringify(named, null, 1);
+  return [Object.keys(COLUMNS), ...named.map((q) => Object.values(COLUMNS).map((column) => column(q)))]
+    .map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
+}
+
+function save(kind) {
+  const link = document.createElement("a");
+  link.download = `questions.${kind}`;
+  link.href = URL.createObjectURL(new Blob([(kind === "csv" ? "\ufeff" : "") + fileOf(kind, matching)], { type: kind === "csv" ? "text/csv" : "application/json" }));
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
 if (form) {
   form.hidden = false;
-  form.addEventListener("input", () => { filter(); remember(); });
+  form.querySelectorAll("[data-save]").forEach((button) => button.addEventListener("click", () => save(button.dataset.save)));
+  form.addEventListener("input", () => { only = ""; filter(); remember(); });
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", () => setTimeout(() => { filter(); remember(); }, 0));
+  form.addEventListener("reset", () => setTimeout(() => { only = ""; filter(); remember(); }, 0));
   more.addEventListener("click", () => { showMore(PAGE); remember(); });
   const filtered = () => location.hash.startsWith("#samples?");
-  const arrive = () => document.getElementById("samples").scrollIntoView({ behavior: "instant" });
+  const arrive = () => {
+    if (only) list.querySelectorAll("details").forEach((part) => { part.open = true; });
+    (only && list.firstElementChild || document.getElementById("samples")).scrollIntoView({ behavior: "instant" });
+  };
   window.addEventListener("hashchange", () => { if (filtered()) { filter(recall()); arrive(); } });
   filter(recall());
   if (filtered() && performance.getEntriesByType("navigation")[0].type === "navigate") arrive();  // a reload keeps its place

@@ -6,7 +6,7 @@ from typing import Any
 from visplay.evaluation.comparison import Compared, Side, samples_of
 from visplay.evaluation.records import Record
 from visplay.evaluation.verdict import is_synthetic
-from visplay.report.samples import cut, thumbnail
+from visplay.report.samples import cut, side_for, thumbnail
 from visplay.report.template import page, save_page
 
 MOST_FLIPS = 40  # shown, in each direction and benchmark
@@ -19,10 +19,11 @@ def write_comparison(path: Path, first: Side, second: Side, compared: list[Compa
 
 def render_comparison(first: Side, second: Side, compared: list[Compared]) -> str:
     """The page as HTML."""
-    shown = [flip for one in compared for flip in _flips(first, second, one)]
+    side = side_for(sum(min(len(some), MOST_FLIPS) for one in compared for some in (one.gained, one.lost)))
+    shown = [flip for one in compared for flip in _flips(first, second, one, side=side)]
     return page(
         "comparison.html",
-        scripts=("charts.js", "comparison.js"),
+        scripts=("charts.js", "zoom.js", "comparison.js"),
         first=first.name,
         second=second.name,
         compared=compared,
@@ -60,27 +61,27 @@ def forest(compared: list[Compared]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _flips(first: Side, second: Side, one: Compared) -> list[dict[str, Any]]:
+def _flips(first: Side, second: Side, one: Compared, *, side: int) -> list[dict[str, Any]]:
     """The first items that changed in each direction, with both samples and the picture as a data URI."""
     found = []
     for direction, changed in (("gained", one.gained), ("lost", one.lost)):
-        before, after = (samples_of(side, one.benchmark, changed[:MOST_FLIPS]) for side in (first, second))
+        before, after = (samples_of(s, one.benchmark, changed[:MOST_FLIPS]) for s in (first, second))
         for item in changed[:MOST_FLIPS]:
             old, new = before[item], after[item]
-            picture = _picture(first, old) or _picture(second, new)
+            picture = _picture(first, old, side=side) or _picture(second, new, side=side)
             about = {"benchmark": one.benchmark, "item": item, "direction": direction, "picture": picture}
             found.append(about | {"before": _cut(old), "after": _cut(new)})
     return found
 
 
-def _picture(side: Side, record: Record) -> str:
+def _picture(shown: Side, record: Record, *, side: int) -> str:
     def load(key: str) -> Any:
-        image = side.picture(record)
+        image = shown.picture(record)
         if image is None:
             raise KeyError(key)
         return image
 
-    return thumbnail(record["item"], load)
+    return thumbnail(record["item"], load, side=side)
 
 
 def _cut(record: Record) -> Record:

@@ -41,6 +41,33 @@ class Figure:
     rows: Sequence[tuple[str, ...]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A health figure by iteration, its limit if it has one, and whether that is a limit from above."""
+
+    name: str
+    points: dict[int, dict[str, float]]
+    limit: float | None
+    at_most: bool
+
+    @property
+    def beyond(self) -> list[int]:
+        """The iterations in which the figure was beyond its limit."""
+        limit, sign = self.limit, 1 if self.at_most else -1
+        return [i for i, p in self.points.items() if limit is not None and sign * (p["value"] - limit) > 0]
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The chart, with the limit as a dotted line."""
+        layout = by_iteration("") | {"showlegend": False}
+        layout["yaxis"]["autorangeoptions"] = {"include": [0, self.limit or 0]}
+        if self.limit is not None:
+            line = {"color": "bad", "dash": "dot", "width": 2}
+            layout["shapes"] = [{"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": self.limit,
+                                 "y1": self.limit, "line": line}]  # fmt: skip
+        return {"data": [with_interval(self.points, self.name, color=COLORS[0], scale=1)], "layout": layout}
+
+
 def accuracy_figures(run_data: RunData) -> list[Figure]:
     """Accuracy by iteration, one chart per benchmark."""
     names = list(dict.fromkeys(name for summary in run_data.evaluations.values() for name in summary))
@@ -73,16 +100,19 @@ def label_figures(run_data: RunData) -> list[Figure]:
     return [figure for figure in made if figure is not None]
 
 
-def health_figures(run_data: RunData) -> list[Figure]:
-    """One small chart with its limits for each figure of `health/metrics.jsonl`."""
-    rows = run_data.health
+def health_figures(run_data: RunData) -> list[Checked]:
+    """The figures of `health/metrics.jsonl`, those with a limit first."""
+    rows, known = run_data.health, ("iteration", "phase", "alarms")
     limits = LIMITS | ((run_data.config.get("health") or {}).get("limits") or {})
-    names = dict.fromkeys(key for row in rows.values() for key in row if key not in ("iteration", "phase"))
+    names = dict.fromkeys(key for row in rows.values() for key in row if key not in known)
     made = [
-        _health(name, {i: found for i, row in rows.items() if (found := _measured(row.get(name)))}, limits)
+        Checked(
+            name=name, limit=finite(limits.get(name)), at_most=name in AT_MOST,
+            points={i: found for i, row in rows.items() if (found := _measured(row.get(name)))},
+        )
         for name in names
-    ]
-    return [figure for figure in made if figure is not None]
+    ]  # fmt: skip
+    return sorted((figure for figure in made if figure.points), key=lambda figure: figure.limit is None)
 
 
 def training_figures(run_data: RunData) -> list[Figure]:
@@ -157,33 +187,6 @@ def _diversity(run_data: RunData) -> Figure | None:
         spec={"data": [data], "layout": layout},
         columns=("iteration", "different", "well-formed", "share"),
         rows=[(iteration_name(i), quantity(a), quantity(b), share(a / b)) for i, (a, b) in known.items()],
-    )
-
-
-def _health(name: str, points: dict[int, dict[str, float]], limits: dict[str, Any]) -> Figure | None:
-    """A figure by iteration, with its limit as a dotted line."""
-    if not points:
-        return None
-    data = [with_interval(points, name, color=COLORS[0], scale=1)]
-    said = []
-    limit = finite(limits.get(name))
-    if limit is not None:
-        said.append(f"at {'most' if name in AT_MOST else 'least'} {quantity(limit)}")
-        data.append(
-            {"type": "scatter", "mode": "lines", "name": "limit", "hoverinfo": "skip",
-             "x": [iteration_name(i) for i in points], "y": [limit] * len(points),
-             "line": {"color": "bad", "dash": "dot", "width": 2}}
-        )  # fmt: skip
-        if len(points) == 1:  # a line needs two points
-            data[-1] |= {"mode": "markers", "marker": {"color": "bad", "symbol": "line-ew-open", "size": 28}}
-    layout = by_iteration("") | {"showlegend": False}
-    layout["yaxis"]["rangemode"] = "tozero"
-    return Figure(
-        title=name.replace("_", " "),
-        note=f"Limit: {', '.join(said)}." if said else "No limit.",
-        spec={"data": data, "layout": layout},
-        columns=("iteration", name.replace("_", " ")),
-        rows=[(iteration_name(i), quantity(point["value"])) for i, point in points.items()],
     )
 
 

@@ -11,38 +11,9 @@ from visplay.evaluation import verdict as wording
 from visplay.evaluation.verdict import sum_up
 from visplay.report.figures import accuracy_figures, health_figures, label_figures, training_figures
 from visplay.report.reading import RunData, read_run_data
-from visplay.report.samples import (
-    ANSWERING,
-    CURATION,
-    SIDE,
-    TRAINING,
-    LoadImage,
-    browsable,
-    choices,
-    thumbnails,
-)
+from visplay.report.samples import LoadImage, browsable, choices, side_for, thumbnails
 from visplay.report.template import page, save_page
 from visplay.storage import write_text
-
-# The filters of the questions: name, label, and the label of the option that selects all.
-FILTERS = (
-    ("iteration", "Iteration", "all"),
-    ("phase", "Asked in", "training and curation"),
-    ("type", "Type", "all"),
-    ("outcome", "Kept, or why not", "all"),
-    ("judged", "Silver answer", "all"),
-    ("paid", "Questioner's reward", "all"),
-    ("answered", "Reasoner's attempts", "all"),
-)
-# Labels of values that are not shown as they are stored.
-WORDS = {
-    ("phase", TRAINING): "training",
-    ("phase", CURATION): "curation",
-    ("phase", ANSWERING): "neither: only answered",
-    ("answered", "all"): "all rewarded",
-    ("answered", "some"): "some rewarded",
-    ("answered", "none"): "none rewarded",
-}
 
 
 def write_report(run_folder: Path, *, out: Path | None = None, load_image: LoadImage | None = None) -> Path:
@@ -76,7 +47,7 @@ def render_run(
         run_folder: as in `write_report`.
         load_image: as in `write_report`.
         version: identifies the content of a served page, which reloads itself; None: the page is a file.
-        thumbnails_made: a cache of thumbnails by key; new ones are added to it.
+        thumbnails_made: a cache of thumbnails by side and key; new ones are added to it.
 
     Raises:
         RunError: the folder is not a run's.
@@ -85,7 +56,7 @@ def render_run(
     run_data = read_run_data(run_folder)
     shown = browsable(run_data)
     pictures = thumbnails(
-        shown.pictures, load_image or _own_images(run_data, run_folder),
+        shown.pictures, load_image or _own_images(run_data, run_folder, side=side_for(len(shown.pictures))),
         made={} if thumbnails_made is None else thumbnails_made,
     )  # fmt: skip
     place = {key: i for i, key in enumerate(shown.pictures)}
@@ -97,7 +68,7 @@ def render_run(
     }
     return page(
         "page.html",
-        scripts=("charts.js", "browser.js") + (("live.js",) if version is not None else ()),
+        scripts=("charts.js", "zoom.js", "browser.js") + (("live.js",) if version is not None else ()),
         live=version is not None,
         version=version,
         run_data=run_data,
@@ -115,8 +86,6 @@ def render_run(
                 for key in shown.pictures
             ],
         },
-        filters=FILTERS,
-        words=WORDS,
         choices=choices(shown.questions),
         counted={
             "rollouts": shown.rollouts, "all_rollouts": shown.all_rollouts,
@@ -130,7 +99,7 @@ def render_run(
     )  # fmt: skip
 
 
-def _own_images(run_data: RunData, run_folder: Path) -> LoadImage | None:
+def _own_images(run_data: RunData, run_folder: Path, *, side: int) -> LoadImage | None:
     images = run_data.config.get("images") or {}
     manifest = run_folder / "manifest.parquet"
     if not images.get("source") or not manifest.is_file():
@@ -139,7 +108,7 @@ def _own_images(run_data: RunData, run_folder: Path) -> LoadImage | None:
         opened = reopen_images(images["source"], manifest=manifest, column=images.get("column", "image"))
     except ImageSourceError:
         return None
-    return partial(opened.load, at_least=SIDE)
+    return partial(opened.load, at_least=side)
 
 
 def _facts(run_data: RunData) -> dict[str, str]:

@@ -28,6 +28,8 @@ class Underway:
         done: finished optimizer steps, or pictures in curation; None where they are not counted.
         planned: their planned number; None where the configuration doesn't set it.
         metrics: one row for each finished optimizer step.
+        seconds_left: the expected time until it is finished; None where it is unknown.
+        tokens_per_second: tokens of training completions by the clock; None where they are unknown.
         records: the rollouts or candidates of the step so far.
     """
 
@@ -36,6 +38,8 @@ class Underway:
     done: int | None
     planned: int | None
     metrics: list[dict[str, Any]]
+    seconds_left: float | None
+    tokens_per_second: float | None
     records: list[dict[str, Any]]
 
 
@@ -154,8 +158,14 @@ def _underway(folder: Path, config: dict[str, Any], *, pictures: int) -> Iterato
             planned = min(settings.get("images") or pictures, pictures)
             planned = planned if settings.get("margin", "all") == "all" else None  # it stops early
             done = len({row["image_key"] for row in rows}) or None
+        pattern = "pictures-*.json" if phase == "curation" else "step-*.json"
+        written = sorted(path.stat().st_mtime for path in scratch.glob(pattern))
+        took = float(np.median(np.diff(written))) if len(written) > 1 else 0.0  # a pause is one gap
+        made = [step["metrics"].get("completions/mean_length", 0) * len(step["records"]) for step in steps]
         yield Underway(
             iteration=iteration, phase=phase, done=done, planned=planned, records=records,
+            seconds_left=took * len(written) * (planned - done) / done if took and planned and done else None,
+            tokens_per_second=sum(made) / len(made) / took if took and sum(made) else None,
             metrics=[{"iteration": iteration, "phase": phase} | step["metrics"] for step in steps],
         )  # fmt: skip
 

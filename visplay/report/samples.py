@@ -7,7 +7,7 @@ here becomes JSON in the page; the page's script inserts it as text only.
 import base64
 import io
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ TRAINING, CURATION, ANSWERING = "questioner", "curation", "reasoner"  # the phas
 FILTERS = ("iteration", "phase", "type", "outcome", "judged", "paid", "answered")  # select one value each
 MOST_PICTURES = 800
 MOST_BYTES = 8_000_000  # of all encoded pictures of a page
-SIDE = 240  # pixels of a thumbnail's longer side
+SIDES = (960, 480, 240)  # pixels of a stored picture's longer side: the largest with which all fit
 LARGE = 10_000  # bytes; a larger PNG of a small picture is encoded as JPEG
 LoadImage = Callable[[str], Image.Image]
 Row = dict[str, Any]
@@ -230,7 +230,12 @@ def _judged(row: Row, verdicts: dict[tuple[Any, ...], str]) -> str:
     return verdicts[key]
 
 
-def thumbnail(key: str, load_image: LoadImage | None) -> str:
+def side_for(pictures: int) -> int:
+    """The longer side of this number of pictures in pixels; fewer pictures are larger."""
+    return next((side for side in SIDES if side * side * pictures <= 3 * MOST_BYTES), SIDES[-1])
+
+
+def thumbnail(key: str, load_image: LoadImage | None, *, side: int = SIDES[-1]) -> str:
     """A picture as a data URI, or "" if it cannot be loaded: a missing picture must not fail a report."""
     if load_image is None:
         return ""
@@ -238,7 +243,7 @@ def thumbnail(key: str, load_image: LoadImage | None) -> str:
         picture = load_image(key).convert("RGB")
     except (VisplayError, OSError, KeyError, ValueError):
         return ""
-    picture.thumbnail((SIDE, SIDE))
+    picture.thumbnail((side, side))
     small = picture.width * picture.height <= 128 * 128  # small drawings: no blur added by the report ...
     kind, data = "png", _encoded(picture, "PNG") if small else b""
     if not small or len(data) > LARGE:  # ... unless a lossless file of them is large, as of noise
@@ -253,7 +258,7 @@ def _encoded(picture: Image.Image, form: str, **options: Any) -> bytes:
 
 
 def thumbnails(
-    keys: Iterable[str], load_image: LoadImage | None, *, made: dict[str, str],
+    keys: Sequence[str], load_image: LoadImage | None, *, made: dict[str, str],
     most: int = MOST_PICTURES, most_bytes: int = MOST_BYTES,
 ) -> dict[str, str]:  # fmt: skip
     """Thumbnails of the first pictures within the limits, by key.
@@ -261,18 +266,17 @@ def thumbnails(
     Args:
         keys: keys of pictures, the most important first.
         load_image: returns the picture of a key; None makes every thumbnail "".
-        made: a cache of thumbnails; new ones are added to it.
+        made: a cache of thumbnails by side and key; new ones are added to it.
         most: the largest number of pictures.
         most_bytes: the largest size of all thumbnails together.
     """
     found: dict[str, str] = {}
-    room = most_bytes
-    for key in keys:
-        if len(found) == most:
-            break
-        made[key] = made.get(key) or thumbnail(key, load_image)
-        room -= len(made[key])
+    room, side = most_bytes, side_for(min(len(keys), most))
+    for key in keys[:most]:
+        place = f"{side} {key}"
+        made[place] = made.get(place) or thumbnail(key, load_image, side=side)
+        room -= len(made[place])
         if room < 0:
             break
-        found[key] = made[key]
+        found[key] = made[place]
     return found

@@ -18,6 +18,7 @@ from plotly.offline import get_plotlyjs
 
 from visplay.errors import RunError
 from visplay.evaluation import verdict as wording
+from visplay.progress import span
 from visplay.runs.run import outside_runs
 from visplay.storage import write_text
 
@@ -37,8 +38,8 @@ def page(template: str, *, scripts: Iterable[str], live: bool = False, **values:
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     environment.filters |= {
         name: getattr(wording, name)
-        for name in ("share", "estimate", "points", "difference", "quantity", "p_text")
-    }
+        for name in ("share", "estimate", "points", "difference", "quantity", "p_text", "finite")
+    } | {"span": span}
     environment.globals |= {
         name: getattr(wording, name) for name in ("ratio", "majority", "blind", "headline")
     }

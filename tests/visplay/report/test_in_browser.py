@@ -1,6 +1,9 @@
 """The page in a real browser, from disk, with 10,000 rollouts that are full of attacks."""
 
+import csv
+import io
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -173,7 +176,9 @@ def test_confidence_text_and_several_filters_at_once(report: Tab, rows: list[Row
 
 def test_filters_stand_in_the_address_and_survive_a_reload(tab: Tab, run: Path) -> None:
     tab.go(address(run, type="yes/no"))
-    assert tab.run("Math.abs(document.getElementById('samples').getBoundingClientRect().top)") < 5
+    assert (
+        tab.run("Math.abs(document.getElementById('samples').getBoundingClientRect().top)") < 60
+    )  # the menu
     choose(tab, "type", "")
     choose(tab, "iteration", "2")
     choose(tab, "phase", "curation")
@@ -193,10 +198,12 @@ def test_all_of_it_can_be_done_from_the_keyboard(tab: Tab, run: Path) -> None:
     assert tab.run("[...document.querySelectorAll('[tabindex]')].every((one) => one.tabIndex <= 0)")
     tab.run("document.querySelector('.filter select').focus()")
     reached = []
-    for _ in range(14):
-        reached.append(tab.run("document.activeElement.dataset.filter || document.activeElement.type || ''"))
+    focused = "document.activeElement"
+    for _ in range(16):
+        name = f"{focused}.dataset.filter || {focused}.dataset.save || {focused}.type || ''"
+        reached.append(tab.run(name))
         tab.key("Tab", code=9)
-    assert reached[:11] == [*ONE_OF_MANY, "least", "most", "text", "reset"]
+    assert reached[:14] == [*ONE_OF_MANY, "least", "most", "text", "sort", "reset", "csv", "json"]
     before = count(tab)
     tab.run("document.querySelector('[data-filter=iteration]').focus()")
     tab.key("ArrowDown", code=40)
@@ -208,6 +215,134 @@ def test_all_of_it_can_be_done_from_the_keyboard(tab: Tab, run: Path) -> None:
     tab.key("Enter", code=13, text="\r")
     tab.wait_for("document.querySelector('#questions details[open] pre[tabindex=\"0\"]') !== null")
     assert tab.run("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+def test_questions_are_sorted_and_those_without_the_figure_come_last(report: Tab, rows: list[Row]) -> None:
+    confidences = sorted(row["confidence"] for row in rows if row["samples"])
+    rewards = sorted(row["reward"] for row in rows if row["phase"] == "questioner")
+    for by, name, expected in (
+        ("confidence", "confidence", confidences), ("-confidence", "confidence", confidences[::-1]),
+        ("reward", "reward", rewards), ("-reward", "reward", rewards[::-1]),
+    ):  # fmt: skip
+        clear(report, rows)
+        choose(report, "sort", by)
+        assert count(report) == len(rows)
+        assert report.run(f"matching.map((q) => q.{name}).slice(0, {len(expected)})") == expected
+        assert "sort=" in report.run("location.hash")
+    choose(report, "sort", "-disagreement")
+    shown = report.run("matching.filter((q) => q.ballots).map(disagreement)")
+    assert shown == sorted(shown, reverse=True)
+    assert report.run("document.querySelectorAll('.question').length") == 50
+    clear(report, rows)
+
+
+def test_each_question_has_a_link_that_opens_it(tab: Tab, run: Path) -> None:
+    tab.go(address(run, phase="questioner"))
+    link = tab.run("document.querySelectorAll('.question a')[7].getAttribute('href')")
+    text = tab.run("document.querySelectorAll('.question .text')[7].textContent")
+    ids = "data.questions.map(idOf)"
+    assert tab.run(f"new Set({ids}).size === data.questions.length")
+    tab.go(address(run) + link)
+    assert count(tab) == 1 and tab.run("document.querySelector('.question .text').textContent") == text
+    assert tab.wait_for("document.querySelector('#questions details[open] pre') !== null")
+    top = tab.run("document.querySelector('.sample').getBoundingClientRect().top")
+    assert 0 <= top < 100
+    assert "Clear" in tab.run("document.getElementById('count').textContent")
+    tab.run("document.querySelector('.filter button[type=reset]').click()")
+    tab.wait_for("document.getElementById('count').textContent.split(' ')[0] !== '1'")
+    assert tab.run("location.hash") == "#samples"
+    tab.run("document.querySelectorAll('.question a')[3].click()")  # on the page itself, too
+    tab.wait_for("document.querySelectorAll('.question').length === 1")
+
+
+def saved(tab: Tab, folder: Path, kind: str) -> str:
+    tab.run(f"document.querySelector('[data-save={kind}]').click()")
+    path = folder / f"questions.{kind}"
+    end = time.monotonic() + 30
+    while not path.is_file():
+        assert time.monotonic() < end, f"{path.name} was not saved"
+        time.sleep(0.05)
+    return path.read_text(encoding="utf-8-sig")
+
+
+def test_filtered_questions_are_downloaded_and_no_cell_is_a_formula(
+    tab: Tab, run: Path, rows: list[Row], tmp_path: Path
+) -> None:
+    tab.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
+    tab.go(address(run, iteration="1", phase="questioner", sort="reward"))
+    texts = ["=1+1", "+1", "-1", "@x", "  =1", "\t=1", "\uff1d1", 'a "b", c']
+    tab.run(
+        "data.questions.filter((q) => q.reward !== undefined)"
+        f".forEach((q, i) => {{ q.question = {json.dumps(texts)}[i % 8]; }})"
+    )
+    own = [row for row in rows if row["iteration"] == 1 and row["phase"] == "questioner"]
+    table = list(csv.DictReader(io.StringIO(saved(tab, tmp_path, "csv"), newline="")))
+    assert [float(row["reward"]) for row in table] == sorted(row["reward"] for row in own)  # numbers stay
+    assert min(float(row["reward"]) for row in table) < 0
+    assert {row["question"] for row in table} == {f"'{text}" for text in texts[:-1]} | {texts[-1]}
+    cells = [cell for row in table for name, cell in row.items() if name != "reward" and cell]
+    assert not any(cell.lstrip()[:1] in tuple("=+-@") for cell in cells)
+    whole = json.loads(saved(tab, tmp_path, "json"))
+    assert [one["id"] for one in whole] == [row["id"] for row in table] and len(whole) == len(own)
+    assert {"completion", "ballots", "source", "key", "parts"} <= {name for one in whole for name in one}
+    assert tab.alerts == []
+
+
+def test_a_question_without_reward_says_why(tab: Tab, run: Path) -> None:
+    tab.go(address(run, paid="0", shown="9999"))
+    reasons = {
+        "not a well-formed question": {"reward": 0},
+        "rejected before the vote": {"question": "Q", "confidence": 0.5, "parts": {"validity": 0}},
+        "all votes agree": {"question": "Q", "confidence": 1, "parts": {"validity": 1, "uncertainty": 0}},
+        "no vote could be read": {"question": "Q", "confidence": 0, "parts": {"validity": 1}},
+        "too similar to other questions": {
+            "question": "Q", "confidence": 0.5,
+            "parts": {"validity": 1, "uncertainty": 0.5, "redundancy": 0.6, "memory": 0.1}},
+        "answered the same without the picture": {
+            "question": "Q", "confidence": 0.5, "parts": {"uncertainty": 0.5, "groundedness": 0.5}},
+    }  # fmt: skip
+    for reason, item in reasons.items():
+        assert tab.run(f"whyZero({json.dumps(item)})") == reason
+    chips = tab.run("[...document.querySelectorAll('.question')].map((one) => one.textContent)")
+    assert chips and all("reward 0: " in chip for chip in chips)
+
+
+def test_a_picture_enlarges_by_mouse_and_keyboard_and_esc_closes_it(tab: Tab, run: Path) -> None:
+    tab.go(address(run))
+    tab.run("document.querySelector('.zoom').focus()")
+    tab.key("Enter", code=13, text="\r")
+    tab.wait_for("document.getElementById('zoom').open")
+    image = "document.querySelector('#zoom img')"
+    assert tab.run(f"{image}.src === document.querySelector('.zoom img').src && {image}.width > 300")
+    assert tab.run("document.getElementById('zoom').contains(document.activeElement)")
+    tab.key("Escape", code=27)
+    tab.wait_for("!document.getElementById('zoom').open")
+    assert tab.run("document.activeElement.className") == "zoom"
+    tab.run("document.querySelectorAll('.zoom')[1].click()")
+    tab.wait_for("document.getElementById('zoom').open")
+    tab.run("document.getElementById('zoom').click()")  # beside the picture
+    assert not tab.run("document.getElementById('zoom').open")
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_menu_and_picture_stay_visible(tab: Tab, run: Path, width: int) -> None:
+    tab.size(width, 800, mobile=width < 500)
+    tab.go(address(run))
+    tab.run("document.documentElement.style.scrollBehavior = 'auto'")
+    tab.run(
+        "[...document.querySelectorAll('.sample')].find((one) => one.offsetHeight > 1500).scrollIntoView()"
+    )
+    tab.run("window.scrollBy(0, 700)")
+    tab.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    menu = tab.run(
+        "(({ top, height }) => [top, height])(document.querySelector('nav').getBoundingClientRect())"
+    )
+    assert menu[0] == 0 and menu[1] < 60  # one line
+    tops = tab.run("[...document.querySelectorAll('.frame')].map((one) => one.getBoundingClientRect().top)")
+    assert any(40 <= top <= 60 for top in tops)
+    tab.run("document.querySelector('nav a:last-child').focus()")
+    tab.key("Enter", code=13, text="\r")
+    tab.wait_for("location.hash === '#config'")
 
 
 @pytest.mark.parametrize("width", [320, 390, 1280])

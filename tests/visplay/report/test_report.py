@@ -2,7 +2,10 @@
 
 import json
 import re
+from html import unescape
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,13 +15,16 @@ from tests.visplay.report.small_run import (
     ATTACK,
     benchmark,
     change,
+    interval,
     page_of,
     rollouts_of,
     write_json,
     write_small_run,
 )
+from visplay.config.sections import LIMITS
 from visplay.errors import CorruptArtifact, RunError
 from visplay.evaluation.verdict import difference, estimate, headlines, points, quantity
+from visplay.loop import alarms
 from visplay.report import write_report
 from visplay.report.figures import health_figures
 from visplay.report.reading import read_run_data
@@ -31,7 +37,7 @@ def run(tmp_path: Path) -> Path:
 
 def test_hostile_text_stays_text(run: Path) -> None:
     html, tags = page_of(run)
-    assert html.count("<script") == 5  # two blocks of data, plotly, and our two
+    assert html.count("<script") == 6  # two blocks of data, plotly, and our three
     assert "<script>alert" not in html
     assert ATTACK in {question.get("question") for question in rollouts_of(html)["questions"]}
     allowed = {"src", "alt", "loading", "width"}
@@ -47,7 +53,7 @@ def test_hostile_names_cannot_leave_the_figures_data(run: Path) -> None:
     figures["sampled"] |= {"samples": name, f"maj@{name}": figures["sampled"].pop("maj@8")}
     write_json(path, {"benchmarks": {ATTACK: figures}})
     html, tags = page_of(run)
-    assert html.count("<script") == 5
+    assert html.count("<script") == 6
     data = re.search(r'<script type="application/json" id="figures">(.*?)</script>', html, re.DOTALL)
     assert data is not None and "maj@</script><script>alert(1)</script>" in str(json.loads(data[1]))
     assert not any(name.startswith("on") for _, attributes in tags.found for name in attributes)
@@ -62,7 +68,7 @@ def test_nothing_is_fetched(run: Path) -> None:
     [policy] = [a["content"] for tag, a in tags.found if a.get("http-equiv") == "Content-Security-Policy"]
     assert policy is not None
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
-    assert policy.count("'sha256-") == 3
+    assert policy.count("'sha256-") == 4
     assert "connect-src" not in policy
 
 
@@ -184,24 +190,118 @@ def test_words_for_figures() -> None:
     ]
 
 
-def test_health_figures_are_drawn_whatever_they_are_called(run: Path) -> None:
-    rows = [
-        {"iteration": i, "phase": "health", "valid": 0.9, "brand_new": 3.5 * i, "kl": None, "words": "none",
-         "judged": {"value": 0.5, "low": 0.4, "high": 0.7}} for i in (1, 2)
-    ]  # fmt: skip
-    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+def write_health(run: Path, *rows: dict[str, Any], limits: str = "{}") -> None:
+    text = "".join(
+        json.dumps({"iteration": i, "phase": "health"} | row) + "\n" for i, row in enumerate(rows, start=1)
+    )
+    (run / "metrics.jsonl").write_text(text)
     config = run / "config.yaml"
-    config.write_text(config.read_text() + "health: {limits: {valid: 0.4}}\n")
-    valid, brand_new, judged = health_figures(read_run_data(run))
-    assert (valid.title, valid.note) == ("valid", "Limit: at least 0.4.")
-    assert [(d["x"], d["y"]) for d in valid.spec["data"]] == [
-        (["1", "2"], [0.9, 0.9]),
-        (["1", "2"], [0.4, 0.4]),
-    ]
-    assert (brand_new.title, brand_new.note) == ("brand new", "No limit.")
-    assert brand_new.spec["data"][0]["y"] == [3.5, 7.0]
-    assert judged.note == "No limit."
+    config.write_text(config.read_text() + f"health: {{limits: {limits}}}\n")
+
+
+def test_health_figures_have_limit_status_and_chart_whatever_they_are_called(run: Path) -> None:
+    rows = [
+        {"valid": (0.3, 0.9)[i - 1], "brand_new": 3.5 * i, "kl": None, "words": "none", "truncated": 0.75,
+         "judged": {"value": 0.5, "low": 0.4, "high": 0.7}, "alarms": 2} for i in (1, 2)
+    ]  # fmt: skip
+    write_health(run, *rows, limits="{valid: 0.4, no_spread: null}")
+    valid, truncated, brand_new, judged = health_figures(read_run_data(run))
+    assert (valid.name, valid.limit, valid.at_most, valid.beyond) == ("valid", 0.4, False, [1])
+    assert (truncated.name, truncated.limit, truncated.at_most) == ("truncated", 0.5, True)
+    assert truncated.beyond == [1, 2]
+    assert [(d["x"], d["y"]) for d in valid.spec["data"]] == [(["1", "2"], [0.3, 0.9])]
+    assert [shape["y0"] for shape in valid.spec["layout"]["shapes"]] == [0.4]
+    assert (brand_new.name, brand_new.limit, brand_new.beyond) == ("brand_new", None, [])
+    assert brand_new.spec["data"][0]["y"] == [3.5, 7.0] and "shapes" not in brand_new.spec["layout"]
     assert judged.spec["data"][0]["error_y"]["array"] == pytest.approx([0.2, 0.2])
+    html, tags = page_of(run)
+    text = " ".join(tags.text.split())
+    assert "2 of 2 figures were beyond the limit." in text and "2 figures without a limit" in text
+    assert "valid 0.9 at least 0.4 ok alarm in 1 Questions in the right format" in text
+    assert "truncated 0.75 at most 0.5 alarm Training completions cut off" in text
+    assert "brand new 7 none no limit" in text
+    assert 'role="img" aria-label="valid by iteration: 0.3, 0.9"' in html
+    drawn = re.search(r'<svg[^>]* aria-label="valid by iteration.*?</svg>', html, re.DOTALL)
+    assert drawn is not None and re.findall(r"[MV]?[\d.]+,[\d.]+", drawn[0]) == ["4.0,17.0", "76.0,3.0"]
+
+
+def test_every_health_figure_has_a_meaning_of_one_line() -> None:
+    source = files("visplay.report").joinpath("health.html").read_text(encoding="utf-8")
+    meanings = dict(re.findall(r'^  "(\w+)": "(.+)",$', source, re.MULTILINE))
+    folder = Path("missing")
+    known = {*LIMITS, *alarms._OF_ANSWERS, "questioner_tokens", "reasoner_tokens"}
+    known |= {*alarms._question_figures(folder), *alarms._training_figures(folder)}
+    assert known == set(meanings)
+    assert max(map(len, meanings.values())) <= 50
+
+
+@pytest.mark.parametrize(
+    ("changes", "labels", "expected"),
+    [
+        ({"a": (0.194, 0.15, 0.24, 1e-6)}, (0.74, 0.70, 0.78),
+         "+19.4 points on a; 74.0 % of the labels right."),
+        ({"a": (-0.05, -0.08, -0.02, 1e-4)}, (0.47, 0.40, 0.56),
+         "\u22125.0 points on a; only 47.0 % of the labels right, so do not trust them."),
+        ({"a": (0.018, -0.025, 0.056, 0.4)}, None,
+         "Inconclusive: +1.8 points on a may be chance; the labels could not be checked (no ground truth)."),
+        ({"a": (0.1, 0.05, 0.15, 1e-6), "b": (0.01, -0.03, 0.05, 0.6)}, (0.74, 0.70, 0.78),
+         "+10.0 points on a, inconclusive on b; 74.0 % of the labels right."),
+        ({"a": (0.01, -0.03, 0.05, 0.6), "b": (0.02, -0.03, 0.05, 0.6)}, (0.74, 0.70, 0.78),
+         "Inconclusive: +1.0 points on a and +2.0 points on b may be chance; 74.0 % of the labels right."),
+        ({"a": (0.1, 0.05, 0.15, 1e-6), "b": (0.01, -0.03, 0.05, 0.6), "c": (-0.1, -0.15, -0.05, 1e-6)}, None,
+         "Better on 1, worse on 1, inconclusive on 1 of 3 benchmarks; the labels could not be checked"
+         " (no ground truth)."),
+        ({}, (0.74, 0.70, 0.78), "Nothing is measured yet; 74.0 % of the labels right."),
+    ],
+)  # fmt: skip
+def test_one_line_says_what_happened_and_whether_labels_can_be_trusted(
+    run: Path, changes: dict[str, tuple[float, float, float, float]], labels: Any, expected: str
+) -> None:
+    base = {name: benchmark(0.6) for name in changes}
+    last = {
+        name: benchmark(0.6 + d, paired=change(d, low, high, p_value=p))
+        for name, (d, low, high, p) in changes.items()
+    }
+    for i, figures in enumerate((base, last)):
+        write_json(run / f"iteration-{i}/evaluation/summary.json", {"benchmarks": figures})
+    summary = run / "iteration-1/curation/summary.json"
+    kept = labels and {"kept": dict(zip(("value", "low", "high"), labels, strict=True)) | {"n": 222}}
+    write_json(
+        summary, json.loads(summary.read_text()) | {"silver_accuracy": kept and kept | {"rejected": None}}
+    )
+    html, _ = page_of(run)
+    lead = re.search(r'<p class="lead">(.*?)</p>', html, re.DOTALL)
+    assert lead is not None and unescape(lead[1]).replace("\u00a0", " ") == expected
+
+
+def test_a_run_that_has_measured_only_its_base_says_so(run: Path) -> None:
+    for part in ("evaluation", "curation"):
+        (run / f"iteration-1/{part}/summary.json").unlink()
+    assert '<p class="lead">Only the base is measured so far; no labels yet.</p>' in page_of(run)[0]
+
+
+def test_kinds_show_their_change_with_its_sign(run: Path) -> None:
+    values = {"count": (0.4, 0.6), "exists": (0.85, 0.72), "color": (0.5, 0.51), "same": (0.5, 0.5)}
+    for i in (0, 1):
+        path = run / f"iteration-{i}/evaluation/summary.json"
+        figures = json.loads(path.read_text())
+        kinds = {kind: interval(pair[i], n=260) for kind, pair in values.items()}
+        figures["benchmarks"]["pocket-dusk"]["groups"]["kind"] = kinds | ({"new": interval(0.5)} if i else {})
+        write_json(path, figures)
+    html, _ = page_of(run)
+    assert re.findall(r'<span class="change ([^"]*)">([^<]*)<', html) == [
+        ("good clear", "+20.0"), ("bad clear", "\u221213.0"), ("good", "+1.0"), ("", "±0.0")]  # fmt: skip
+    assert "<td>—</td>" in html  # the base had none of this kind
+
+
+def test_the_page_says_if_kept_labels_are_no_better_than_rejected_ones(run: Path) -> None:
+    summary = run / "iteration-1/curation/summary.json"
+    labels = json.loads(summary.read_text())
+    for rejected, said in ((0.66, "not clearly better"), (0.8, "less often right"), (0.4, None)):
+        silver = {"kept": interval(0.68), "rejected": interval(rejected)}
+        write_json(summary, labels | {"silver_accuracy": silver})
+        text = page_of(run)[1].text
+        assert (said in text) if said else ("In iteration 1 the kept labels" not in text)
 
 
 def test_what_was_changed_on_the_way_is_told_as_text(run: Path) -> None:

@@ -1,5 +1,8 @@
 """The browser's data: every rollout of a run, each question with what became of it, within stated bounds."""
 
+import base64
+import io
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +21,7 @@ from tests.visplay.report.small_run import (
     write_unfinished,
 )
 from visplay.report.reading import drawn_rows, read_run_data
-from visplay.report.samples import browsable, thumbnails
+from visplay.report.samples import browsable, side_for, thumbnails
 
 
 @pytest.fixture
@@ -116,6 +119,36 @@ def test_pictures_have_a_budget() -> None:
     assert list(thumbnails("abcde", load, made=made, most_bytes=3 * one)) == ["a", "b", "c"]
     assert loaded == ["a", "b", "c", "d"]  # "a" was there; "d" is too much
     assert list(thumbnails("abcde", load, made=made, most=2)) == ["a", "b"]
+
+
+def test_few_pictures_are_stored_larger(run: Path) -> None:
+    assert [side_for(n) for n in (0, 1, 26, 27, 104, 105, 5000)] == [960, 960, 960, 480, 480, 240, 240]
+    encoded = [picture["data"].partition(",")[2] for picture in rollouts_of(page_of(run)[0])["pictures"]]
+    sizes = {Image.open(io.BytesIO(base64.b64decode(data))).size for data in encoded}
+    assert sizes == {(300, 200)}  # as large as the files are
+
+
+def test_a_step_under_way_says_how_fast_it_is_and_how_long_it_takes(run: Path) -> None:
+    scratch = run / "iteration-2/questioner.partial/unfinished"
+    row = candidate("a" * 64, "Q?", step=1, completion="", reward=0.5)
+    config = run / "config.yaml"
+    config.write_text(config.read_text() + "questioner: {steps: 100}\n")
+    for step, written in ((1, 0), (2, 20), (3, 40), (4, 4000), (5, 4020)):  # stopped once, then resumed
+        metrics = {"step": step, "reward": step / 8, "completions/mean_length": 30.0}
+        path = scratch / f"step-{step}.json"
+        write_unfinished(path, {"metrics": metrics, "records": [row] * 4})
+        os.utime(path, (1e9 + written, 1e9 + written))
+    html, tags = page_of(run)
+    text = " ".join(tags.text.replace("\u00a0", " ").split())
+    assert (
+        "5 of 100 steps, reward 0.625 in the last, about 32 min left, 6 tokens of completions per second"
+        in text
+    )
+    assert 'aria-label="reward by step: 0.125, 0.25, 0.375, 0.5, 0.625"' in html
+    for step in range(2, 6):
+        (scratch / f"step-{step}.json").unlink()
+    text = page_of(run)[1].text
+    assert "1 of 100 steps" in text and "left," not in text and "per second" not in text
 
 
 def test_a_phase_under_way_is_told_from_its_finished_steps(run: Path) -> None:

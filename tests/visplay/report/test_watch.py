@@ -161,7 +161,7 @@ def test_answers_carry_their_protection(looked_at: LiveServer) -> None:
         assert headers["X-Content-Type-Options"] == "nosniff" and headers["Cache-Control"] == "no-store"
         assert "Python" not in headers["Server"] and "Access-Control-Allow-Origin" not in headers
     policy = unescape(ask(looked_at, "/")[2][:2000])
-    assert "connect-src 'self'" in policy and policy.count("'sha256-") == 4
+    assert "connect-src 'self'" in policy and policy.count("'sha256-") == 5
 
 
 def test_ctrl_c_ends_it_cleanly(run: Path) -> None:
