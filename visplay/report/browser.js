@@ -128,7 +128,8 @@ const JUDGED = { true: ["tag good", "silver answer is true"], unanswerable: ["ta
 
 // Why the Questioner got nothing for a question: what made the reward 0.
 const PENALTIES = {
-  redundancy: "too similar to other questions", memory: "similar to earlier questions", groundedness: "answered the same without the picture",
+  redundancy: "the penalty for similar questions", memory: "the penalty for repeating earlier questions",
+  groundedness: "the penalty for not needing the picture",
 };
 
 function whyZero(item) {
@@ -140,7 +141,7 @@ function whyZero(item) {
   if (parts.uncertainty === 0) return "the votes agree too much or too little";
   const [name, size] = Object.entries(parts).filter(([name]) => name in PENALTIES)
     .map(([name, value]) => [name, Math.abs(value)]).sort((a, b) => b[1] - a[1])[0] || ["", 0];
-  return size > 0 ? PENALTIES[name] : "penalties exceed the gain";
+  return size > 0 ? `${PENALTIES[name]} outweighs the gain` : "the parts add up to nothing";
 }
 
 function questionOf(item) {
@@ -154,7 +155,7 @@ function questionOf(item) {
   if (item.type) mark("tag", item.type);
   if (item.outcome) mark(item.outcome === "kept" ? "tag good" : "tag out", item.outcome === "kept" ? "kept" : "rejected: " + item.outcome);
   if (item.judged) mark(...(JUDGED[item.judged] || ["tag bad", `silver answer is false; true: ${item.truth}`]));
-  if (item.phase === "questioner" && item.question === undefined) mark("tag out", "not a well-formed question");
+  if (item.phase === "questioner" && item.question === undefined && item.reward !== 0) mark("tag out", "not a well-formed question");
   if (item.reward === 0) mark("tag bad", `reward 0: ${whyZero(item)}`);
   const link = marks.appendChild(make("a", "tag", "link"));
   link.href = `#samples?question=${idOf(item)}`;

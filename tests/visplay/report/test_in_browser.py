@@ -295,10 +295,10 @@ def test_a_question_without_reward_says_why(tab: Tab, run: Path) -> None:
         "rejected before the vote": {"question": "Q", "confidence": 0.5, "parts": {"validity": 0}},
         "all votes agree": {"question": "Q", "confidence": 1, "parts": {"validity": 1, "uncertainty": 0}},
         "no vote could be read": {"question": "Q", "confidence": 0, "parts": {"validity": 1}},
-        "too similar to other questions": {
+        "the penalty for similar questions outweighs the gain": {
             "question": "Q", "confidence": 0.5,
             "parts": {"validity": 1, "uncertainty": 0.5, "redundancy": 0.6, "memory": 0.1}},
-        "answered the same without the picture": {
+        "the penalty for not needing the picture outweighs the gain": {
             "question": "Q", "confidence": 0.5, "parts": {"uncertainty": 0.5, "groundedness": 0.5}},
     }  # fmt: skip
     for reason, item in reasons.items():

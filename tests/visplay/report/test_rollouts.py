@@ -141,8 +141,7 @@ def test_a_step_under_way_says_how_fast_it_is_and_how_long_it_takes(run: Path) -
     html, tags = page_of(run)
     text = " ".join(tags.text.replace("\u00a0", " ").split())
     assert (
-        "5 of 100 steps, reward 0.625 in the last, about 32 min left, 6 tokens of completions per second"
-        in text
+        "5 of 100 steps, reward 0.625 in the last, about 32 min left, 6 completion tokens per second" in text
     )
     assert 'aria-label="reward by step: 0.125, 0.25, 0.375, 0.5, 0.625"' in html
     for step in range(2, 6):
