@@ -30,7 +30,7 @@ from tests.visplay.small import SMALL
 from visplay.config.loading import Config, check_config
 from visplay.data.images import read_images
 from visplay.loop import measuring, questioner
-from visplay.loop.asking import blind, judge, parse, vote
+from visplay.loop.asking import judge, parse, vote
 from visplay.loop.context import first_roles, open_context
 from visplay.progress import Display
 
@@ -109,7 +109,7 @@ def phase(pictures: Path, output: Path, limit: int) -> dict[str, Any]:
         roles = first_roles(ctx)
         peak = Peak()
         with reads.counted() as asked:
-            questioner.train(ctx, 1, roles, ask=[parse, judge, vote, blind])
+            questioner.train(ctx, 1, roles, ask=[parse, judge, vote])
         peak.end()
     return {
         "pictures": len(ctx.images), "start_seconds": round(opened, 2), "begun_mb": round(peak.begun / MB),

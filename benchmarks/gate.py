@@ -28,7 +28,7 @@ from benchmarks.gate_tables import (
     print_steps,
 )
 from visplay.loop import curation, measuring, questioner, reasoner, watching
-from visplay.loop.asking import Asked, Groups, Round, Stage, blind, judge, parse, vote
+from visplay.loop.asking import Asked, Groups, Round, Stage, judge, parse, vote
 from visplay.loop.context import RunContext
 from visplay.loop.curation import band, grounded
 from visplay.pocket.oracle import QUESTION_TYPES, WIDE, draw_question, oracle
@@ -130,7 +130,7 @@ def evenly(ctx: RunContext, groups: Groups, round: Round) -> Groups:
 def gold(ctx: RunContext, roles: Roles, *, first: Sequence[Stage] = ()) -> None:
     """Algorithm 1 with gold labels in place of silver ones; the stages `first` come before all others."""
     for iteration in ctx.iterations():
-        roles = questioner.train(ctx, iteration, roles, ask=[parse, judge, vote, blind])
+        roles = questioner.train(ctx, iteration, roles, ask=[parse, judge, vote])
         stages = [*first, parse, judge, vote, told, band, grounded]
         examples = curation.curate(ctx, iteration, roles, ask=stages)
         roles = reasoner.train(ctx, iteration, roles, examples)

@@ -7,7 +7,7 @@ from rewards.questioner import questioner_rewards
 from rewards.reasoner import reasoner_rewards
 from rewards.reward import Reward, Term, Values, random_rewards
 from rewards.skills import skill
-from rewards.voting import Vote, blind_agreement, in_informative_band, probed_groups, vote
+from rewards.voting import Vote, blind_agreement, in_informative_band, vote
 
 __all__ = [
     "AnswerForm",
@@ -27,7 +27,6 @@ __all__ = [
     "in_informative_band",
     "merged_cluster_shares",
     "parse_question",
-    "probed_groups",
     "questioner_rewards",
     "random_rewards",
     "reasoner_rewards",

@@ -7,7 +7,7 @@ from rewards.diversity import cluster_shares, merged_cluster_shares
 from rewards.parsing import Question
 from rewards.reward import Reward, Term, Values
 from rewards.skills import skill_shares
-from rewards.voting import Vote, blind_agreement, minority_share, uncertainty
+from rewards.voting import Vote, minority_share, uncertainty
 
 REDUNDANCY_THRESHOLD = 0.5  # cut of the average linkage, in units of BLEU distance; the paper's
 MEMORY_SIZE = 4096  # newest questions that are remembered
@@ -24,10 +24,6 @@ class Candidate(Protocol):
     @property
     def vote(self) -> Vote | None:
         """The Reasoner's votes on it."""
-
-    @property
-    def blind(self) -> Vote | None:
-        """Votes without the picture; None where none were taken."""
 
     @property
     def validity(self) -> float | None:
@@ -54,8 +50,8 @@ def questioner_rewards(
 
     Returns:
         [images][G]. The parts are `validity` (0, or the judge's, or 1), `uncertainty` (before it is
-        multiplied with the validity), `redundancy` (the penalty, lambda included), `memory` and
-        `groundedness` where they are on (penalties, weights included), and each term by its name.
+        multiplied with the validity), `redundancy` and, if it is on, `memory` (penalties, weights included),
+        and each term by its name.
     """
     penalties = _penalties(groups, memory, values)
     rewards: list[list[Reward]] = []
@@ -92,14 +88,6 @@ def _penalties(
     if values.memory_weight:
         alike = skill_shares(flat, memory[max(0, len(memory) - MEMORY_SIZE) :])
         found["memory"] = [values.memory_weight * share for share in alike]
-    if values.groundedness_weight:
-        found["groundedness"] = [
-            values.groundedness_weight * blind_agreement(item.vote, item.blind, asked=item.asks)
-            if item.asks and item.vote and item.blind
-            else 0.0
-            for group in groups
-            for item in group
-        ]
     return {name: _regrouped(flat_values, sizes) for name, flat_values in found.items()}
 
 

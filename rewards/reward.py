@@ -16,7 +16,6 @@ class Values:
         redundancy_weight: lambda, >= 0.
         redundancy_scope: clusters within the questions about one image, or across the whole batch.
         memory_weight: weight of the share of remembered questions of the same skill, >= 0; 0 is off.
-        groundedness_weight: weight of the share of blind answers that agree, >= 0; 0 is off.
         format_weight: weight of the `<think>` block followed by the box, in [0, 1]; agreement with the silver
             answer has the rest.
     """
@@ -26,7 +25,6 @@ class Values:
     redundancy_weight: float = 1.0
     redundancy_scope: Literal["image", "batch"] = "image"
     memory_weight: float = 0.0
-    groundedness_weight: float = 0.0
     format_weight: float = 0.0
 
 

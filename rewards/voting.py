@@ -1,14 +1,11 @@
 """The majority vote: many answers to one question -> a silver answer, and what its confidence says."""
 
-import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rewards.answers.equivalence import answer_form, equivalent
 from rewards.parsing import Question
-
-PROBED = 0.25  # of the images of a step, asked with their picture greyed out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,14 +118,3 @@ def blind_agreement(vote: Vote, blind: Vote, *, asked: Question) -> float:
         if equivalent(answer, vote.answer, question=asked.question, options=options).equal:
             return share
     return 0.0
-
-
-def probed_groups(count: int, *, seed: int) -> list[bool]:
-    """Chooses the images whose questions are also asked blind; whole groups, so that members compare.
-
-    Args:
-        count: number of groups.
-        seed: of the choice.
-    """
-    chosen = set(random.Random(seed).sample(range(count), round(PROBED * count)))
-    return [index in chosen for index in range(count)]

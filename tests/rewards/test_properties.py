@@ -70,7 +70,6 @@ class Row:
 
     asks: Question | None
     vote: Vote | None
-    blind: None = None
     validity: None = None
 
 

@@ -11,7 +11,6 @@ from rewards import (
     Values,
     Vote,
     blind_agreement,
-    probed_groups,
     questioner_rewards,
     reasoner_rewards,
     vote,
@@ -28,7 +27,6 @@ class Row:
 
     asks: Question | None
     vote: Vote | None = None
-    blind: Vote | None = None
     validity: float | None = None
 
 
@@ -80,7 +78,7 @@ def test_a_judge_multiplies_what_is_to_be_learned():
 
 
 def test_nothing_beyond_the_paper_is_charged_by_default():
-    item = row(CAR, blind=vote(["7"]))
+    item = row(CAR)
     (reward,) = questioner_rewards([[item]], values=Values(), memory=[CAR])[0]
     assert set(reward.parts) == {"validity", "uncertainty", "redundancy"}
 
@@ -93,25 +91,12 @@ def test_memory_charges_for_the_share_of_the_same_skill():
     assert found == pytest.approx([1 - 0.5 * 4 / 7, 1 - 0.5 * 3 / 7, 0.0])
 
 
-def test_groundedness_charges_where_the_question_was_asked_blind():
-    blind = vote(["7", "7.0", "seven", "x"])
-    group = [row(CAR, blind=blind), row(DOGS)]
-    found = paid(*group, groundedness_weight=0.4, redundancy_weight=0.0)
-    assert found == pytest.approx([1 - 0.4 * 0.75, 1.0])
-
-
 def test_blind_agreement_is_the_share_that_still_says_the_silver_answer():
     seen = vote(["red"] * 3 + ["blue"])
     assert blind_agreement(seen, vote(["Red", "red", "blue", None]), asked=ASKED) == pytest.approx(0.5)
     assert blind_agreement(seen, vote(["green"]), asked=ASKED) == 0.0
     assert blind_agreement(vote([None]), vote([None]), asked=ASKED) == 0.0
     assert blind_agreement(vote(["3"]), vote(["3 dogs"]), asked=ASKED) == 1.0
-
-
-def test_probed_groups_are_a_quarter_and_repeatable():
-    assert sum(probed_groups(8, seed=1)) == 2
-    assert probed_groups(8, seed=1) == probed_groups(8, seed=1)
-    assert probed_groups(0, seed=0) == []
 
 
 def test_a_term_is_weighted_named_and_counts_for_valid_questions_only():

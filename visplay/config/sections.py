@@ -302,7 +302,7 @@ class Curation(Section):
 
 
 _PARTS = {  # of the built-in rewards
-    "questioner": ("validity", "uncertainty", "redundancy", "memory", "groundedness"),
+    "questioner": ("validity", "uncertainty", "redundancy", "memory"),
     "reasoner": ("parsed", "accuracy", "format"),
 }
 
@@ -321,8 +321,6 @@ class Rewards(Section):
     """Compare a question with those about the same picture, or with those of the whole step."""
     memory_weight: float = Field(0.0, ge=0)
     """Weight of the penalty for repeating earlier questions; 0 is off."""
-    groundedness_weight: float = Field(0.0, ge=0)
-    """Weight of the penalty for questions that are answered the same without the picture; 0 is off."""
     format_weight: float = Field(0.0, ge=0, le=1)
     """Share of the Reasoner's reward for a `<think>` block before the box."""
     questioner_terms: dict[str, float] = {}

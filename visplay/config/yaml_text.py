@@ -87,13 +87,13 @@ def merged(data: Any, over: Any) -> Any:
     return data | {key: merged(data[key], value) if key in data else value for key, value in over.items()}
 
 
-def flat_config(data: Mapping[str, Any], *, prefix: str = "", between: str = ".") -> dict[str, Any]:
+def flat_config(data: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
     """Nested values by their full key, `optimizer.learning_rate`."""
     flat: dict[str, Any] = {}
     for key, value in data.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict) and value:
-            flat |= flat_config(value, prefix=f"{name}{between}", between=between)
+            flat |= flat_config(value, prefix=f"{name}.")
         else:
             flat[name] = value
     return flat

@@ -1,7 +1,7 @@
 """Turn the Questioner's completions into voted questions: one row per completion, processed by stages.
 
 A stage takes the rows of some pictures, fills in fields and returns the rows. A loop lists its stages in
-order, `[parse, judge, vote, blind]`. A row with a reject reason gets no votes.
+order, `[parse, judge, vote]`. A row with a reject reason gets no votes.
 """
 
 from collections.abc import Callable, Sequence
@@ -191,18 +191,6 @@ def vote(ctx: RunContext, groups: Groups, round: Round) -> Groups:
     votes = take_votes(ctx, rows, round, seed=round.seed_of("vote"))
     for row, found in zip(rows, votes, strict=True):
         row.vote = found
-    return groups
-
-
-def blind(ctx: RunContext, groups: Groups, round: Round) -> Groups:
-    """If groundedness is rewarded, vote again with grey pictures on a fraction of the groups."""
-    if not ctx.config.rewards.groundedness_weight:
-        return groups
-    seed = round.seed_of("blind")
-    probed = rewards.probed_groups(len(groups), seed=seed)
-    rows = [row for group, yes in zip(groups, probed, strict=True) if yes for row in group if row.asks]
-    for row, found in zip(rows, take_votes(ctx, rows, round, seed=seed, grey=True), strict=True):
-        row.blind = found
     return groups
 
 

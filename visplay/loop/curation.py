@@ -26,6 +26,7 @@ from visplay.schema import CANDIDATES
 from visplay.seeds import draw, mix_seed
 from visplay.storage import read_part, write_parquet, write_part, write_text
 
+TRACKED = 16  # questions of an iteration that trackers show
 _Rows = list[dict[str, Any]]
 
 
@@ -243,6 +244,9 @@ def _keep(
         )
     health |= {"pictures": len({row.picture for row in rows}), "pool": pool}
     seed = ctx.seed(iteration, "curation")
+    if ctx.config.report_to:
+        shown = draw(records, min(TRACKED, len(records)), seed=mix_seed(seed, "tracked"))
+        ctx.tracker.log_questions(shown, [ctx.picture(row["image_key"]) for row in shown])
     health["blind_answers"] = probe_blind_answers(ctx, rows, roles=roles, seed=seed)
     write_text(folder / "summary.json", json.dumps(health, indent=2))
     return [{"iteration": iteration, "phase": "curation", **health}]

@@ -23,7 +23,7 @@ from visplay.errors import ConfigError, TooFewExamples
 from visplay.evaluation.spec import expand
 from visplay.loop import curation, measuring, questioner, reasoner, watching
 from visplay.loop.alarms import is_finished
-from visplay.loop.asking import blind, judge, parse, vote
+from visplay.loop.asking import judge, parse, vote
 from visplay.loop.context import RunContext, first_roles, open_context
 from visplay.loop.curation import band, grounded
 from visplay.models.policy import Policy
@@ -40,7 +40,7 @@ Loop = Callable[[RunContext, Roles], None]
 def visplay(ctx: RunContext, roles: Roles) -> None:
     """Algorithm 1: the Questioner learns to ask, its questions are curated, the Reasoner learns from them."""
     for iteration in ctx.iterations():
-        roles = questioner.train(ctx, iteration, roles, ask=[parse, judge, vote, blind])
+        roles = questioner.train(ctx, iteration, roles, ask=[parse, judge, vote])
         examples = curation.curate(ctx, iteration, roles, ask=[parse, judge, vote, band, grounded])
         roles = reasoner.train(ctx, iteration, roles, examples)
         measuring.measure(ctx, iteration, roles)

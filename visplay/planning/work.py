@@ -15,7 +15,6 @@ from visplay.evaluation.spec import expand
 CHUNK = 64  # pictures that curation asks about at a time
 VERDICT_LIMIT = 256  # tokens of a shipped judge's verdict, at most
 BLIND_QUESTIONS = 64  # that curation asks again with a grey picture
-BLIND = 0.25  # share of a step's images whose questions are asked blind if groundedness is rewarded
 QUESTION_TOKENS, ANSWER_TOKENS, VERDICT_TOKENS = 80, 300, 100  # mean lengths of completions, assumed
 KEPT = 0.25  # assumed share of kept questions if curation stops when enough is kept
 WITHOUT_CURATION = ("visplay.loop.rise:rise",)  # loops that train on the Questioner phase's questions
@@ -85,8 +84,7 @@ def _votes_of_training(config: Config) -> list[Work]:
     """Samples of a judge and of the Reasoner in the Questioner phase."""
     phase = config.questioner
     groups = phase.steps * phase.prompts_per_step
-    voted = groups + (round(groups * BLIND) if config.rewards.groundedness_weight else 0)
-    votes = _answers("its votes", voted * phase.group_size * config.votes.samples, config)
+    votes = _answers("its votes", groups * phase.group_size * config.votes.samples, config)
     return [*_verdicts(config, groups * phase.group_size), votes]
 
 

@@ -7,19 +7,25 @@ environment variables (`WANDB_MODE=offline`, `WANDB_PROJECT`, `TRACKIO_DIR` ...)
 
 import importlib.util
 import json
+import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from accelerate import PartialState
 from accelerate.tracking import GeneralTracker, TensorBoardTracker, TrackioTracker, WandBTracker
+from PIL import Image
 
 from visplay.config.loading import Config, phase_of
 from visplay.config.yaml_text import flat_config
 from visplay.errors import ConfigError
 from visplay.storage import write_text
 
+DETAILS = ("groups", "statuses", "rejects", "types")  # not sent to trackers
+SHOWN = ("type", "question", "silver_answer", "truth", "reject_reason")  # columns of the table
 PROJECT = "visplay"  # the command line sets it for Weights & Biases unless WANDB_PROJECT is set
 
 
@@ -55,15 +61,41 @@ class Tracker:
         self._log(values, step=before + int(row["step"]))
 
     def log_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Send every number in the rows of a finished step, named by its path in the row."""
+        """Send the main numbers in the rows of a finished step, named by their path in the row.
+
+        Of an estimate only its value is sent. `metrics.jsonl` also has intervals and the values by group.
+        """
         for row in rows:
             values = {k: v for k, v in row.items() if k not in ("iteration", "phase")}
-            named = {
-                name: float(value)
-                for name, value in flat_config(values, prefix=f"{row['phase']}/", between="/").items()
-                if isinstance(value, int | float) and not isinstance(value, bool)
-            }
+            named = dict(_main_numbers(values, prefix=f"{row['phase']}/"))
             self._log(named, step=sum(self._steps.values()) * int(row["iteration"]))
+
+    def log_questions(self, rows: Sequence[Mapping[str, Any]], pictures: Sequence[Image.Image]) -> None:
+        """Send a table of questions, rows of `visplay.schema.ASKED`, each with its picture."""
+        step, columns = sum(self._steps.values()) * self.iteration, ["picture", *SHOWN, "votes"]
+        cells = []
+        for row in rows:
+            votes = zip(row["shares"], row["answers"], strict=True)
+            told = [f"{row[name]:.2f}" if name == "confidence" else str(row[name] or "") for name in SHOWN]
+            cells.append(
+                [*map(_as_markdown, told), ", ".join(f"{a:.0%} {_as_markdown(b)}" for a, b in votes)]
+            )
+        numbered = [[str(i), *own] for i, own in enumerate(cells)]
+        for tracker in self._trackers:
+            if tracker.name == "tensorboard":
+                table = [columns, ["---"] * len(columns), *numbered]
+                text = "\n".join(f"| {' | '.join(line)} |" for line in table)
+                tracker.tracker.add_text("curation/asked", text, step)
+                for i, picture in enumerate(pictures):
+                    pixels = np.asarray(picture.convert("RGB"))
+                    tracker.tracker.add_image(f"curation/picture {i}", pixels, step, dataformats="HWC")
+            elif tracker.name == "wandb":
+                tracker.log_images({"curation/pictures": list(pictures)}, step=step)
+                tracker.log_table("curation/asked", columns=columns, data=numbered, step=step)
+            else:
+                own = importlib.import_module(tracker.name)
+                data = [[own.Image(one), *line] for one, line in zip(pictures, cells, strict=True)]
+                tracker.log({"curation/asked": own.Table(columns=columns, data=data)}, step=step)
 
     def close(self) -> None:
         """Flush the trackers."""
@@ -73,6 +105,20 @@ class Tracker:
     def _log(self, values: dict[str, float], *, step: int) -> None:
         for tracker in self._trackers:
             tracker.log(values, step=step)
+
+
+def _main_numbers(values: Mapping[str, Any], *, prefix: str) -> Iterator[tuple[str, float]]:
+    for name, held in values.items():
+        value = held.get("value", held) if isinstance(held, Mapping) else held
+        if isinstance(value, Mapping) and name not in DETAILS:
+            yield from _main_numbers(value, prefix=f"{prefix}{name}/")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{prefix}{name}", float(value)
+
+
+def _as_markdown(text: str) -> str:
+    """Model text as one cell of a table, which trackers show as Markdown: escaped, on one line."""
+    return re.sub(r"([\\`*_\[\]|~#!])", r"\\\1", escape(" ".join(text.split())))
 
 
 def _open(name: str, config: Config) -> GeneralTracker:

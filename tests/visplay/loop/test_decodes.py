@@ -12,7 +12,7 @@ import pytest
 from tests.visplay.loop.faulty import PICTURES, StopsAt, settings
 from tests.visplay.small import SMALL
 from visplay.loop import curation, questioner, reasoner
-from visplay.loop.asking import blind, judge, parse, vote
+from visplay.loop.asking import judge, parse, vote
 from visplay.loop.context import PICTURES_KEPT, first_roles, open_context
 from visplay.loop.curation import band, grounded
 
@@ -43,12 +43,12 @@ class Reads:
 def test_a_picture_is_read_and_decoded_once_a_step(scenes: Path, tmp_path: Path) -> None:
     """Each read is a decode: `ImageSet.load` is the only way to a picture, and keeps nothing itself."""
     own = {**SMALL["curation"], "max_blind": 1.0}
-    config = settings(scenes, tmp_path, rewards={"groundedness_weight": 0.5}, curation=own)
+    config = settings(scenes, tmp_path, curation=own)
     reads = Reads(scenes)
     with open_context(config, display=StopsAt()) as ctx:
         roles = first_roles(ctx)
-        with reads.counted() as asked:  # asking, votes, blind votes, and what TRL fetches for its own pass
-            roles = questioner.train(ctx, 1, roles, ask=[parse, judge, vote, blind])
+        with reads.counted() as asked:  # asking, votes, and what TRL fetches for its own pass
+            roles = questioner.train(ctx, 1, roles, ask=[parse, judge, vote])
         assert len(asked) == 3 * 2 and set(asked.values()) == {1}  # three steps of two pictures
         ctx.picture.cache_clear()  # type: ignore[attr-defined]
         with reads.counted() as curated:
@@ -72,5 +72,5 @@ def test_however_many_pictures_a_step_has_each_is_decoded_once(scenes: Path, tmp
     with open_context(config, display=StopsAt()) as ctx:
         roles = first_roles(ctx)
         with reads.counted() as asked:
-            questioner.train(ctx, 1, roles, ask=[parse, judge, vote, blind])
+            questioner.train(ctx, 1, roles, ask=[parse, judge, vote])
     assert len(asked) == PICTURES and set(asked.values()) == {1}

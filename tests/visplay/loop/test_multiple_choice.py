@@ -42,7 +42,7 @@ def settings(folder: Path, name: str) -> Config:
         {
             **SMALL, "name": name, "images": {"source": str(pictures)}, "output": str(folder),
             "iterations": 1, "prompts": Prompts().model_dump(),
-            "votes": {"samples": 4}, "rewards": {"groundedness_weight": 0.5},
+            "votes": {"samples": 4},
             "questioner": {**SMALL["questioner"], "types": ["multiple choice"], "steps": 1},
             "reasoner": {**SMALL["reasoner"], "steps": 1, "group_size": 4},
         }
@@ -90,12 +90,8 @@ def rows(run: Path, file: str, *columns: str) -> list[dict[str, Any]]:
 @pytest.mark.slow
 def test_confidence_and_rewards_are_the_same_by_letter_and_by_text(runs: dict[str, Path]) -> None:
     for run in runs.values():
-        for row in rows(run, "questioner/rollouts.parquet", "confidence", "options", "reward_groundedness"):
+        for row in rows(run, "questioner/rollouts.parquet", "confidence", "options"):
             assert (row["confidence"], row["options"]) == (0.75, ["red", "blue", "green"])
-            assert row["reward_groundedness"] in (
-                0,
-                0.5 * 0.75,
-            )  # three of four blind answers are the silver one
         for row in rows(run, "curation/candidates.parquet", "confidence", "shares", "reject_reason"):
             assert (row["confidence"], row["shares"]) == (0.75, [0.75, 0.25])
         paid = rows(run, "reasoner/rollouts.parquet", "reward", "options")
