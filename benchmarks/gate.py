@@ -92,8 +92,8 @@ WORLDS: dict[str, list[str]] = {
         "optimizer.learning_rate=2e-3", "optimizer.kl=0.0",
         "optimizer.advantage=benchmarks.positive_control:only_right",
         "optimizer.grpo={lr_scheduler_type: cosine, warmup_steps: 3}", "questioner.learning_rate=5e-4",
-        "adapters=per_role", "iterations=5", "reasoner.steps=20", "reasoner.prompts_per_step=32",
-        "reasoner.max_tokens=100", "curation.images=1000",
+        "adapters=per_role", "iterations=4", "reasoner.steps=10", "reasoner.prompts_per_step=32",
+        "reasoner.max_tokens=100", "curation.images=400",
     ],
 }  # fmt: skip
 

@@ -6,10 +6,12 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
 from typer.core import TyperGroup
+from typer.models import ArgumentInfo
 
 from rollouts.engine import EngineUnavailable, RequestRefused
 from visplay import __version__, launcher
@@ -43,6 +45,7 @@ FAMILIES = {
     "config": "Write a first configuration, or print one with every key.",
     "pocket": "The pocket world: synthetic scenes.",
 }
+METAVARS = {int: "N", int | None: "N", float: "X", Path: "PATH", Path | None: "PATH", str: "TEXT"}
 
 
 class Grouped(TyperGroup):
@@ -61,7 +64,6 @@ app = typer.Typer(
     help="A vision-language model improves itself from unlabelled images.\n\n"
     "Start with:  visplay pocket images runs/demo-images  and then  visplay train configs/demo.yaml",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -89,6 +91,10 @@ def _documented(command: Callable[..., None]) -> str:
             info = typer.Argument()
         elif info is None:
             info = typer.Option(*([f"--{given.name.replace('_', '-')}"] if kind is bool else []))
+        if isinstance(info, ArgumentInfo):
+            info.metavar = given.name.upper()
+        else:
+            info.metavar = METAVARS.get(kind)
         info.help = " ".join(helps.get(given.name, "").split())
         return given.replace(annotation=Annotated[kind, info])
 

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from visplay.config import sections
 from visplay.config.method import MethodName, with_method
-from visplay.config.names import named
+from visplay.config.names import OF_TRL, named
 from visplay.config.prompts import Prompts
 from visplay.config.sections import Phase, Section
 from visplay.config.yaml_text import dump_yaml, merged, read_overrides, read_yaml
@@ -240,6 +240,8 @@ def complaint(detail: Any, top: type[Section]) -> str:
     if detail["type"] != "extra_forbidden":
         message = detail["msg"].removeprefix("Value error, ")
         return f"{key}: {message[0].lower()}{message[1:]}, got {detail['input']!r:.200}"
+    if own := OF_TRL.get(str(detail["loc"][-1])):
+        return f"{key}: a name of TRL; set {own.replace('PHASE', 'reasoner')} instead"
     known, name = _known_keys(top, detail["loc"][:-1]), str(detail["loc"][-1])
     sections = {key: field.annotation for key, field in top.model_fields.items()}
     inside = [f"{key}.{name}" for key, kind in sections.items() if name in getattr(kind, "model_fields", ())]

@@ -7,6 +7,17 @@ from typing import Any
 
 from visplay.errors import ConfigError
 
+# Fields of TRL's GRPOConfig, and the key that stands for each here; PHASE is `questioner` or `reasoner`.
+OF_TRL = {
+    "max_steps": "PHASE.steps", "num_train_epochs": "PHASE.steps", "num_generations": "PHASE.group_size",
+    "max_completion_length": "PHASE.max_tokens", "temperature": "PHASE.temperature",
+    "per_device_train_batch_size": "optimizer.micro_batch_size",
+    "gradient_accumulation_steps": "optimizer.micro_batch_size",
+    "learning_rate": "optimizer.learning_rate", "beta": "optimizer.kl",
+    "chat_template_kwargs": "model.chat_template_kwargs", "bf16": "model.dtype", "fp16": "model.dtype",
+    "use_cpu": "model.device", "seed": "seed", "data_seed": "seed", "report_to": "report_to",
+}  # fmt: skip
+
 
 def named(name: str, *, key: str) -> Any:
     """Import `name`, given as `module:attribute`; `key` is the configuration key that holds it.

@@ -9,6 +9,7 @@ import torch
 from trl.trainer.grpo_config import GRPOConfig
 
 from visplay.config.loading import Config, phase_of
+from visplay.config.names import OF_TRL
 from visplay.config.sections import Engine, Model, Optimizer, Phase
 from visplay.errors import ConfigError, PreflightError, nearest
 from visplay.models.engines import backend_of
@@ -106,15 +107,6 @@ LOSSES = ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo")
 LEVELS = ("token", "sequence")
 _CORRECTION = "vllm_importance_sampling_correction"
 
-_BY_KEY = {
-    "max_steps": "PHASE.steps", "num_train_epochs": "PHASE.steps", "num_generations": "PHASE.group_size",
-    "max_completion_length": "PHASE.max_tokens", "temperature": "PHASE.temperature",
-    "per_device_train_batch_size": "optimizer.micro_batch_size",
-    "gradient_accumulation_steps": "optimizer.micro_batch_size",
-    "learning_rate": "optimizer.learning_rate", "beta": "optimizer.kl",
-    "chat_template_kwargs": "model.chat_template_kwargs", "bf16": "model.dtype", "fp16": "model.dtype",
-    "use_cpu": "model.device", "seed": "seed", "data_seed": "seed", "report_to": "report_to",
-}  # fmt: skip
 _FIXED = (
     "output_dir", "steps_per_generation", "generation_batch_size", "num_iterations", "logging_steps",
     "save_strategy", "disable_tqdm", "remove_unused_columns", "use_vllm", "vllm_mode", "log_multimodal",
@@ -130,7 +122,7 @@ _WITHOUT_EFFECT = (
     "logging_strategy", "save_steps", "save_total_limit", "eval_on_start",
 )  # fmt: skip
 _OWNED = (
-    {name: f"set {key} instead" for name, key in _BY_KEY.items()}
+    {name: f"set {key} instead" for name, key in OF_TRL.items()}
     | {name: "the loop needs its fixed value; leave it out" for name in _FIXED}
     | {name: "it has no effect here; leave it out" for name in _WITHOUT_EFFECT}
 )

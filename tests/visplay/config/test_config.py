@@ -48,6 +48,8 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        (["num_generations=4"], "num_generations: a name of TRL; set reasoner.group_size instead"),
+        (["optimizer.beta=0.1"], "optimizer.beta: a name of TRL; set optimizer.kl instead"),
         (["sed=1"], "sed: no such key; did you mean 'seed'?"),
         (["optimizer.learning_rat=1"], "did you mean 'learning_rate'?"),
         (["micro_batch_size=4"], "micro_batch_size: no such key; did you mean optimizer.micro_batch_size?"),
