@@ -63,7 +63,7 @@ class Tracker:
     def log_rows(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Send the main numbers in the rows of a finished step, named by their path in the row.
 
-        Of an estimate only its value is sent. `metrics.jsonl` also has intervals and the values by group.
+        Estimates are sent without their intervals. `metrics.jsonl` has these, and the values by group.
         """
         for row in rows:
             values = {k: v for k, v in row.items() if k not in ("iteration", "phase")}
