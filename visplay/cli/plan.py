@@ -110,7 +110,8 @@ def _print_memory(plan: Plan, console: Console) -> None:
     elif plan.shares:
         said = (
             f"Both on one GPU: {_gb(plan.together('asleep'))} GB with the engine asleep while the "
-            f"trainer works, {_gb(plan.together('awake'))} GB with both awake; sequences of "
+            f"trainer works, {_gb(plan.together('awake'))} GB with both awake; asleep it keeps its weights, "
+            f"{_gb(engine.weights)} GB, in page-locked main memory; sequences of "
             f"{max(plan.longest, LEAST_LENGTH):,} tokens where there is room, {plan.longest:,} at least."
         )
     else:

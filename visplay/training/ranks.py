@@ -50,6 +50,7 @@ class Ranks:
         if self.size == 1:
             return what
         sent = [what if self.first else None]
+        torch.cuda.empty_cache()  # before a wait: rank 0's vLLM may use this GPU, too (tensor_parallel_size)
         with _lost():
             distributed.broadcast_object_list(sent, src=0, group=self.group)
         return sent[0]

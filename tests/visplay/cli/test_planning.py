@@ -70,6 +70,7 @@ def test_a_plan_for_cards_says_which_work_and_what_to_lower(tmp_path: Path) -> N
     said = " ".join(text.split())
     assert "8,292,166,656 parameters" in text and "a token takes 57,344 bytes" in said
     assert row(text, "weights of the base") == ["16.6"]
+    assert "asleep it keeps its weights, 16.6 GB, in page-locked main memory" in said
     assert row(text, "h100  ")[:3] == ["80", "16", "8"]
     assert row(text, "a100-40")[1] == "4" and row(text, "rtx4090")[1] == "-"
     assert max(map(len, text.splitlines())) <= 80

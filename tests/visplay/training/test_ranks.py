@@ -5,7 +5,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 import yaml
+from torch import distributed
 
 from benchmarks.many_ranks import FSDP2
 from visplay.cli import measuring as again
@@ -14,7 +16,7 @@ from visplay.errors import ConfigError, RankLost
 from visplay.launcher import is_lost, rank, shards
 from visplay.models.policy import device_of
 from visplay.runs.shutdown import graceful_shutdown
-from visplay.training.ranks import ALONE, joined
+from visplay.training.ranks import ALONE, Ranks, joined
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 
@@ -23,6 +25,16 @@ def test_alone_everything_is_handed_straight_back() -> None:
     with joined() as ranks:
         assert ranks is ALONE and ranks.first and not ranks.sharded and rank() == 0 and not shards()
     assert ALONE.broadcast("word") == "word" and ALONE.scatter(["mine"]) == "mine"
+
+
+def test_a_rank_frees_its_cached_memory_before_it_waits_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: done.append("freed"))
+    monkeypatch.setattr(distributed, "broadcast_object_list", lambda *_, **__: done.append("waited"))
+    Ranks(place=1, size=2).broadcast()
+    assert done == ["freed", "waited"]
+    ALONE.broadcast("word")
+    assert done == ["freed", "waited"]
 
 
 def test_what_torch_says_of_a_lost_rank_is_told_from_other_errors() -> None:
