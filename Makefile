@@ -7,8 +7,9 @@
 # make axe     fetch axe-core, with which tests of the report in a browser look for barriers; needs npm
 # make gpu-check   what works on this machine's GPU, and how fast: docs/gpu.md
 # make gpu-wheels  collect in .wheels what a GPU machine without network lacks for that
+# make gpu-bundle  the same with vLLM for Hopper cards, in two archives of at most 64 MiB with this folder's files
 # make release  build wheel and source into dist/, check them, and run the wheel in a fresh environment without this folder
-# Each target but axe, gpu-wheels and release first sets up all it needs in ./.venv.
+# Each target but axe, release, gpu-wheels and gpu-bundle first sets up all it needs in ./.venv.
 
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3))
 VENV := .venv
@@ -19,7 +20,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_OP
 DEMO_IMAGES := runs/demo-images
 
 .DEFAULT_GOAL := help
-.PHONY: help setup axe demo check style fast test test-extra test-all docs newest release clean
+.PHONY: help setup axe demo check style fast test test-extra test-all docs newest release clean \
+    gpu-check gpu-wheels gpu-bundle gpu-unpack
 
 help:
 	@sed -n '/^$$/q; s/^# //p' Makefile
@@ -92,9 +94,16 @@ newest:
 	.venv-newest/bin/pytest -W ignore::FutureWarning -k "not vllm and not server and not released" $(NEWEST)
 
 # With WHEELS=.wheels the machine's own python3 is used, and the wheels come beside its packages, not among them.
+# With BUNDLE=.gpu-bundle what is unpacked there is used, vLLM with it.
 CHECK_OPTIONS ?=
 GPU_SITE := .gpu-site
-ifdef WHEELS
+ifdef BUNDLE
+gpu-check: gpu-unpack
+	PYTHONPATH=$(CURDIR):$(CURDIR)/$(GPU_SITE) VLLM_USE_FLASHINFER_SAMPLER=0 VLLM_DO_NOT_TRACK=1 \
+		python3 benchmarks/gpu/check.py $(CHECK_OPTIONS)
+gpu-unpack:
+	python3 benchmarks/gpu/bundle.py unpack $(BUNDLE)/*.tar.xz --into $(GPU_SITE)
+else ifdef WHEELS
 gpu-check:
 	rm -rf $(GPU_SITE)
 	python3 -m pip install --quiet --disable-pip-version-check --no-index --no-deps --target $(GPU_SITE) $(WHEELS)/*.whl
@@ -116,6 +125,9 @@ gpu-wheels:
 	$(PYTHON) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir .wheels .
 	@du -sh .wheels
 
+gpu-bundle:
+	$(PYTHON) benchmarks/gpu/bundle.py make --python $(WHEELS_PYTHON) --into .gpu-bundle
+
 # The run is of the wheel alone, in a folder of its own: pictures, a configuration, one short iteration, the page.
 RELEASE := build/release
 SHORT := iterations=1 questioner.steps=1 reasoner.steps=1 curation.images=8 evaluation.benchmarks=[pocket-dusk] \
@@ -136,5 +148,5 @@ release:
 	@ls -l dist
 
 clean:
-	rm -rf build dist .gpu-site *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
+	rm -rf build dist .gpu-site .gpu-bundle *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis
 	find visplay rollouts rewards tests benchmarks -name __pycache__ -type d -exec rm -rf {} +

@@ -5,6 +5,8 @@ import statistics
 from collections.abc import Callable, Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import torch
 
@@ -13,10 +15,12 @@ from benchmarks.gpu.learning import Phase
 from benchmarks.gpu.planned import planned_bytes
 from benchmarks.gpu.stand import Row, Stand, memory_rows
 from benchmarks.gpu.ways import host, ways
-from rollouts.engine import AdapterVersion, RolloutEngine, Sampling
+from rollouts.engine import BASE, AdapterVersion, RolloutEngine, Sampling
 from rollouts.transformers_engine import TransformersEngine
 from visplay.config.sections import Engine
-from visplay.models.engines import Beside, start_engine
+from visplay.errors import PreflightError
+from visplay.models.engines import Beside, start_engine, vllm_options
+from visplay.models.memory import ASLEEP
 from visplay.models.preflight import (
     HALF_NOTED,
     HALF_TOLERANCE,
@@ -99,26 +103,111 @@ def agreement(stand: Stand) -> Iterator[Row]:
     yield from _agreement(stand, _engine(stand), part="agreement")
 
 
+def ceilings(stand: Stand) -> Iterator[Row]:
+    """What the device does at most: a matrix product in bf16 and a copy."""
+    on_gpu = stand.device != "cpu"
+    size, bytes_ = (8192, 4 << 30) if on_gpu else (256, 1 << 24)
+    one = torch.randn(size, size, device=stand.device, dtype=torch.bfloat16)
+    seconds = _median_of(stand, lambda: one @ one)
+    yield Row(part="ceilings", what="matrix product", value=2 * size**3 / seconds / 1e12, unit="TFLOP/s",
+              note=f"{size} x {size} random bf16")  # fmt: skip
+    from_, to = (torch.zeros(bytes_, dtype=torch.uint8, device=stand.device) for _ in range(2))
+    seconds = _median_of(stand, lambda: to.copy_(from_))
+    yield Row(part="ceilings", what="copy", value=2 * bytes_ / seconds / 1e9, unit="GB/s",
+              note="bytes read and written")  # fmt: skip
+
+
 def vllm(stand: Stand) -> Iterator[Row]:
-    """vLLM in this process, asleep while the trainer works; where it is not installed, a row says so."""
+    """vLLM in this process, asleep and, where there is room, awake while the trainer works.
+
+    Where it is not installed, a row says so.
+    """
     on_gpu = stand.device != "cpu"
     if why := _no_vllm(on_gpu):
         yield Row(part="vllm", what="engine", value="not run", note=why)
         return
     stand.policy.model.save_pretrained(stand.model_folder)
-    config = stand.config
+    config, beside = stand.config, _beside(stand) if on_gpu else None
+    asked, room = _vllm_settings(stand, beside)
     began = stand.wait()
     engine = start_engine(
-        config.model, Engine(backend="vllm", sleep=on_gpu), lora_rank=config.lora.rank,
-        logs=stand.folder / "logs", policy=stand.policy, beside=_beside(stand) if on_gpu else None,
+        config.model, asked, lora_rank=config.lora.rank, logs=stand.folder / "logs", policy=stand.policy,
+        beside=beside,
     )  # fmt: skip
+    assert not isinstance(engine, TransformersEngine)
     try:
-        yield Row(part="vllm", what="started in", value=stand.wait() - began, unit="s")
+        yield Row(part="vllm", what="started in", value=stand.wait() - began, unit="s", note=room)
         yield from _swap(stand, engine, part="vllm")
         yield from _agreement(stand, engine, part="vllm")
+        yield from _sequences(stand, engine)
+        if on_gpu:
+            yield from _cycles(stand, engine)
         yield from _train(stand, engine, corrected=True, part="vllm")
+        if on_gpu and not room:
+            with mock.patch.object(engine, "_sleep", False):
+                yield from _train(stand, engine, corrected=True, part="vllm awake")
     finally:
         engine.close()
+
+
+def _vllm_settings(stand: Stand, beside: Beside | None) -> tuple[Engine, str]:
+    """Settings with which vLLM can sleep but need not, and why it must where there is no room."""
+    if beside is None:
+        return Engine(backend="vllm"), "on a CPU vLLM does not sleep"
+    config, awake = stand.config, Engine(backend="vllm", sleep=False)
+    try:
+        found = vllm_options(
+            config.model, awake, stand.policy.processor, lora_rank=config.lora.rank, beside=beside
+        )
+    except PreflightError as error:
+        return Engine(backend="vllm", sleep=True), f"asleep only: {error}"[:200]
+    share = {"gpu_memory_utilization": found["gpu_memory_utilization"]}
+    return Engine(backend="vllm", sleep=True, vllm=share), ""
+
+
+def _sequences(stand: Stand, engine: RolloutEngine) -> Iterator[Row]:
+    """Tokens per second by the number of sequences, with and without an adapter and log-probs."""
+    adapter, prompts = _probe(stand, "vllm-speed"), stand.prompts(stand.config.reasoner.prompts_per_step)
+    engine.publish(adapter)
+    for count in (64, 256, 1024) if stand.device != "cpu" else (4, 8):
+        n = count // len(prompts)
+        for name, version, scored in (
+            ("", adapter, True), (", no adapter", BASE, True), (", no log-probs", adapter, False),
+        ):  # fmt: skip
+            sampling = Sampling(n=n, max_tokens=stand.tokens, logprobs=scored)
+            began = stand.wait()
+            groups = engine.generate(prompts, adapter=version, sampling=sampling)
+            seconds = stand.wait() - began
+            sampled = sum(len(c.token_ids) for group in groups for c in group)
+            yield Row(part="vllm", what=f"{n * len(prompts)} sequences{name}", value=sampled / seconds,
+                      unit="tok/s", note=f"{len(prompts)} prompts, their pictures encoded too")  # fmt: skip
+
+
+def _cycles(stand: Stand, engine: Any) -> Iterator[Row]:
+    """Sleep and wake, three times."""
+    asleep, woken = [], []
+    for _ in range(3):
+        began = stand.wait()
+        engine.sleep()
+        asleep.append(stand.wait() - began)
+        free, total = torch.cuda.mem_get_info()
+        began = stand.wait()
+        engine._wake()
+        woken.append(stand.wait() - began)
+    yield Row(part="vllm", what="sleeps in", value=statistics.median(asleep), unit="s", note="median of 3")
+    yield Row(part="vllm", what="wakes in", value=statistics.median(woken), unit="s", note="median of 3")
+    yield Row(part="vllm", what="memory asleep, card", value=(total - free) / 1e9, unit="GB",
+              note=f"with the trainer's base; planned {ASLEEP / 1e9:.1f} for vLLM")  # fmt: skip
+
+
+def _median_of(stand: Stand, work: Callable[[], Any]) -> float:
+    """Seconds of a call, median of five after one more."""
+    seconds = []
+    for _ in range(6):
+        began = stand.wait()
+        work()
+        seconds.append(stand.wait() - began)
+    return statistics.median(seconds[1:])
 
 
 def pocket(stand: Stand) -> Iterator[Row]:
@@ -146,8 +235,9 @@ def pocket(stand: Stand) -> Iterator[Row]:
 
 Part = Callable[[Stand], Iterator[Row]]
 PARTS: dict[str, Part] = {
-    "build": build, "canaries": canaries, "agreement": agreement, "swap": swap, "generation": generation,
-    "learning": learning, "ways": ways, "host": host, "pocket": pocket, "vllm": vllm,
+    "build": build, "ceilings": ceilings, "canaries": canaries, "agreement": agreement, "swap": swap,
+    "generation": generation, "learning": learning, "ways": ways, "host": host, "pocket": pocket,
+    "vllm": vllm,
 }  # fmt: skip
 
 

@@ -17,13 +17,14 @@ import torch
 from packaging.requirements import Requirement
 from rich.console import Console
 
-from benchmarks.gpu import qwen
+from benchmarks.gpu import parts, qwen
 from benchmarks.gpu.check import main, run_parts, show
 from benchmarks.gpu.learning import count_operations
 from benchmarks.gpu.parts import PARTS
 from benchmarks.gpu.planned import card_flops, planned_bytes
 from benchmarks.gpu.stand import TINY, TRUE, Row, Scale, Stand
 from visplay.errors import PreflightError
+from visplay.models.engines import Beside
 from visplay.models.preflight import HALF_NOTED
 from visplay.planning.plan import make_plan
 
@@ -208,6 +209,7 @@ def expect_sound(rows: dict[str, dict[str, Any]]) -> None:
         assert 0 < rows[part][mean]["value"] < HALF_NOTED
     assert rows["agreement"]["apart at T=1, mean"]["value"] < rows["agreement"]["apart at T=1, max"]["value"]
     assert rows["swap"]["adapter swap"]["value"] > 0
+    assert rows["ceilings"]["matrix product"]["value"] > 0 and rows["ceilings"]["copy"]["value"] > 0
     learning = {name: row["value"] for name, row in rows["learning"].items()}
     assert learning["gradient norm"] > 0
     seconds = learning["of which learning"]
@@ -243,11 +245,37 @@ def test_the_whole_check_on_the_cpu(tmp_path: Path) -> None:
     assert all(part in printed for part in parts)
 
 
+@pytest.mark.slow
+@pytest.mark.extra
+@WITHOUT_CARD
+def test_vllm_in_the_check_on_the_cpu(tmp_path: Path) -> None:
+    pytest.importorskip("vllm")
+    rows, _ = run_check(tmp_path, "--cpu", "--steps", "1", "--parts", "build,vllm")
+    speeds = {name: row["value"] for name, row in rows["vllm"].items() if "sequences" in name}
+    assert len(speeds) == 6 and min(speeds.values()) > 0
+    assert rows["vllm"]["gradient norm"]["value"] > 0
+
+
+def test_vllm_may_stay_awake_where_the_plan_has_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check, beside = stand(tmp_path), Beside(size=None, trainer=None, longest=1)  # type: ignore[arg-type]
+    monkeypatch.setattr(parts, "vllm_options", lambda *_, **__: {"gpu_memory_utilization": 0.25})
+    asked, why = parts._vllm_settings(check, beside)
+    assert asked.sleep and asked.vllm == {"gpu_memory_utilization": 0.25} and why == ""
+
+    def too_small(*_: Any, **__: Any) -> None:
+        raise PreflightError("8 GB are missing")
+
+    monkeypatch.setattr(parts, "vllm_options", too_small)
+    asked, why = parts._vllm_settings(check, beside)
+    assert asked.sleep and not asked.vllm and why == "asleep only: 8 GB are missing"
+    assert parts._vllm_settings(check, None)[0].sleep is None
+
+
 @pytest.mark.gpu
 @pytest.mark.slow
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_the_check_on_a_card(tmp_path: Path) -> None:
-    parts = "build,canaries,agreement,swap,generation,learning"
+    parts = "build,ceilings,canaries,agreement,swap,generation,learning"
     rows, _ = run_check(tmp_path, "--peak-tflops", "2", "--parts", parts)
     expect_sound(rows)
     weights = rows["build"]["memory of weights, allocated"]["value"] * 1e9
