@@ -16,10 +16,12 @@ from tests.visplay.loop.test_curation import settled
 from visplay.config.sections import Lora
 from visplay.errors import ConfigError
 from visplay.evaluation.export import export
+from visplay.loop import context as loop_context
 from visplay.loop.ask import ask
 from visplay.loop.selfplay import selfplay
 from visplay.models.policy import Policy
 from visplay.progress import Display
+from visplay.training.ranks import Ranks
 
 
 class Notes:
@@ -30,6 +32,30 @@ class Notes:
 
     def publish(self, adapter: AdapterVersion) -> None:
         self.published.append(str(adapter))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [1, 8])
+def test_ranks_are_told_that_one_vllm_generates_for_all(
+    size: int, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Started(Exception):
+        pass
+
+    def started(*_: Any, **__: Any) -> None:
+        raise Started
+
+    monkeypatch.setattr(loop_context, "backend_of", lambda *_: "vllm")
+    monkeypatch.setattr(loop_context, "checked_engine", started)
+    monkeypatch.setattr(Ranks, "broadcast", lambda _, what=None: what)
+    display = StopsAt()
+    with (
+        pytest.raises(Started),
+        loop_context.open_context(settings(scenes, tmp_path), display=display, ranks=Ranks(size=size)),
+    ):
+        pass
+    told = "one vLLM on rank 0's GPU generates for all 8 ranks; engine.backend=server with engine.replicas"
+    assert any(told in line for line in display.said) is (size == 8)
 
 
 def test_of_all_adapters_on_the_way_only_the_last_ones_are_published(tmp_path: Path) -> None:
