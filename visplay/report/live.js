@@ -8,10 +8,10 @@ async function look() {
   try {
     const answer = await fetch("version", { cache: "no-store" });
     const version = await answer.text();
-    const typing = document.activeElement && document.activeElement.matches(".filter input, .filter select");
+    const busy = zoom.open || (document.activeElement && document.activeElement.matches(".filter input, .filter select"));
     const news = answer.ok && version !== live.dataset.version;
     live.querySelector("output").textContent = !answer.ok ? version : news ? "a new version is available" : "up to date";
-    if (news && follow.checked && !typing) {
+    if (news && follow.checked && !busy) {
       remember();
       location.reload();
       return;

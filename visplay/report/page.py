@@ -1,5 +1,6 @@
 """Writing the report: one HTML file with its own style, scripts, pictures and plotting library."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +10,14 @@ from visplay.data.images import reopen_images
 from visplay.errors import ConfigError, ImageSourceError
 from visplay.evaluation import verdict as wording
 from visplay.evaluation.verdict import sum_up
-from visplay.report.figures import accuracy_figures, health_figures, label_figures, training_figures
+from visplay.report.figures import (
+    Checked,
+    Figure,
+    accuracy_figures,
+    health_figures,
+    label_figures,
+    training_figures,
+)
 from visplay.report.reading import RunData, read_run_data
 from visplay.report.samples import LoadImage, browsable, choices, side_for, thumbnails
 from visplay.report.template import page, save_page
@@ -60,7 +68,7 @@ def render_run(
         made={} if thumbnails_made is None else thumbnails_made,
     )  # fmt: skip
     place = {key: i for i, key in enumerate(shown.pictures)}
-    figures = {
+    figures: dict[str, Sequence[Figure | Checked]] = {
         "accuracy": accuracy_figures(run_data),
         "labels": label_figures(run_data),
         "health": health_figures(run_data),

@@ -113,6 +113,21 @@ def test_nothing_is_wider_than_the_screen(tab: Tab, addresses: dict[str, str], p
     assert tab.run("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [400, 1280])
+def test_the_verdict_of_a_comparison_is_seen_without_scrolling(
+    tab: Tab, addresses: dict[str, str], width: int
+) -> None:
+    tab.size(width, 800, mobile=width < 500)
+    tab.go(addresses["comparison"])
+    heads = "[...document.querySelectorAll('thead tr:first-child')].map((row) => row.cells[1].textContent)"
+    assert tab.run(heads)[0] == "verdict"
+    cell = "document.querySelector('main table tbody tr').cells[1].getBoundingClientRect().right"
+    assert tab.run(cell) < width
+    if width == 1280:
+        wide = "[...document.querySelectorAll('.scroll')].filter((one) => one.scrollWidth > one.clientWidth)"
+        assert tab.run(f"{wide}.length") == 0
+
+
 def test_axe_is_one_that_objects(tab: Tab, addresses: dict[str, str]) -> None:
     tab.go(addresses["report"])
     tab.run("document.querySelector('.lead').style.color = '#ccc'; document.documentElement.lang = ''")
