@@ -129,7 +129,6 @@ const JUDGED = { true: ["tag good", "silver answer is true"], unanswerable: ["ta
 // Why the Questioner got nothing for a question: what made the reward 0.
 const PENALTIES = {
   redundancy: "the penalty for similar questions", memory: "the penalty for repeating earlier questions",
-  groundedness: "the penalty for not needing the picture",
 };
 
 function whyZero(item) {

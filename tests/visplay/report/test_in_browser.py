@@ -298,8 +298,6 @@ def test_a_question_without_reward_says_why(tab: Tab, run: Path) -> None:
         "the penalty for similar questions outweighs the gain": {
             "question": "Q", "confidence": 0.5,
             "parts": {"validity": 1, "uncertainty": 0.5, "redundancy": 0.6, "memory": 0.1}},
-        "the penalty for not needing the picture outweighs the gain": {
-            "question": "Q", "confidence": 0.5, "parts": {"uncertainty": 0.5, "groundedness": 0.5}},
     }  # fmt: skip
     for reason, item in reasons.items():
         assert tab.run(f"whyZero({json.dumps(item)})") == reason
