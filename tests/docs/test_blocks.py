@@ -17,11 +17,13 @@ from typing import Any
 
 import pytest
 
+from rewards import Question
 from tests.docs.pages import BLOCKS, PAGES, ROOT, Block
 from tests.visplay.cli.test_help import parse
 from visplay.config.loading import Config, dump_config, load_config
 from visplay.config.sections import LIMITS
 from visplay.evaluation.spec import find_spec
+from visplay.loop.asking import Asked
 
 MAKE = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 ENDINGS = ("py", "yaml", "json", "jsonl", "parquet", "pt")
@@ -106,6 +108,15 @@ def test_the_python_of_the_rewards_runs() -> None:
     assert given["vote"].answer == "3" and given["answers"] == ["3", "3", "2"]
 
 
+def test_the_reward_of_the_tutorials_pays_short_questions() -> None:
+    (example,) = [b.text for b in BLOCKS if b.page == "tutorials.md" and b.language == "python"]
+    given: dict[str, Any] = {}
+    exec(compile(example, "tutorials.md", "exec"), given)
+    questions = (Question(type="t", question=text, answer="") for text in ("How many?", "How many? " * 9))
+    assert given["short"]([Asked(picture="p", question=one) for one in questions]) == [1.0, 0.0]
+    assert given["short"]([Asked(picture="p")]) == [0.0]
+
+
 def test_keys_that_pages_name_exist() -> None:
     sections = {
         name for name, field in Config.model_fields.items() if hasattr(field.annotation, "model_fields")
@@ -157,4 +168,4 @@ def test_every_block_is_run_or_loaded_or_says_why_not() -> None:
     assert found["not run"] <= 7 and found["text"] <= 4, found  # one more needs a good reason
     assert found["run"] >= 9 and found["loaded"] >= 13 and found["read by the parser"] >= 13, found
     run = {block.page for block in BLOCKS if block.language == "python"}
-    assert run == {"README.md", "extending.md", "rewards.md"}  # each has its test, see above
+    assert run == {"README.md", "extending.md", "rewards.md", "tutorials.md"}  # each has its test, see above
