@@ -3,7 +3,7 @@
 # make test    the tests of every commit: these and those that train
 # make newest  tests of what we use of TRL, PEFT and transformers, in their newest allowed versions
 # make test-all  all tests, also of servers, ranks and every architecture on vLLM, and kills at random instants
-# make docs    the documentation site, in build/site
+# make docs    the documentation site, in build/site; docs-version keeps one site for each version
 # make axe     fetch axe-core, with which tests of the report in a browser look for barriers; needs npm
 # make gpu-check   what works on this machine's GPU, and how fast: docs/gpu.md
 # make gpu-wheels  collect in .wheels what a GPU machine without network lacks for that
@@ -20,7 +20,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_OP
 DEMO_IMAGES := runs/demo-images
 
 .DEFAULT_GOAL := help
-.PHONY: help setup axe demo check style fast test test-extra test-all docs newest release clean \
+.PHONY: help setup axe demo check style fast test test-extra test-all docs docs-version newest release clean \
     gpu-check gpu-wheels gpu-bundle gpu-unpack
 
 help:
@@ -58,6 +58,7 @@ style: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 	$(BIN)/mypy
 
 fast: $(READY)
@@ -77,6 +78,11 @@ test-all: test test-extra
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# Commits the site of this version to the branch gh-pages, beside those of other versions, and pushes nothing.
+docs-version: $(READY)
+	PATH=$(abspath $(BIN)):$$PATH NO_MKDOCS_2_WARNING=1 mike deploy --update-aliases \
+		$$($(BIN)/python -c "import visplay; print(visplay.__version__)") latest
 AXE := $(VENV)/axe-core/axe.min.js
 axe: $(AXE)
 
