@@ -76,8 +76,7 @@ def joined() -> Iterator[Ranks]:
     Raises:
         RankLost: the launcher or another rank has died.
     """
-    size = launcher.world_size()
-    if size == 1:
+    if (size := launcher.world_size()) == 1:
         yield ALONE
         return
     launcher.end_with_launcher()
