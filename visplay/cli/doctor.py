@@ -121,8 +121,8 @@ def machine(config: Config | None = None) -> Iterator[Finding]:
     found = f"{cores} cores, {free:.1f} GiB of memory free"
     yield _good(found) if free > 4 else _note(found, "close something, or take a smaller VLM")
     for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
-        room, total = torch.cuda.mem_get_info(i)
-        yield _good(f"cuda:{i} {torch.cuda.get_device_name(i)}, {room / GIB:.1f} of {total / GIB:.1f} GiB free")
+        room, total = (size / GIB for size in torch.cuda.mem_get_info(i))
+        yield _good(f"cuda:{i} {torch.cuda.get_device_name(i)}, {room:.1f} of {total:.1f} GiB free")
     if not torch.cuda.is_available():
         yield _note(
             "no GPU that torch can use",
