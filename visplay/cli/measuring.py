@@ -57,22 +57,22 @@ def evaluate(
         limit: Number of questions drawn from each benchmark; default: all.
         seed: Seed of the drawn questions and of the samples.
         split: Which part of the pocket scenes and of easy-vqa to ask about.
-        blind: Ask each question once more with grey pictures.
+        blind: Ask each question again with a grey picture.
         samples: Number k of sampled answers for avg@k, maj@k and pass@k; 0: none.
         temperature: Temperature of the k sampled answers.
         top_k: Top-k filter of the k sampled answers; 0: no filter.
         max_tokens: Longest answer in tokens; default: the run's, else 1024.
         base: Base VLM of an adapter, if the path stored in it does not exist on this machine.
         device: Device of the model: cpu, cuda, cuda:1 ... or auto.
-        trust_remote_code: Run the code that the model's repository carries.
+        trust_remote_code: Run the code in the model's repository.
         engine: Engine that generates the answers; auto: vllm where it is installed and there is a GPU.
         vllm: KEY=VALUE: an argument of vLLM's engine, e.g. max_model_len=8192, on top of the run's own.
         batch_size: Number of questions asked at once; default: 64, with vllm 512.
         judge: Address of an OpenAI-compatible endpoint that grades answers, up to and with /v1.
         judge_model: Name of the judging model at that endpoint.
         rescore: Score the answers stored in the folder TARGET again, without a model; with --judge, grade
-            what only a judge can.
-        check_data: Ask nothing, only say where data differs from its spec.
+            the answers that need a judge.
+        check_data: Report where the data differs from its spec; ask no questions.
 
     Examples:
         visplay evaluate runs/mine -b mmstar,mathvista --blind
@@ -119,7 +119,7 @@ def compare(
     after: Annotated[str | None, typer.Argument()] = None,
     page: Path = Path("comparison.html"),
 ) -> None:
-    """Say better, worse or can't tell for each benchmark, and write a page of the changed answers.
+    """Print better, worse or can't tell for each benchmark, and write a page of the changed answers.
 
     Args:
         before: Stored samples: a folder of `visplay evaluate`, or a run's, e.g. RUN@0.

@@ -26,7 +26,7 @@ def train(
 
     Args:
         config: Configuration file (YAML); see configs/ and docs/configuration.md. A run's folder resumes it.
-        overrides: Values to set on top: seed=1 optimizer.learning_rate=1e-4 ...
+        overrides: Keys that override the file: seed=1 optimizer.learning_rate=1e-4 ...
 
     Examples:
         visplay train mine.yaml seed=1 reasoner.steps=40
@@ -124,7 +124,7 @@ def ask(
         iteration: Iteration after which the weights are taken; default: the last.
         questions: Number of questions.
         seed: Seed of the sampling.
-        trust_remote_code: Run the code that the model's repository carries.
+        trust_remote_code: Run the code in the model's repository.
 
     Examples:
         visplay ask runs/mine photo.jpg
@@ -151,7 +151,7 @@ def export(
     silver: bool = False,
     trust_remote_code: bool = False,
 ) -> None:
-    """Write a trained role as a checkpoint that transformers and vLLM load as it is, or the silver set.
+    """Write a trained role as a checkpoint for transformers and vLLM, or the silver set.
 
     The folder also gets a model card with the run's figures; `hf upload` publishes it on the hub.
 
@@ -164,7 +164,7 @@ def export(
         form: Write a PEFT adapter, or the whole model with the adapter merged in.
         dtype: Type of merged weights; auto: the run's, if the adapter's change survives in it.
         silver: Write the silver set instead of weights: the kept examples as a dataset with pictures.
-        trust_remote_code: Run the code that the model's repository carries.
+        trust_remote_code: Run the code in the model's repository.
 
     Examples:
         visplay export runs/mine out/reasoner

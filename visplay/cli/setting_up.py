@@ -19,7 +19,7 @@ def doctor(
 
     Args:
         config: Configuration file whose model, pictures and engine are checked, too.
-        overrides: Values to set on top of it: key.sub=value ...
+        overrides: Keys that override the file: key.sub=value ...
 
     Examples:
         visplay doctor
@@ -42,11 +42,11 @@ def plan(
     card: list[str] | None = None,
     pictures: Annotated[int | None, typer.Option(min=1)] = None,
 ) -> None:
-    """Say what memory and work a run will take; no weights are read.
+    """Print the memory and work that a run will need, without reading weights.
 
     Args:
         config: Configuration file (YAML) of a run.
-        overrides: Values to set on top of it: key.sub=value ...
+        overrides: Keys that override the file: key.sub=value ...
         card: Card to plan for, e.g. h100 or rtx4090; may be repeated. Default: all known.
         pictures: Number of pictures; default: those in images.source.
 
@@ -106,7 +106,7 @@ def config_show(
 
     Args:
         config: Configuration file (YAML) of a run.
-        overrides: Values to set on top of it: key.sub=value ...
+        overrides: Keys that override the file: key.sub=value ...
 
     Examples:
         visplay config show mine.yaml

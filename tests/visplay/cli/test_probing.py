@@ -33,7 +33,7 @@ def test_a_sound_template_is_good_and_its_tokens_are_counted(tiny: Path) -> None
     findings = found(tiny, BLOCKS, system="Look closely.")
     assert {finding.verdict for finding in findings} == {"good"}
     said = [finding.what for finding in findings]
-    assert said[0] == "prompts.system stands 1 times in a prompt"
+    assert said[0] == "prompts.system occurs 1 times in a prompt"
     assert "12 of them for a picture of 120 x 80" in said[1]  # 112 x 84 pixels, 28 x 28 a token
 
 
@@ -41,7 +41,7 @@ def test_a_sound_template_is_good_and_its_tokens_are_counted(tiny: Path) -> None
     ("template", "system", "verdict", "what"),
     [
         (BLOCKS.replace(PAD, PAD + PAD), "", "bad", "4 placeholders for two pictures"),
-        (BLOCKS.replace("messages", "messages[-1:]"), "Look.", "bad", "stands 0 times"),
+        (BLOCKS.replace("messages", "messages[-1:]"), "Look.", "bad", "occurs 0 times"),
         (BLOCKS + "{% if add_generation_prompt %}<think>{% endif %}", "", "note", "opens <think> itself"),
         ("{{ messages[0]['content'] + 'text' }}", "", "bad", "fails on messages with two pictures"),
     ],
