@@ -129,7 +129,7 @@ def test_runs_are_listed_and_reported_and_samples_scored_and_compared_without_to
 
 
 def test_the_table_of_promises_names_tests_that_are_there() -> None:
-    table = (ROOT / "CONTRIBUTING.md").read_text().split("### Which test holds which promise")[1]
+    table = (ROOT / "CONTRIBUTING.md").read_text().split("### Guarantees and their tests")[1]
     named = re.findall(r"`((?:\w+/)*test_\w+\.py)`", table.split("\n## ")[0])
     assert len(named) > 30
     assert [name for name in named if not (ROOT / "tests" / name).is_file()] == []

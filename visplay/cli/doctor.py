@@ -182,8 +182,8 @@ def _canaries(config: Config, *, api_key: str | None) -> Finding:
     except VisplayError as error:
         return _bad(str(error), "see docs/engines.md for what an engine needs")
     return _good(
-        f"canaries: {found.prompt_tokens} equal prompt tokens, log-probs differ by {found.disagreement:.1g}, an "
-        f"adapter changes them by {found.adapter_effect:.2g}"
+        f"canaries: {found.prompt_tokens} equal prompt tokens, log-probs differ by {found.disagreement:.1g}, "
+        f"an adapter changes them by {found.adapter_effect:.2g}"
     )
 
 

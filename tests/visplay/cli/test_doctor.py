@@ -46,9 +46,9 @@ def test_what_the_plan_takes_is_held_against_what_is_free(tmp_path: Path) -> Non
     for wide, verdict in ((8, "good"), (1 << 20, "note")):  # so many sequences of a cache have no room
         one = config(tmp_path)
         asked = one.model_copy(update={"engine": one.engine.model_copy(update={"batch_size": wide})})
-        findings = [f for f in _of(asked) if "by `visplay plan`" in f.what]
+        findings = [f for f in _of(asked) if "(`visplay plan`)" in f.what]
         assert [f.verdict for f in findings] == [verdict]
-        assert findings[0].what.startswith("trainer and engine (transformers) take ")
+        assert findings[0].what.startswith("trainer and engine (transformers) need ")
         assert ("optimizer.micro_batch_size" in findings[0].fix) is (verdict == "note")
 
 
