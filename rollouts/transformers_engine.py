@@ -146,16 +146,16 @@ class TransformersEngine:
 
         Finished rows are removed between the calls, so short answers do not wait for the longest.
         """
-        options: dict[str, Any] = {
-            "do_sample": sampling.temperature > 0,
-            "temperature": None, "top_k": 0 if sampling.temperature > 0 else None, "top_p": None,
-            "return_dict_in_generate": True,
-        }  # fmt: skip
+        # A call with keywords in place of a configuration builds the model's default configurations each time.
+        options = GenerationConfig(
+            do_sample=sampling.temperature > 0, top_k=0 if sampling.temperature > 0 else None,
+            return_dict_in_generate=True, max_new_tokens=1,
+        )  # fmt: skip
         if sampling.n > 1:
             # All prompt tokens except the last are run once per prompt, and the cache is repeated. It is
             # filled by generate(), too, so that both agree on the positions.
             head = {k: v[:, :-1] if k in _TOKEN_KEYS else v for k, v in inputs.items()}
-            cache = self._model.generate(**head, **options, max_new_tokens=1).past_key_values
+            cache = self._model.generate(**head, generation_config=options).past_key_values
             cache.batch_repeat_interleave(sampling.n)
             self._change_offsets(lambda offsets: offsets.repeat_interleave(sampling.n, dim=0))
             tokens = {k: v for k, v in inputs.items() if k in _TOKEN_KEYS}
@@ -165,10 +165,10 @@ class TransformersEngine:
         alive = list(range(len(done)))
         for start in range(0, sampling.max_tokens, STAGE):
             sampler = _Sampler(sampling, banned=self._chat.banned)
+            options.max_new_tokens = min(STAGE, sampling.max_tokens - start)
             stage = self._model.generate(
-                **inputs, **options, logits_processor=LogitsProcessorList([sampler]),
-                max_new_tokens=min(STAGE, sampling.max_tokens - start),
-            )  # fmt: skip
+                **inputs, generation_config=options, logits_processor=LogitsProcessorList([sampler])
+            )
             new_ids = stage.sequences[:, inputs["input_ids"].shape[1] :]
             going_on = []
             for i, (ids, logps) in enumerate(
