@@ -180,12 +180,12 @@ def main() -> None:
     parser.add_argument("--mix", nargs="+", choices=MIXES, default=["even"])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--iterations", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--prompts", type=int, default=32, help="a step")
     parser.add_argument("--group", type=int, default=8, help="answers to each")
     parser.add_argument(
-        "--learning-rate", type=float, nargs="+", default=[2e-3], metavar="RATE",
-        help="of each iteration, the last one for all that follow (default: 2e-3)",
+        "--learning-rate", type=float, nargs="+", default=[2e-3, 2e-3, 1e-3, 1e-3, 5e-4], metavar="RATE",
+        help="of each iteration, the last one for all that follow (default: 2e-3 twice, 1e-3 twice, 5e-4)",
     )  # fmt: skip
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument(
