@@ -48,6 +48,8 @@ def main() -> None:
     if CHROMIUM is None:
         raise SystemExit("no Chromium was found: apt-get install chromium")
     page = write_report(options.run)
+    text = page.read_text(encoding="utf-8")  # absolute paths say nothing to a reader
+    page.write_text(text.replace(f"{Path.cwd()}/", ""), encoding="utf-8")
     with tempfile.TemporaryDirectory() as profile, chromium(Path(profile)) as browser:
         tab = browser.tab()
         for name in VIEWS:

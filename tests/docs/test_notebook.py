@@ -1,5 +1,6 @@
 """The notebook runs on any run: here on a small one."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,14 @@ def test_it_was_executed_in_order_and_shows_no_errors() -> None:
     kinds = {output.output_type for cell in cells for output in cell.outputs}
     assert "error" not in kinds and "display_data" in kinds
     assert str(Path.home()) not in NOTEBOOK.read_text() and "site-packages" not in NOTEBOOK.read_text()
+
+
+def test_its_figures_are_those_of_the_page_on_the_report() -> None:
+    """Both show the run of `make demo`."""
+    shown = str([output for cell in read().cells for output in cell.get("outputs", [])])
+    (points,) = re.findall(r"pocket-dusk 1 .*? 500 +(0\.\d+)", shown)
+    page = (ROOT / "docs" / "report.md").read_text()
+    assert f"+{100 * float(points):.1f} points [" in page
 
 
 @pytest.mark.slow
