@@ -146,7 +146,7 @@ class TransformersEngine:
 
         Finished rows are removed between the calls, so short answers do not wait for the longest.
         """
-        # A call with keywords in place of a configuration builds the model's default configurations each time.
+        # For keywords in place of a configuration, `generate` builds the default configurations each time.
         options = GenerationConfig(
             do_sample=sampling.temperature > 0, top_k=0 if sampling.temperature > 0 else None,
             return_dict_in_generate=True, max_new_tokens=1,
