@@ -64,6 +64,7 @@ ARMS: dict[str, list[str]] = {
     # Ceilings, and what tells apart where a gain comes from.
     "paper, true judge": TRUE_JUDGE,
     "paper, untrained Questioner": ["questioner.steps=0"],
+    "paper, random rewards": ["control=random_reward"],
     "steady, true judge": [*STEADY, *TRUE_JUDGE],
     "gold": [*STEADY, *TRUE_JUDGE, "curation.low=0.0", "loop=benchmarks.gate:gold"],
     "gold, base's mix": [*GOLD, "loop=benchmarks.gate:gold"],
