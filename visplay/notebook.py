@@ -1,5 +1,6 @@
 """The Python interface: train a run, open one, read its tables, ask its Reasoner."""
 
+import os
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -33,6 +34,7 @@ from visplay.runs.results import (
     health_rows,
     read_curations,
     read_summaries,
+    read_with,
     run_config,
     run_steps,
 )
@@ -84,11 +86,7 @@ class Run:
         Raises:
             RunError: the run trains no such role, or has no such iteration.
         """
-        schemas = {
-            **dict.fromkeys(self.config.roles, ANSWERS),
-            "questioner": ROLLOUTS,
-            "reasoner": ANSWERS,
-        }
+        schemas = {**dict.fromkeys(self.config.roles, ANSWERS), "questioner": ROLLOUTS, "reasoner": ANSWERS}
         if role not in schemas:
             raise RunError(
                 f"{self.folder} trains no role {role!r}; its roles are {', '.join(sorted(schemas))}"
@@ -137,12 +135,10 @@ class Run:
     def _rows(self, name: str, schema: pa.Schema, iteration: int | None) -> pa.Table:
         tables = []
         for number, path in self._files(name, iteration):
-            table = pq.read_table(path)
+            table = read_with(pq.read_table, path)
             column = pa.array([number] * len(table), pa.int32())
             tables.append(table.add_column(0, "iteration", column))
-        if tables:
-            return pa.concat_tables(tables)
-        return schema.empty_table()
+        return pa.concat_tables(tables) if tables else schema.empty_table()
 
 
 class Answering:
@@ -190,6 +186,8 @@ def train(config: Config, *, display: Display | None = None, api_key: str | None
     Raises:
         VisplayError: an error that the user can fix; see `visplay.errors`.
     """
+    if not isinstance(config, Config):
+        raise ValueError(f"config must be what visplay.load_config returns, got {config!r:.100}")
     return open_run(selfplay(config, display=display, api_key=api_key))
 
 
@@ -211,7 +209,7 @@ def open_answering(target: str, *, device: str = "auto", trust_remote_code: bool
 
 
 def evaluate(
-    target: str,
+    target: str | Path,
     benchmarks: Sequence[str],
     *,
     out: str | Path | None = None,
@@ -243,7 +241,10 @@ def evaluate(
     Raises:
         VisplayError: an error that the user can fix; see `visplay.errors`.
     """
-    found = find_target(target, device=device, trust_remote_code=trust_remote_code)
+    benchmarks = [benchmarks] if isinstance(benchmarks, str) else benchmarks
+    if not benchmarks or (limit is not None and limit < 1):
+        raise ValueError(f"benchmarks must name one, and limit must be >= 1, got {benchmarks!r} and {limit}")
+    found = find_target(os.fspath(target), device=device, trust_remote_code=trust_remote_code)
     plan = Plan(
         benchmarks=benchmarks, limit=limit, seed=seed, samples=samples, max_tokens=found.max_tokens or 1024
     )

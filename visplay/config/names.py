@@ -12,8 +12,8 @@ OF_TRL = {
     "max_steps": "PHASE.steps", "num_train_epochs": "PHASE.steps", "num_generations": "PHASE.group_size",
     "max_completion_length": "PHASE.max_tokens", "temperature": "PHASE.temperature",
     "per_device_train_batch_size": "optimizer.micro_batch_size",
-    "gradient_accumulation_steps": "optimizer.micro_batch_size",
-    "learning_rate": "optimizer.learning_rate", "beta": "optimizer.kl",
+    "gradient_accumulation_steps": "optimizer.micro_batch_size", "output_dir": "output",
+    "learning_rate": "optimizer.learning_rate", "beta": "optimizer.kl", "use_vllm": "engine.backend",
     "chat_template_kwargs": "model.chat_template_kwargs", "bf16": "model.dtype", "fp16": "model.dtype",
     "use_cpu": "model.device", "seed": "seed", "data_seed": "seed", "report_to": "report_to",
 }  # fmt: skip
@@ -31,7 +31,9 @@ def named(name: str, *, key: str) -> Any:
     if here not in sys.path:  # last, so that a file there hides no package
         sys.path.append(here)
     try:
-        return pkgutil.resolve_name(name)
+        if callable(found := pkgutil.resolve_name(name)):
+            return found
+        raise ValueError(f"{type(found).__name__} is no function")
     except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(
             f"{key}: {name!r} cannot be imported ({error}); write module:attribute, and start visplay in "

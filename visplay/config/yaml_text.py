@@ -40,24 +40,24 @@ for _tool in (_Loader, _Dumper):
         _tool.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _whole, list("-+0123456789."))
 
 
-def read_yaml(text: str, *, key: str = "") -> Any:
-    """Plain data of a YAML text; `key` is its place, for messages.
+def read_yaml(text: str, *, key: str | None = "") -> Any:
+    """Plain data of a YAML text; `key` is its place, for messages. None allows placeholders.
 
     Raises:
         ValueError: the text is no YAML, or a value is a placeholder (`???`, `${...}`); it names the key.
     """
     try:
         data = yaml.load(text, _Loader)
-        _refuse_placeholders(data, key)
+        if key is not None:
+            _refuse_placeholders(data, key)
     except (yaml.YAMLError, RecursionError) as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(f"{key}: {error}" if key else str(error)) from error
     return data
 
 
 def dump_yaml(data: Any) -> str:
     """Plain data as YAML text that `read_yaml` reads back."""
-    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-    return text
+    return str(yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True))
 
 
 def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:

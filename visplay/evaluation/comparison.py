@@ -1,6 +1,5 @@
 """Compare two checkpoints on the same rows: the verdict, and the rows that changed."""
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,6 +28,7 @@ from visplay.evaluation.statistics import (
     paired_difference,
 )
 from visplay.evaluation.target import find_target
+from visplay.runs.results import read_json
 
 LoadPicture = Callable[[Record], Image.Image | None]
 
@@ -125,14 +125,12 @@ def samples_of(side: Side, benchmark: str, wanted: Sequence[str]) -> dict[str, R
 
 
 def compare_stored(before: str | Path, after: str | Path | None = None) -> list[Compared]:
-    """Compare stored samples, each named as for `visplay compare`: a folder, RUN or RUN@ITERATION.
-
-    A run alone is compared with its base.
+    """Compare stored samples, named as for `visplay compare`; RUN or RUN@ITERATION alone with its base.
 
     Raises:
         EvaluationError: no samples are stored there, or both have no benchmark in common.
     """
-    return compare(find_side(str(before) if after else f"{before}@0"), find_side(str(after or before)))
+    return compare(*find_sides(str(before), str(after) if after else None))
 
 
 def compare_samples(benchmark: str, before: Iterable[Record], after: Iterable[Record]) -> Compared:
@@ -190,11 +188,15 @@ def _share(rows: Sequence[Row], status: str) -> float:
     return sum(row.status == status for row in rows) / len(rows)
 
 
-def find_side(text: str) -> Side:
-    """Find stored samples.
+def find_sides(before: str, after: str | None = None) -> tuple[Side, Side]:
+    """Find both sides, the second first; RUN or RUN@ITERATION alone is compared with the base of its run."""
+    base = f"{before if Path(before).is_dir() else before.rpartition('@')[0]}@0"
+    second = find_side(after or before)
+    return find_side(before if after else base), second
 
-    Args:
-        text: a folder of `visplay evaluate`, RUN or RUN@ITERATION.
+
+def find_side(text: str) -> Side:
+    """Find stored samples; `text` is a folder of `visplay evaluate`, RUN or RUN@ITERATION.
 
     Raises:
         EvaluationError: no samples are stored there.
@@ -208,7 +210,7 @@ def find_side(text: str) -> Side:
             Path(str(target.folder)) / f"iteration-{target.iteration}" / "evaluation", name=target.name
         )
     raise EvaluationError(
-        f"{text} holds no stored samples; name a folder that visplay evaluate wrote, a run or RUN@ITERATION"
+        f"{text} holds no stored samples; name two folders of visplay evaluate, a run or RUN@ITERATION"
     )
 
 
@@ -218,7 +220,7 @@ def _of_evaluation(folder: Path, *, name: str = "") -> Side:
         raise EvaluationError(
             f"{folder} has no finished benchmark that this version can read; measure it with visplay evaluate"
         )
-    about = json.loads((folder / "evaluation.json").read_text())
+    about = read_json(folder / "evaluation.json")
     shipped: dict[str, dict[str, Item]] = {}
 
     def picture(record: Record) -> Image.Image | None:

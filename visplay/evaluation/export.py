@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jinja2
 import torch
@@ -72,6 +72,8 @@ def export(
     last, adapters = roles_after(run, iteration=iteration)
     if role not in adapters:
         raise RunError(f"{run} trains no role {role!r}; it trains {', '.join(adapters)}")
+    if form not in get_args(Form):
+        raise RunError(f"form must be one of {', '.join(get_args(Form))}, got {form!r}")
     adapter = adapters[role].path
     assert adapter is not None
     check_adapter(adapter, config.model)

@@ -81,7 +81,7 @@ def read_records(path: Path) -> Iterator[Record]:
     Raises:
         EvaluationError: a line is not a stored sample.
     """
-    with path.open(encoding="utf-8", newline="\n") as file:
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
         for number, line in enumerate(file, start=1):
             if not line.endswith("\n"):
                 return
@@ -89,9 +89,7 @@ def read_records(path: Path) -> Iterator[Record]:
                 record = json.loads(line)
                 record["item"], record["benchmark"]
             except (ValueError, KeyError, TypeError) as error:
-                raise EvaluationError(
-                    f"{path}, line {number}: not a stored sample ({error!r:.80})"
-                ) from error
+                raise EvaluationError(f"{path}, line {number}: not a stored sample ({error!r})") from error
             yield record
 
 

@@ -3,11 +3,10 @@
 Both put the picture before the user's text if the text has no `<image>`.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from visplay.errors import RunError
 from visplay.evaluation.export import card, write_export
 from visplay.evaluation.statistics import accuracy_interval
 from visplay.prompts import reasoner_text
-from visplay.runs.results import run_config, run_steps
+from visplay.runs.results import read_json, read_with, run_config, run_steps
 from visplay.storage import write_text
 
 GROUP_BYTES = 16 * 2**20  # bytes of pictures in a row group; one row group is held at a time
@@ -67,9 +66,9 @@ def export_silver(run: str | Path, out: str | Path, *, iteration: int | None = N
         raise RunError(f"each silver example of {run} holds <image>, <video> or <audio> in its text")
 
     def write(scratch: Path) -> None:
-        images = reopen_images(
-            config.images.source, manifest=run / "manifest.parquet", column=config.images.column
-        )
+        own = config.images
+        opened = partial(reopen_images, own.source, column=own.column)
+        images = read_with(lambda file: opened(manifest=file), run / "manifest.parquet")
         picture = lru_cache(4)(lambda key: to_hand_on(images.encoded(key)))
 
         def whole() -> Iterator[dict[str, Any]]:
@@ -93,9 +92,10 @@ def _kept(candidates: Path, iteration: int) -> Iterator[dict[str, Any]]:
 
     A run may name an oracle that does not know its pictures; then it stores no true answers.
     """
-    summary = json.loads(candidates.with_name("summary.json").read_text())
+    summary = read_json(candidates.with_name("summary.json"))
     known = summary["silver_accuracy"] is not None
-    table = pq.read_table(candidates, columns=[*_COLUMNS, "truth"], filters=[("kept", "==", True)])
+    read = partial(pq.read_table, columns=[*_COLUMNS, "truth"], filters=[("kept", "==", True)])
+    table = read_with(read, candidates)
     for row in table.to_pylist():
         if row["silver_answer"] is not None:
             right = _is_right(row) if known else None

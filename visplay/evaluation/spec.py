@@ -11,11 +11,11 @@ from pathlib import Path
 from string import Formatter
 from typing import Any, Literal, Self
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from visplay.config.loading import complaint
 from visplay.config.sections import Section
+from visplay.config.yaml_text import read_yaml
 from visplay.errors import BenchmarkError
 
 GoldOption = Literal["letter", "text", "either"]
@@ -174,12 +174,12 @@ def parse_spec(text: str, *, shown: str) -> Spec:
         BenchmarkError: the spec is invalid; the message names the key, its value and the problem.
     """
     try:
-        return Spec.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise BenchmarkError(f"{shown} is not YAML: {error}") from error
+        return Spec.model_validate(read_yaml(text, key=None))
     except ValidationError as error:
         wrong = [complaint(detail, Spec) for detail in error.errors()]
         raise BenchmarkError(f"{shown} is not a benchmark spec:\n" + "\n".join(wrong)) from error
+    except ValueError as error:
+        raise BenchmarkError(f"{shown} is not YAML: {error}") from error
 
 
 def _fields(template: str) -> list[str]:

@@ -206,7 +206,7 @@ def load_base(config: Model) -> tuple[Any, Any]:
     quantized = "quantization_config" in config.options
     if quantized:  # quantized weights cannot be moved afterwards
         options["device_map"] = {"": device_of(config)}
-    _check_device(device := device_of(config))
+    check_device(device := device_of(config))
     try:
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
             config.source, dtype=config.dtype, use_safetensors=True, output_loading_info=True,
@@ -235,7 +235,7 @@ def load_base(config: Model) -> tuple[Any, Any]:
     return (model if stays else model.to(device)), processor
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
     """Raise ConfigError if the device does not exist."""
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     try:

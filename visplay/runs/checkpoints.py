@@ -14,8 +14,9 @@ from typing import Any
 
 from rollouts.engine import AdapterVersion
 from visplay.errors import RunError
+from visplay.runs.results import read_with, run_steps
 from visplay.runs.run import require_format
-from visplay.storage import PARTIAL, read_jsonl, write_text
+from visplay.storage import PARTIAL, write_text
 
 Roles = dict[str, AdapterVersion]  # with shared adapters all roles name the same version
 ROLES = "roles.json"  # in the step that ends an iteration: the version of each role
@@ -100,7 +101,7 @@ def roles_after(run: Path, *, iteration: int | None = None) -> tuple[int, Roles]
         RunError: not a run's folder, or the iteration is not finished, or its adapters were removed.
     """
     require_format(run)
-    steps = {entry["step"] for entry in read_jsonl(run / "journal.jsonl")}
+    steps = set(run_steps(run))
     finished = sorted(int(re.findall(r"\d+", step)[0]) for step in steps if step.endswith("/health"))
     if "iteration-0/evaluation" in steps:
         finished = [0, *finished]
@@ -121,7 +122,7 @@ def _ending(run: Path, iteration: int) -> Path:
 
 
 def _noted(folder: Path, when: str, *, run: Path) -> Roles:
-    noted = json.loads((folder / ROLES).read_text())[when]
+    noted = read_with(lambda path: json.loads(path.read_bytes())[when], folder / ROLES)
     return {
         role: AdapterVersion(name=a["name"], version=a["version"], path=run / a["path"])
         for role, a in noted.items()

@@ -18,27 +18,11 @@ from filelock import FileLock, Timeout
 from visplay.config.loading import Config, dump_config, read_config
 from visplay.config.yaml_text import flat_config
 from visplay.errors import CorruptArtifact, RunError, RunLocked, RunMismatch
-from visplay.storage import (
-    PARTIAL,
-    append_jsonl,
-    read_jsonl,
-    sync_files,
-    sync_folder,
-    write_text,
-)
+from visplay.storage import PARTIAL, append_jsonl, read_jsonl, sync_files, sync_folder, write_text
 
 PACKAGES = (
-    "visplay",
-    "torch",
-    "torchvision",
-    "transformers",
-    "trl",
-    "peft",
-    "datasets",
-    "accelerate",
-    "vllm",
-)
-
+    "visplay", "torch", "torchvision", "transformers", "trl", "peft", "datasets", "accelerate", "vllm",
+)  # fmt: skip
 
 FORMAT = 4  # of run folders
 # Keys and sections that may differ when a run is resumed: its length, hardware, health checks and benchmarks.

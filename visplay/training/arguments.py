@@ -122,7 +122,7 @@ _WITHOUT_EFFECT = (
     "logging_strategy", "save_steps", "save_total_limit", "eval_on_start",
 )  # fmt: skip
 _OWNED = (
-    {name: f"set {key} instead" for name, key in OF_TRL.items()}
+    {name: f"set {key.replace('PHASE', 'reasoner')} instead" for name, key in OF_TRL.items()}
     | {name: "the loop needs its fixed value; leave it out" for name in _FIXED}
     | {name: "it has no effect here; leave it out" for name in _WITHOUT_EFFECT}
 )

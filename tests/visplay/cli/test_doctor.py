@@ -41,6 +41,21 @@ def test_what_a_configuration_lacks_is_bad_and_nothing_is_started(tmp_path: Path
     assert not any("canaries" in f.what for f in findings)
 
 
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"model": {"device": "gpu"}}, "model.device: 'gpu' does not exist; use cpu"),
+        ({"judge": {"function": "nope:f"}}, "judge.function: 'nope:f' cannot be imported"),
+    ],
+)
+def test_a_device_or_a_function_that_is_not_there_is_bad(
+    tmp_path: Path, keys: dict[str, object], said: str
+) -> None:
+    wrong = check_config({"images": {"source": str(tmp_path)}, **keys})
+    (found,) = [f for f in examine(wrong) if said in f.what]
+    assert found.verdict == "bad" and found.fix.startswith(f"set {said.partition(':')[0]} to ")
+
+
 def test_what_the_plan_takes_is_held_against_what_is_free(tmp_path: Path) -> None:
     Image.new("RGB", (96, 96), (200, 60, 60)).save(tmp_path / "a.png")
     for wide, verdict in ((8, "good"), (1 << 20, "note")):  # so many sequences of a cache have no room
@@ -60,6 +75,7 @@ def test_the_main_memory_of_a_sleeping_vllm_is_held_against_what_is_free(
     one = config(tmp_path)
     monkeypatch.setattr(doctor, "runs_on_cpu", lambda _: False)
     monkeypatch.setattr(doctor, "device_of", lambda _: "cuda:0")
+    monkeypatch.setattr(doctor, "check_device", lambda _: None)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (1 << 40, 1 << 40))
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=memory))
     for sleep, said in ((None, True), (True, True), (False, False)):

@@ -74,6 +74,11 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
         (["roles={shared: {steps: 1}}"], "a role needs a name of its own in small letters, got 'shared'"),
         (["engine.replicas=2", "engine.devices=['0']"], "engine.devices must name one per replica: 2, got 1"),
         (["seed"], "an override must look like key.sub=value, got 'seed'"),
+        (["use_vllm=true"], "use_vllm: a name of TRL; set engine.backend instead"),
+        (["reasoner=5"], "reasoner: it must hold keys with values, KEY: VALUE, got 5"),
+        (["engine.vllm=[a]"], "engine.vllm: it must hold keys with values, KEY: VALUE, got ['a']"),
+        (["images.source=[a, b]"], "images.source: it must be one path, got ['a', 'b']"),
+        (["images.source=[a"], "images.source: while parsing a flow sequence"),
     ],
 )
 def test_a_wrong_key_or_value_is_named(tmp_path: Path, overrides: list[str], message: str) -> None:
@@ -82,6 +87,12 @@ def test_a_wrong_key_or_value_is_named(tmp_path: Path, overrides: list[str], mes
     with pytest.raises(ConfigError) as caught:
         load_config(path, overrides)
     assert message in str(caught.value)
+
+
+def test_a_message_says_once_what_it_got(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_config({"images": {"source": "a"}, "curation": {"low": 0.9, "high": 0.2}})
+    assert str(caught.value) == "curation: curation.low must be <= curation.high, got 0.9 and 0.2"
 
 
 def test_names_are_imported_at_the_start_of_a_run_and_not_before(tmp_path: Path) -> None:
@@ -99,6 +110,8 @@ def test_names_are_imported_at_the_start_of_a_run_and_not_before(tmp_path: Path)
         config = load_config(path, [override])
         with pytest.raises(ConfigError, match=f"{key}: 'nowhere:f' cannot be imported"):
             check_names(config)
+    with pytest.raises(ConfigError, match=r"'json' cannot be imported .module is no function"):
+        check_names(load_config(path, ["judge.function=json"]))
 
 
 @pytest.mark.parametrize(
@@ -116,6 +129,8 @@ def test_no_reward_of_ones_own_hides_another_part(tmp_path: Path, key: str, term
 def test_a_missing_file_and_a_broken_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no configuration file"):
         load_config(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match=r"cannot be read: .* Is a directory"):
+        load_config(tmp_path)
     (tmp_path / "broken.yaml").write_text("a: [1,")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(tmp_path / "broken.yaml")

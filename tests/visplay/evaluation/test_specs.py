@@ -173,6 +173,16 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"id: caf\xe9\n")
     with pytest.raises(BenchmarkError, match=r"latin\.yaml cannot be read"):
         find_spec(str(tmp_path / "latin.yaml"))
+    for text, said in {
+        "": "the file: it must hold keys with values, KEY: VALUE, got None",
+        "- a": r"the file: it must hold keys with values, KEY: VALUE, got \['a'\]",
+        "[" * 2000: "is not YAML: maximum recursion depth",
+        "id: a\nid: b": "is not YAML: id is given twice",
+    }.items():
+        with pytest.raises(BenchmarkError, match=said):
+            parse_spec(text, shown="mine.yaml")
+    latex = parse_spec("id: a\nsource: {items: [{question: '${x}$'}]}", shown="mine.yaml")
+    assert latex.source.items == [{"question": "${x}$"}]  # no placeholder
     with pytest.raises(BenchmarkError, match="chartqa: its source has no rows"):
         (tmp_path / "empty.jsonl").touch()
         load_benchmark("chartqa", limit=1, seed=0, source=tmp_path / "empty.jsonl")

@@ -19,6 +19,7 @@ from visplay.training.ranks import ALONE
     [
         ("beta", "set optimizer.kl instead"),
         ("learning_rate", "set optimizer.learning_rate instead"),
+        ("num_generations", "set reasoner.group_size instead"),
         ("num_iterations", "the loop needs its fixed value"),
         ("activation_checkpointing", "set optimizer.grpo.gradient_checkpointing instead"),
         ("loss_typ", "no such field; did you mean 'loss_type'"),
