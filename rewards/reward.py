@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from visplay.errors import ConfigError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Values:
@@ -67,9 +69,9 @@ class Term:
         """Calls the function and returns its weighted values.
 
         Raises:
-            ValueError: the function did not give one value per row.
+            ConfigError: the function did not give one value per row.
         """
         values = [self.weight * float(value) for value in self.function(rows)]
         if len(values) != len(rows):
-            raise ValueError(f"{self.name} must give one value per row, {len(rows)}, got {len(values)}")
+            raise ConfigError(f"{self.name} must give one value per row, {len(rows)}, got {len(values)}")
         return values

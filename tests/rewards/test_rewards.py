@@ -15,6 +15,7 @@ from rewards import (
     reasoner_rewards,
     vote,
 )
+from visplay.errors import ConfigError
 
 CAR = "What is the color of the car?"
 DOGS = "How many dogs can be seen here?"
@@ -109,7 +110,7 @@ def test_a_term_is_weighted_named_and_counts_for_valid_questions_only():
 
 def test_a_term_must_give_one_value_per_row():
     wrong = Term(name="wrong", weight=1.0, function=lambda rows: [])
-    with pytest.raises(ValueError, match="wrong must give one value per row, 1, got 0"):
+    with pytest.raises(ConfigError, match="wrong must give one value per row, 1, got 0"):
         paid(row(CAR), terms=[wrong])
 
 
