@@ -155,13 +155,13 @@ def test_no_part_is_begun_after_its_time(tmp_path: Path) -> None:
 def test_without_a_card_it_says_what_it_would_do(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     said = " ".join(capsys.readouterr().out.split())
-    assert said.startswith("No CUDA device: nothing was run.") and "build, canaries, agreement" in said
+    assert said.startswith("No CUDA device: nothing was run.") and "build, ceilings, canaries, agreement" in said
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--parts", "build,swop"], "--parts swop: known are build, canaries"),
+        (["--parts", "build,swop"], "--parts swop: known are build, ceilings, canaries"),
         (["--steps", "0"], "--steps must be above 0, got 0"),
         (["--cpu"], "--cpu: a VLM of true size is for a card; add --tiny"),
     ],
