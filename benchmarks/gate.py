@@ -69,6 +69,7 @@ ARMS: dict[str, list[str]] = {
     "gold": [*STEADY, *TRUE_JUDGE, "curation.low=0.0", "loop=benchmarks.gate:gold"],
     "gold, base's mix": [*GOLD, "loop=benchmarks.gate:gold"],
     "gold, oracle's mix": [*GOLD, "loop=benchmarks.gate:gold_evenly"],
+    "paper, oracle's mix": ["questioner.steps=0", "loop=benchmarks.gate:votes_evenly"],
     "steady, untrained Questioner": [*STEADY, "questioner.steps=0"],
     "steady, eager Questioner": [*STEADY, *EAGER],
     "steady gate, paper's reward, eager Questioner": [*GATE, *EAGER],
@@ -93,7 +94,7 @@ WORLDS: dict[str, list[str]] = {
         "optimizer.learning_rate=2e-3", "optimizer.kl=0.0",
         "optimizer.advantage=benchmarks.positive_control:only_right",
         "optimizer.grpo={lr_scheduler_type: cosine, warmup_steps: 3}", "questioner.learning_rate=5e-4",
-        "adapters=per_role", "iterations=4", "reasoner.steps=10", "reasoner.prompts_per_step=32",
+        "adapters=per_role", "iterations=8", "reasoner.steps=10", "reasoner.prompts_per_step=32",
         "reasoner.max_tokens=100", "curation.images=400",
     ],
 }  # fmt: skip
@@ -142,6 +143,16 @@ def gold(ctx: RunContext, roles: Roles, *, first: Sequence[Stage] = ()) -> None:
 def gold_evenly(ctx: RunContext, roles: Roles) -> None:
     """The same on the oracle's mix of kinds."""
     gold(ctx, roles, first=[evenly])
+
+
+def votes_evenly(ctx: RunContext, roles: Roles) -> None:
+    """Silver labels and the band of the configuration on the oracle's mix of kinds."""
+    for iteration in ctx.iterations():
+        roles = questioner.train(ctx, iteration, roles, ask=[parse, vote])
+        examples = curation.curate(ctx, iteration, roles, ask=[evenly, parse, judge, vote, band, grounded])
+        roles = reasoner.train(ctx, iteration, roles, examples)
+        measuring.measure(ctx, iteration, roles)
+        roles = watching.finish(ctx, iteration, roles)
 
 
 def run_of(output: Path, arm: str, seed: int) -> Path:
