@@ -30,7 +30,7 @@ from benchmarks.gate_tables import (
 from visplay.loop import curation, measuring, questioner, reasoner, watching
 from visplay.loop.asking import Asked, Groups, Round, Stage, judge, parse, vote
 from visplay.loop.context import RunContext
-from visplay.loop.curation import band, grounded
+from visplay.loop.curation import band
 from visplay.pocket.oracle import QUESTION_TYPES, WIDE, draw_question, oracle
 from visplay.pocket.truth import Truth
 from visplay.runs.checkpoints import Roles
@@ -133,7 +133,7 @@ def gold(ctx: RunContext, roles: Roles, *, first: Sequence[Stage] = ()) -> None:
     """Algorithm 1 with gold labels in place of silver ones; the stages `first` come before all others."""
     for iteration in ctx.iterations():
         roles = questioner.train(ctx, iteration, roles, ask=[parse, judge, vote])
-        stages = [*first, parse, judge, vote, told, band, grounded]
+        stages = [*first, parse, judge, vote, told, band]
         examples = curation.curate(ctx, iteration, roles, ask=stages)
         roles = reasoner.train(ctx, iteration, roles, examples)
         measuring.measure(ctx, iteration, roles)

@@ -7,7 +7,7 @@ from rewards.questioner import questioner_rewards
 from rewards.reasoner import reasoner_rewards
 from rewards.reward import Reward, Term, Values, random_rewards
 from rewards.skills import skill
-from rewards.voting import Vote, blind_agreement, in_informative_band, vote
+from rewards.voting import Vote, in_informative_band, vote
 
 __all__ = [
     "AnswerForm",
@@ -19,7 +19,6 @@ __all__ = [
     "Verdict",
     "Vote",
     "bleu_distances",
-    "blind_agreement",
     "cluster_labels",
     "cluster_shares",
     "equivalent",

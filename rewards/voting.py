@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rewards.answers.equivalence import answer_form, equivalent
-from rewards.parsing import Question
+from rewards.answers.equivalence import answer_form
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,22 +98,3 @@ def _checked(confidence: float) -> float:
     if not 0.0 <= confidence <= 1.0:
         raise ValueError(f"confidence must be in [0, 1], got {confidence}")
     return confidence
-
-
-def blind_agreement(vote: Vote, blind: Vote, *, asked: Question) -> float:
-    """Returns the share of blind answers that equal the silver answer, in [0, 1]; 0 without a silver answer.
-
-    A question that is answered the same with the image greyed out teaches nothing about seeing. That language
-    alone answers many visual questions was measured for VQA (arXiv 1612.00837) and for newer benchmarks
-    (MMStar, arXiv 2403.20330); using it as a reward is this project's own.
-
-    Args:
-        vote: the vote with the image.
-        blind: the vote on the same question with the image greyed out.
-        asked: the question.
-    """
-    options = asked.options or None
-    for answer, share in blind.shares if vote.answer is not None else ():
-        if equivalent(answer, vote.answer, question=asked.question, options=options).equal:
-            return share
-    return 0.0

@@ -25,7 +25,6 @@ ASKED = pa.schema(
         ("confidence", _NUMBER),
         ("parsed", _COUNT),
         ("samples", _COUNT),
-        ("blind_agreement", _NUMBER),
         ("validity", _NUMBER),
         ("truth", _TEXT),
         ("reject_reason", _TEXT),

@@ -10,7 +10,6 @@ from rewards import (
     Term,
     Values,
     Vote,
-    blind_agreement,
     questioner_rewards,
     reasoner_rewards,
     vote,
@@ -90,14 +89,6 @@ def test_memory_charges_for_the_share_of_the_same_skill():
     # of five remembered and two asked: three and one count, two and one ask where
     found = paid(*group, memory=memory, memory_weight=0.5, redundancy_weight=0.0)
     assert found == pytest.approx([1 - 0.5 * 4 / 7, 1 - 0.5 * 3 / 7, 0.0])
-
-
-def test_blind_agreement_is_the_share_that_still_says_the_silver_answer():
-    seen = vote(["red"] * 3 + ["blue"])
-    assert blind_agreement(seen, vote(["Red", "red", "blue", None]), asked=ASKED) == pytest.approx(0.5)
-    assert blind_agreement(seen, vote(["green"]), asked=ASKED) == 0.0
-    assert blind_agreement(vote([None]), vote([None]), asked=ASKED) == 0.0
-    assert blind_agreement(vote(["3"]), vote(["3 dogs"]), asked=ASKED) == 1.0
 
 
 def test_a_term_is_weighted_named_and_counts_for_valid_questions_only():

@@ -283,9 +283,6 @@ class Curation(Section):
     """m in curation; none: `votes.samples`."""
     count_unparsed: bool = True
     """Whether unparsed answers count in the denominator of the confidence."""
-    max_blind: float | None = Field(None, ge=0, le=1)
-    """Reject a question if at least this share of the answers given without the picture agrees with the
-    silver answer; none: off."""
 
     @field_validator("margin", mode="before")
     @classmethod

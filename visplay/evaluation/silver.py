@@ -27,8 +27,7 @@ from visplay.storage import write_text
 GROUP_BYTES = 16 * 2**20  # bytes of pictures in a row group; one row group is held at a time
 GROUP_ROWS = 256
 _TAG = re.compile(r"<(?:image|video|audio)>")
-_COLUMNS = ("question", "options", "type", "silver_answer", "confidence", "validity", "blind_agreement",
-            "image_key")  # fmt: skip
+_COLUMNS = ("question", "options", "type", "silver_answer", "confidence", "validity", "image_key")
 
 
 def export_silver(run: str | Path, out: str | Path, *, iteration: int | None = None) -> Path:
@@ -146,7 +145,7 @@ def _schema() -> pa.Schema:
         {
             "images": List(Image()), "messages": turns, "question": text,
             "options": List(text), "type": text, "silver_answer": text, "confidence": number,
-            "validity": number, "blind_agreement": number, "right": Value("bool"), "image_key": text,
+            "validity": number, "right": Value("bool"), "image_key": text,
             "iteration": Value("int32"),
         }
     )  # fmt: skip

@@ -8,7 +8,7 @@ from visplay.data.images import read_images
 from visplay.errors import ImageSourceError
 from visplay.loop.asking import Asked, Round, parse, vote
 from visplay.loop.context import RunContext
-from visplay.loop.curation import ask_about, band, grounded
+from visplay.loop.curation import ask_about, band
 from visplay.models.policy import Policy, load_base
 from visplay.models.processor import picture_limits
 from visplay.progress import Display, Stopwatch
@@ -73,6 +73,6 @@ def ask(
     for adapter in roles.values():
         ctx.publish(adapter)
     round = Round(phase="curation", roles=roles, seed=seed)
-    stages = [parse, vote, band, grounded]  # no judge, so that no code that the run names is imported
+    stages = [parse, vote, band]  # no judge, so that no code that the run names is imported
     (rows,) = ask_about(ctx, [images.records[0].key], round, stages=stages, questioner=roles["questioner"])
     return rows

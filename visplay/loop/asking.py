@@ -39,7 +39,6 @@ class Asked:
         cut: whether the length limit ended the completion.
         question: the parsed question, or the reason why there is none.
         vote: the Reasoner's votes on the question.
-        blind: the votes with the picture greyed out.
         validity: a judge's score in [0, 1]; None without a judge.
         truth: the oracle's answer, used for telemetry only.
         reject: the reason why it is not trained on; empty if it is kept.
@@ -51,7 +50,6 @@ class Asked:
     cut: bool = False
     question: Question | ParseFailure = NOT_PARSED
     vote: Vote | None = None
-    blind: Vote | None = None
     validity: float | None = None
     truth: str | None = None
     reject: str = ""
@@ -73,11 +71,6 @@ class Asked:
         """Convert to a row of the schema `visplay.schema.ASKED`."""
         question = self.question if isinstance(self.question, Question) else None
         vote = self.vote
-        agreement = (
-            rewards.blind_agreement(vote, self.blind, asked=question)
-            if question and vote and self.blind
-            else None
-        )
         return {
             "image_key": self.picture, "completion": self.completion, "tokens": self.tokens, "cut": self.cut,
             "valid": question is not None,
@@ -92,13 +85,12 @@ class Asked:
             "confidence": vote.confidence if vote else 0.0,
             "parsed": vote.parsed if vote else 0,
             "samples": vote.samples if vote else 0,
-            "blind_agreement": agreement,
             "validity": self.validity, "truth": self.truth, "reject_reason": self.reject,
         }  # fmt: skip
 
     @classmethod
     def from_record(cls, row: dict[str, Any]) -> "Asked":
-        """Rebuild a row from `record`, which stores only the agreement of the blind votes."""
+        """Rebuild a row from `record`."""
         question: Question | ParseFailure = ParseFailure(reason=row["failure"])
         if row["valid"]:
             question = Question(

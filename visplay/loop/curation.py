@@ -71,25 +71,6 @@ def band(ctx: RunContext, groups: Groups, round: Round) -> Groups:
     return groups
 
 
-def grounded(ctx: RunContext, groups: Groups, round: Round) -> Groups:
-    """If `curation.max_blind` is set, reject questions with the same answer without the picture."""
-    limit = ctx.config.curation.max_blind
-    if limit is None:
-        return groups
-    rows = [row for row in all_rows(groups) if row.asks]
-    found = take_votes(ctx, rows, round, seed=round.seed_of("blind"), grey=True)
-    for row, unseeing in zip(rows, found, strict=True):
-        row.blind = unseeing
-        if (
-            (asked := row.asks)
-            and row.vote
-            and unseeing
-            and rewards.blind_agreement(row.vote, unseeing, asked=asked) >= limit
-        ):
-            row.reject = "answered the same without the picture"
-    return groups
-
-
 def ask_about(
     ctx: RunContext,
     pictures: Sequence[str],

@@ -25,7 +25,7 @@ from visplay.loop import curation, measuring, questioner, reasoner, watching
 from visplay.loop.alarms import is_finished
 from visplay.loop.asking import judge, parse, vote
 from visplay.loop.context import RunContext, first_roles, open_context
-from visplay.loop.curation import band, grounded
+from visplay.loop.curation import band
 from visplay.models.policy import Policy
 from visplay.progress import Display
 from visplay.runs.checkpoints import Roles
@@ -41,7 +41,7 @@ def visplay(ctx: RunContext, roles: Roles) -> None:
     """Algorithm 1: the Questioner learns to ask, its questions are curated, the Reasoner learns from them."""
     for iteration in ctx.iterations():
         roles = questioner.train(ctx, iteration, roles, ask=[parse, judge, vote])
-        examples = curation.curate(ctx, iteration, roles, ask=[parse, judge, vote, band, grounded])
+        examples = curation.curate(ctx, iteration, roles, ask=[parse, judge, vote, band])
         roles = reasoner.train(ctx, iteration, roles, examples)
         measuring.measure(ctx, iteration, roles)
         roles = watching.finish(ctx, iteration, roles)

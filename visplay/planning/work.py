@@ -91,13 +91,12 @@ def _votes_of_training(config: Config) -> list[Work]:
 def _curation(config: Config, pictures: int) -> list[Work]:
     """Samples of curation for a number of visited pictures: questions, verdicts and votes."""
     asked = pictures * config.curation.questions_per_image
-    voted = asked * (1 if config.curation.max_blind is None else 2)
     samples = config.curation.samples or config.votes.samples
     tokens = asked * min(QUESTION_TOKENS, config.questioner.max_tokens)
     return [
         Work(phase="curation", completions=asked, tokens=tokens),
         *_verdicts(config, asked),
-        _answers("its votes", voted * samples + BLIND_QUESTIONS, config),
+        _answers("its votes", asked * samples + BLIND_QUESTIONS, config),
     ]
 
 

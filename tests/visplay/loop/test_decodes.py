@@ -14,7 +14,7 @@ from tests.visplay.small import SMALL
 from visplay.loop import curation, questioner, reasoner
 from visplay.loop.asking import judge, parse, vote
 from visplay.loop.context import PICTURES_KEPT, first_roles, open_context
-from visplay.loop.curation import band, grounded
+from visplay.loop.curation import band
 
 pytestmark = pytest.mark.slow
 
@@ -42,8 +42,7 @@ class Reads:
 
 def test_a_picture_is_read_and_decoded_once_a_step(scenes: Path, tmp_path: Path) -> None:
     """Each read is a decode: `ImageSet.load` is the only way to a picture, and keeps nothing itself."""
-    own = {**SMALL["curation"], "max_blind": 1.0}
-    config = settings(scenes, tmp_path, curation=own)
+    config = settings(scenes, tmp_path)
     reads = Reads(scenes)
     with open_context(config, display=StopsAt()) as ctx:
         roles = first_roles(ctx)
@@ -52,7 +51,7 @@ def test_a_picture_is_read_and_decoded_once_a_step(scenes: Path, tmp_path: Path)
         assert len(asked) == 3 * 2 and set(asked.values()) == {1}  # three steps of two pictures
         ctx.picture.cache_clear()  # type: ignore[attr-defined]
         with reads.counted() as curated:
-            examples = curation.curate(ctx, 1, roles, ask=[parse, judge, vote, band, grounded])
+            examples = curation.curate(ctx, 1, roles, ask=[parse, judge, vote, band])
         assert len(curated) == PICTURES and set(curated.values()) == {1}
         ctx.picture.cache_clear()  # type: ignore[attr-defined]
         with reads.counted() as answered:
