@@ -12,7 +12,7 @@ from PIL import Image
 
 import rewards
 from rollouts.engine import Completion, Sampling
-from visplay.config.loading import Config
+from visplay.config.loading import Config, load_config
 from visplay.config.sections import Engine
 from visplay.data.images import read_images
 from visplay.errors import RunError
@@ -175,20 +175,18 @@ class Answering:
         return generate(reasoner.engine, [prompt], adapter=reasoner.adapter, sampling=sampling)[0]
 
 
-def train(config: Config, *, display: Display | None = None, api_key: str | None = None) -> Run:
+def train(config: Config | str | Path, *, display: Display | None = None, api_key: str | None = None) -> Run:
     """Run, or resume, self-play, and open the run.
 
     Args:
-        config: the whole run; see `visplay.load_config`.
+        config: the whole run, or its YAML file; see `visplay.load_config`.
         display: `visplay.Display()` shows progress; None shows none.
         api_key: of the servers of `engine.backend=server`, where they ask for one.
 
     Raises:
         VisplayError: an error that the user can fix; see `visplay.errors`.
     """
-    if not isinstance(config, Config):
-        raise ValueError(f"config must be what visplay.load_config returns, got {config!r:.100}")
-    return open_run(selfplay(config, display=display, api_key=api_key))
+    return open_run(selfplay(load_config(config), display=display, api_key=api_key))
 
 
 def open_run(path: str | Path) -> Run:

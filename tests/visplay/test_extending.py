@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ from rollouts.chat import Chat
 from rollouts.engine import BASE, AdapterVersion, Prompt, Sampling
 from tests.scripted_engine import Script, ScriptedEngine
 from tests.visplay.contexts import context
-from visplay.config.loading import Config, check_config, check_names
+from visplay.config.loading import Config, check_config, check_names, load_config
 from visplay.data.images import read_images
+from visplay.errors import ConfigError
 from visplay.evaluation.benchmarks import load_benchmark
 from visplay.loop.asking import Asked, Round, judge, parse, through
 from visplay.loop.context import first_roles
 from visplay.loop.questioner import reward
-from visplay.loop.selfplay import play
+from visplay.loop.selfplay import play, selfplay
 from visplay.models.engines import start_engine
 from visplay.models.policy import Policy, load_base
 from visplay.models.preflight import run_canaries
@@ -216,3 +218,35 @@ def test_a_run_that_keeps_too_little_ends_with_its_best_iteration_named(examples
     assert "iteration-2/reasoner" not in run_steps(ctx.run.folder)
     (line,) = [line for line in said if "ends early" in line]
     assert "iteration 2 kept 0 silver examples and one step needs 2" in line and "best iteration was" in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", ["loop", "judge.function", "rewards.questioner_terms"])
+def test_an_error_in_ones_own_function_is_one_line_with_its_place(
+    examples: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    text = "def part(*given):\n    return [{}['a\\nb']]\n\n\ndef whole(*given):\n    return part(*given)\n"
+    (examples / "wrong.py").write_text(text)
+    value = "{'wrong:whole': 1.0}" if key.endswith("terms") else "wrong:whole"
+    config = load_config(settings(examples, "A reward", iterations=1), [f"{key}={value}"])
+
+    @contextmanager
+    def opened(config: Config, **_: Any) -> Iterator[Any]:
+        yield scripted(config)
+
+    monkeypatch.setattr("visplay.loop.selfplay.open_context", opened)
+    with pytest.raises(ConfigError) as caught:
+        selfplay(config)
+    note = config.folder / "traceback.txt"
+    assert str(caught.value) == (
+        f"{key}: wrong, line 2, failed with KeyError: 'a\\nb'; correct it (the traceback is in {note})"
+    )
+    assert "in whole\n" in note.read_text() and "in play\n" in note.read_text()
+    sys.modules.pop("wrong")
+
+
+def test_a_module_that_fails_while_it_is_imported_is_said_in_a_line(examples: Path) -> None:
+    for name, text in (("syntax", "def f(:\n"), ("other", "1 / 0\n")):
+        (examples / f"{name}_wrong.py").write_text(text)
+        with pytest.raises(ConfigError, match=rf"loop: '{name}_wrong:f' cannot be imported \(.+\); write"):
+            settings(examples, "A reward", loop=f"{name}_wrong:f")

@@ -42,12 +42,16 @@ def test_a_configuration_is_made_of_a_mapping_with_the_checks_of_a_file() -> Non
         ConfigError, match="images: this key is required\nimage: no such key; did you mean 'images'"
     ):
         visplay.load_config({"image": {"source": "photos"}})
+    assert visplay.load_config(config) == config
+    assert visplay.load_config(config, ["method=paper"]).curation == config.curation  # its own values stay
     with pytest.raises(ConfigError, match="overide"):
         visplay.load_config({"images": {"source": "photos"}}, ["overide"])
 
 
 def test_plan_and_doctor_are_there_without_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     visplay.plan(visplay.load_config({"images": {"source": "nowhere"}, "model": {"path": "pocket"}}))
+    assert "Counted and added up, not measured" in capsys.readouterr().out
+    visplay.plan("configs/demo.yaml")  # a file is as good as what it holds
     assert "Counted and added up, not measured" in capsys.readouterr().out
     assert any("torch" in finding.what for finding in visplay.doctor())
 
@@ -172,8 +176,9 @@ def test_a_file_of_samples_that_is_no_text_is_named(finished: Path, tmp_path: Pa
 
 
 def test_wrong_arguments_are_named() -> None:
-    with pytest.raises(ValueError, match=r"what visplay\.load_config returns, got 'mine\.yaml'"):
-        visplay.train("mine.yaml")  # type: ignore[arg-type]
+    for starts in (visplay.train, visplay.plan, lambda path: list(visplay.doctor(path))):
+        with pytest.raises(ConfigError, match=r"there is no configuration file mine\.yaml"):
+            starts("mine.yaml")
     with pytest.raises(ValueError, match=r"benchmarks must name one, .* got \[\]"):
         visplay.evaluate("pocket", [])
     with pytest.raises(ValueError, match=r"limit must be >= 1, got .* and 0"):

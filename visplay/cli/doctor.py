@@ -16,7 +16,7 @@ from PIL import Image
 
 from rollouts.chat import Chat
 from rollouts.engine import Prompt
-from visplay.config.loading import Config, check_names
+from visplay.config.loading import Config, check_names, load_config
 from visplay.config.prompts import Prompts
 from visplay.config.sections import Model
 from visplay.data.images import read_images
@@ -63,13 +63,13 @@ def _bad(what: str, fix: str) -> Finding:
     return Finding(verdict="bad", what=what, fix=fix)
 
 
-def examine(config: Config | None = None, *, api_key: str | None = None) -> Iterator[Finding]:
+def examine(config: Config | str | Path | None = None, *, api_key: str | None = None) -> Iterator[Finding]:
     """Check the machine, the packages and, if one is given, a configuration.
 
     With a configuration, load its processor and, unless a bad finding came before, also its weights and its
     engine, and run the canaries.
     """
-    bad = False
+    config, bad = load_config(config) if config else None, False
     for finding in (*packages(), *machine(config), *(_of(config) if config else ())):
         bad |= finding.verdict == "bad"
         yield finding

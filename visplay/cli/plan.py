@@ -14,13 +14,14 @@ import torch
 from rich.console import Console
 
 from visplay.cli.printing import plain_table
-from visplay.config.loading import Config, check_config, enough_kept
+from visplay.config.loading import Config, check_config, check_names, enough_kept, load_config
 from visplay.config.method import ABOUT, differences
 from visplay.config.sections import Model
 from visplay.config.yaml_text import read_yaml
 from visplay.data.images import count_entries
 from visplay.errors import ImageSourceError
 from visplay.models.memory import CARDS, GIB, LEAST_LENGTH, Card
+from visplay.models.policy import check_device, device_of
 from visplay.models.processor import load_processor, smaller_pictures
 from visplay.planning.plan import Plan, make_plan
 from visplay.planning.work import (
@@ -46,29 +47,28 @@ TRAINER_LINES = {
 
 
 def print_plan(
-    config: Config, *, cards: Sequence[Card] = (), pictures: int | None = None,
+    config: Config | str | Path, *, cards: Sequence[Card] = (), pictures: int | None = None,
     console: Console | None = None,
 ) -> None:  # fmt: skip
     """Print memory, cards and work of a run.
 
     Args:
-        config: of the run.
+        config: of the run, or its YAML file.
         cards: to plan for; all known ones if there are none.
         pictures: number of pictures; None counts those in `images.source`.
         console: prints the plan; None is standard output, 80 columns wide.
 
     Raises:
-        ConfigError: no `config.json` of the base VLM can be read.
+        ConfigError: no `config.json` of the base VLM can be read, or a run could not start with a key.
     """
-    console = console or Console(width=80)
+    config, console = load_config(config), console or Console(width=80)
+    check_names(config)
+    if torch.cuda.is_available() or not config.model.device.startswith("cuda"):  # else a GPU elsewhere
+        check_device(device_of(config.model))
     plan = make_plan(config)
     size = plan.size
     dtype = str(size.dtype).removeprefix("torch.")
-    quantized = (
-        " The base is quantized: its weights take less."
-        if config.model.options.get("quantization_config")
-        else ""
-    )
+    less = " The base is quantized: its weights take less." * ("quantization_config" in config.model.options)
     apart = "".join(f"\n  {line}" for line in differences(config))
     console.print(f"method {config.method}: {ABOUT[config.method]}{apart}", highlight=False)
     console.print(
@@ -76,7 +76,7 @@ def print_plan(
         f"{size.parameters:,} parameters; LoRA of rank {config.lora.rank} adds {size.adapter:,}; a token "
         f"takes {size.kv_bytes:,} bytes of KV cache.\n"
         f"A prompt of {plan.batch.prompt:,} tokens, {plan.prompt.how}, and at most "
-        f"{plan.batch.completion:,} tokens of completion.{quantized}",
+        f"{plan.batch.completion:,} tokens of completion.{less}",
         highlight=False,
     )  # fmt: skip
     _print_memory(plan, console)

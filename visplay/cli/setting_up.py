@@ -59,8 +59,7 @@ def plan(
     from visplay.models.memory import find_card
 
     cards = [find_card(name) for name in card or ()]
-    settings = load_config(config, overrides or [])
-    print_plan(settings, cards=cards, pictures=pictures)
+    print_plan(load_config(config, overrides or []), cards=cards, pictures=pictures)
 
 
 def config_init(

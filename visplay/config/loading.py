@@ -114,8 +114,8 @@ class Config(Section):
         return self.output / self.name
 
 
-def load_config(path: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
-    """Read a YAML file, or take its keys as a mapping, apply `key.sub=value` overrides and check the result.
+def load_config(path: str | Path | Mapping[str, Any] | Config, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file, a mapping or a Config, apply `key.sub=value` overrides and check the result.
 
     Raises:
         ConfigError: a missing file, broken YAML, or a key or value that is not allowed; it names the key.
@@ -124,6 +124,7 @@ def load_config(path: str | Path | Mapping[str, Any], overrides: Sequence[str] =
         given = read_overrides(overrides)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    path = path.model_dump(mode="json") if isinstance(path, Config) else path
     if isinstance(path, Mapping):
         return check_config(_located(merged(dict(path), given)))
     if not Path(path).exists():
@@ -172,18 +173,21 @@ def check_names(config: Config) -> None:
         ConfigError: naming the key and what it holds.
     """
     config.rewards.terms("questioner"), config.rewards.terms("reasoner")
-    held = {
-        "loop": config.loop,
-        "judge.function": config.judge.function,
-        "optimizer.advantage": config.optimizer.advantage,
-        "optimizer.loss": config.optimizer.loss,
-        "images.oracle": config.images.oracle,
-    }
-    if ":" in config.engine.backend:
-        held["engine.backend"] = config.engine.backend
-    for key, name in held.items():
-        if name is not None:
-            named(name, key=key)
+    for name, key in functions_of(config).items():
+        named(name, key=key)
+
+
+def functions_of(config: Config) -> dict[str, str]:
+    """Every `module:function` that the configuration names, and its key."""
+    own, given = config.optimizer, config.rewards
+    held: dict[str | None, str] = {config.loop: "loop", config.judge.function: "judge.function"}
+    held |= {own.advantage: "optimizer.advantage", own.loss: "optimizer.loss"}
+    held[config.images.oracle] = "images.oracle"
+    held |= dict.fromkeys(given.questioner_terms, "rewards.questioner_terms")
+    held |= dict.fromkeys(given.reasoner_terms, "rewards.reasoner_terms")
+    held |= dict.fromkeys(config.votes.views, "votes.views")
+    held[config.engine.backend] = "engine.backend"
+    return {name: key for name, key in held.items() if name is not None and ":" in name}
 
 
 def phase_of(config: Config, role: str) -> Phase:

@@ -34,7 +34,7 @@ def named(name: str, *, key: str) -> Any:
         if callable(found := pkgutil.resolve_name(name)):
             return found
         raise ValueError(f"{type(found).__name__} is no function")
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # a custom module may raise any error while it is imported
         raise ConfigError(
             f"{key}: {name!r} cannot be imported ({error}); write module:attribute, and start visplay in "
             "the module's folder, or set PYTHONPATH; `rewards` and `rollouts` are visplay's own packages"

@@ -164,6 +164,8 @@ def _of_column(table: Table, column: str, *, shown: str, base: Path) -> Entries:
 
     A row's name is its number; a picture of a list is named `ROW:PLACE`, both from 0.
     """
+    if not table.count:
+        raise ImageSourceError(_nothing_usable(shown, []))
     if column not in table.columns:
         raise ImageSourceError(
             f"images.column {column!r} is not in {shown!r}{nearest(column, table.columns)}; set it to the "

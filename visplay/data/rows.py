@@ -165,8 +165,7 @@ def _listed_file(path: Path) -> Table:
         csv.field_size_limit(2**31 - 1)
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, delimiter="," if kind == ".csv" else "\t", strict=True)
-            rows = list(reader)
-        names = reader.fieldnames or ()
+            rows, names = list(reader), reader.fieldnames or ()
         if len(set(names)) < len(names):
             raise ValueError(f"a column is named twice: {', '.join(names)}")
     else:

@@ -13,7 +13,7 @@ from visplay.config.sections import Engine, Model
 from visplay.evaluation.judge import Judge
 from visplay.evaluation.metrics import Figures
 from visplay.evaluation.sampling import Reasoner
-from visplay.evaluation.session import Plan, require_place, run_evaluation
+from visplay.evaluation.session import Plan, require_benchmarks, require_place, run_evaluation
 from visplay.evaluation.target import Target
 from visplay.models.counting import base_dtype, read_architecture
 from visplay.models.engines import backend_of, start_engine
@@ -90,10 +90,12 @@ def evaluate_target(
 
     Raises:
         RunError: `out` is inside a run's folder.
+        BenchmarkError: a benchmark's data is not available; this is checked before weights are read.
         EvaluationError: `out` has content that is not an evaluation.
     """
     if out is not None:
         require_place(out)
+    require_benchmarks(plan)
     reasoner = open_reasoner(target, engine, chunk=chunk)
     digest = _digest([reasoner.model_digest, reasoner.adapter_digest])[:8]
     folder = out or Path("runs/evaluations") / f"{target.name}-{digest}"

@@ -83,6 +83,16 @@ class Plan:
         return drawn if self.samples else None
 
 
+def require_benchmarks(plan: Plan) -> None:
+    """Check, before a model is loaded, that each benchmark is available; else raise as `run_evaluation`."""
+    specs = expand(plan.benchmarks)
+    for name in plan.sources:
+        if name not in {spec.id for spec in specs}:
+            raise EvaluationError(f"--source {name}=...: {name} is not one of the requested benchmarks")
+    for spec in specs:
+        load_benchmark(spec, limit=1, seed=plan.seed, split=plan.split, source=plan.sources.get(spec.id))
+
+
 def run_evaluation(
     reasoner: Reasoner,
     plan: Plan,
@@ -109,9 +119,6 @@ def run_evaluation(
         BenchmarkError: a benchmark's data is not available.
     """
     specs = expand(plan.benchmarks)
-    for name in plan.sources:
-        if name not in {spec.id for spec in specs}:
-            raise EvaluationError(f"--source {name}=...: {name} is not one of the requested benchmarks")
     with _locked(folder):
         noted = about | _noted(reasoner, plan, specs)
         write_text(folder / "evaluation.json", json.dumps(noted, indent=2))

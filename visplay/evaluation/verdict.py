@@ -72,15 +72,11 @@ def headlines(evaluations: dict[int, dict[str, Any]], *, iteration: int | None =
             sentence = "Only the base has been measured so far."
         lines.append(
             Headline(
-                benchmark=name,
-                synthetic=is_synthetic(name),
-                n=int((own or base.get(name) or {}).get("n", 0)),
-                base=base.get(name),
-                last=own,
-                verdict=verdict.word if verdict else "",
-                sentence=sentence,
+                benchmark=name, synthetic=is_synthetic(name),
+                n=int((own or base.get(name) or {}).get("n", 0)), base=base.get(name), last=own,
+                verdict=verdict.word if verdict else "", sentence=sentence,
             )
-        )
+        )  # fmt: skip
     return lines
 
 
@@ -106,14 +102,10 @@ def sum_up(
     Args:
         evaluations: iteration -> benchmark -> figures; iteration 0 is the base.
         curations: iteration -> figures of the labels.
-        health: iteration -> health figures; `probe_silver` is used,
-            shares in [0, 1] or None.
+        health: iteration -> health figures; `probe_silver` is used, shares in [0, 1] or None.
         config: the run's configuration as plain data; missing keys are treated as unknown.
     """
-    return [
-        *_helped(evaluations, config),
-        *_labels(curations, health, evaluations, config),
-    ]
+    return [*_helped(evaluations, config), *_labels(curations, health, evaluations, config)]
 
 
 def _helped(evaluations: Evaluations, config: Mapping[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rollouts.engine import AdapterVersion
-from visplay.errors import BenchmarkError
+from visplay.config.loading import Config
 from visplay.evaluation.benchmarks import load_benchmark
 from visplay.evaluation.contamination import find_suspects, hash_pictures
 from visplay.evaluation.items import Item
@@ -57,23 +57,9 @@ def evaluate(
         The figures by benchmark.
 
     Raises:
-        BenchmarkError: a benchmark needs a judge, or its data is not available.
+        BenchmarkError: a benchmark's data is not available.
     """
-    config, votes = ctx.config.evaluation, ctx.config.votes
-    for spec in expand(config.benchmarks):
-        if "judge" in (spec.rule, *spec.rules.values()):
-            raise BenchmarkError(
-                f"evaluation.benchmarks: {spec.id} needs a judge, which the loop does not have; remove it "
-                "and score the run afterwards with visplay evaluate RUN --judge ..."
-            )
     (folder / UNFINISHED).mkdir(exist_ok=True)
-    plan = Plan(
-        benchmarks=config.benchmarks, sources=dict(config.sources), seed=SEED, split=config.split,
-        limit=config.limit, max_tokens=ctx.config.reasoner.max_tokens,
-        samples=votes.samples if config.maj_limit else 0, temperature=votes.temperature, top_k=votes.top_k,
-        sampled_limit=config.maj_limit,
-        blind_limit=config.blind_limit, keep_pictures=False,
-    )  # fmt: skip
     unfinished = folder / UNFINISHED / f"evaluation-{folder.parent.name}"
     with ctx.watch("evaluation"):
         reasoner = reasoner_on(
@@ -82,12 +68,24 @@ def evaluate(
         )  # fmt: skip
         about = {"name": f"{ctx.config.name} {folder.parent.name}", "model": ctx.config.model.path}
         figures = run_evaluation(
-            reasoner, plan, folder=unfinished, about=about, judge=None, display=ctx.display, base=base
-        )
+            reasoner, plan_of(ctx.config), folder=unfinished, about=about, judge=None, display=ctx.display,
+            base=base,
+        )  # fmt: skip
     # Copy instead of move, so that a kill before the step is recorded loses no samples.
     own = shutil.ignore_patterns("lock", "*.answers")
     shutil.copytree(unfinished, folder, ignore=own, dirs_exist_ok=True)
     return figures
+
+
+def plan_of(config: Config) -> Plan:
+    """The benchmarks and settings of the evaluations of a run."""
+    own, votes = config.evaluation, config.votes
+    return Plan(
+        benchmarks=own.benchmarks, sources=dict(own.sources), seed=SEED, split=own.split, limit=own.limit,
+        max_tokens=config.reasoner.max_tokens, samples=votes.samples if own.maj_limit else 0,
+        temperature=votes.temperature, top_k=votes.top_k, sampled_limit=own.maj_limit,
+        blind_limit=own.blind_limit, keep_pictures=False,
+    )  # fmt: skip
 
 
 def check_contamination(ctx: RunContext) -> None:

@@ -13,14 +13,18 @@ A custom loop is a function like `visplay` below, named by `loop: module:functio
 
 from collections.abc import Callable
 from pathlib import Path
+from traceback import format_exception, walk_tb
 
 import torch
 from transformers import set_seed
 
-from visplay.config.loading import Config, check_names
+from rollouts.engine import EngineUnavailable, RequestRefused
+from visplay.config.loading import Config, check_names, functions_of
 from visplay.config.names import named
-from visplay.errors import ConfigError, TooFewExamples
+from visplay.errors import BenchmarkError, ConfigError, TooFewExamples, VisplayError
+from visplay.evaluation.session import require_benchmarks
 from visplay.evaluation.spec import expand
+from visplay.launcher import is_lost
 from visplay.loop import curation, measuring, questioner, reasoner, watching
 from visplay.loop.alarms import is_finished
 from visplay.loop.asking import judge, parse, vote
@@ -30,6 +34,8 @@ from visplay.models.policy import Policy
 from visplay.progress import Display
 from visplay.runs.checkpoints import Roles
 from visplay.runs.run import Run
+from visplay.runs.shutdown import what_to_do
+from visplay.storage import write_text
 from visplay.training.arguments import check_ahead, check_fields, check_phases
 from visplay.training.learner import Learner
 from visplay.training.ranks import Ranks, joined
@@ -66,7 +72,6 @@ def selfplay(config: Config, *, display: Display | None = None, api_key: str | N
         check_fields(config.optimizer)
         check_ahead(config.optimizer, config.model, config.engine)
         check_phases(config, ranks)
-        _check_benchmarks(config)
         shown = display or Display.quiet()
         run = Run(config.folder)
         if is_finished(run.folder, config.model_dump(), [entry["step"] for entry in run.journal()]):
@@ -74,9 +79,17 @@ def selfplay(config: Config, *, display: Display | None = None, api_key: str | N
                 shown.say(f"{run.folder} is finished; raise iterations to continue it")
             ranks.broadcast(None)
             return run.folder
-        with open_context(config, display=shown, api_key=api_key, ranks=ranks) as ctx:
-            play(ctx)
-            ranks.broadcast(None)  # training is finished
+        _check_benchmarks(config)
+        try:
+            with open_context(config, display=shown, api_key=api_key, ranks=ranks) as ctx:
+                play(ctx)
+                ranks.broadcast(None)  # training is finished
+        except Exception as error:
+            known = isinstance(error, VisplayError | EngineUnavailable | RequestRefused) or is_lost(error)
+            if known or what_to_do(error) or not (found := _in_own_function(error, config)):
+                raise
+            write_text(note := config.folder / "traceback.txt", "".join(format_exception(error)))
+            raise ConfigError(f"{found}; correct it (the traceback is in {note})") from error
     return config.folder
 
 
@@ -105,9 +118,28 @@ def play(ctx: RunContext) -> None:
 
 
 def _check_benchmarks(config: Config) -> None:
-    """Check before the run starts that the probe is measured."""
-    measured = [spec.id for spec in expand(config.evaluation.benchmarks)]
+    """Check before weights are read that the probe is measured and that benchmarks can be read and scored."""
+    specs = expand(config.evaluation.benchmarks)
+    measured = [spec.id for spec in specs]
     if config.health.probe not in (None, *measured):
         raise ConfigError(
             f"health.probe: {config.health.probe!r} is not measured; measured are {', '.join(measured)}"
         )
+    for spec in specs:
+        if "judge" in (spec.rule, *spec.rules.values()):
+            raise BenchmarkError(
+                f"evaluation.benchmarks: {spec.id} needs a judge, which the loop does not have; remove it "
+                "and score the run afterwards with visplay evaluate RUN --judge ..."
+            )
+    require_benchmarks(measuring.plan_of(config))
+
+
+def _in_own_function(error: Exception, config: Config) -> str:
+    """The key, file and line of a custom function in which an error was raised; empty for other errors."""
+    keys = {name.partition(":")[0]: key for name, key in functions_of(config).items()}
+    frames = [(frame.f_globals.get("__name__"), line) for frame, line in walk_tb(error.__traceback__)]
+    for module, line in reversed(frames):
+        if module in keys and not module.startswith("visplay."):
+            said = " ".join(str(error).split())[:300]
+            return f"{keys[module]}: {module}, line {line}, failed with {type(error).__name__}: {said}"
+    return ""

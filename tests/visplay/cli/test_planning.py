@@ -61,6 +61,25 @@ def test_the_pocket_world_is_planned_for_the_cpu() -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("judge.function=nowhere:judge", "judge.function: 'nowhere:judge' cannot be imported"),
+        ("model.device=gpu0", "model.device: 'gpu0' does not exist; use cpu"),
+        ("votes.views=[nowhere:view]", "votes.views: 'nowhere:view' cannot be imported"),
+    ],
+)
+def test_what_training_refuses_a_plan_refuses_in_the_same_words(override: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        printed(load_config(CONFIGS / "pocket.yaml", [override]))
+
+
+def test_a_gpu_is_planned_for_on_a_machine_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    config = load_config(CONFIGS / "pocket.yaml", ["model.device=cuda", "engine.backend=transformers"])
+    assert "on a GPU" in printed(config)
+
+
 @needs_processors
 @pytest.mark.slow
 def test_a_plan_for_cards_says_which_work_and_what_to_lower(tmp_path: Path) -> None:

@@ -44,6 +44,18 @@ def test_lists_of_paths(tmp_path: Path) -> None:
         ImageSourceError, match=r"images\.column 'photo' is not in .*; known: image, n; set it"
     ):
         read_images(tmp_path / "a.csv", column="photo")
+    for name, text in (
+        ("e.csv", ""),
+        ("head.csv", "image,n\n"),
+        ("e.tsv", "\n"),
+        ("e.jsonl", ""),
+        ("e.json", "[]"),
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(
+            ImageSourceError, match=rf"^images\.source '.*{name}' is empty; put pictures into it"
+        ):
+            read_images(tmp_path / name)
     (tmp_path / "bad.jsonl").write_text('{"image": \n')
     with pytest.raises(ImageSourceError, match=r"bad\.jsonl' cannot be read as a table"):
         read_images(tmp_path / "bad.jsonl")

@@ -20,6 +20,7 @@ from visplay.evaluation.session import Plan, run_evaluation
 from visplay.loop.alarms import best_iteration
 from visplay.loop.context import RunContext
 from visplay.loop.measuring import check_contamination, evaluate
+from visplay.loop.selfplay import selfplay
 from visplay.pocket.scenes import render, sample_scenes
 from visplay.runs.run import UNFINISHED
 
@@ -139,9 +140,21 @@ def test_an_item_that_the_engine_fails_on_withholds_the_figure_and_ends_nothing(
     assert all(len(line) <= 80 for line in text.splitlines() if not line.startswith("1: "))
 
 
-def test_a_benchmark_that_needs_a_judge_is_refused_in_the_loop(tmp_path: Path) -> None:
-    spec = tmp_path / "judged.yaml"
-    spec.write_text("id: judged\nrule: judge\nsource: {items: [{question: a, answer: b}]}\n")
-    table = lay(tmp_path, always("no"), benchmarks=[str(spec)])
-    with pytest.raises(BenchmarkError, match="needs a judge, which the loop does not have"):
-        evaluate(table, adapter=BASE, folder=tmp_path, base=None)
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "rule: judge\nsource: {items: [{question: a, answer: b}]}\n",
+            "needs a judge, which the loop does not",
+        ),
+        ("source: {path: nowhere.parquet}\n", "own: .*nowhere.parquet"),
+    ],
+)
+def test_a_benchmark_that_cannot_be_scored_is_said_before_the_model_is_loaded(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    (spec := tmp_path / "own.yaml").write_text(f"id: own\n{text}")
+    config = lay(tmp_path, always("no"), benchmarks=[str(spec)]).config
+    wrong = config.model_copy(update={"model": config.model.model_copy(update={"path": "nowhere"})})
+    with pytest.raises(BenchmarkError, match=said):
+        selfplay(wrong)

@@ -17,7 +17,7 @@ from tests.visplay.evaluation.endpoint import serving
 from visplay.cli.main import app
 from visplay.cli.printing import print_figures
 from visplay.config.sections import Engine, Lora, Model
-from visplay.errors import EvaluationError, RunError, RunLocked
+from visplay.errors import BenchmarkError, EvaluationError, RunError, RunLocked
 from visplay.evaluation.judge import Judge
 from visplay.evaluation.reasoner import evaluate_target, folder_digest
 from visplay.evaluation.records import read_records, write_records
@@ -102,8 +102,20 @@ def test_two_processes_cannot_write_to_one_folder(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     with FileLock(tmp_path / "out" / "lock"), pytest.raises(RunLocked):
         evaluated(tmp_path, [name])
-    with pytest.raises(EvaluationError, match="is not one of the requested benchmarks"):
-        evaluated(tmp_path, [name], sources={"other": tmp_path})
+
+
+def test_benchmarks_are_looked_at_before_weights_are_read(tmp_path: Path) -> None:
+    (tmp_path / "absent.yaml").write_text("id: absent\nsource: {path: nowhere.parquet}\n")
+    own = write_spec(tmp_path, "numbers", [{"k": 1, "question": "?", "answer": "2"}])
+    for plan, said in (
+        (Plan(benchmarks=[own, str(tmp_path / "absent.yaml")]), "absent: .*nowhere.parquet"),
+        (Plan(benchmarks=[own], sources={"other": tmp_path}), "is not one of the requested benchmarks"),
+    ):
+        with pytest.raises((BenchmarkError, EvaluationError), match=said):
+            evaluate_target(
+                find_target("owner/nowhere"), plan, engine=Engine(), chunk=1, out=tmp_path / "out",
+                judge=None, display=Display.quiet(),
+            )  # fmt: skip
 
 
 def make_run(folder: Path, *, adapters: str = "shared") -> Path:
