@@ -182,11 +182,10 @@ def functions_of(config: Config) -> dict[str, str]:
     own, given = config.optimizer, config.rewards
     held: dict[str | None, str] = {config.loop: "loop", config.judge.function: "judge.function"}
     held |= {own.advantage: "optimizer.advantage", own.loss: "optimizer.loss"}
-    held[config.images.oracle] = "images.oracle"
+    held |= {config.images.oracle: "images.oracle", config.engine.backend: "engine.backend"}
     held |= dict.fromkeys(given.questioner_terms, "rewards.questioner_terms")
     held |= dict.fromkeys(given.reasoner_terms, "rewards.reasoner_terms")
     held |= dict.fromkeys(config.votes.views, "votes.views")
-    held[config.engine.backend] = "engine.backend"
     return {name: key for name, key in held.items() if name is not None and ":" in name}
 
 
