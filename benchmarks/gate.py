@@ -149,7 +149,7 @@ def votes_evenly(ctx: RunContext, roles: Roles) -> None:
     """Silver labels and the band of the configuration on the oracle's mix of kinds."""
     for iteration in ctx.iterations():
         roles = questioner.train(ctx, iteration, roles, ask=[parse, vote])
-        examples = curation.curate(ctx, iteration, roles, ask=[evenly, parse, judge, vote, band, grounded])
+        examples = curation.curate(ctx, iteration, roles, ask=[evenly, parse, judge, vote, band])
         roles = reasoner.train(ctx, iteration, roles, examples)
         measuring.measure(ctx, iteration, roles)
         roles = watching.finish(ctx, iteration, roles)

@@ -19,6 +19,7 @@ from visplay.config.method import ABOUT, differences
 from visplay.config.sections import Model
 from visplay.config.yaml_text import read_yaml
 from visplay.data.images import count_entries
+from visplay.data.views import views_of
 from visplay.errors import ImageSourceError
 from visplay.models.memory import CARDS, GIB, LEAST_LENGTH, Card
 from visplay.models.policy import check_device, device_of
@@ -63,11 +64,11 @@ def print_plan(
     """
     config, console = load_config(config), console or Console(width=80)
     check_names(config)
+    views_of(config.votes.views)
     if torch.cuda.is_available() or not config.model.device.startswith("cuda"):  # else a GPU elsewhere
         check_device(device_of(config.model))
     plan = make_plan(config)
-    size = plan.size
-    dtype = str(size.dtype).removeprefix("torch.")
+    size, dtype = plan.size, str(plan.size.dtype).removeprefix("torch.")
     less = " The base is quantized: its weights take less." * ("quantization_config" in config.model.options)
     apart = "".join(f"\n  {line}" for line in differences(config))
     console.print(f"method {config.method}: {ABOUT[config.method]}{apart}", highlight=False)

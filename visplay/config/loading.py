@@ -167,11 +167,7 @@ def check_config(data: dict[Any, Any]) -> Config:
 
 
 def check_names(config: Config) -> None:
-    """Check that every custom function can be imported, before anything is loaded.
-
-    Raises:
-        ConfigError: naming the key and what it holds.
-    """
+    """Check, before anything is loaded, that all custom functions can be imported; else raise ConfigError."""
     config.rewards.terms("questioner"), config.rewards.terms("reasoner")
     for name, key in functions_of(config).items():
         named(name, key=key)
@@ -186,7 +182,8 @@ def functions_of(config: Config) -> dict[str, str]:
     held |= dict.fromkeys(given.questioner_terms, "rewards.questioner_terms")
     held |= dict.fromkeys(given.reasoner_terms, "rewards.reasoner_terms")
     held |= dict.fromkeys(config.votes.views, "votes.views")
-    return {name: key for name, key in held.items() if name is not None and ":" in name}
+    mixed = ("engine.backend", "votes.views")  # which also take names without a module
+    return {name: key for name, key in held.items() if name and (":" in name or key not in mixed)}
 
 
 def phase_of(config: Config, role: str) -> Phase:

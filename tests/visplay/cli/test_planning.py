@@ -66,7 +66,8 @@ def test_the_pocket_world_is_planned_for_the_cpu() -> None:
     [
         ("judge.function=nowhere:judge", "judge.function: 'nowhere:judge' cannot be imported"),
         ("model.device=gpu0", "model.device: 'gpu0' does not exist; use cpu"),
-        ("votes.views=[nowhere:view]", "votes.views: 'nowhere:view' cannot be imported"),
+        ("votes.views=[mild]", "votes.views: 'mild' cannot be imported"),
+        ("judge.function=json", "judge.function: 'json' cannot be imported .module is no function"),
     ],
 )
 def test_what_training_refuses_a_plan_refuses_in_the_same_words(override: str, said: str) -> None:
