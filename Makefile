@@ -47,8 +47,12 @@ $(DEMO_IMAGES): | $(PACKAGE)
 	$(BIN)/visplay pocket images $@.partial --count 1500 --seed 1
 	mv $@.partial $@
 
+# The token `At` begins a guess of the pocket VLM: forbidding it is the best that decoding alone can do.
 demo: $(PACKAGE) $(DEMO_IMAGES)
 	$(BIN)/visplay train configs/demo.yaml
+	@echo "The same questions to the untrained VLM, which may not begin with the token that begins its guesses:"
+	$(BIN)/python -m benchmarks.decoding --worlds dusk --tokens 1 --ways "first token 'At' forbidden" \
+		--development 60 --against runs/demo --held-out 500
 
 # Side by side: each of the two takes about a minute of one core.
 check: $(READY)

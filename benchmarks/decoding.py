@@ -7,6 +7,7 @@ question's own kind. The way that is best on development scenes is then run once
 A training run has gained something only as far as it exceeds that figure.
 
     python -m benchmarks.decoding --worlds ladder dusk easy-vqa --development 200 --held-out 1000
+    python -m benchmarks.decoding --worlds dusk --against runs/demo     # and a run over the best of them
 """
 
 import argparse
@@ -27,10 +28,12 @@ from benchmarks.pocket_vlm.wide import OPENINGS
 from visplay.config.sections import Model
 from visplay.evaluation.items import Item
 from visplay.evaluation.prompts import item_prompt
+from visplay.evaluation.records import read_records
 from visplay.evaluation.scoring import score_output
 from visplay.evaluation.statistics import accuracy_interval, paired_difference
 from visplay.models.policy import load_base
 from visplay.pocket.benchmark import clean, dusk, easy_vqa, ladder, wide
+from visplay.runs.results import read_summaries
 
 WORLDS = {"ladder": ladder, "dusk": dusk, "clean": clean, "wide": wide, "easy-vqa": easy_vqa}
 HINTS = ("Think step by step.", "Go through the things one by one.")
@@ -163,6 +166,8 @@ def main() -> None:
     parser.add_argument("--development", type=int, default=200, help="scenes on which ways are compared")
     parser.add_argument("--held-out", type=int, default=1000, help="scenes for the best one; 0: none")
     parser.add_argument("--tokens", type=int, default=6, help="common first tokens to forbid and to force")
+    parser.add_argument("--ways", nargs="+", metavar="WAY", help="compare only greedy and these")
+    parser.add_argument("--against", type=Path, metavar="RUN", help="compare this run with the best way")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="append the figures to this file, one JSON object a line")
     asked = parser.parse_args()
@@ -180,7 +185,10 @@ def _report(base: Base, world: str, make: Callable[..., list[Item]], asked: argp
     )
     seen: list[tuple[float, Way]] = []
     by_way: dict[str, list[bool]] = {}
-    for way in ways(base, items, asked.tokens, world=world):
+    tried = ways(base, items, asked.tokens, world=world)
+    if asked.ways:
+        tried = [way for way in tried if way.name in ("greedy", *asked.ways)]
+    for way in tried:
         by_way[way.name] = base.right(items, way)
         estimate = accuracy_interval(by_way[way.name])
         seen.append((estimate.value, way))
@@ -194,7 +202,7 @@ def _report(base: Base, world: str, make: Callable[..., list[Item]], asked: argp
     if not asked.held_out:
         return
     held = make(asked.held_out, asked.seed, "held-out")
-    flags = {way.name: base.right(held, way) for way in (seen[0][1], seen[1][1], best)}
+    flags = {way.name: base.right(held, way) for way in dict.fromkeys((*tried[:2], best))}
     clusters = [item.cluster for item in held]
     print(f"\nHeld-out, n = {len(held)}:\n\n| decoding | right | to greedy |\n|---|---|---|")
     for name, right in flags.items():
@@ -205,7 +213,27 @@ def _report(base: Base, world: str, make: Callable[..., list[Item]], asked: argp
             f"{100 * diff.difference:+.1f} [{100 * diff.low:+.1f}, {100 * diff.high:+.1f}] |"
         )
         _write(asked, world, "held-out", name, right, best=name == best.name)
+    if asked.against:
+        _print_against(
+            asked.against, world, {item.key: r for item, r in zip(held, flags[best.name], strict=True)}, best
+        )
     print(f"\n{time.perf_counter() - begun:.0f} s", flush=True)
+
+
+def _print_against(run: Path, world: str, best: dict[str, bool], way: Way) -> None:
+    """The last iteration of a run over the best way of decoding, on the questions that both were asked."""
+    last = max(read_summaries(run))
+    folder = run / f"iteration-{last}/evaluation" / (world if world == "easy-vqa" else f"pocket-{world}")
+    theirs = {r["item"]: bool(r["correct"]) for r in read_records(folder / "greedy.jsonl")}
+    common = [key for key in best if key in theirs]
+    if not common:
+        raise SystemExit(f"{run} was not asked about held-out questions of {world}")
+    diff = paired_difference([best[key] for key in common], [theirs[key] for key in common])
+    print(
+        f"\n{run}, iteration {last}: {100 * sum(theirs[key] for key in common) / len(common):.1f} % right, "
+        f"{100 * diff.difference:+.1f} [{100 * diff.low:+.1f}, {100 * diff.high:+.1f}] points over "
+        f"{way.name!r} without training (n = {len(common)})"
+    )
 
 
 def _hindsight(items: Sequence[Item], by_way: dict[str, list[bool]]) -> float:

@@ -1,7 +1,8 @@
 r"""The tables of docs/wide-world.md and docs/when-self-play-helps.md, from stored answers and without a run.
 
 docs/results/evidence.parquet has a row for each answer that a table counts: which base, which arm, which
-question, right or wrong. Without an option this program prints every table from it. `--add` reads what
+question, right or wrong. docs/results/questions.parquet counts what each phase of a run asked, by kind of
+question. Without an option this program prints every table from them. `--add` reads what
 `benchmarks.decoding`, `benchmarks.positive_control` and `benchmarks.gate` have written:
 
     python -m benchmarks.evidence
@@ -18,19 +19,29 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.stats import t
+from statsmodels.stats.power import TTestPower
 
+from benchmarks.charts import COLORS
 from benchmarks.decoding import WORLDS
+from benchmarks.gate import ARMS, run_of
+from benchmarks.gate_tables import held_out_folder
+from benchmarks.pocket_vlm.wide import KNOWN
 from visplay.evaluation.records import read_records
 from visplay.evaluation.statistics import paired_difference
+from visplay.loop.asking import Asked
+from visplay.loop.health import is_right
 from visplay.pocket.benchmark import wide
+from visplay.pocket.oracle import parse_query
+from visplay.runs.results import read_summaries
 
 DOCS = Path(__file__).parents[1] / "docs"
 STORE = DOCS / "results" / "evidence.parquet"
+QUESTIONS = DOCS / "results" / "questions.parquet"
 PAGES = [DOCS / "wide-world.md", DOCS / "when-self-play-helps.md"]
 MARK = re.compile(r"(<!-- evidence: ([\w -]+) -->)\n.*?\n?(<!-- end -->)", re.DOTALL)
 SCHEMA = pa.schema(
@@ -40,9 +51,20 @@ SCHEMA = pa.schema(
         ("right", pa.bool_()),
     ]
 )  # fmt: skip
+RUN = ("world", "base", "arm", "seed", "iteration")
+COUNTS = ("asked", "answerable", "votes", "kept", "kept_answerable", "kept_right")
+MALFORMED, OUTSIDE = "malformed", "outside the grammar"  # further kinds of what a Questioner writes
+QUESTIONS_SCHEMA = pa.schema(
+    [
+        ("world", pa.string()), ("base", pa.int8()), ("arm", pa.string()), ("seed", pa.int8()),
+        ("iteration", pa.int8()), ("phase", pa.string()), ("kind", pa.string()),
+        *((name, pa.int32()) for name in COUNTS),
+    ]
+)  # fmt: skip
 DECODING = "decoding: "
 GREEDY = f"{DECODING}greedy"
 GOLD = "gold labels, {mix}"
+GOLD_ARM, UNTRAINED = "gold, oracle's mix", "paper, untrained Questioner"
 Row = dict[str, Any]
 Flags = dict[str, bool]  # item -> right
 Key = tuple[str, int, str, int, int, str]  # world, base, arm, seed, iteration, split
@@ -78,37 +100,98 @@ def rows_of(path: Path, base: int) -> Iterator[Row]:
 
 
 def _of_run(run: Path, base: int) -> Iterator[Row]:
-    arm, _, seed = run.name.rpartition("-")
-    for folder in sorted(run.glob("iteration-*/evaluation/pocket-*")):
-        iteration = int(folder.parts[-3].partition("-")[2])
-        for record in read_records(folder / "greedy.jsonl"):
-            yield {
-                "world": folder.name.removeprefix("pocket-"), "base": base, "arm": arm, "seed": int(seed),
-                "iteration": iteration, "split": "development", "item": record["item"],
-                "kind": record["kind"] or "", "right": bool(record["correct"]),
-            }  # fmt: skip
+    arm, seed = arm_of(run)
+    splits = {"development": run.glob("iteration-*/evaluation/pocket-*")}
+    splits["held-out"] = (
+        folder
+        for iteration in read_summaries(run)
+        for folder in held_out_folder(run, iteration, run.parent).glob("pocket-*")
+    )
+    for split, folders in splits.items():
+        for folder in sorted(folders):
+            if split == "development":
+                iteration = int(folder.parts[-3].partition("-")[2])
+            else:
+                iteration = 0 if folder.parent.name == "base" else int(folder.parent.name.rpartition("-")[2])
+            for record in read_records(folder / "greedy.jsonl"):
+                yield {
+                    "world": folder.name.removeprefix("pocket-"), "base": base, "arm": arm, "seed": seed,
+                    "iteration": iteration, "split": split, "item": record["item"],
+                    "kind": record["kind"] or "", "right": bool(record["correct"]),
+                }  # fmt: skip
+
+
+def arm_of(run: Path) -> tuple[str, int]:
+    """The arm and the seed of a run of `benchmarks.gate`, from its folder's name."""
+    seed = int(run.name.rpartition("-")[2])
+    known = {run_of(run.parent, arm, seed).name: arm for arm in ARMS}
+    return known.get(run.name, run.name.rpartition("-")[0]), seed
+
+
+def questions_of(run: Path, base: int) -> Iterator[Row]:
+    """What each finished iteration of a run asked, kept and labelled rightly, by phase and kind of question.
+
+    A row counts the questions of one kind: asked, with a true answer, votes taken on them, kept, and of
+    those kept with a true answer and with that answer as the silver one. The Reasoner's phase counts its
+    rollouts as votes.
+    """
+    arm, seed = arm_of(run)
+    summaries = read_summaries(run)
+    world = next(iter(summaries[0])).removeprefix("pocket-")
+    for iteration in sorted(set(summaries) - {0}):
+        folder = run / f"iteration-{iteration}"
+        counts: dict[tuple[str, str], dict[str, int]] = {}
+        for phase, file in (("questioner", "rollouts"), ("curation", "candidates"), ("reasoner", "rollouts")):
+            path = folder / phase / f"{file}.parquet"
+            for record in pq.read_table(path).to_pylist() if path.exists() else ():
+                if phase == "reasoner":
+                    found = dict.fromkeys(COUNTS, 0) | {"votes": 1}
+                    kind = ""
+                else:
+                    row = Asked.from_record(record)
+                    query = parse_query(record["question"])
+                    kind = MALFORMED if not record["valid"] else query.kind if query else OUTSIDE
+                    kept = bool(record.get("kept"))
+                    found = {
+                        "asked": 1, "answerable": int(row.truth is not None), "votes": record["samples"],
+                        "kept": int(kept), "kept_answerable": int(kept and row.truth is not None),
+                        "kept_right": int(kept and is_right(row)),
+                    }  # fmt: skip
+                own = counts.setdefault((phase, kind), dict.fromkeys(COUNTS, 0))
+                for name, value in found.items():
+                    own[name] += value
+        for (phase, kind), own in counts.items():
+            run_row = dict(zip(RUN, (world, base, arm, seed, iteration), strict=True))
+            yield {**run_row, "phase": phase, "kind": kind, **own}
 
 
 def add(paths: list[Path], base: int) -> None:
-    """Put the rows of these files into the store, in place of those with the same key."""
-    rows = pq.read_table(STORE).to_pylist() if STORE.exists() else []
-    new = [row for path in paths for row in rows_of(path, base)]
-    replaced = {_key(row) for row in new}
-    rows = [row for row in rows if _key(row) not in replaced] + new
-    rows.sort(key=lambda row: (*_key(row), row["item"]))
-    STORE.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), STORE, compression="zstd")
+    """Put the rows of these files into the stores, in place of those with the same key."""
+    _replace(STORE, SCHEMA, [row for path in paths for row in rows_of(path, base)], by=(*RUN, "split"))
+    asked = [row for path in paths if path.is_dir() for row in questions_of(path, base)]
+    _replace(QUESTIONS, QUESTIONS_SCHEMA, asked, by=RUN)
 
 
-def _key(row: Row) -> Key:
-    return tuple(row[name] for name in ("world", "base", "arm", "seed", "iteration", "split"))
+def _replace(store: Path, schema: pa.Schema, new: list[Row], *, by: tuple[str, ...]) -> None:
+    def key(row: Row) -> tuple[Any, ...]:
+        return tuple(row[name] for name in by)
+
+    if not new:
+        return
+    replaced = {key(row) for row in new}
+    old = pq.read_table(store).to_pylist() if store.exists() else []
+    rows = [row for row in old if key(row) not in replaced] + new
+    rows.sort(key=lambda row: (*key(row), row.get("item", ""), row["kind"]))
+    store.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema), store, compression="zstd")
 
 
 def load() -> dict[Key, Flags]:
     """Right or wrong by item, for each arm, iteration and split."""
     found: dict[Key, Flags] = {}
     for row in pq.read_table(STORE).to_pylist():
-        found.setdefault(_key(row), {})[row["item"]] = row["right"]
+        key = tuple(row[name] for name in (*RUN, "split"))
+        found.setdefault(key, {})[row["item"]] = row["right"]
     return found
 
 
@@ -161,12 +244,12 @@ def decoding(found: dict[Key, Flags], world: str, split: str) -> str:
 
 
 def arms(found: dict[Key, Flags], world: str) -> str:
-    """Each arm by iteration: percent right, and points over the best decoding of the same base."""
+    """Gold labels by iteration: percent right, and points over the best decoding of the same base."""
     lines = [
         "| arm | base, seed | n | best decoding | % right, iterations 0, 1, ... | last over best decoding |",
         "|---|---|---|---|---|---|",
     ]
-    trained = sorted(key for key in found if key[0] == world and not key[2].startswith(DECODING))
+    trained = sorted(key for key in found if key[0] == world and key[2].startswith("gold labels"))
     for arm in sorted({key[2] for key in trained}):
         gains: dict[int, list[float]] = {}
         for base, seed in sorted({(key[1], key[3]) for key in trained if key[2] == arm}):
@@ -231,6 +314,200 @@ def kinds(found: dict[Key, Flags], world: str) -> str:
     return "\n".join(lines)
 
 
+def detectable(values: list[float]) -> float:
+    """The difference of a mean from 0 that a t test over these bases detects with a power of 80 %."""
+    return float(TTestPower().solve_power(nobs=len(values), alpha=0.05, power=0.8)) * stdev(values)
+
+
+def selfplay(found: dict[Key, Flags], world: str, split: str) -> str:
+    """Each arm's last iteration over the best decoding of the same base, by base and over bases."""
+    lines = [
+        "| arm | base | n | greedy | best decoding | last iteration | over best decoding |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for arm in _arms(found, world, split):
+        gains: dict[int, list[float]] = {}
+        for run in _runs(found, world, arm, split):
+            way = best_decoding(found, world, run.base)
+            reference = found[world, run.base, way, 0, 0, split]
+            points, shown, n = gain(reference, run.last)
+            gains.setdefault(run.base, []).append(points)
+            cells = [_accuracy(found[world, run.base, GREEDY, 0, 0, split]), _accuracy(reference)]
+            lines.append(
+                f"| {arm} | {run.name} | {n} | {cells[0]:.1f} | {cells[1]:.1f} | {_accuracy(run.last):.1f} "
+                f"({max(run.by_iteration)}) | {shown} |"
+            )
+        values = [mean(own) for own in gains.values()]
+        power = f"; detectable: {detectable(values):.1f}" if len(values) > 1 else ""
+        lines.append(f"| {arm} | **mean over bases** | | | | | **{over_bases(values)}**{power} |")
+    return "\n".join(lines)
+
+
+def shares(found: dict[Key, Flags], world: str) -> str:
+    """Points gained over greedy answers by iteration, mean over bases, and the share of the gold arm's."""
+    curves = gained(found, world)
+    last = max(max(curve) for curve in curves.values())
+    lines = [
+        "| points over greedy (% of gold's) | " + " | ".join(map(str, range(1, last + 1))) + " |",
+        "|---|" + "---|" * last,
+    ]
+    for arm, curve in curves.items():
+        cells = []
+        for i in range(1, last + 1):
+            top = curves.get(GOLD_ARM, {}).get(i)
+            share = f" ({100 * curve[i] / top:.0f})" if i in curve and top and arm != GOLD_ARM else ""
+            cells.append(f"{curve[i]:+.1f}{share}" if i in curve else "")
+        lines.append(f"| {arm} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def gained(found: dict[Key, Flags], world: str) -> dict[str, dict[int, float]]:
+    """Points over greedy answers on development scenes by arm and iteration, mean over bases and seeds."""
+    curves: dict[str, dict[int, float]] = {}
+    for arm in _arms(found, world, "development"):
+        runs = _runs(found, world, arm, "development")
+        for i in sorted(set.intersection(*(set(run.by_iteration) for run in runs)) - {0}):
+            points = [_accuracy(run.by_iteration[i]) - _accuracy(run.by_iteration[0]) for run in runs]
+            curves.setdefault(arm, {})[i] = mean(points)
+    return curves
+
+
+def decay(found: dict[Key, Flags], world: str) -> str:
+    """From the iteration that is best on development scenes to the last one, on held-out scenes."""
+    lines = ["| arm | base | best iteration | last | from best to last, held-out |", "|---|---|---|---|---|"]
+    for arm in _arms(found, world, "held-out"):
+        changes: dict[int, list[float]] = {}
+        for run in _runs(found, world, arm, "held-out"):
+            seen = {
+                i: _accuracy(found[world, run.base, arm, run.seed, i, "development"])
+                for i in run.by_iteration
+            }
+            best, last = max(seen, key=lambda i: (seen[i], -i)), max(seen)
+            points, shown, _ = gain(run.by_iteration[best], run.last) if best < last else (0.0, "+0.0", 0)
+            changes.setdefault(run.base, []).append(points)
+            lines.append(f"| {arm} | {run.name} | {best} | {last} | {shown} |")
+        means = over_bases([mean(own) for own in changes.values()])
+        lines.append(f"| {arm} | **mean over bases** | | | **{means}** |")
+    return "\n".join(lines)
+
+
+def questions(world: str) -> str:
+    """What curation asked and kept in the first and the last iteration of each arm, mean over bases."""
+    table = pq.read_table(QUESTIONS, filters=[("world", "=", world)]).to_pylist()
+    lines = [
+        "| arm | iteration | asked | answerable, % | known kinds, % | moved, % | kept | silver right, % "
+        "| of the answerable, % | completions so far |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for arm in sorted({row["arm"] for row in table}):
+        own = [row for row in table if row["arm"] == arm]
+        runs = sorted({(row["base"], row["seed"]) for row in own})
+        last = min(max(row["iteration"] for row in own if (row["base"], row["seed"]) == run) for run in runs)
+        for i in sorted({1, last}):
+            each = [_curated(table, arm, run, i) for run in runs]
+            columns = [[one[place] for one in each] for place in range(len(each[0]))]
+            cells = [
+                f"{mean(known):.0f}" if (known := [c for c in column if c is not None]) else ""
+                for column in columns
+            ]
+            lines.append(f"| {arm} | {i} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _curated(table: list[Row], arm: str, run: tuple[int, int], iteration: int) -> list[float | None]:
+    """One run's cells of `questions`; None where nothing is known."""
+    own = [row for row in table if row["arm"] == arm and (row["base"], row["seed"]) == run]
+    now = [row for row in own if row["iteration"] == iteration and row["phase"] == "curation"]
+    total = {name: sum(row[name] for row in now) for name in COUNTS}
+    mix = _mix(now)
+    first = _mix(
+        [
+            row
+            for row in table
+            if row["arm"] == UNTRAINED
+            and (row["base"], row["iteration"], row["phase"]) == (run[0], 1, "curation")
+        ]
+    )
+    moved = 50 * sum(abs(mix.get(kind, 0) - first.get(kind, 0)) for kind in {*mix, *first}) if first else None
+    spent = sum(row["asked"] + row["votes"] for row in own if row["iteration"] <= iteration)
+    return [
+        total["asked"],
+        100 * total["answerable"] / total["asked"],
+        100 * sum(mix.get(kind, 0) for kind in KNOWN),
+        moved,
+        total["kept"],
+        100 * total["kept_right"] / total["kept"],
+        100 * total["kept_right"] / total["kept_answerable"] if total["kept_answerable"] else None,
+        spent,
+    ]
+
+
+def _mix(rows: list[Row]) -> dict[str, float]:
+    asked = sum(row["asked"] for row in rows)
+    return {row["kind"]: row["asked"] / asked for row in rows} if asked else {}
+
+
+class Arm(NamedTuple):
+    """The answers of one run on one split."""
+
+    base: int
+    seed: int
+    by_iteration: dict[int, Flags]
+
+    @property
+    def last(self) -> Flags:
+        """The answers of the last iteration."""
+        return self.by_iteration[max(self.by_iteration)]
+
+    @property
+    def name(self) -> str:
+        """How tables name the run."""
+        return f"{self.base}, seed {self.seed}" if self.seed else str(self.base)
+
+
+def _arms(found: dict[Key, Flags], world: str, split: str) -> list[str]:
+    """The arms of `benchmarks.gate` that are stored."""
+    names = {key[2] for key in found if key[0] == world and key[5] == split}
+    return [arm for arm in ARMS if arm in names]
+
+
+def _runs(found: dict[Key, Flags], world: str, arm: str, split: str) -> list[Arm]:
+    keys = [key for key in found if (key[0], key[2], key[5]) == (world, arm, split)]
+    return [
+        Arm(base, seed, {key[4]: found[key] for key in sorted(keys) if (key[1], key[3]) == (base, seed)})
+        for base, seed in sorted({(key[1], key[3]) for key in keys})
+    ]
+
+
+def draw(found: dict[Key, Flags], world: str, path: Path) -> None:
+    """Accuracy by iteration of each arm on development scenes: mean over bases, each base thin."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    pyplot.rcParams["svg.hashsalt"] = world  # the same file each time
+    figure, axis = pyplot.subplots(figsize=(8, 4.6), layout="constrained")
+    for color, arm in zip(COLORS, _arms(found, world, "development"), strict=False):
+        runs = _runs(found, world, arm, "development")
+        for run in runs:
+            values = [_accuracy(flags) for flags in run.by_iteration.values()]
+            axis.plot(list(run.by_iteration), values, color=color, alpha=0.25, linewidth=1)
+        common = sorted(set.intersection(*(set(run.by_iteration) for run in runs)))
+        means = [mean(_accuracy(run.by_iteration[i]) for run in runs) for i in common]
+        axis.plot(common, means, color=color, linewidth=2.2, label=arm)
+    bases = sorted({key[1] for key in found if key[0] == world and key[2] == GREEDY})
+    best = [found[world, base, best_decoding(found, world, base), 0, 0, "development"] for base in bases]
+    axis.axhline(
+        mean(map(_accuracy, best)), color="#555555", linestyle="--", linewidth=1, label="best decoding"
+    )
+    axis.set(xlabel="iteration", ylabel="% right, development")
+    axis.grid(alpha=0.25)
+    figure.legend(loc="outside right upper", fontsize=9)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+
+
 def tables() -> dict[str, str]:
     """Every table by its name, in Markdown."""
     found = load()
@@ -242,6 +519,14 @@ def tables() -> dict[str, str]:
         if any(key[0] == world and not key[2].startswith(DECODING) for key in found):
             made[f"{world} arms"] = arms(found, world)
             made[f"{world} kinds"] = kinds(found, world)
+        for split in ("development", "held-out"):
+            if _arms(found, world, split):
+                made[f"{world} selfplay {split}"] = selfplay(found, world, split)
+        if _arms(found, world, "development"):
+            made[f"{world} shares"] = shares(found, world)
+            made[f"{world} questions"] = questions(world)
+        if _arms(found, world, "held-out"):
+            made[f"{world} decay"] = decay(found, world)
         if any(key[0] == world and key[2] == GOLD.format(mix="even") for key in found):
             made[f"{world} gates"] = gates(found, world)
     return made
@@ -271,6 +556,10 @@ def main() -> None:
         add(asked.add, asked.base)
     made = tables()
     if asked.write_docs:
+        found = load()
+        for world in sorted({key[0] for key in found}):
+            if _arms(found, world, "development"):
+                draw(found, world, DOCS / "images" / f"{world}-arms.svg")
         for page in PAGES:
             page.write_text(filled(page.read_text(encoding="utf-8"), made), encoding="utf-8")
     for name, table in made.items():

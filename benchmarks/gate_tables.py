@@ -184,7 +184,7 @@ def ask_held_out(run: Path, *, every_iteration: bool, output: Path) -> None:
     """Ask base, best by development and last iteration, or all, about 1,000 held-out scenes and easy-vqa."""
     last = max(read_summaries(run))
     for iteration in range(last + 1) if every_iteration else sorted({0, _best(run), last}):
-        folder = _asked(run, iteration, output)
+        folder = held_out_folder(run, iteration, output)
         if not (folder / "summary.json").is_file():
             subprocess.run(
                 [sys.executable, "-m", "visplay", "evaluate", f"{run}@{iteration}",
@@ -193,7 +193,7 @@ def ask_held_out(run: Path, *, every_iteration: bool, output: Path) -> None:
             )  # fmt: skip
 
 
-def _asked(run: Path, iteration: int, output: Path) -> Path:
+def held_out_folder(run: Path, iteration: int, output: Path) -> Path:
     """Where the held-out answers of an iteration lie; all runs share the base's."""
     return output / "held-out" / (f"{run.name}-{iteration}" if iteration else "base")
 
@@ -201,7 +201,7 @@ def _asked(run: Path, iteration: int, output: Path) -> Path:
 def _held_out(run: Path, output: Path, benchmark: str) -> Iterator[tuple[int, dict[str, Any], list[Record]]]:
     """What there is: iteration, figures, samples."""
     for iteration in read_summaries(run):
-        folder = _asked(run, iteration, output)
+        folder = held_out_folder(run, iteration, output)
         if (folder / "summary.json").is_file():
             figures = json.loads((folder / "summary.json").read_text())["benchmarks"][benchmark]
             yield iteration, figures, list(read_records(folder / benchmark / "greedy.jsonl"))
