@@ -199,7 +199,7 @@ def card_here() -> Card | None:
     if not torch.cuda.is_available():
         return None
     about = torch.cuda.get_device_properties(0)
-    return Card(name=about.name, memory=about.total_memory)
+    return Card(name=about.name, memory=about.total_memory, half=("float16", "bfloat16")[about.major >= 8])
 
 
 def draft(model: str, images: str, *, card: Card | None, file: Path | None) -> str:
@@ -241,7 +241,7 @@ def _roomiest(settings: dict[str, Any], card: Card | None) -> tuple[Plan, dict[s
         listed = any(isinstance(value, list) for value in smaller.get("processor", {}).values())
         own = settings | {
             "smaller": smaller, "question": question, "answer": answer, "on_gpu": card is not None,
-            "transformers": listed and card is not None, "micro": 1,
+            "transformers": listed and card is not None, "micro": 1, "half": card.half if card else "float32",
         }  # fmt: skip
         plan = make_plan(check_config(read_yaml(_filled(own))), on_gpu=card is not None)
         micro = min(plan.largest_micro(card, "asleep") if card else LEAST_MICRO, MOST_MICRO)

@@ -34,13 +34,14 @@ class Card:
 
     name: str
     memory: int
+    half: str = "bfloat16"  # the 16-bit type that it computes in
 
 
 CARDS = tuple(
-    Card(name=name, memory=gib * GIB)
+    Card(name=name, memory=gib * GIB, half="float16" if name == "t4" else "bfloat16")
     for name, gib in (
         ("rtx4090", 24), ("l4", 24), ("a10", 24), ("rtx5090", 32), ("a100-40", 40), ("l40s", 48),
-        ("rtx6000ada", 48), ("a100-80", 80), ("h100", 80), ("h200", 141),
+        ("rtx6000ada", 48), ("a100-80", 80), ("h100", 80), ("h200", 141), ("t4", 15),
     )
 )  # fmt: skip
 

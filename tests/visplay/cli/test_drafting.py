@@ -1,6 +1,7 @@
 """`visplay config init`: what it writes loads, fits, and says what its keys mean."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -8,7 +9,7 @@ from typer.testing import CliRunner
 from tests.visplay.cli.test_planning import released
 from tests.visplay.models.released_sizes import SHIPPED, needs_processors
 from visplay.cli.main import app
-from visplay.cli.plan import LEAST_MICRO, MOST_MICRO, draft
+from visplay.cli.plan import LEAST_MICRO, MOST_MICRO, card_here, draft
 from visplay.config.loading import load_config
 from visplay.errors import ConfigError
 from visplay.models.memory import find_card
@@ -52,6 +53,25 @@ def test_pictures_that_are_not_there_yet_are_said(tmp_path: Path) -> None:
 def test_no_such_model(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no processor"):
         draft(str(tmp_path), "photos", card=find_card("h100"), file=None)
+
+
+@pytest.mark.parametrize(("major", "half"), [(7, "float16"), (9, "bfloat16")])
+def test_the_type_is_one_that_the_card_computes_in(
+    major: int, half: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = SimpleNamespace(name="card", total_memory=15 << 30, major=major)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda place: about)
+    card = card_here()
+    assert card and card.half == half
+    assert [find_card(name).half for name in ("t4", "h100")] == ["float16", "bfloat16"]
+
+
+@needs_processors
+@pytest.mark.slow
+def test_a_card_without_bfloat16_gets_float16(tmp_path: Path) -> None:
+    model = str(released("smolvlm2-500m", tmp_path / "model").model.path)
+    assert "dtype: float16\n" in draft(model, "photos", card=find_card("t4"), file=None)
 
 
 @needs_processors
