@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import rewards
 from rollouts.engine import Completion, Sampling
 from visplay.config.loading import Config, load_config
 from visplay.config.sections import Engine
-from visplay.data.images import read_images
+from visplay.data.images import read_images, reopen_images
 from visplay.errors import RunError
 from visplay.evaluation.metrics import Figures
 from visplay.evaluation.reasoner import evaluate_target, open_reasoner
@@ -29,15 +30,7 @@ from visplay.models.generation import generate
 from visplay.progress import Display
 from visplay.prompts import reasoner_prompt
 from visplay.report import write_report
-from visplay.runs.results import (
-    by_iteration,
-    health_rows,
-    read_curations,
-    read_summaries,
-    read_with,
-    run_config,
-    run_steps,
-)
+from visplay.runs import results
 from visplay.schema import ANSWERS, CANDIDATES, ROLLOUTS, SAMPLES
 from visplay.storage import read_jsonl
 
@@ -54,17 +47,17 @@ class Run:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.config, self.steps = folder, run_config(folder), run_steps(folder)
+        self.folder, self.config, self.steps = folder, results.run_config(folder), results.run_steps(folder)
         self.metrics = read_jsonl(folder / "metrics.jsonl")
-        self.evaluations = read_summaries(folder)
+        self.evaluations = results.read_summaries(folder)
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r}, {len(self.steps)} finished steps)"
 
     def _repr_html_(self) -> str:
         """The run in words, and its accuracy by benchmark and iteration: what a notebook shows."""
-        health, config = health_rows(self.metrics), self.config.model_dump()
-        said = sum_up(self.evaluations, curations=read_curations(self.folder), health=health, config=config)
+        labels, health = results.read_curations(self.folder), results.health_rows(self.metrics)
+        said = sum_up(self.evaluations, curations=labels, health=health, config=self.config.model_dump())
         measured = self.evaluations.values()
         rows = [["", *(str(i) if i else "base" for i in self.evaluations)]]
         for name in dict.fromkeys(name for own in measured for name in own):
@@ -116,6 +109,16 @@ class Run:
         )  # fmt: skip
         return pa.Table.from_pylist([row.record() | {"kept": not row.reject} for row in rows], CANDIDATES)
 
+    def picture(self, key: str | None = None) -> Image.Image:
+        """A picture of the run by its `image_key`, by default the first; raises `VisplayError`."""
+        own, manifest = self.config.images, self.folder / "manifest.parquet"
+        opened = partial(reopen_images, own.source, column=own.column)
+        images = results.read_with(lambda file: opened(manifest=file), manifest)
+        keys = [record.key for record in images.records]
+        if key is not None and key not in keys:
+            raise RunError(f"{self.folder} has no picture {key!r}; take a key from the column image_key")
+        return images.load(key or keys[0])
+
     def report(self, out: str | Path | None = None) -> Path:
         """Write the page of the run, `report.html` in its folder or `out`, and return its path."""
         return write_report(self.folder, out=Path(out) if out else None)
@@ -129,13 +132,13 @@ class Run:
         numbers = {int(step.split("/")[0].removeprefix("iteration-")) for step in self.steps}
         if iteration is not None and iteration not in numbers:
             raise RunError(f"{self.folder} has no iteration {iteration}; it has {sorted(numbers)}")
-        found = by_iteration(self.folder, pattern)
+        found = results.by_iteration(self.folder, pattern)
         return [(number, path) for number, path in found if iteration in (None, number)]
 
     def _rows(self, name: str, schema: pa.Schema, iteration: int | None) -> pa.Table:
         tables = []
         for number, path in self._files(name, iteration):
-            table = read_with(pq.read_table, path)
+            table = results.read_with(pq.read_table, path)
             column = pa.array([number] * len(table), pa.int32())
             tables.append(table.add_column(0, "iteration", column))
         return pa.concat_tables(tables) if tables else schema.empty_table()

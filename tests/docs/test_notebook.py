@@ -1,5 +1,6 @@
 """The notebook runs on any run: here on a small one."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -28,6 +29,13 @@ def test_it_was_executed_in_order_and_shows_no_errors() -> None:
     kinds = {output.output_type for cell in cells for output in cell.outputs}
     assert "error" not in kinds and "display_data" in kinds
     assert str(Path.home()) not in NOTEBOOK.read_text() and "site-packages" not in NOTEBOOK.read_text()
+
+
+def test_its_cells_import_public_names_only() -> None:
+    source = "\n".join(cell.source for cell in read().cells if cell.cell_type == "code")
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    named = {getattr(node, "module", None) or node.names[0].name for node in nodes}
+    assert named == {"pandas", "visplay", "rewards"}
 
 
 def test_its_figures_are_those_of_the_page_on_the_report() -> None:

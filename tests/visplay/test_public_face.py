@@ -97,6 +97,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ctx = scripted(check_config(small))
     with ctx.run.opened(ctx.config):
         play(ctx)
+        ctx.images.write_manifest(ctx.run.folder)
     # As a run that was begun elsewhere, with code that is not here and a base whose code was trusted.
     foreign = check_config(
         {
@@ -117,6 +118,10 @@ def test_a_run_is_opened_as_tables(finished: Path) -> None:
     assert run.rollouts("questioner", 1).num_rows == 4 and run.rollouts("reasoner").num_rows == 8
     samples = run.samples(iteration=0).to_pylist()
     assert [row["round"] for row in samples] == ["greedy"] * 4 and samples[0]["benchmark"] == "pocket-dusk"
+    (key, *_) = run.candidates()["image_key"].to_pylist()
+    assert run.picture(key).size == run.picture().size == (96, 96)
+    with pytest.raises(RunError, match="has no picture 'none'; take a key from the column image_key"):
+        run.picture("none")
     with pytest.raises(RunError, match=r"has no iteration 9; it has \[0, 1, 2\]"):
         run.candidates(9)
     with pytest.raises(RunError, match="trains no role 'resoner'; its roles are questioner, reasoner"):
@@ -154,6 +159,7 @@ def test_a_run_is_opened_as_tables(finished: Path) -> None:
         ("iteration-2/curation/candidates.parquet", "PAR1", lambda run: export_silver(run, run / "../out")),
         ("iteration-2/curation/summary.json", "{", lambda run: export_silver(run, run / "../out")),
         ("manifest.parquet", "PAR1", lambda run: export_silver(run, run / "../out")),
+        ("manifest.parquet", None, lambda run: visplay.open_run(run).picture()),
     ],
 )
 def test_a_damaged_file_is_named(

@@ -42,8 +42,7 @@ TRAINER_LINES = {
     "weights": "weights of the base", "adapter": "LoRA weights (fp32)", "gradients": "LoRA gradients",
     "moments": "AdamW's two moments", "reference": "LoRA as reference (KL)",
     "kept": "kept by the forward pass", "working": "one layer's backward or LM head",
-    "pictures": "pictures of the step",
-    "overhead": "allocator and CUDA context",
+    "pictures": "pictures of the step", "overhead": "allocator and CUDA context",
 }  # fmt: skip
 
 
@@ -215,7 +214,8 @@ def draft(model: str, images: str, *, card: Card | None, file: Path | None) -> s
         ConfigError: no `config.json` or no processor of the base VLM can be read, or nothing fits the card.
     """
     name = re.sub(r"[^\w.-]+", "-", (file.stem if file else Path(model).name).lower()).strip(".") or "run"
-    settings = {"name": name, "model": model, "images": images, "file": str(file or "FILE")}
+    at = f" --card {card.name}" if card in CARDS and model != "pocket" else ""
+    settings = {"name": name, "model": model, "images": images, "file": str(file or "FILE"), "at": at}
     if model == "pocket":
         about = ["The pocket VLM: minutes on two CPU cores, everything synthetic."]
     else:

@@ -93,8 +93,8 @@ def config_init(
         return
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, text)
-    about = text.partition("# visplay plan")[0].replace("# ", "")  # whether it fits, and the peak
-    typer.echo(f"{about}{out} is written; see what it will take with: visplay plan {out}")
+    about = text.partition("# visplay train")[0].replace("# ", "")  # whether it fits, the peak, the plan
+    typer.echo(f"{about}{out} is written")
 
 
 def config_show(

@@ -21,10 +21,7 @@ ASLEEP = 2_000_000_000  # a sleeping vLLM (level 1) keeps its context, graphs an
 MARGIN = 1_000_000_000  # kept free beside a shared engine
 LEAST_LENGTH, STEP_LENGTH = 8192, 1024  # tokens: benchmarks show more pictures; lengths are rounded up
 TILE = (4096, 32768)  # rows and columns of the logits that TRL 1.16's fused LM head holds at a time
-# The number of fp32 tiles that this head allocates in torch operations; Triton works in place.
-TORCH_TILES = 7.25
-
-
+TORCH_TILES = 7.25  # fp32 tiles that this head allocates in torch operations; Triton works in place
 GIB = 1 << 30
 
 

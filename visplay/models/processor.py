@@ -6,6 +6,7 @@ import functools
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -36,7 +37,9 @@ def load_processor(config: Model) -> Any:
     try:
         processor: Any = AutoProcessor.from_pretrained(config.source, **options, **config.processor)
     except (OSError, ValueError, TypeError) as error:
-        raise ConfigError(f"model.path: no processor in {config.path!r}: {error}") from error
+        place = "in the folder" if Path(config.source).is_dir() else "on the hub, and no folder here, named"
+        why = " ".join(str(error).split())
+        raise ConfigError(f"model.path: no processor {place} {config.path!r}: {why:.300}") from error
     images = processor.image_processor
     if config.processor:
         _check_settings(images, config.processor)

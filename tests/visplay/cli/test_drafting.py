@@ -53,6 +53,10 @@ def test_pictures_that_are_not_there_yet_are_said(tmp_path: Path) -> None:
 def test_no_such_model(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no processor"):
         draft(str(tmp_path), "photos", card=find_card("h100"), file=None)
+    with pytest.raises(ConfigError) as caught:  # it has the form of a hub id
+        draft("runs/nope", "photos", card=find_card("h100"), file=None)
+    said = str(caught.value)
+    assert "no processor on the hub, and no folder here, named 'runs/nope': " in said and "\n" not in said
 
 
 @pytest.mark.parametrize(("major", "half"), [(7, "float16"), (9, "bfloat16")])
@@ -71,7 +75,8 @@ def test_the_type_is_one_that_the_card_computes_in(
 @pytest.mark.slow
 def test_a_card_without_bfloat16_gets_float16(tmp_path: Path) -> None:
     model = str(released("smolvlm2-500m", tmp_path / "model").model.path)
-    assert "dtype: float16\n" in draft(model, "photos", card=find_card("t4"), file=None)
+    text = draft(model, "photos", card=find_card("t4"), file=Path("mine.yaml"))
+    assert "dtype: float16\n" in text and "# visplay plan mine.yaml --card t4     memory" in text
 
 
 @needs_processors
