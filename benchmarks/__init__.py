@@ -1,3 +1,5 @@
 """Experiments and measurements; each module is a command."""
 
-import visplay  # noqa: F401 - keeps other packages quiet, so it comes before them
+from visplay.launcher import quieten
+
+quieten()  # before other packages are imported

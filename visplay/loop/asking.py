@@ -13,13 +13,13 @@ from PIL import Image
 
 import rewards
 from rewards import ParseFailure, Question, Vote
-from rollouts.engine import Completion, Sampling
+from rollouts.engine import Completion, Prompt, Sampling
 from visplay.config.names import named
 from visplay.data.images import greyed_out
 from visplay.data.views import VIEWS, shared_out, views_of
 from visplay.errors import ConfigError
 from visplay.loop.context import RunContext
-from visplay.prompts import reasoner_prompt
+from visplay.prompts import questioner_prompt, reasoner_prompt
 from visplay.runs.checkpoints import Roles
 from visplay.seeds import mix_seed
 
@@ -133,6 +133,13 @@ class Round:
 
 
 Stage = Callable[[RunContext, Groups, Round], Groups]
+Prompting = Callable[[RunContext, Sequence[str], int], list[Prompt]]  # keys of pictures and a seed -> [P]
+
+
+def plain(ctx: RunContext, pictures: Sequence[str], seed: int) -> list[Prompt]:
+    """The Questioner's prompt about each picture, [P]; it does not depend on the seed."""
+    types, words = ctx.config.questioner.types, ctx.config.prompts
+    return [questioner_prompt(ctx.picture(key), types=types, words=words, key=key) for key in pictures]
 
 
 def through(ctx: RunContext, groups: Groups, round: Round, stages: Sequence[Stage]) -> Groups:

@@ -14,12 +14,11 @@ from rewards import ParseFailure, Question
 from rollouts.engine import AdapterVersion, Sampling
 from visplay.config.loading import enough_kept
 from visplay.config.sections import Curation
-from visplay.loop.asking import Asked, Groups, Round, Stage, all_rows, take_votes, through
+from visplay.loop.asking import Asked, Groups, Prompting, Round, Stage, all_rows, plain, take_votes, through
 from visplay.loop.context import RunContext, asked_before
 from visplay.loop.health import blind_answer_rate, question_health
 from visplay.loop.reasoner import SilverExample, read_examples
 from visplay.planning.work import BLIND_QUESTIONS, CHUNK
-from visplay.prompts import questioner_prompt
 from visplay.runs.checkpoints import Roles
 from visplay.runs.run import UNFINISHED
 from visplay.schema import CANDIDATES
@@ -31,8 +30,9 @@ _Rows = list[dict[str, Any]]
 
 
 def curate(
-    ctx: RunContext, iteration: int, roles: Roles, *, ask: Sequence[Stage], chunk: int = CHUNK
-) -> list[SilverExample]:
+    ctx: RunContext, iteration: int, roles: Roles, *, ask: Sequence[Stage], prompting: Prompting = plain,
+    chunk: int = CHUNK,
+) -> list[SilverExample]:  # fmt: skip
     """Ask about the pictures, let the Reasoner vote, and keep informative questions; returns the kept ones.
 
     With shared adapters the one current version asks and answers. The step's folder contains all questions,
@@ -47,13 +47,19 @@ def curate(
         iteration: the iteration.
         roles: the adapter versions that ask and vote.
         ask: the stages of the questions; one of them rejects.
+        prompting: makes the Questioner's prompts.
         chunk: number of pictures per chunk.
     """
     seed = ctx.seed(iteration, "curation")
 
+    def asked(pictures: Sequence[str], start: int) -> Groups:
+        round = Round(phase="curation", roles=roles, seed=mix_seed(seed, "chunk", start))
+        asking = roles["questioner"]
+        return ask_about(ctx, pictures, round, stages=ask, questioner=asking, prompting=prompting)
+
     def work(folder: Path) -> list[dict[str, Any]]:
         keys = _pictures(ctx, seed=seed)
-        rows = _until_enough(ctx, keys, roles, ask, folder, seed=seed, chunk=chunk)
+        rows = _until_enough(ctx, keys, asked, folder, chunk=chunk)
         return _keep(ctx, iteration, roles, rows, folder=folder, pool=len(keys))
 
     return read_examples(ctx.step(f"iteration-{iteration}/curation", work))
@@ -72,23 +78,17 @@ def band(ctx: RunContext, groups: Groups, round: Round) -> Groups:
 
 
 def ask_about(
-    ctx: RunContext,
-    pictures: Sequence[str],
-    round: Round,
-    *,
-    stages: Sequence[Stage],
-    questioner: AdapterVersion,
-) -> Groups:
+    ctx: RunContext, pictures: Sequence[str], round: Round, *, stages: Sequence[Stage],
+    questioner: AdapterVersion, prompting: Prompting = plain,
+) -> Groups:  # fmt: skip
     """Ask N questions about each picture, [P][N], and apply the stages."""
-    phase, words = ctx.config.questioner, ctx.config.prompts
+    phase = ctx.config.questioner
     sampling = Sampling(
         n=ctx.config.curation.questions_per_image, temperature=phase.temperature,
         max_tokens=phase.max_tokens, seed=round.seed_of("ask"), logprobs=False,
     )  # fmt: skip
     with ctx.watch("pictures"):
-        prompts = [
-            questioner_prompt(ctx.picture(key), types=phase.types, words=words, key=key) for key in pictures
-        ]
+        prompts = prompting(ctx, pictures, round.seed_of("prompts"))
     written = ctx.sample(prompts, adapter=questioner, sampling=sampling)
     groups = [
         [Asked.of(key, completion) for completion in group]
@@ -133,11 +133,9 @@ def _pictures(ctx: RunContext, *, seed: int) -> list[str]:
 def _until_enough(
     ctx: RunContext,
     keys: Sequence[str],
-    roles: Roles,
-    stages: Sequence[Stage],
+    asked: Callable[[Sequence[str], int], Groups],
     folder: Path,
     *,
-    seed: int,
     chunk: int,
 ) -> list[Asked]:
     """Ask about the pictures chunk by chunk until enough is kept."""
@@ -151,9 +149,7 @@ def _until_enough(
         part = unfinished / f"pictures-{start}.json"
         rows: list[dict[str, Any]] | None = read_part(part)
         if rows is None:
-            round = Round(phase="curation", roles=roles, seed=mix_seed(seed, "chunk", start))
-            own = keys[start : start + chunk]
-            groups = ask_about(ctx, own, round, stages=stages, questioner=roles["questioner"])
+            groups = asked(keys[start : start + chunk], start)
             rows = [row.record() for group in groups for row in group]
             write_part(part, rows)
         return rows

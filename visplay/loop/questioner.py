@@ -5,16 +5,17 @@ from typing import Any
 
 import rewards
 from rewards import Reward
-from visplay.loop.asking import Asked, Groups, Round, Stage, through
+from visplay.loop.asking import Asked, Groups, Prompting, Round, Stage, plain, through
 from visplay.loop.context import RunContext, asked_before
 from visplay.loop.phase import learning
-from visplay.prompts import questioner_prompt
 from visplay.runs.checkpoints import Roles
 from visplay.schema import ROLLOUTS, paid
 from visplay.seeds import draw, mix_seed
 
 
-def train(ctx: RunContext, iteration: int, roles: Roles, *, ask: Sequence[Stage]) -> Roles:
+def train(
+    ctx: RunContext, iteration: int, roles: Roles, *, ask: Sequence[Stage], prompting: Prompting = plain
+) -> Roles:
     """Train the Questioner against the current Reasoner; returns the roles with its new version.
 
     Args:
@@ -22,6 +23,7 @@ def train(ctx: RunContext, iteration: int, roles: Roles, *, ask: Sequence[Stage]
         iteration: the iteration.
         roles: the adapter versions that ask and vote.
         ask: the stages that each step's questions pass before they are rewarded.
+        prompting: makes the prompts.
     """
     config, seed = ctx.config.questioner, ctx.seed(iteration, "questioner")
     many = config.prompts_per_step
@@ -30,10 +32,7 @@ def train(ctx: RunContext, iteration: int, roles: Roles, *, ask: Sequence[Stage]
     with learning(ctx, iteration, "questioner", roles, schema=ROLLOUTS) as phase:
         for step, adapter in phase.steps():
             pictures = keys[step * many : (step + 1) * many]
-            prompts = [
-                questioner_prompt(ctx.picture(key), types=config.types, words=ctx.config.prompts, key=key)
-                for key in pictures
-            ]
+            prompts = prompting(ctx, pictures, mix_seed(seed, "prompts", step))
             written = ctx.sample(prompts, adapter=adapter, sampling=phase.sampling(step))
             groups = [
                 [Asked.of(key, one) for one in group] for key, group in zip(pictures, written, strict=True)

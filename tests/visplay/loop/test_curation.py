@@ -91,6 +91,24 @@ def test_curation_keeps_the_informative_ones_and_says_why_not(tmp_path: Path) ->
     assert pq.read_schema(folder_of(ctx) / "candidates.parquet").equals(CANDIDATES)
 
 
+def test_prompts_of_ones_own_ask_instead(tmp_path: Path) -> None:
+    seeds = []
+
+    def own(ctx: RunContext, pictures: Sequence[str], seed: int) -> list[Prompt]:
+        seeds.append(seed)
+        asked = [{"type": "image"}, {"type": "text", "text": f"ask one question; seed {seed}"}]
+        return [
+            Prompt(messages=({"role": "user", "content": asked},), images=(ctx.picture(key),))
+            for key in pictures
+        ]
+
+    engine = ScriptedEngine(script)
+    curate(context(settled(tmp_path), engine), 1, ROLES, ask=[parse, vote, band], prompting=own, chunk=2)
+    texts = [call[0][0].messages[0]["content"][1]["text"] for call in engine.calls]
+    assert [text for text in texts if "ask one" in text] == [f"ask one question; seed {s}" for s in seeds]
+    assert len(set(seeds)) == 2  # a chunk has its own
+
+
 def test_a_stopped_curation_goes_on_after_the_votes_it_has_taken(tmp_path: Path) -> None:
     def until_the_second_picture(
         prompt: Prompt, adapter: AdapterVersion, sampling: Sampling
