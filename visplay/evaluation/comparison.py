@@ -195,26 +195,27 @@ def find_sides(before: str, after: str | None = None) -> tuple[Side, Side]:
     return find_side(before if after else base), second
 
 
-def find_side(text: str) -> Side:
-    """Find stored samples; `text` is a folder of `visplay evaluate`, RUN or RUN@ITERATION.
+def find_side(text: str, *, fetch: bool = True) -> Side:
+    """Find the samples of a folder of `visplay evaluate`, RUN or RUN@ITERATION; `fetch`: pictures of the hub.
 
     Raises:
         EvaluationError: no samples are stored there.
     """
     path = Path(text)
     if (path / "evaluation.json").is_file():
-        return _of_evaluation(path)
+        return _of_evaluation(path, fetch=fetch)
     if (Path(text.rpartition("@")[0] or text) / "journal.jsonl").is_file():
         target = find_target(text, trust_remote_code=True)  # only its samples are read
         return _of_evaluation(
-            Path(str(target.folder)) / f"iteration-{target.iteration}" / "evaluation", name=target.name
-        )
+            Path(str(target.folder)) / f"iteration-{target.iteration}" / "evaluation",
+            name=target.name, fetch=fetch,
+        )  # fmt: skip
     raise EvaluationError(
         f"{text} holds no stored samples; name two folders of visplay evaluate, a run or RUN@ITERATION"
     )
 
 
-def _of_evaluation(folder: Path, *, name: str = "") -> Side:
+def _of_evaluation(folder: Path, *, name: str = "", fetch: bool) -> Side:
     files = sorted(folder.glob(f"*/{GREEDY}.jsonl"))
     if not files or not (folder / "evaluation.json").is_file():
         raise EvaluationError(
@@ -230,7 +231,7 @@ def _of_evaluation(folder: Path, *, name: str = "") -> Side:
             if (file := folder / "pictures" / f"{digest}.png").is_file():
                 return Image.open(file).convert("RGB")
         if record["benchmark"] not in shipped:
-            shipped[record["benchmark"]] = _shipped_items(record["benchmark"], about)
+            shipped[record["benchmark"]] = _shipped_items(record["benchmark"], about, fetch=fetch)
         item = shipped[record["benchmark"]].get(record["item"])
         images = item.images() if item else ()
         return next((image for image in images if image_id(image) in digests), None)
@@ -239,14 +240,14 @@ def _of_evaluation(folder: Path, *, name: str = "") -> Side:
     return Side(name=name or str(about.get("name") or folder.name), reads=reads, picture=picture)
 
 
-def _shipped_items(name: str, about: dict[str, Any]) -> dict[str, Item]:
+def _shipped_items(name: str, about: dict[str, Any], *, fetch: bool) -> dict[str, Item]:
     """The items that were asked, by their key, to show their pictures; empty for a custom benchmark.
 
     A custom benchmark may name code, and reading a folder must not run code that the folder names.
     """
     try:
         spec, source = shipped_specs()[name], about["sources"].get(name)
-        items = load_benchmark(
+        items = [] if spec.source.hub and not (source or fetch) else load_benchmark(
             spec, limit=about["limit"], seed=about["seed"], split=about["split"],
             source=Path(source) if source else None,
         )  # fmt: skip

@@ -3,13 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from visplay.evaluation.comparison import Compared, Side, samples_of
+from visplay.errors import EvaluationError
+from visplay.evaluation.comparison import Compared, Side, compare, find_side, samples_of
 from visplay.evaluation.records import Record
 from visplay.evaluation.verdict import is_synthetic
 from visplay.report.samples import cut, side_for, thumbnail
 from visplay.report.template import page, save_page
 
 MOST_FLIPS = 40  # shown, in each direction and benchmark
+MOST_IN_RUN = 12  # on the page of a run, in each direction
 
 
 def write_comparison(path: Path, first: Side, second: Side, compared: list[Compared]) -> Path:
@@ -20,7 +22,7 @@ def write_comparison(path: Path, first: Side, second: Side, compared: list[Compa
 def render_comparison(first: Side, second: Side, compared: list[Compared]) -> str:
     """The page as HTML."""
     side = side_for(sum(min(len(some), MOST_FLIPS) for one in compared for some in (one.gained, one.lost)))
-    shown = [flip for one in compared for flip in _flips(first, second, one, side=side)]
+    shown = [flip for one in compared for flip in _flips(first, second, one, side=side, most=MOST_FLIPS)]
     return page(
         "comparison.html",
         scripts=("charts.js", "zoom.js", "comparison.js"),
@@ -33,6 +35,20 @@ def render_comparison(first: Side, second: Side, compared: list[Compared]) -> st
         counted={"shown": len(shown), "all": sum(len(one.gained) + len(one.lost) for one in compared)},
         specs={"forest": forest(compared)},
     )
+
+
+def changed_in_run(run: Path, *, last: int) -> list[dict[str, Any]]:
+    """The first questions of each benchmark that changed between the base and the last iteration of a run.
+
+    Pictures of benchmarks on the hub are not fetched; a local copy of the benchmark (`sources`) has them.
+    """
+    try:
+        first, second = (find_side(str(run / f"iteration-{i}/evaluation"), fetch=False) for i in (0, last))
+        compared = compare(first, second)
+    except EvaluationError:  # nothing is stored, or no benchmark was measured twice
+        return []
+    most = max(1, MOST_IN_RUN // len(compared))
+    return [flip for one in compared for flip in _flips(first, second, one, side=side_for(24), most=most)]
 
 
 def forest(compared: list[Compared]) -> dict[str, Any]:
@@ -61,12 +77,12 @@ def forest(compared: list[Compared]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _flips(first: Side, second: Side, one: Compared, *, side: int) -> list[dict[str, Any]]:
+def _flips(first: Side, second: Side, one: Compared, *, side: int, most: int) -> list[dict[str, Any]]:
     """The first items that changed in each direction, with both samples and the picture as a data URI."""
     found = []
     for direction, changed in (("gained", one.gained), ("lost", one.lost)):
-        before, after = (samples_of(s, one.benchmark, changed[:MOST_FLIPS]) for s in (first, second))
-        for item in changed[:MOST_FLIPS]:
+        before, after = (samples_of(s, one.benchmark, changed[:most]) for s in (first, second))
+        for item in changed[:most]:
             old, new = before[item], after[item]
             picture = _picture(first, old, side=side) or _picture(second, new, side=side)
             about = {"benchmark": one.benchmark, "item": item, "direction": direction, "picture": picture}

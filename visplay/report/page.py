@@ -10,14 +10,8 @@ from visplay.data.images import reopen_images
 from visplay.errors import ConfigError, ImageSourceError
 from visplay.evaluation import verdict as wording
 from visplay.evaluation.verdict import sum_up
-from visplay.report.figures import (
-    Checked,
-    Figure,
-    accuracy_figures,
-    health_figures,
-    label_figures,
-    training_figures,
-)
+from visplay.report import figures as drawn
+from visplay.report.comparison import changed_in_run
 from visplay.report.reading import RunData, read_run_data
 from visplay.report.samples import LoadImage, browsable, choices, side_for, thumbnails
 from visplay.report.template import page, save_page
@@ -68,24 +62,20 @@ def render_run(
         made={} if thumbnails_made is None else thumbnails_made,
     )  # fmt: skip
     place = {key: i for i, key in enumerate(shown.pictures)}
-    figures: dict[str, Sequence[Figure | Checked]] = {
-        "accuracy": accuracy_figures(run_data),
-        "labels": label_figures(run_data),
-        "health": health_figures(run_data),
-        "training": training_figures(run_data),
+    figures: dict[str, Sequence[drawn.Figure | drawn.Checked]] = {
+        "accuracy": drawn.accuracy_figures(run_data),
+        "labels": drawn.label_figures(run_data),
+        "health": drawn.health_figures(run_data),
+        "training": drawn.training_figures(run_data),
     }
     return page(
         "page.html",
         scripts=("charts.js", "zoom.js", "browser.js") + (("live.js",) if version is not None else ()),
-        live=version is not None,
-        version=version,
-        run_data=run_data,
+        live=version is not None, version=version, run_data=run_data,
         summed_up=sum_up(
             run_data.evaluations, curations=run_data.curations, health=run_data.health, config=run_data.config
         ),
-        facts=_facts(run_data),
-        headlines=wording.headlines(run_data.evaluations),
-        figures=figures,
+        facts=_facts(run_data), headlines=wording.headlines(run_data.evaluations), figures=figures,
         specs={f"{part}-{i}": f.spec for part, some in figures.items() for i, f in enumerate(some)},
         rollouts={
             "questions": [question | {"picture": place[question["picture"]]} for question in shown.questions],
@@ -95,6 +85,7 @@ def render_run(
             ],
         },
         choices=choices(shown.questions),
+        flips=changed_in_run(run_folder, last=run_data.last) if version is None else [],
         counted={
             "rollouts": shown.rollouts, "all_rollouts": shown.all_rollouts,
             "questions": len(shown.questions), "pictures": len(shown.pictures),

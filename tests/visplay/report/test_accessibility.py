@@ -26,6 +26,10 @@ def write_full_run(folder: Path, *, right: int) -> Path:
     run = write_small_run(folder)
     for name, count in (("before", 20), ("after", 40), ("iteration-1/evaluation", right)):
         evaluation(run / name, [i < count for i in range(60)], benchmark="pocket-dusk")
+    # Two questions change in each direction.
+    evaluation(
+        run / "iteration-0/evaluation", [2 <= i < right + 2 for i in range(60)], benchmark="pocket-dusk"
+    )
     write_json(run / "iteration-1/health/alarms.json", {"alarms": ["valid is 0.1"]})
     health = {"iteration": 1, "phase": "health", "valid": 0.9, "probe_silver": 0.6}
     change = {"after": "", "key": "engine.backend", "before": "hf", "now": "vllm"}

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html import unescape
 from importlib.resources import files
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from tests.visplay.evaluation.test_comparison import evaluation
 from tests.visplay.report.small_run import (
     ATTACK,
     benchmark,
@@ -310,3 +312,30 @@ def test_what_was_changed_on_the_way_is_told_as_text(run: Path) -> None:
     html = write_report(run).read_text()
     assert "Changed after iteration-1/curation." in html
     assert "engine.backend: hf → &lt;b&gt;vllm" in html
+
+
+def test_benchmark_questions_that_changed_are_shown_in_both_directions(run: Path) -> None:
+    assert "Which benchmark questions changed?" not in page_of(run)[0]  # no answers are stored
+    for iteration, right in ((0, [i < 20 for i in range(40)]), (1, [i >= 3 for i in range(40)])):
+        evaluation(run / f"iteration-{iteration}/evaluation", right, benchmark="own", said=ATTACK)
+    html, tags = page_of(run)
+    assert "From wrong to right: 12 shown" in html and "From right to wrong: 3 shown" in html
+    flips = [attrs for tag, attrs in tags.found if "data-direction" in attrs]
+    assert [flip["data-direction"] for flip in flips] == ["gained"] * 12 + ["lost"] * 3
+    shown = [attrs for tag, attrs in tags.found if tag == "img" and "Picture of q" in (attrs["alt"] or "")]
+    assert len(shown) == 15 and all((attrs["src"] or "").startswith("data:image/") for attrs in shown)
+    assert "before: wrong" in tags.text and "after: right" in tags.text and "gold: 2" in tags.text
+    assert "alert(1)</script><img" not in html and ATTACK in tags.text
+    for part in ("own/greedy.jsonl", "evaluation.json"):  # any part may be missing
+        (run / "iteration-0/evaluation" / part).unlink()
+        assert "Which benchmark questions changed?" not in page_of(run)[0]
+
+
+def test_no_picture_is_fetched_for_the_page_of_a_run(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("visplay.evaluation.items.hub_table", lambda *_, **__: pytest.fail("asked the hub"))
+    for iteration, right in ((0, [False]), (1, [True])):
+        folder = evaluation(run / f"iteration-{iteration}/evaluation", right, benchmark="mmstar")
+        about = {"sources": {}, "limit": 1, "seed": 0, "split": "held-out"}
+        (folder / "evaluation.json").write_text(json.dumps(about))
+        shutil.rmtree(folder / "pictures")
+    assert "picture not available" in page_of(run)[0]
