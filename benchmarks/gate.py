@@ -187,8 +187,9 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="print the tables of what there is")
     parser.add_argument(
         "--held-out", choices=("ends", "all"),
-        help="measure the runs there are on 1,000 held-out scenes: base, best and last iteration, or all",
+        help="measure the runs there are on held-out scenes: base, best and last iteration, or all",
     )  # fmt: skip
+    parser.add_argument("--questions", type=int, default=1000, help="held-out questions (default: 1000)")
     parser.add_argument("--against", choices=ARMS, help="also print the paired differences to this arm")
     parser.add_argument("--chart", type=Path, help="draw the curves to this file")
     options = parser.parse_args()
@@ -202,7 +203,9 @@ def main() -> None:
             runs.setdefault(arm, []).append(run)
     every = [run for folders in runs.values() for run in folders]
     for run in every if options.held_out else ():
-        ask_held_out(run, every_iteration=options.held_out == "all", output=output)
+        ask_held_out(
+            run, every_iteration=options.held_out == "all", output=output, questions=options.questions
+        )
     print_curves(runs)
     print_ends(runs)
     print_steps(runs)

@@ -180,15 +180,15 @@ def _between(before: list[Record], after: list[Record]) -> str:
     return difference(paired) if paired else ""
 
 
-def ask_held_out(run: Path, *, every_iteration: bool, output: Path) -> None:
-    """Ask base, best by development and last iteration, or all, about 1,000 held-out scenes and easy-vqa."""
+def ask_held_out(run: Path, *, every_iteration: bool, output: Path, questions: int) -> None:
+    """Ask base, best by development and last iteration, or all, about held-out questions."""
     last = max(read_summaries(run))
     for iteration in range(last + 1) if every_iteration else sorted({0, _best(run), last}):
         folder = held_out_folder(run, iteration, output)
         if not (folder / "summary.json").is_file():
             subprocess.run(
                 [sys.executable, "-m", "visplay", "evaluate", f"{run}@{iteration}",
-                 "-b", ",".join(read_summaries(run)[0]), "--limit", "1000", "--out", str(folder)],
+                 "-b", ",".join(read_summaries(run)[0]), "--limit", str(questions), "--out", str(folder)],
                 check=True,
             )  # fmt: skip
 
