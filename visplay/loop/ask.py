@@ -74,5 +74,5 @@ def ask(
         ctx.publish(adapter)
     round = Round(phase="curation", roles=roles, seed=seed)
     stages = [parse, vote, band]  # no judge, so that no code that the run names is imported
-    (rows,) = ask_about(ctx, [images.records[0].key], round, stages=stages, questioner=roles["questioner"])
+    (rows,) = ask_about(ctx, [images.records[0].key], round, stages=stages)
     return rows

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 import rewards
 from rewards import ParseFailure, Question
-from rollouts.engine import AdapterVersion, Sampling
+from rollouts.engine import Sampling
 from visplay.config.loading import enough_kept
 from visplay.config.sections import Curation
 from visplay.loop.asking import Asked, Groups, Prompting, Round, Stage, all_rows, plain, take_votes, through
@@ -54,11 +54,12 @@ def curate(
 
     def asked(pictures: Sequence[str], start: int) -> Groups:
         round = Round(phase="curation", roles=roles, seed=mix_seed(seed, "chunk", start))
-        asking = roles["questioner"]
-        return ask_about(ctx, pictures, round, stages=ask, questioner=asking, prompting=prompting)
+        return ask_about(ctx, pictures, round, stages=ask, prompting=prompting)
 
     def work(folder: Path) -> list[dict[str, Any]]:
         keys = _pictures(ctx, seed=seed)
+        for adapter in (roles["questioner"], roles["reasoner"]):  # newer versions may have replaced it
+            ctx.publish(adapter)
         rows = _until_enough(ctx, keys, asked, folder, chunk=chunk)
         return _keep(ctx, iteration, roles, rows, folder=folder, pool=len(keys))
 
@@ -79,7 +80,7 @@ def band(ctx: RunContext, groups: Groups, round: Round) -> Groups:
 
 def ask_about(
     ctx: RunContext, pictures: Sequence[str], round: Round, *, stages: Sequence[Stage],
-    questioner: AdapterVersion, prompting: Prompting = plain,
+    prompting: Prompting = plain,
 ) -> Groups:  # fmt: skip
     """Ask N questions about each picture, [P][N], and apply the stages."""
     phase = ctx.config.questioner
@@ -89,7 +90,7 @@ def ask_about(
     )  # fmt: skip
     with ctx.watch("pictures"):
         prompts = prompting(ctx, pictures, round.seed_of("prompts"))
-    written = ctx.sample(prompts, adapter=questioner, sampling=sampling)
+    written = ctx.sample(prompts, adapter=round.roles["questioner"], sampling=sampling)
     groups = [
         [Asked.of(key, completion) for completion in group]
         for key, group in zip(pictures, written, strict=True)

@@ -29,6 +29,7 @@ def train(
     many = config.prompts_per_step
     keys = draw([r.key for r in ctx.images.records], config.steps * many, seed=seed)
     earlier = asked_before(ctx, iteration, "questioner/rollouts.parquet")
+    ctx.publish(roles["reasoner"])  # it votes, and newer versions may have replaced it
     with learning(ctx, iteration, "questioner", roles, schema=ROLLOUTS) as phase:
         for step, adapter in phase.steps():
             pictures = keys[step * many : (step + 1) * many]

@@ -332,6 +332,18 @@ def test_two_adapters_and_random_rewards(pictures: Path, tmp_path: Path) -> None
     assert agreed != [row["reward"] == 1.0 for row in answered]  # the lot does not know the silver answer
 
 
+def test_an_untrained_questioner_asks_again_after_many_versions_of_the_reasoner(
+    pictures: Path, tmp_path: Path
+) -> None:
+    small = {**SMALL["evaluation"], "benchmarks": ["pocket-clean"], "limit": 4, "maj_limit": 0}
+    values = {
+        "adapters": "per_role", "iterations": 2, "evaluation": small,
+        "questioner": {**SMALL["questioner"], "steps": 0}, "reasoner": {**SMALL["reasoner"], "steps": 4},
+    }  # fmt: skip
+    run = selfplay(config(pictures, tmp_path, **values), display=Display())
+    assert pq.read_table(run / "iteration-2/curation/candidates.parquet").num_rows > 0
+
+
 def test_too_few_silver_examples_are_an_error_that_says_what_to_do(pictures: Path, tmp_path: Path) -> None:
     untrained = {**SMALL["questioner"], "steps": 0}
     few = {"questions_per_image": 1, "images": 2}
