@@ -338,8 +338,10 @@ def selfplay(found: dict[Key, Flags], world: str, split: str) -> str:
                 f"({max(run.by_iteration)}) | {shown} |"
             )
         values = [mean(own) for own in gains.values()]
-        power = f"; detectable: {detectable(values):.1f}" if len(values) > 1 else ""
-        lines.append(f"| {arm} | **mean over bases** | | | | | **{over_bases(values)}**{power} |")
+        shown = over_bases(values)
+        null = len(values) > 1 and "[-" in shown and ", +" in shown
+        power = f"; detectable: {detectable(values):.1f}" if null else ""
+        lines.append(f"| {arm} | **mean over bases** | | | | | **{shown}**{power} |")
     return "\n".join(lines)
 
 

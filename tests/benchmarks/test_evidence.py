@@ -147,6 +147,9 @@ def test_runs_of_self_play_give_their_tables(tmp_path: Path, monkeypatch: pytest
         # Bases gain 41.7 and 25.0 points: with two bases a t test detects 17.8 standard deviations of 11.8.
         assert "| gold, oracle's mix | 0 | 12 | 25.0 | 50.0 | 91.7 (2) | +41.7 [" in table
         assert "| gold, oracle's mix | **mean over bases** | | | | | **+33.3 [-72.6, +139.2]**; det" in table
+        # Random rewards lose 33.3 points on both bases: the interval has no width, so no power is told.
+        (means,) = [row for row in table.splitlines() if row.startswith("| paper, random rewards | **")]
+        assert "[-33.3, -33.3]" in means and "detectable" not in means
     assert round(evidence.detectable([0.0, 1.0, 2.0]), 2) == 3.26
     assert "| paper, random rewards | -8.3 (-14) |  |" in evidence.shares(found, "wide")
     assert "| gold, oracle's mix | +58.3 | +58.3 |" in evidence.shares(found, "wide")
