@@ -64,7 +64,7 @@ QUESTIONS_SCHEMA = pa.schema(
 DECODING = "decoding: "
 GREEDY = f"{DECODING}greedy"
 GOLD = "gold labels, {mix}"
-GOLD_ARM, UNTRAINED = "gold, oracle's mix", "paper, untrained Questioner"
+GOLD_ARM, UNTRAINED = "gold, oracle's mix", "paper, untrained Questioner"  # the second for its questions
 Row = dict[str, Any]
 Flags = dict[str, bool]  # item -> right
 Key = tuple[str, int, str, int, int, str]  # world, base, arm, seed, iteration, split
@@ -397,7 +397,7 @@ def questions(world: str) -> str:
     """What curation asked and kept in the first and the last iteration of each arm, mean over bases."""
     table = pq.read_table(QUESTIONS, filters=[("world", "=", world)]).to_pylist()
     lines = [
-        "| arm | iteration | asked | answerable, % | known kinds, % | moved, % | kept | silver right, % "
+        "| arm | iteration | asked | answerable, % | known kinds, % | moved, points | kept | silver right, % "
         "| of the answerable, % | completions so far |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
@@ -470,7 +470,7 @@ class Arm(NamedTuple):
 def _arms(found: dict[Key, Flags], world: str, split: str) -> list[str]:
     """The arms of `benchmarks.gate` that are stored."""
     names = {key[2] for key in found if key[0] == world and key[5] == split}
-    return [arm for arm in ARMS if arm in names]
+    return [arm for arm in ARMS if arm in names and arm != UNTRAINED]
 
 
 def _runs(found: dict[Key, Flags], world: str, arm: str, split: str) -> list[Arm]:
