@@ -332,9 +332,13 @@ def selfplay(found: dict[Key, Flags], world: str, split: str) -> str:
             reference = found[world, run.base, way, 0, 0, split]
             points, shown, n = gain(reference, run.last)
             gains.setdefault(run.base, []).append(points)
-            cells = [_accuracy(found[world, run.base, GREEDY, 0, 0, split]), _accuracy(reference)]
+            common = set(reference) & set(run.last)
+            cells = [
+                _accuracy({item: flags[item] for item in common})
+                for flags in (found[world, run.base, GREEDY, 0, 0, split], reference, run.last)
+            ]
             lines.append(
-                f"| {arm} | {run.name} | {n} | {cells[0]:.1f} | {cells[1]:.1f} | {_accuracy(run.last):.1f} "
+                f"| {arm} | {run.name} | {n} | {cells[0]:.1f} | {cells[1]:.1f} | {cells[2]:.1f} "
                 f"({max(run.by_iteration)}) | {shown} |"
             )
         values = [mean(own) for own in gains.values()]
@@ -376,7 +380,10 @@ def gained(found: dict[Key, Flags], world: str) -> dict[str, dict[int, float]]:
 
 def decay(found: dict[Key, Flags], world: str) -> str:
     """From the iteration that is best on development scenes to the last one, on held-out scenes."""
-    lines = ["| arm | base | best iteration | last | from best to last, held-out |", "|---|---|---|---|---|"]
+    lines = [
+        "| arm | base | n | best iteration | last | from best to last, held-out |",
+        "|---|---|---|---|---|---|",
+    ]
     for arm in _arms(found, world, "held-out"):
         changes: dict[int, list[float]] = {}
         for run in _runs(found, world, arm, "held-out"):
@@ -387,9 +394,9 @@ def decay(found: dict[Key, Flags], world: str) -> str:
             best, last = max(seen, key=lambda i: (seen[i], -i)), max(seen)
             points, shown, _ = gain(run.by_iteration[best], run.last) if best < last else (0.0, "+0.0", 0)
             changes.setdefault(run.base, []).append(points)
-            lines.append(f"| {arm} | {run.name} | {best} | {last} | {shown} |")
+            lines.append(f"| {arm} | {run.name} | {len(run.last)} | {best} | {last} | {shown} |")
         means = over_bases([mean(own) for own in changes.values()])
-        lines.append(f"| {arm} | **mean over bases** | | | **{means}** |")
+        lines.append(f"| {arm} | **mean over bases** | | | | **{means}** |")
     return "\n".join(lines)
 
 

@@ -156,7 +156,7 @@ def test_runs_of_self_play_give_their_tables(tmp_path: Path, monkeypatch: pytest
     assert round(evidence.detectable([0.0, 1.0, 2.0]), 2) == 3.26
     assert "| paper, random rewards | -8.3 (-14) |  |" in evidence.shares(found, "wide")
     assert "| gold, oracle's mix | +58.3 | +58.3 |" in evidence.shares(found, "wide")
-    assert "| paper, random rewards | 0 | 0 | 1 | -8.3 [" in evidence.decay(found, "wide")
+    assert "| paper, random rewards | 0 | 12 | 0 | 1 | -8.3 [" in evidence.decay(found, "wide")
     # Four asked, two with an answer, one malformed, three of a known kind; three kept, one of them right.
     assert "| paper, random rewards | 1 | 4 | 50 | 75 | 0 | 3 | 33 | 50 | 9 |" in evidence.questions("wide")
     evidence.draw(found, "wide", tmp_path / "arms.svg")
