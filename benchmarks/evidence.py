@@ -300,7 +300,7 @@ def kinds(found: dict[Key, Flags], world: str) -> str:
     kind_of = {row["item"]: row["kind"] for row in table}
     last: dict[str, dict[tuple[int, int], Flags]] = {}
     for key in sorted(key for key in found if key[0] == world and key[5] == "development"):
-        if key[2] == GREEDY or not key[2].startswith(DECODING):
+        if key[2] != UNTRAINED and (key[2] == GREEDY or not key[2].startswith(DECODING)):
             last.setdefault(key[2], {})[key[1], key[3]] = found[key]
     names = sorted(set(kind_of.values()))
     lines = ["| % right | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
@@ -354,7 +354,9 @@ def shares(found: dict[Key, Flags], world: str) -> str:
     curves = gained(found, world)
     last = max(max(curve) for curve in curves.values())
     lines = [
-        "| points over greedy (% of gold's) | " + " | ".join(map(str, range(1, last + 1))) + " |",
+        f"| points over greedy{' (% of gold)' * (GOLD_ARM in curves)} | "
+        + " | ".join(map(str, range(1, last + 1)))
+        + " |",
         "|---|" + "---|" * last,
     ]
     for arm, curve in curves.items():

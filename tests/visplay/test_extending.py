@@ -245,6 +245,26 @@ def test_an_error_in_ones_own_function_is_one_line_with_its_place(
     sys.modules.pop("wrong")
 
 
+@pytest.mark.slow
+def test_an_error_of_our_own_code_is_not_blamed_on_a_loop_of_ones_own(
+    examples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (
+        "from visplay.loop import measuring\n\n\ndef loop(*given):\n    measuring.measure(given[0], 1, {})\n"
+    )
+    (examples / "innocent.py").write_text(text)
+    config = load_config(settings(examples, "A reward", iterations=1), ["loop=innocent:loop"])
+
+    @contextmanager
+    def opened(config: Config, **_: Any) -> Iterator[Any]:
+        yield scripted(config)
+
+    monkeypatch.setattr("visplay.loop.selfplay.open_context", opened)
+    with pytest.raises(KeyError, match="reasoner"):
+        selfplay(config)
+    assert not (config.folder / "traceback.txt").exists()
+
+
 def test_a_module_that_fails_while_it_is_imported_is_said_in_a_line(examples: Path) -> None:
     for name, text in (("syntax", "def f(:\n"), ("other", "1 / 0\n")):
         (examples / f"{name}_wrong.py").write_text(text)

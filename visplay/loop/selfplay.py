@@ -122,8 +122,7 @@ def play(ctx: RunContext) -> None:
 def _check_benchmarks(config: Config) -> None:
     """Check before weights are read that the probe is measured and that benchmarks can be read and scored."""
     specs = expand(config.evaluation.benchmarks)
-    measured = [spec.id for spec in specs]
-    if config.health.probe not in (None, *measured):
+    if config.health.probe not in (None, *(measured := [spec.id for spec in specs])):
         raise ConfigError(
             f"health.probe: {config.health.probe!r} is not measured; measured are {', '.join(measured)}"
         )
@@ -137,11 +136,12 @@ def _check_benchmarks(config: Config) -> None:
 
 
 def _in_own_function(error: Exception, config: Config) -> str:
-    """The key, file and line of a custom function in which an error was raised; empty for other errors."""
+    """The key, module and line of a custom function that raised an error; empty if our own code raised it."""
     keys = {name.partition(":")[0]: key for name, key in functions_of(config).items()}
-    frames = [(frame.f_globals.get("__name__"), line) for frame, line in walk_tb(error.__traceback__)]
-    for module, line in reversed(frames):
-        if module in keys and not module.startswith("visplay."):
-            said = " ".join(str(error).split())[:300]
+    ours, said = ("visplay.", "rollouts.", "rewards."), " ".join(str(error).split())[:300]
+    for frame, line in reversed(list(walk_tb(error.__traceback__))):
+        if (module := str(frame.f_globals.get("__name__"))).startswith(ours):
+            return ""
+        if module in keys:
             return f"{keys[module]}: {module}, line {line}, failed with {type(error).__name__}: {said}"
     return ""
