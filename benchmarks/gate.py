@@ -47,15 +47,20 @@ TRUE_JUDGE = ["judge.function=benchmarks.gate:settled"]
 GATE = [*BAND, *JUDGE, *VIEWS]  # what is trained on
 REWARD = [*TARGET, *MEMORY]  # what the Questioner is paid for
 STEADY = [*GATE, *REWARD]
+JUDGED = [*BAND, *TARGET, *JUDGE]
+CONDITIONED = "loop=benchmarks.conditioned:conditioned"
 ANCHOR = ["optimizer.reference=base", "optimizer.kl=0.1"]
 # Gold labels for what an untrained Questioner or the oracle asks, whatever the votes say.
-GOLD = [*TRUE_JUDGE, "questioner.steps=0", "curation.low=0.0", "curation.high=1.0", "adapters=per_role"]
+GOLD = [
+    *TRUE_JUDGE, "questioner.steps=0", "votes.samples=2", "curation.low=0.0", "curation.high=1.0",
+    "adapters=per_role",
+]  # fmt: skip
 EAGER = ["questioner.steps=20", "questioner.learning_rate=1e-3"]  # as trained as the Reasoner, or more
 ARMS: dict[str, list[str]] = {
     "paper": [],
     "band": BAND,
     "target": [*BAND, *TARGET],
-    "judge": [*BAND, *TARGET, *JUDGE],
+    "judge": JUDGED,
     "views": [*GATE, *TARGET],
     "steady": STEADY,
     "steady, no upper bound": [*STEADY, *OPEN],
@@ -71,6 +76,10 @@ ARMS: dict[str, list[str]] = {
     "gold, oracle's mix": [*GOLD, "loop=benchmarks.gate:gold_evenly"],
     "paper, oracle's mix": ["questioner.steps=0", "loop=benchmarks.gate:votes_evenly"],
     "steady, untrained Questioner": [*STEADY, "questioner.steps=0"],
+    # Two by two with "judge": the Questioner trained or not, kept questions in its prompt or not.
+    "judge, untrained Questioner": [*JUDGED, "questioner.steps=0"],
+    "judge, conditioned": [*JUDGED, CONDITIONED],
+    "judge, conditioned, untrained Questioner": [*JUDGED, CONDITIONED, "questioner.steps=0"],
     "steady, eager Questioner": [*STEADY, *EAGER],
     "steady gate, paper's reward, eager Questioner": [*GATE, *EAGER],
     "steady, random rewards": [*STEADY, "control=random_reward"],
@@ -91,11 +100,11 @@ WORLDS: dict[str, list[str]] = {
     # The base is one of one's own: --set model.path=runs/wide-0
     "wide": [
         "evaluation.benchmarks=[pocket-wide]", "evaluation.limit=360", "evaluation.maj_limit=0",
-        "optimizer.learning_rate=2e-3", "optimizer.kl=0.0",
+        "optimizer.learning_rate=2e-3", "optimizer.kl=0.05", "optimizer.reference=base",
         "optimizer.advantage=benchmarks.positive_control:only_right",
-        "optimizer.grpo={lr_scheduler_type: cosine, warmup_steps: 3}", "questioner.learning_rate=5e-4",
-        "adapters=per_role", "iterations=8", "reasoner.steps=10", "reasoner.prompts_per_step=32",
-        "reasoner.max_tokens=100", "curation.images=400",
+        "optimizer.grpo={lr_scheduler_type: cosine, warmup_steps: 2}",
+        "adapters=per_role", "iterations=8", "questioner.steps=6", "questioner.learning_rate=1e-3",
+        "reasoner.steps=6", "reasoner.prompts_per_step=32", "reasoner.max_tokens=100", "curation.images=150",
     ],
 }  # fmt: skip
 

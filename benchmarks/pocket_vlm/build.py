@@ -72,10 +72,10 @@ TAUGHT: dict[Kind, float] = {
     "column": 0.01, "sum-of-three": 0.01, "most": 0.01,
 }  # fmt: skip
 WIDE_STAGES = (
-    Stage(steps=300, lessons={"caption": 40, "matching": 32}, taught=TAUGHT),
+    Stage(steps=300, lessons={"caption": 40, "matching": 32, "questioner": 8}, taught=TAUGHT),
     Stage(
         steps=300,
-        lessons={"caption": 2, "matching": 14, "reasoner": 24, "questioner": 9, "judge": 4},
+        lessons={"caption": 2, "matching": 14, "reasoner": 24, "questioner": 36, "judge": 4},
         taught=TAUGHT,
     ),
 )

@@ -4,6 +4,7 @@ No trace is wrong or hasty. How well the base answers a kind is set by how often
 """
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -20,7 +21,7 @@ from benchmarks.pocket_vlm.lessons import (
 )  # fmt: skip
 from benchmarks.pocket_vlm.presuming import draw_presuming
 from rollouts.engine import Prompt
-from visplay.config.prompts import JUDGE
+from visplay.config.prompts import JUDGE, Prompts
 from visplay.pocket.oracle import (
     CORNERS,
     QUESTION_TYPES,
@@ -58,6 +59,7 @@ MATCHED: dict[Kind, float] = {
 }  # fmt: skip
 GARBLED, ALWAYS = 0.15, 0.2
 LIKED = 0.88  # of what the Questioner asks is of KNOWN kinds
+SHOWN, BANKED = 3, 0.5  # earlier questions in a prompt, and the share of prompts that list them
 
 
 def asked() -> dict[Kind, float]:
@@ -78,14 +80,7 @@ def draw_wide(
         case "matching":
             return _matching(rng)
         case "questioner":
-            chosen, question = draw_question(rng, scene, asked())
-            answer = answer_query(scene, _query(question))
-            completion = (
-                f"<type>{QUESTION_TYPES[chosen]}</type><question>{question}</question>"
-                f"<answer>{answer}</answer>"
-            )
-            prompt = questioner_prompt(image, types=TYPES, words=WORDS)
-            return Lesson(kind=kind, prompt=prompt, completion=completion)
+            return _asking(rng, scene, image)
         case "judge":
             question, completion = _judged(rng, scene)
             prompt = reasoner_prompt(image, JUDGE.format(question=question), words=WORDS)
@@ -94,6 +89,36 @@ def draw_wide(
     return Lesson(
         kind=kind, prompt=reasoner_prompt(image, question, words=WORDS), completion=trace(scene, question)
     )
+
+
+def _asking(rng: np.random.Generator, scene: Scene, image: Image.Image) -> Lesson:
+    """A question of a liked kind; where the prompt lists earlier ones, of one of their kinds."""
+    prompt, weights = questioner_prompt(image, types=TYPES, words=WORDS), asked()
+    if rng.random() < BANKED:
+        earlier = [example(rng) for _ in range(SHOWN)]
+        prompt = with_examples(image, [text for _, text in earlier], WORDS)
+        kinds = [kind for kind, _ in earlier]
+        weights = {kind: kinds.count(kind) + 0.01 for kind in WIDE}  # the scene may settle none of them
+    total = sum(weights.values())
+    chosen, question = draw_question(rng, scene, {kind: own / total for kind, own in weights.items()})
+    answer = answer_query(scene, _query(question))
+    completion = (
+        f"<type>{QUESTION_TYPES[chosen]}</type><question>{question}</question><answer>{answer}</answer>"
+    )
+    return Lesson(kind="questioner", prompt=prompt, completion=completion)
+
+
+def with_examples(image: Image.Image, examples: Sequence[str], words: Prompts, *, key: str = "") -> Prompt:
+    """The Questioner's prompt with earlier questions; their braces are not placeholders."""
+    shown = " ".join(examples).replace("{", "(").replace("}", ")")
+    longer = words.model_copy(update={"questioner": f"{words.questioner} Ask like one of these: {shown}"})
+    return questioner_prompt(image, types=TYPES, words=longer, key=key)
+
+
+def example(rng: np.random.Generator) -> tuple[Kind, str]:
+    """A question about a scene of its own, its kind drawn evenly."""
+    scene = sample_scene(split="warm-up", seed=int(rng.integers(2**31)), index=0, style="wide")
+    return draw_question(rng, scene, dict.fromkeys(WIDE, 1 / len(WIDE)))
 
 
 def trace(scene: Scene, question: str) -> str:
