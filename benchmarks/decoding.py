@@ -39,6 +39,7 @@ WORLDS = {"ladder": ladder, "dusk": dusk, "clean": clean, "wide": wide, "easy-vq
 HINTS = ("Think step by step.", "Go through the things one by one.")
 TEMPERATURES = (0.3, 0.7, 1.0)
 VOTES, TOKENS, BATCH = 10, 200, 50
+FEW = 12  # scenes whose first tokens are looked at where no ways are compared
 
 
 @dataclass(frozen=True)
@@ -161,9 +162,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="pocket", help="base VLM: `pocket` or a folder")
+    parser.add_argument("--model", default="pocket", help="base VLM: `pocket`, `pocket-wide` or a folder")
     parser.add_argument("--worlds", nargs="+", choices=list(WORLDS), default=["ladder", "dusk", "easy-vqa"])
-    parser.add_argument("--development", type=int, default=200, help="scenes on which ways are compared")
+    parser.add_argument(
+        "--development",
+        type=int,
+        default=200,
+        help="scenes on which ways are compared; 0: the last of --ways is taken",
+    )
     parser.add_argument("--held-out", type=int, default=1000, help="scenes for the best one; 0: none")
     parser.add_argument("--tokens", type=int, default=6, help="common first tokens to forbid and to force")
     parser.add_argument("--ways", nargs="+", metavar="WAY", help="compare only greedy and these")
@@ -179,23 +185,27 @@ def main() -> None:
 
 def _report(base: Base, world: str, make: Callable[..., list[Item]], asked: argparse.Namespace) -> None:
     begun = time.perf_counter()
-    items = make(asked.development, asked.seed, "development")
-    print(
-        f"\n## {world}: development scenes, n = {len(items)}\n\n| decoding | right |\n|---|---|", flush=True
-    )
+    items = make(asked.development or FEW, asked.seed, "development")
     seen: list[tuple[float, Way]] = []
     by_way: dict[str, list[bool]] = {}
     tried = ways(base, items, asked.tokens, world=world)
     if asked.ways:
         tried = [way for way in tried if way.name in ("greedy", *asked.ways)]
-    for way in tried:
+    best = tried[-1]
+    if asked.development:
+        print(
+            f"\n## {world}: development scenes, n = {len(items)}\n\n| decoding | right |\n|---|---|",
+            flush=True,
+        )
+    for way in tried if asked.development else ():
         by_way[way.name] = base.right(items, way)
         estimate = accuracy_interval(by_way[way.name])
         seen.append((estimate.value, way))
         print(f"| {way.name} | {100 * estimate.value:.1f} |", flush=True)
         _write(asked, world, "development", way.name, by_way[way.name])
-    best = max(seen, key=lambda pair: pair[0])[1]
-    if world == "wide":
+    if seen:
+        best = max(seen, key=lambda pair: pair[0])[1]
+    if seen and world == "wide":
         print(
             f"| the best way for each kind, chosen with hindsight | {100 * _hindsight(items, by_way):.1f} |"
         )

@@ -16,7 +16,7 @@ base (Student's t); an interval for one base is over its questions (a bootstrap)
 import argparse
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
@@ -64,7 +64,21 @@ QUESTIONS_SCHEMA = pa.schema(
 DECODING = "decoding: "
 GREEDY = f"{DECODING}greedy"
 GOLD = "gold labels, {mix}"
-GOLD_ARM, UNTRAINED = "gold, oracle's mix", "paper, untrained Questioner"  # the second for its questions
+GOLD_ARM, GOLD_OWN = "gold, oracle's mix", "gold, base's mix"
+UNTRAINED = "paper, untrained Questioner"  # for its questions
+AS_BASE = ("judge, untrained Questioner", UNTRAINED)  # arms whose first questions are the base's
+# What two arms differ in, the arm that has it, and the arm that has it not.
+QUESTIONER = (
+    ("training, bare prompt", "judge", "judge, untrained Questioner"),
+    ("training, conditioned prompt", "judge, conditioned", "judge, conditioned, untrained Questioner"),
+    ("conditioning, untrained", "judge, conditioned, untrained Questioner", "judge, untrained Questioner"),
+    ("conditioning, trained", "judge, conditioned", "judge"),
+)
+PARTS = (
+    ("band", "band", "paper"), ("target", "target", "band"), ("judge", "judge", "target"),
+    ("views", "views", "judge"), ("memory", "steady", "views"),
+    ("band, target, judge", "judge", "paper"), ("views, memory", "steady", "judge"),
+)  # fmt: skip
 Row = dict[str, Any]
 Flags = dict[str, bool]  # item -> right
 Key = tuple[str, int, str, int, int, str]  # world, base, arm, seed, iteration, split
@@ -269,23 +283,31 @@ def arms(found: dict[Key, Flags], world: str) -> str:
 
 def gates(found: dict[Key, Flags], world: str) -> str:
     """Both gates by base: gold labels over the best decoding, an even mix over the Questioner's own."""
-    even, own = GOLD.format(mix="even"), GOLD.format(mix="base")
+    even = GOLD.format(mix="even")
+    in_loop = any(
+        key[0] == world and key[2] == GOLD_OWN for key in found
+    )  # or by benchmarks.positive_control
+    mixed, own = (GOLD_ARM, GOLD_OWN) if in_loop else (even, GOLD.format(mix="base"))
     lines = ["| gate | target | base | iterations | points |", "|---|---|---|---|---|"]
     over_decoding: list[float] = []
     over_own: list[float] = []
     for base in sorted({key[1] for key in found if key[0] == world and key[2] == even}):
         after = {
-            arm: {key[4]: flags for key, flags in found.items() if key[:3] == (world, base, arm)}
-            for arm in (even, own)
+            arm: {
+                key[4]: flags
+                for key, flags in found.items()
+                if (*key[:3], key[5]) == (world, base, arm, "development")
+            }
+            for arm in (even, mixed, own)
         }
         best = found[world, base, best_decoding(found, world, base), 0, 0, "development"]
         last = max(after[even])
         points, shown, _ = gain(best, after[even][last])
         over_decoding.append(points)
         lines.append(f"| a: gold labels over the best decoding | +10 | {base} | {last} | {shown} |")
-        if common := {*after[even]} & {*after[own]} - {0}:
+        if common := {*after[mixed]} & {*after[own]} - {0}:
             same = max(common)
-            points, shown, _ = gain(after[own][same], after[even][same])
+            points, shown, _ = gain(after[own][same], after[mixed][same])
             over_own.append(points)
             lines.append(f"| b: even mix over the Questioner's own | +5 | {base} | {same} | {shown} |")
     for name, target, values in (("a", 10, over_decoding), ("b", 5, over_own)):
@@ -342,10 +364,8 @@ def selfplay(found: dict[Key, Flags], world: str, split: str) -> str:
                 f"({max(run.by_iteration)}) | {shown} |"
             )
         values = [mean(own) for own in gains.values()]
-        shown = over_bases(values)
-        null = len(values) > 1 and "[-" in shown and ", +" in shown
-        power = f"; detectable: {detectable(values):.1f}" if null else ""
-        lines.append(f"| {arm} | **mean over bases** | | | | | **{shown}**{power} |")
+        shown, _, power = _with_power(values).partition("; ")
+        lines.append(f"| {arm} | **mean over bases** | | | | | **{shown}**{power and '; '}{power} |")
     return "\n".join(lines)
 
 
@@ -435,12 +455,12 @@ def _curated(table: list[Row], arm: str, run: tuple[int, int], iteration: int) -
         [
             row
             for row in table
-            if row["arm"] == UNTRAINED
+            if row["arm"] == next((arm for arm in AS_BASE if any(one["arm"] == arm for one in table)), "")
             and (row["base"], row["iteration"], row["phase"]) == (run[0], 1, "curation")
         ]
     )
-    moved = 50 * sum(abs(mix.get(kind, 0) - first.get(kind, 0)) for kind in {*mix, *first}) if first else None
-    spent = sum(row["asked"] + row["votes"] for row in own if row["iteration"] <= iteration)
+    moved = _apart(mix, first) if first else None
+    spent = _completions(table, arm, run)[iteration]
     return [
         total["asked"],
         100 * total["answerable"] / total["asked"],
@@ -456,6 +476,76 @@ def _curated(table: list[Row], arm: str, run: tuple[int, int], iteration: int) -
 def _mix(rows: list[Row]) -> dict[str, float]:
     asked = sum(row["asked"] for row in rows)
     return {row["kind"]: row["asked"] / asked for row in rows} if asked else {}
+
+
+def _apart(one: dict[str, float], other: dict[str, float]) -> float:
+    """The total variation between two mixes of kinds, in points."""
+    return 50 * sum(abs(one.get(kind, 0) - other.get(kind, 0)) for kind in {*one, *other})
+
+
+def differences(found: dict[Key, Flags], world: str, compared: Sequence[tuple[str, str, str]]) -> str:
+    """Points by which arms with something are better than those without it: by base, and over bases.
+
+    First the last iteration of both on held-out questions, then on development questions the last iterations
+    that the completions of the cheaper arm cover. *Apart* compares the kinds asked in the last iteration.
+    """
+    table = pq.read_table(QUESTIONS, filters=[("world", "=", world)]).to_pylist()
+    bases = sorted({key[1] for key in found if key[0] == world and key[2] == GREEDY})
+    lines = [
+        "| points gained by | " + " | ".join(f"base {base}" for base in bases)
+        + " | mean over bases, held-out | at equal completions, development | kinds apart, points |",
+        "|---|" + "---|" * (len(bases) + 3),
+    ]  # fmt: skip
+    for name, *pair in compared:
+        held = [{(run.base, run.seed): run for run in _runs(found, world, arm, "held-out")} for arm in pair]
+        seen = [
+            {(run.base, run.seed): run for run in _runs(found, world, arm, "development")} for arm in pair
+        ]
+        common = sorted(set.intersection(*map(set, (*held, *seen))))
+        if {base for base, _ in common} != set(bases):
+            continue
+        by_base: dict[int, list[float]] = {}
+        equal: dict[int, list[float]] = {}
+        apart: list[float] = []
+        for run in common:
+            last = max(set(held[0][run].by_iteration) & set(held[1][run].by_iteration))
+            by_base.setdefault(run[0], []).append(
+                gain(held[1][run].by_iteration[last], held[0][run].by_iteration[last])[0]
+            )
+            spent = [_completions(table, arm, run) for arm in pair]
+            least = min(max(own.values()) for own in spent)
+            place = [max(i for i, total in {0: 0, **own}.items() if total <= least) for own in spent]
+            flags = [seen[side][run].by_iteration[place[side]] for side in (0, 1)]
+            equal.setdefault(run[0], []).append(gain(flags[1], flags[0])[0])
+            mixes = []
+            for arm in pair:
+                own = [row for row in table if (row["arm"], row["base"], row["seed"]) == (arm, *run)]
+                mixes.append(
+                    _mix([row for row in own if (row["iteration"], row["phase"]) == (last, "curation")])
+                )
+            apart.append(_apart(*mixes))
+        values, at_equal = ([mean(own) for own in one.values()] for one in (by_base, equal))
+        lines.append(
+            f"| {name} | " + " | ".join(f"{value:+.1f}" for value in values)
+            + f" | **{_with_power(values)}** | {_with_power(at_equal)} | {mean(apart):.0f} |"
+        )  # fmt: skip
+    return "\n".join(lines)
+
+
+def _completions(table: list[Row], arm: str, run: tuple[int, int]) -> dict[int, int]:
+    """Completions that one run had spent after each iteration: questions, votes and rollouts."""
+    own = [row for row in table if (row["arm"], row["base"], row["seed"]) == (arm, *run)]
+    return {
+        i: sum(row["asked"] + row["votes"] for row in own if row["iteration"] <= i)
+        for i in sorted({row["iteration"] for row in own})
+    }
+
+
+def _with_power(values: list[float]) -> str:
+    """The mean over bases with its interval; for a null with the difference that would be detected."""
+    shown = over_bases(values)
+    null = len(values) > 1 and "[-" in shown and ", +" in shown
+    return f"{shown}; detectable: {detectable(values):.1f}" if null else shown
 
 
 class Arm(NamedTuple):
@@ -538,6 +628,8 @@ def tables() -> dict[str, str]:
             made[f"{world} questions"] = questions(world)
         if _arms(found, world, "held-out"):
             made[f"{world} decay"] = decay(found, world)
+            made[f"{world} questioner"] = differences(found, world, QUESTIONER)
+            made[f"{world} parts"] = differences(found, world, PARTS)
         if any(key[0] == world and key[2] == GOLD.format(mix="even") for key in found):
             made[f"{world} gates"] = gates(found, world)
     return made

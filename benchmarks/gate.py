@@ -75,6 +75,7 @@ ARMS: dict[str, list[str]] = {
     "gold, base's mix": [*GOLD, "loop=benchmarks.gate:gold"],
     "gold, oracle's mix": [*GOLD, "loop=benchmarks.gate:gold_evenly"],
     "paper, oracle's mix": ["questioner.steps=0", "loop=benchmarks.gate:votes_evenly"],
+    "band, oracle's mix": [*BAND, "questioner.steps=0", "loop=benchmarks.gate:votes_evenly"],
     "steady, untrained Questioner": [*STEADY, "questioner.steps=0"],
     # Two by two with "judge": the Questioner trained or not, kept questions in its prompt or not.
     "judge, untrained Questioner": [*JUDGED, "questioner.steps=0"],
@@ -101,7 +102,6 @@ WORLDS: dict[str, list[str]] = {
     "wide": [
         "evaluation.benchmarks=[pocket-wide]", "evaluation.limit=360", "evaluation.maj_limit=0",
         "optimizer.learning_rate=2e-3", "optimizer.kl=0.05", "optimizer.reference=base",
-        "optimizer.advantage=benchmarks.positive_control:only_right",
         "optimizer.grpo={lr_scheduler_type: cosine, warmup_steps: 2}",
         "adapters=per_role", "iterations=8", "questioner.steps=6", "questioner.learning_rate=1e-3",
         "reasoner.steps=6", "reasoner.prompts_per_step=32", "reasoner.max_tokens=100", "curation.images=150",

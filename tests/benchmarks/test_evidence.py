@@ -147,7 +147,7 @@ def test_runs_of_self_play_give_their_tables(tmp_path: Path, monkeypatch: pytest
     assert len(pq.read_table(evidence.STORE)) == 2 * 2 * 12 * (2 + 2 + 3 + 2)
     for split in ("development", "held-out"):
         table = evidence.selfplay(found, "wide", split)
-        # Bases gain 41.7 and 25.0 points: with two bases a t test detects 17.8 standard deviations of 11.8.
+        # Bases gain 41.7 and 25.0 points: with two bases a t test detects 11.5 standard deviations of 11.8.
         assert "| gold, oracle's mix | 0 | 12 | 25.0 | 50.0 | 91.7 (2) | +41.7 [" in table
         assert "| gold, oracle's mix | **mean over bases** | | | | | **+33.3 [-72.6, +139.2]**; det" in table
         # Random rewards lose 33.3 points on both bases: the interval has no width, so no power is told.
@@ -159,6 +159,12 @@ def test_runs_of_self_play_give_their_tables(tmp_path: Path, monkeypatch: pytest
     assert "| paper, random rewards | 0 | 12 | 0 | 1 | -8.3 [" in evidence.decay(found, "wide")
     # Four asked, two with an answer, one malformed, three of a known kind; three kept, one of them right.
     assert "| paper, random rewards | 1 | 4 | 50 | 75 | 0 | 3 | 33 | 50 | 9 |" in evidence.questions("wide")
+    # Gold labels gain 58.3 points over random rewards' last iteration on base 0 and 50 more on base 1; both
+    # runs have spent 9 completions after the first iteration, and the kinds asked are the same.
+    pair = [("gold", "gold, oracle's mix", "paper, random rewards"), ("none", "paper", "steady")]
+    told = evidence.differences(found, "wide", pair)
+    assert "| gold | +75.0 | +58.3 | **+66.7 [-39.2, +172.6]; detectable: " in told and "none" not in told
+    assert told.splitlines()[-1].endswith("| +66.7 [-39.2, +172.6]; detectable: 136.1 | 0 |")
     evidence.draw(found, "wide", tmp_path / "arms.svg")
     assert "best decoding" in (tmp_path / "arms.svg").read_text()
 

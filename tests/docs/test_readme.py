@@ -20,7 +20,7 @@ def test_the_python_example_runs(
     small = merged(shipped, {**SMALL, "evaluation": {**SMALL["evaluation"], "benchmarks": []}})
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "demo.yaml").write_text(dump_yaml(small))
-    write_pictures(tmp_path / "runs" / "demo-images", count=8, seed=1, style="dusk")
+    write_pictures(tmp_path / "runs" / "demo-images", count=8, seed=1, style="wide")
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "README.md", "exec"), {})
     said = capsys.readouterr().out

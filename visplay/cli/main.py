@@ -62,7 +62,7 @@ class Grouped(TyperGroup):
 app = typer.Typer(
     cls=Grouped,
     help="A vision-language model improves itself from unlabelled images.\n\n"
-    "Start with:  visplay pocket images runs/demo-images  and then  visplay train configs/demo.yaml",
+    "Start with:  visplay pocket images runs/demo-images --style wide; visplay train configs/demo.yaml",
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -148,7 +148,7 @@ def pocket_images(
         style: Drawing style: dusk is harder to see, the ladder's scenes are crowded.
 
     Examples:
-        visplay pocket images runs/demo-images
+        visplay pocket images runs/demo-images --style wide
         visplay pocket images runs/ladder-images --style ladder
     """
     from visplay.pocket.truth import write_pictures

@@ -16,7 +16,7 @@ from visplay.config import sections
 from visplay.config.method import MethodName, with_method
 from visplay.config.names import OF_TRL, named
 from visplay.config.prompts import Prompts
-from visplay.config.sections import Phase, Section
+from visplay.config.sections import POCKET, Phase, Section
 from visplay.config.yaml_text import dump_yaml, merged, read_overrides, read_yaml
 from visplay.errors import ConfigError, CorruptArtifact, nearest
 
@@ -148,7 +148,7 @@ def _located(data: dict[str, Any]) -> dict[str, Any]:
         text = held.get(key) if isinstance(held, dict) else None
         if isinstance(held, dict) and isinstance(text, str) and text and not text.startswith("hub:"):
             path = Path(text).expanduser()
-            whole = section and text != "pocket" and path.exists()
+            whole = section and text not in POCKET and path.exists()
             held = held | {key: str(path.absolute()) if whole else str(path) if text[0] == "~" else text}
             data = data | ({section: held} if section else held)
     return data

@@ -53,11 +53,14 @@ class Section(BaseModel):
         return value
 
 
+POCKET = {"pocket": "model", "pocket-wide": "wide"}  # the VLMs in the package, and their folders
+
+
 class Model(Section):
     """The base VLM."""
 
     path: str = "pocket"
-    """A hub id, a local folder, or `pocket` for the VLM in the package."""
+    """A hub id, a local folder, or `pocket` or `pocket-wide` for a VLM in the package."""
     revision: str | None = None
     """Branch, tag or commit on the hub."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -82,7 +85,7 @@ class Model(Section):
     @property
     def source(self) -> str:
         """What `from_pretrained` takes: a hub id or a folder."""
-        return str(files("visplay").joinpath("pocket/model")) if self.path == "pocket" else self.path
+        return str(files("visplay") / "pocket" / POCKET[self.path]) if self.path in POCKET else self.path
 
 
 def trusted(model: Model, *, again: bool, shown: str) -> Model:

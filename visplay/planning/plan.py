@@ -11,6 +11,7 @@ from PIL import Image
 from rollouts.chat import Chat
 from rollouts.engine import Prompt
 from visplay.config.loading import Config, phase_of
+from visplay.config.sections import POCKET
 from visplay.data.survey import ImageRecord
 from visplay.errors import ConfigError
 from visplay.models.counting import Held, Size, base_dtype, count_held, measure_size, read_architecture
@@ -164,7 +165,7 @@ def make_plan(config: Config, *, prompt_tokens: int | None = None, on_gpu: bool 
     prompt = measure_prompt(config, size=PICTURE, tokens=prompt_tokens)
     if on_gpu is None:
         on_gpu = config.model.device != "cpu" and not (
-            config.model.path == "pocket" and runs_on_cpu(config.model)
+            config.model.path in POCKET and runs_on_cpu(config.model)
         )
     backend = backend_of(config.model, config.engine)
     if config.engine.backend == "auto" and on_gpu and runs_on_cpu(config.model):

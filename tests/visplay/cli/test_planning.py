@@ -14,6 +14,7 @@ from tests.visplay.models.released_sizes import HERE, SHIPPED, needs_processors
 from visplay.cli.main import app
 from visplay.cli.plan import print_plan
 from visplay.config.loading import Config, check_config, load_config
+from visplay.config.sections import POCKET
 from visplay.errors import ConfigError
 from visplay.models.memory import find_card
 from visplay.planning.plan import ASSUMED_PROMPT, make_plan
@@ -138,7 +139,7 @@ def test_none_but_the_pocket_worlds_own_measures_on_pocket() -> None:
     for path in sorted(CONFIGS.glob("*.yaml")):
         config = load_config(path)
         synthetic = any(name.startswith(("pocket", "easy")) for name in config.evaluation.benchmarks)
-        assert synthetic is (config.model.path == "pocket") and config.evaluation.benchmarks, path.name
+        assert synthetic is (config.model.path in POCKET) and config.evaluation.benchmarks, path.name
 
 
 def test_without_a_processor_an_assumed_prompt_is_said(tmp_path: Path) -> None:
