@@ -66,18 +66,18 @@ GREEDY = f"{DECODING}greedy"
 GOLD = "gold labels, {mix}"
 GOLD_ARM, GOLD_OWN = "gold, oracle's mix", "gold, base's mix"
 UNTRAINED = "paper, untrained Questioner"  # for its questions
-AS_BASE = ("judge, untrained Questioner", UNTRAINED)  # arms whose first questions are the base's
+VIEWED = "steady, views, memory"  # votes on changed pictures, a penalty for repeated skills; both are removed
+AS_BASE = ("steady, untrained Questioner", UNTRAINED)  # arms whose first questions are the base's
 # What two arms differ in, the arm that has it, and the arm that has it not.
 QUESTIONER = (
-    ("training, bare prompt", "judge", "judge, untrained Questioner"),
-    ("training, conditioned prompt", "judge, conditioned", "judge, conditioned, untrained Questioner"),
-    ("conditioning, untrained", "judge, conditioned, untrained Questioner", "judge, untrained Questioner"),
-    ("conditioning, trained", "judge, conditioned", "judge"),
+    ("training, bare prompt", "steady", "steady, untrained Questioner"),
+    ("training, conditioned prompt", "steady, conditioned", "steady, conditioned, untrained Questioner"),
+    ("conditioning, untrained", "steady, conditioned, untrained Questioner", "steady, untrained Questioner"),
+    ("conditioning, trained", "steady, conditioned", "steady"),
 )
 PARTS = (
-    ("band", "band", "paper"), ("target", "target", "band"), ("judge", "judge", "target"),
-    ("views", "views", "judge"), ("memory", "steady", "views"),
-    ("band, target, judge", "judge", "paper"), ("views, memory", "steady", "judge"),
+    ("band", "band", "paper"), ("target", "target", "band"), ("judge", "steady", "target"),
+    ("band, target and judge", "steady", "paper"), ("views and memory (removed)", VIEWED, "steady"),
 )  # fmt: skip
 Row = dict[str, Any]
 Flags = dict[str, bool]  # item -> right
@@ -138,7 +138,7 @@ def _of_run(run: Path, base: int) -> Iterator[Row]:
 def arm_of(run: Path) -> tuple[str, int]:
     """The arm and the seed of a run of `benchmarks.gate`, from its folder's name."""
     seed = int(run.name.rpartition("-")[2])
-    known = {run_of(run.parent, arm, seed).name: arm for arm in ARMS}
+    known = {run_of(run.parent, arm, seed).name: arm for arm in (*ARMS, VIEWED)}
     return known.get(run.name, run.name.rpartition("-")[0]), seed
 
 
@@ -569,7 +569,7 @@ class Arm(NamedTuple):
 def _arms(found: dict[Key, Flags], world: str, split: str) -> list[str]:
     """The arms of `benchmarks.gate` that are stored."""
     names = {key[2] for key in found if key[0] == world and key[5] == split}
-    return [arm for arm in ARMS if arm in names and arm != UNTRAINED]
+    return [arm for arm in (*ARMS, VIEWED) if arm in names and arm != UNTRAINED]
 
 
 def _runs(found: dict[Key, Flags], world: str, arm: str, split: str) -> list[Arm]:

@@ -40,52 +40,31 @@ from visplay.seeds import mix_seed
 BAND = ["curation.low=0.5", "curation.high=0.95"]
 TARGET = ["rewards.target_confidence=0.8"]
 JUDGE = ["judge.function=visplay.loop.judging:ask_base"]
-VIEWS = ["votes.views=[as it is,brighter,less contrast,softer,farther]"]
-OPEN = ["curation.low=0.7", "curation.high=1.0"]
-MEMORY = ["rewards.memory_weight=0.5"]
-TRUE_JUDGE = ["judge.function=benchmarks.gate:settled"]
-GATE = [*BAND, *JUDGE, *VIEWS]  # what is trained on
-REWARD = [*TARGET, *MEMORY]  # what the Questioner is paid for
-STEADY = [*GATE, *REWARD]
-JUDGED = [*BAND, *TARGET, *JUDGE]
+STEADY = [*BAND, *TARGET, *JUDGE]
+UNTRAINED = "questioner.steps=0"
 CONDITIONED = "loop=benchmarks.conditioned:conditioned"
-ANCHOR = ["optimizer.reference=base", "optimizer.kl=0.1"]
 # Gold labels for what an untrained Questioner or the oracle asks, whatever the votes say.
 GOLD = [
-    *TRUE_JUDGE, "questioner.steps=0", "votes.samples=2", "curation.low=0.0", "curation.high=1.0",
-    "adapters=per_role",
+    UNTRAINED, "judge.function=benchmarks.gate:settled", "votes.samples=2", "curation.low=0.0",
+    "curation.high=1.0", "adapters=per_role",
 ]  # fmt: skip
-EAGER = ["questioner.steps=20", "questioner.learning_rate=1e-3"]  # as trained as the Reasoner, or more
 ARMS: dict[str, list[str]] = {
+    # Ceilings: gold labels, and silver ones on questions of every kind.
+    "gold, oracle's mix": [*GOLD, "loop=benchmarks.gate:gold_evenly"],
+    "gold, base's mix": [*GOLD, "loop=benchmarks.gate:gold"],
+    "paper, oracle's mix": [UNTRAINED, "loop=benchmarks.gate:votes_evenly"],
+    "band, oracle's mix": [*BAND, UNTRAINED, "loop=benchmarks.gate:votes_evenly"],
+    # From the paper's method to `steady`, part by part.
     "paper": [],
     "band": BAND,
     "target": [*BAND, *TARGET],
-    "judge": JUDGED,
-    "views": [*GATE, *TARGET],
     "steady": STEADY,
-    "steady, no upper bound": [*STEADY, *OPEN],
-    "steady, anchored": [*STEADY, *ANCHOR],
-    "steady, roll-back": [*STEADY, "health.action=roll_back"],
-    # Ceilings, and what tells apart where a gain comes from.
-    "paper, true judge": TRUE_JUDGE,
-    "paper, untrained Questioner": ["questioner.steps=0"],
+    # Two by two with "steady": the Questioner trained or not, kept questions in its prompt or not.
+    "steady, untrained Questioner": [*STEADY, UNTRAINED],
+    "steady, conditioned": [*STEADY, CONDITIONED],
+    "steady, conditioned, untrained Questioner": [*STEADY, CONDITIONED, UNTRAINED],
+    "paper, untrained Questioner": [UNTRAINED],
     "paper, random rewards": ["control=random_reward"],
-    "steady, true judge": [*STEADY, *TRUE_JUDGE],
-    "gold": [*STEADY, *TRUE_JUDGE, "curation.low=0.0", "loop=benchmarks.gate:gold"],
-    "gold, base's mix": [*GOLD, "loop=benchmarks.gate:gold"],
-    "gold, oracle's mix": [*GOLD, "loop=benchmarks.gate:gold_evenly"],
-    "paper, oracle's mix": ["questioner.steps=0", "loop=benchmarks.gate:votes_evenly"],
-    "band, oracle's mix": [*BAND, "questioner.steps=0", "loop=benchmarks.gate:votes_evenly"],
-    "steady, untrained Questioner": [*STEADY, "questioner.steps=0"],
-    # Two by two with "judge": the Questioner trained or not, kept questions in its prompt or not.
-    "judge, untrained Questioner": [*JUDGED, "questioner.steps=0"],
-    "judge, conditioned": [*JUDGED, CONDITIONED],
-    "judge, conditioned, untrained Questioner": [*JUDGED, CONDITIONED, "questioner.steps=0"],
-    "steady, eager Questioner": [*STEADY, *EAGER],
-    "steady gate, paper's reward, eager Questioner": [*GATE, *EAGER],
-    "steady, random rewards": [*STEADY, "control=random_reward"],
-    "steady gate, paper's reward": GATE,
-    "paper's gate, steady reward": REWARD,
 }
 # A quarter of a pocket iteration for the Questioner, half of one for the Reasoner.
 SHORT = [

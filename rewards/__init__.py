@@ -6,7 +6,6 @@ from rewards.parsing import AnswerForm, ParseFailure, Question, extract_answer, 
 from rewards.questioner import questioner_rewards
 from rewards.reasoner import reasoner_rewards
 from rewards.reward import Reward, Term, Values, random_rewards
-from rewards.skills import skill
 from rewards.voting import Vote, in_informative_band, vote
 
 __all__ = [
@@ -29,6 +28,5 @@ __all__ = [
     "questioner_rewards",
     "random_rewards",
     "reasoner_rewards",
-    "skill",
     "vote",
 ]

@@ -17,7 +17,6 @@ class Values:
         target_confidence: the confidence c that `paper` pays most, in [0.01, 0.99]; 0.5 is Eq. 5.
         redundancy_weight: lambda, >= 0.
         redundancy_scope: clusters within the questions about one image, or across the whole batch.
-        memory_weight: weight of the share of remembered questions of the same skill, >= 0; 0 is off.
         format_weight: weight of the `<think>` block followed by the box, in [0, 1]; agreement with the silver
             answer has the rest.
     """
@@ -26,7 +25,6 @@ class Values:
     target_confidence: float = 0.5
     redundancy_weight: float = 1.0
     redundancy_scope: Literal["image", "batch"] = "image"
-    memory_weight: float = 0.0
     format_weight: float = 0.0
 
 

@@ -33,7 +33,7 @@ ASKED = pa.schema(
 
 # Parts of the reward: built-in parts have columns, null if they are off; custom rewards are in `terms`.
 _TERMS = ("reward_terms", pa.map_(_TEXT, _NUMBER))
-_ASKING_PARTS = ("validity", "uncertainty", "redundancy", "memory")
+_ASKING_PARTS = ("validity", "uncertainty", "redundancy")
 _ANSWERING_PARTS = ("parsed", "accuracy", "format")
 
 CANDIDATES = pa.schema([*ASKED, pa.field("kept", _YES)])

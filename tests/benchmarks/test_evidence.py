@@ -161,7 +161,7 @@ def test_runs_of_self_play_give_their_tables(tmp_path: Path, monkeypatch: pytest
     assert "| paper, random rewards | 1 | 4 | 50 | 75 | 0 | 3 | 33 | 50 | 9 |" in evidence.questions("wide")
     # Gold labels gain 58.3 points over random rewards' last iteration on base 0 and 50 more on base 1; both
     # runs have spent 9 completions after the first iteration, and the kinds asked are the same.
-    pair = [("gold", "gold, oracle's mix", "paper, random rewards"), ("none", "paper", "steady")]
+    pair = [("gold", "gold, oracle's mix", "paper, random rewards"), ("none", "paper", "band")]
     told = evidence.differences(found, "wide", pair)
     assert "| gold | +75.0 | +58.3 | **+66.7 [-39.2, +172.6]; detectable: " in told and "none" not in told
     assert told.splitlines()[-1].endswith("| +66.7 [-39.2, +172.6]; detectable: 136.1 | 0 |")

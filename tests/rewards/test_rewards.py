@@ -41,8 +41,8 @@ def row(question: str | None, confidence: float = 0.5, **more: object) -> Row:
     return Row(asks, split(confidence), **more)
 
 
-def paid(*group: Row, memory=(), terms=(), **values) -> list[float]:
-    rewards = questioner_rewards([group], values=Values(**values), memory=memory, terms=terms)[0]
+def paid(*group: Row, terms=(), **values) -> list[float]:
+    rewards = questioner_rewards([group], values=Values(**values), terms=terms)[0]
     return [reward.total for reward in rewards]
 
 
@@ -79,16 +79,8 @@ def test_a_judge_multiplies_what_is_to_be_learned():
 
 def test_nothing_beyond_the_paper_is_charged_by_default():
     item = row(CAR)
-    (reward,) = questioner_rewards([[item]], values=Values(), memory=[CAR])[0]
+    (reward,) = questioner_rewards([[item]], values=Values())[0]
     assert set(reward.parts) == {"validity", "uncertainty", "redundancy"}
-
-
-def test_memory_charges_for_the_share_of_the_same_skill():
-    memory = ["Where is the star?"] * 2 + ["How many red stars are there?"] * 3
-    group = [row("How many circles are there?"), row("Where is the moon?"), row(None)]
-    # of five remembered and two asked: three and one count, two and one ask where
-    found = paid(*group, memory=memory, memory_weight=0.5, redundancy_weight=0.0)
-    assert found == pytest.approx([1 - 0.5 * 4 / 7, 1 - 0.5 * 3 / 7, 0.0])
 
 
 def test_a_term_is_weighted_named_and_counts_for_valid_questions_only():

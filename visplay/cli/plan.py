@@ -19,7 +19,6 @@ from visplay.config.method import ABOUT, differences
 from visplay.config.sections import Model
 from visplay.config.yaml_text import read_yaml
 from visplay.data.images import count_entries
-from visplay.data.views import views_of
 from visplay.errors import ImageSourceError
 from visplay.models.memory import CARDS, GIB, LEAST_LENGTH, Card
 from visplay.models.policy import check_device, device_of
@@ -63,7 +62,6 @@ def print_plan(
     """
     config, console = load_config(config), console or Console(width=80)
     check_names(config)
-    views_of(config.votes.views)
     if torch.cuda.is_available() or not config.model.device.startswith("cuda"):  # else a GPU elsewhere
         check_device(device_of(config.model))
     plan = make_plan(config)

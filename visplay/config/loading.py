@@ -181,9 +181,7 @@ def functions_of(config: Config) -> dict[str, str]:
     held |= {config.images.oracle: "images.oracle", config.engine.backend: "engine.backend"}
     held |= dict.fromkeys(given.questioner_terms, "rewards.questioner_terms")
     held |= dict.fromkeys(given.reasoner_terms, "rewards.reasoner_terms")
-    held |= dict.fromkeys(config.votes.views, "votes.views")
-    mixed = ("engine.backend", "votes.views")  # which also take names without a module
-    return {name: key for name, key in held.items() if name and (":" in name or key not in mixed)}
+    return {name: key for name, key in held.items() if name and (":" in name or key != "engine.backend")}
 
 
 def phase_of(config: Config, role: str) -> Phase:

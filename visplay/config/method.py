@@ -12,7 +12,7 @@ ABOUT: dict[MethodName, str] = {
     "paper": "VisPlay as written (arXiv 2511.15661)",
     "official": "VisPlay as its released code has it (bruno686/VisPlay)",
     "rzero": "R-Zero's rewards and band (arXiv 2508.05004), on pictures",
-    "steady": "a judge, a higher band and five views: fewer wrong labels, at more tokens a question",
+    "steady": "a judge and a higher band: fewer wrong labels, at more tokens a question",
 }
 # What differs from the defaults, which are the paper's.
 METHODS: dict[MethodName, dict[str, Any]] = {
@@ -31,8 +31,7 @@ METHODS: dict[MethodName, dict[str, Any]] = {
     "steady": {
         "adapters": "shared",
         "judge": {"function": "visplay.loop.judging:ask_base"},
-        "votes": {"views": ["as it is", "brighter", "less contrast", "softer", "farther"]},
-        "rewards": {"target_confidence": 0.8, "memory_weight": 0.5},
+        "rewards": {"target_confidence": 0.8},
         "curation": {"low": 0.5, "high": 0.95},
     },
 }

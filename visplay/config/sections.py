@@ -183,9 +183,6 @@ class Votes(Section):
     """Sampling temperature of a vote."""
     top_k: int = Field(40, ge=0)
     """Sample only from the k most likely tokens; 0 is off."""
-    views: list[str] = []
-    """Views of the picture over which the m votes are divided: names of `visplay.data.views`, or
-    `module:function`; empty: only the picture itself."""
 
 
 class Optimizer(Section):
@@ -302,7 +299,7 @@ class Curation(Section):
 
 
 _PARTS = {  # of the built-in rewards
-    "questioner": ("validity", "uncertainty", "redundancy", "memory"),
+    "questioner": ("validity", "uncertainty", "redundancy"),
     "reasoner": ("parsed", "accuracy", "format"),
 }
 
@@ -319,8 +316,6 @@ class Rewards(Section):
     """Weight of the redundancy penalty (lambda)."""
     redundancy_scope: Literal["image", "batch"] = "image"
     """Compare a question with those about the same picture, or with those of the whole step."""
-    memory_weight: float = Field(0.0, ge=0)
-    """Weight of the penalty for repeating earlier questions; 0 is off."""
     format_weight: float = Field(0.0, ge=0, le=1)
     """Share of the Reasoner's reward for a `<think>` block before the box."""
     questioner_terms: dict[str, float] = {}

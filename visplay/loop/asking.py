@@ -5,7 +5,7 @@ order, `[parse, judge, vote]`. A row with a reject reason gets no votes.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
@@ -16,7 +16,6 @@ from rewards import ParseFailure, Question, Vote
 from rollouts.engine import Completion, Prompt, Sampling
 from visplay.config.names import named
 from visplay.data.images import greyed_out
-from visplay.data.views import VIEWS, shared_out, views_of
 from visplay.errors import ConfigError
 from visplay.loop.context import RunContext
 from visplay.prompts import questioner_prompt, reasoner_prompt
@@ -224,29 +223,17 @@ def take_votes(
         temperature=votes.temperature, top_k=votes.top_k,
         max_tokens=ctx.config.reasoner.max_tokens, seed=seed, logprobs=False,
     )  # fmt: skip
-    views = {"grey": greyed_out} if grey else views_of(votes.views) or {"": VIEWS["as it is"]}
-    shares = dict(zip(views, shared_out(sampling.n, len(views)), strict=True))
-    answers: list[list[Completion]] = [[] for _ in questions]
 
     @cache  # one picture object for all questions about it
-    def seen(name: str, key: str) -> Image.Image:
-        return views[name](ctx.picture(key))
+    def seen(key: str) -> Image.Image:
+        return greyed_out(ctx.picture(key)) if grey else ctx.picture(key)
 
-    for share in sorted(set(shares.values()) - {0}, reverse=True):
-        shown = [name for name in views if shares[name] == share]
-        with ctx.watch("pictures"):
-            prompts = [
-                reasoner_prompt(
-                    seen(name, key), text, words=words, kind=asked.type,
-                    key=key if name in ("", "grey") else f"{key} {name}",
-                )
-                for name in shown
-                for (key, text), asked in questions.items()
-            ]  # fmt: skip
-        own = sampling if len(views) == 1 else replace(sampling, n=share, seed=mix_seed(seed, "views", share))
-        groups = ctx.sample(prompts, adapter=round.roles["reasoner"], sampling=own)
-        for place, group in enumerate(groups):
-            answers[place % len(questions)] += group
+    with ctx.watch("pictures"):
+        prompts = [
+            reasoner_prompt(seen(key), text, words=words, kind=asked.type, key=key)
+            for (key, text), asked in questions.items()
+        ]
+    answers = ctx.sample(prompts, adapter=round.roles["reasoner"], sampling=sampling)
     with ctx.watch("rewards"):
         counted = {
             place: rewards.vote(

@@ -6,7 +6,7 @@ from typing import Any
 import rewards
 from rewards import Reward
 from visplay.loop.asking import Asked, Groups, Prompting, Round, Stage, plain, through
-from visplay.loop.context import RunContext, asked_before
+from visplay.loop.context import RunContext
 from visplay.loop.phase import learning
 from visplay.runs.checkpoints import Roles
 from visplay.schema import ROLLOUTS, paid
@@ -28,7 +28,6 @@ def train(
     config, seed = ctx.config.questioner, ctx.seed(iteration, "questioner")
     many = config.prompts_per_step
     keys = draw([r.key for r in ctx.images.records], config.steps * many, seed=seed)
-    earlier = asked_before(ctx, iteration, "questioner/rollouts.parquet")
     ctx.publish(roles["reasoner"])  # it votes, and newer versions may have replaced it
     with learning(ctx, iteration, "questioner", roles, schema=ROLLOUTS) as phase:
         for step, adapter in phase.steps():
@@ -39,14 +38,13 @@ def train(
                 [Asked.of(key, one) for one in group] for key, group in zip(pictures, written, strict=True)
             ]
             groups = through(ctx, groups, Round(phase="questioner", roles=roles, seed=seed, at=(step,)), ask)
-            memory = [*earlier, *(record["question"] for record in phase.records if record["valid"])]
-            payments, records = reward(ctx, groups, step=step, seed=seed, memory=memory)
+            payments, records = reward(ctx, groups, step=step, seed=seed)
             phase.learn(prompts, written, payments, records)
     return phase.roles
 
 
 def reward(
-    ctx: RunContext, groups: Groups, *, step: int, seed: int, memory: Sequence[str]
+    ctx: RunContext, groups: Groups, *, step: int, seed: int
 ) -> tuple[list[list[Reward]], list[dict[str, Any]]]:
     """Reward uncertainty minus redundancy (Eq. 8); questions that a judge rejected count as invalid.
 
@@ -55,9 +53,7 @@ def reward(
     """
     own = ctx.config.rewards
     with ctx.watch("rewards"):
-        rewarded = rewards.questioner_rewards(
-            groups, values=own.values(), memory=memory, terms=own.terms("questioner")
-        )
+        rewarded = rewards.questioner_rewards(groups, values=own.values(), terms=own.terms("questioner"))
         if ctx.config.control == "random_reward":
             rewarded = [
                 rewards.random_rewards(group, seed=mix_seed(seed, "lot", step, i))

@@ -21,7 +21,6 @@ from transformers import set_seed
 from rollouts.engine import EngineUnavailable, RequestRefused
 from visplay.config.loading import Config, check_names, functions_of
 from visplay.config.names import named
-from visplay.data.views import views_of
 from visplay.errors import BenchmarkError, ConfigError, TooFewExamples, VisplayError
 from visplay.evaluation.session import require_benchmarks
 from visplay.evaluation.spec import expand
@@ -70,7 +69,6 @@ def selfplay(config: Config, *, display: Display | None = None, api_key: str | N
             follow(ranks)
             return config.folder
         check_names(config)
-        views_of(config.votes.views)
         check_fields(config.optimizer)
         check_ahead(config.optimizer, config.model, config.engine)
         check_phases(config, ranks)

@@ -128,7 +128,7 @@ const JUDGED = { true: ["tag good", "silver answer is true"], unanswerable: ["ta
 
 // Why the Questioner got nothing for a question: what made the reward 0.
 const PENALTIES = {
-  redundancy: "the penalty for similar questions", memory: "the penalty for repeating earlier questions",
+  redundancy: "the penalty for similar questions",
 };
 
 function whyZero(item) {

@@ -67,7 +67,6 @@ def test_the_pocket_world_is_planned_for_the_cpu() -> None:
     [
         ("judge.function=nowhere:judge", "judge.function: 'nowhere:judge' cannot be imported"),
         ("model.device=gpu0", "model.device: 'gpu0' does not exist; use cpu"),
-        ("votes.views=[mild]", "votes.views: 'mild' cannot be imported"),
         ("judge.function=json", "judge.function: 'json' cannot be imported .module is no function"),
     ],
 )

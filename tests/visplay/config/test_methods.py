@@ -13,10 +13,10 @@ IMAGES = {"images": {"source": "photos"}}
 
 
 def test_what_is_set_goes_before_the_method() -> None:
-    config = check_config({**IMAGES, "method": "steady", "curation": {"low": 0.6}, "votes": {"views": []}})
+    config = check_config({**IMAGES, "method": "steady", "curation": {"low": 0.6}})
     assert (config.curation.low, config.curation.high) == (0.6, 0.95)
     assert config.rewards.target_confidence == 0.8
-    assert config.votes.views == [] and config.judge.function == "visplay.loop.judging:ask_base"
+    assert config.judge.function == "visplay.loop.judging:ask_base"
 
 
 def test_an_override_on_the_command_line_does_too(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_validity_is_whether_the_verdict_says_yes(tmp_path: Path, function: str,
     assert (unsure.validity, unsure.reject) == (0.0, JUDGED_INVALID)
     # A validity multiplies what the difficulty is worth.
     sure.vote, sure.validity = rewards.vote(["1", "2"]), 0.75
-    _, (row,) = reward(ctx, [[sure]], step=0, seed=0, memory=[])
+    _, (row,) = reward(ctx, [[sure]], step=0, seed=0)
     assert row["reward_validity"] == 0.75 and row["reward_uncertainty"] == 1.0
     assert row["reward"] == pytest.approx(max(0.0, 0.75 - row["reward_redundancy"]))
 
