@@ -342,31 +342,45 @@ def detectable(values: list[float]) -> float:
 
 
 def selfplay(found: dict[Key, Flags], world: str, split: str) -> str:
-    """Each arm's last iteration over the best decoding of the same base, by base and over bases."""
+    """Each arm's last iteration over the best decoding of the same base: percent right, points, interval."""
+    bases = _bases(found, world)
     lines = [
-        "| arm | base | n | greedy | best decoding | last iteration | over best decoding |",
-        "|---|---|---|---|---|---|---|",
+        "| arm | iterations | n | " + " | ".join(f"base {base}" for base in bases) + " | mean over bases |",
+        "|---|" + "---|" * (len(bases) + 3),
     ]
+    for name, arm in (("greedy", GREEDY), ("best decoding", "")):
+        ways = [arm or best_decoding(found, world, base) for base in bases]
+        values = [
+            _accuracy(found[world, base, way, 0, 0, split]) for base, way in zip(bases, ways, strict=True)
+        ]
+        shown = [
+            f"{value:.1f}" + f" ({way.removeprefix(DECODING)})" * (not arm)
+            for value, way in zip(values, ways, strict=True)
+        ]
+        n = len(found[world, bases[0], ways[0], 0, 0, split])
+        lines.append(f"| {name} | | {n} | " + " | ".join(shown) + f" | {mean(values):.1f} |")
     for arm in _arms(found, world, split):
+        cells: dict[int, list[str]] = {}
         gains: dict[int, list[float]] = {}
-        for run in _runs(found, world, arm, split):
-            way = best_decoding(found, world, run.base)
-            reference = found[world, run.base, way, 0, 0, split]
-            points, shown, n = gain(reference, run.last)
+        runs = _runs(found, world, arm, split)
+        for run in runs:
+            reference = found[world, run.base, best_decoding(found, world, run.base), 0, 0, split]
+            points, shown_gain, n = gain(reference, run.last)
+            value = _accuracy({item: run.last[item] for item in set(reference) & set(run.last)})
             gains.setdefault(run.base, []).append(points)
-            common = set(reference) & set(run.last)
-            cells = [
-                _accuracy({item: flags[item] for item in common})
-                for flags in (found[world, run.base, GREEDY, 0, 0, split], reference, run.last)
-            ]
-            lines.append(
-                f"| {arm} | {run.name} | {n} | {cells[0]:.1f} | {cells[1]:.1f} | {cells[2]:.1f} "
-                f"({max(run.by_iteration)}) | {shown} |"
-            )
-        values = [mean(own) for own in gains.values()]
-        shown, _, power = _with_power(values).partition("; ")
-        lines.append(f"| {arm} | **mean over bases** | | | | | **{shown}**{power and '; '}{power} |")
+            cells.setdefault(run.base, []).append(f"{value:.1f}: {shown_gain}")
+        last = sorted({max(run.by_iteration) for run in runs})
+        own = [", ".join(cells.get(base, [])) for base in bases]
+        lines.append(
+            f"| {arm} | {' to '.join(map(str, dict.fromkeys((last[0], last[-1]))))} | {n} | "
+            + " | ".join(own)
+            + f" | **{_with_power([mean(one) for one in gains.values()])}** |"
+        )
     return "\n".join(lines)
+
+
+def _bases(found: dict[Key, Flags], world: str) -> list[int]:
+    return sorted({key[1] for key in found if key[0] == world and key[2] == GREEDY})
 
 
 def shares(found: dict[Key, Flags], world: str) -> str:
@@ -402,12 +416,14 @@ def gained(found: dict[Key, Flags], world: str) -> dict[str, dict[int, float]]:
 
 def decay(found: dict[Key, Flags], world: str) -> str:
     """From the iteration that is best on development scenes to the last one, on held-out scenes."""
+    bases = _bases(found, world)
     lines = [
-        "| arm | base | n | best iteration | last | from best to last, held-out |",
-        "|---|---|---|---|---|---|",
+        "| arm | n | " + " | ".join(f"base {base}" for base in bases) + " | mean over bases |",
+        "|---|" + "---|" * (len(bases) + 2),
     ]
     for arm in _arms(found, world, "held-out"):
         changes: dict[int, list[float]] = {}
+        cells: dict[int, list[str]] = {}
         for run in _runs(found, world, arm, "held-out"):
             seen = {
                 i: _accuracy(found[world, run.base, arm, run.seed, i, "development"])
@@ -416,9 +432,10 @@ def decay(found: dict[Key, Flags], world: str) -> str:
             best, last = max(seen, key=lambda i: (seen[i], -i)), max(seen)
             points, shown, _ = gain(run.by_iteration[best], run.last) if best < last else (0.0, "+0.0", 0)
             changes.setdefault(run.base, []).append(points)
-            lines.append(f"| {arm} | {run.name} | {len(run.last)} | {best} | {last} | {shown} |")
-        means = over_bases([mean(own) for own in changes.values()])
-        lines.append(f"| {arm} | **mean over bases** | | | | **{means}** |")
+            cells.setdefault(run.base, []).append(f"{best} to {last}: {shown}")
+        own = [", ".join(cells.get(base, [])) for base in bases]
+        means = over_bases([mean(one) for one in changes.values()])
+        lines.append(f"| {arm} | {len(run.last)} | " + " | ".join(own) + f" | **{means}** |")
     return "\n".join(lines)
 
 
@@ -490,7 +507,7 @@ def differences(found: dict[Key, Flags], world: str, compared: Sequence[tuple[st
     that the completions of the cheaper arm cover. *Apart* compares the kinds asked in the last iteration.
     """
     table = pq.read_table(QUESTIONS, filters=[("world", "=", world)]).to_pylist()
-    bases = sorted({key[1] for key in found if key[0] == world and key[2] == GREEDY})
+    bases = _bases(found, world)
     lines = [
         "| points gained by | " + " | ".join(f"base {base}" for base in bases)
         + " | mean over bases, held-out | at equal completions, development | kinds apart, points |",
@@ -597,7 +614,7 @@ def draw(found: dict[Key, Flags], world: str, path: Path) -> None:
         common = sorted(set.intersection(*(set(run.by_iteration) for run in runs)))
         means = [mean(_accuracy(run.by_iteration[i]) for run in runs) for i in common]
         axis.plot(common, means, color=color, linewidth=2.2, label=arm)
-    bases = sorted({key[1] for key in found if key[0] == world and key[2] == GREEDY})
+    bases = _bases(found, world)
     best = [found[world, base, best_decoding(found, world, base), 0, 0, "development"] for base in bases]
     axis.axhline(
         mean(map(_accuracy, best)), color="#555555", linestyle="--", linewidth=1, label="best decoding"

@@ -148,15 +148,17 @@ def test_runs_of_self_play_give_their_tables(tmp_path: Path, monkeypatch: pytest
     for split in ("development", "held-out"):
         table = evidence.selfplay(found, "wide", split)
         # Bases gain 41.7 and 25.0 points: with two bases a t test detects 11.5 standard deviations of 11.8.
-        assert "| gold, oracle's mix | 0 | 12 | 25.0 | 50.0 | 91.7 (2) | +41.7 [" in table
-        assert "| gold, oracle's mix | **mean over bases** | | | | | **+33.3 [-72.6, +139.2]**; det" in table
+        assert "| greedy | | 12 | 25.0 | 25.0 | 25.0 |" in table
+        assert "| best decoding | | 12 | 50.0 (majority of 10) | 50.0 (majority of 10) | 50.0 |" in table
+        assert "| gold, oracle's mix | 2 | 12 | 91.7: +41.7 [" in table
+        assert "] | **+33.3 [-72.6, +139.2]; detectable: 136.1** |" in table
         # Random rewards lose 33.3 points on both bases: the interval has no width, so no power is told.
-        (means,) = [row for row in table.splitlines() if row.startswith("| paper, random rewards | **")]
+        (means,) = [row for row in table.splitlines() if row.startswith("| paper, random rewards | 1 | ")]
         assert "[-33.3, -33.3]" in means and "detectable" not in means
     assert round(evidence.detectable([0.0, 1.0, 2.0]), 2) == 3.26
     assert "| paper, random rewards | -8.3 (-14) |  |" in evidence.shares(found, "wide")
     assert "| gold, oracle's mix | +58.3 | +58.3 |" in evidence.shares(found, "wide")
-    assert "| paper, random rewards | 0 | 12 | 0 | 1 | -8.3 [" in evidence.decay(found, "wide")
+    assert "| paper, random rewards | 12 | 0 to 1: -8.3 [" in evidence.decay(found, "wide")
     # Four asked, two with an answer, one malformed, three of a known kind; three kept, one of them right.
     assert "| paper, random rewards | 1 | 4 | 50 | 75 | 0 | 3 | 33 | 50 | 9 |" in evidence.questions("wide")
     # Gold labels gain 58.3 points over random rewards' last iteration on base 0 and 50 more on base 1; both
