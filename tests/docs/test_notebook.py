@@ -41,7 +41,7 @@ def test_its_cells_import_public_names_only() -> None:
 def test_its_figures_are_those_of_the_page_on_the_report() -> None:
     """Both show the run of `make demo`."""
     shown = str([output for cell in read().cells for output in cell.get("outputs", [])])
-    (points,) = re.findall(r"pocket-dusk 1 .*? 500 +(0\.\d+)", shown)
+    (points,) = re.findall(r"504 +NaN +NaN\\n +1 .*? 504 +(0\.\d+)", shown)
     page = (ROOT / "docs" / "report.md").read_text()
     assert f"+{100 * float(points):.1f} points [" in page
 

@@ -29,7 +29,7 @@ METHODS: dict[MethodName, dict[str, Any]] = {
         "curation": {"low": 0.3, "high": 0.7},
     },
     "steady": {
-        "adapters": "shared",
+        "adapters": "per_role",
         "judge": {"function": "visplay.loop.judging:ask_base"},
         "rewards": {"target_confidence": 0.8},
         "curation": {"low": 0.5, "high": 0.95},

@@ -66,7 +66,7 @@ def test_an_unknown_method_is_named() -> None:
 
 @pytest.mark.parametrize("path", sorted(Path("configs").glob("*.yaml")), ids=lambda path: path.name)
 def test_shipped_configurations_have_one_method(path: Path) -> None:
-    assert load_config(path).method == ("steady" if path.name == "ladder.yaml" else "paper")
+    assert load_config(path).method == ("steady" if path.name in ("ladder.yaml", "demo.yaml") else "paper")
 
 
 def test_every_method_has_values_that_a_configuration_takes() -> None:
