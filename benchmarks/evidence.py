@@ -31,6 +31,7 @@ from benchmarks.decoding import WORLDS
 from benchmarks.gate import ARMS, run_of
 from benchmarks.gate_tables import held_out_folder
 from benchmarks.pocket_vlm.wide import KNOWN
+from visplay.config.yaml_text import read_yaml
 from visplay.evaluation.records import read_records
 from visplay.evaluation.statistics import paired_difference
 from visplay.loop.asking import Asked
@@ -115,18 +116,20 @@ def rows_of(path: Path, base: int) -> Iterator[Row]:
 
 def _of_run(run: Path, base: int) -> Iterator[Row]:
     arm, seed = arm_of(run)
-    splits = {"development": run.glob("iteration-*/evaluation/pocket-*")}
-    splits["held-out"] = (
-        folder
+    config = run / "config.yaml"
+    held = read_yaml(config.read_text(encoding="utf-8")) if config.exists() else {}
+    own = held.get("evaluation", {}).get("split", "development")
+    found = [
+        (own, int(folder.parts[-3].partition("-")[2]), folder)
+        for folder in sorted(run.glob("iteration-*/evaluation/*/"))
+    ]
+    found += [
+        ("held-out", iteration, folder)
         for iteration in read_summaries(run)
-        for folder in held_out_folder(run, iteration, run.parent).glob("pocket-*")
-    )
-    for split, folders in splits.items():
-        for folder in sorted(folders):
-            if split == "development":
-                iteration = int(folder.parts[-3].partition("-")[2])
-            else:
-                iteration = 0 if folder.parent.name == "base" else int(folder.parent.name.rpartition("-")[2])
+        for folder in sorted(held_out_folder(run, iteration, run.parent).glob("*/"))
+    ]
+    for split, iteration, folder in found:
+        if (folder / "greedy.jsonl").exists():
             for record in read_records(folder / "greedy.jsonl"):
                 yield {
                     "world": folder.name.removeprefix("pocket-"), "base": base, "arm": arm, "seed": seed,
@@ -519,13 +522,16 @@ def differences(found: dict[Key, Flags], world: str, compared: Sequence[tuple[st
             {(run.base, run.seed): run for run in _runs(found, world, arm, "development")} for arm in pair
         ]
         common = sorted(set.intersection(*map(set, (*held, *seen))))
-        if {base for base, _ in common} != set(bases):
+        shared = {
+            run: set(held[0][run].by_iteration) & set(held[1][run].by_iteration) - {0} for run in common
+        }
+        if {base for base, _ in common} != set(bases) or not all(shared.values()):
             continue
         by_base: dict[int, list[float]] = {}
         equal: dict[int, list[float]] = {}
         apart: list[float] = []
         for run in common:
-            last = max(set(held[0][run].by_iteration) & set(held[1][run].by_iteration))
+            last = max(shared[run])
             by_base.setdefault(run[0], []).append(
                 gain(held[1][run].by_iteration[last], held[0][run].by_iteration[last])[0]
             )
