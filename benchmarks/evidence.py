@@ -286,36 +286,33 @@ def arms(found: dict[Key, Flags], world: str) -> str:
 
 def gates(found: dict[Key, Flags], world: str) -> str:
     """Both gates by base: gold labels over the best decoding, an even mix over the Questioner's own."""
-    even = GOLD.format(mix="even")
-    in_loop = any(
-        key[0] == world and key[2] == GOLD_OWN for key in found
-    )  # or by benchmarks.positive_control
-    mixed, own = (GOLD_ARM, GOLD_OWN) if in_loop else (even, GOLD.format(mix="base"))
-    lines = ["| gate | target | base | iterations | points |", "|---|---|---|---|---|"]
-    over_decoding: list[float] = []
-    over_own: list[float] = []
-    for base in sorted({key[1] for key in found if key[0] == world and key[2] == even}):
-        after = {
-            arm: {
-                key[4]: flags
-                for key, flags in found.items()
-                if (*key[:3], key[5]) == (world, base, arm, "development")
-            }
-            for arm in (even, mixed, own)
-        }
-        best = found[world, base, best_decoding(found, world, base), 0, 0, "development"]
-        last = max(after[even])
-        points, shown, _ = gain(best, after[even][last])
-        over_decoding.append(points)
-        lines.append(f"| a: gold labels over the best decoding | +10 | {base} | {last} | {shown} |")
-        if common := {*after[mixed]} & {*after[own]} - {0}:
-            same = max(common)
-            points, shown, _ = gain(after[own][same], after[mixed][same])
-            over_own.append(points)
-            lines.append(f"| b: even mix over the Questioner's own | +5 | {base} | {same} | {shown} |")
-    for name, target, values in (("a", 10, over_decoding), ("b", 5, over_own)):
-        if values:
-            lines.append(f"| **{name}: mean over bases** | **+{target}** | | | **{over_bases(values)}** |")
+    lines = ["| gate | target | trained | base | iterations | points |", "|---|---|---|---|---|---|"]
+    for how, even, own in (
+        ("by benchmarks.positive_control", GOLD.format(mix="even"), GOLD.format(mix="base")),
+        ("in the loop of the arms", GOLD_ARM, GOLD_OWN),
+    ):
+        over: dict[str, list[float]] = {"a": [], "b": []}
+        for base in _bases(found, world):
+            mixed, alone = (
+                {key[4]: flags for key, flags in found.items()
+                 if (*key[:4], key[5]) == (world, base, arm, 0, "development")}
+                for arm in (even, own)
+            )  # fmt: skip
+            if mixed:
+                best = found[world, base, best_decoding(found, world, base), 0, 0, "development"]
+                points, shown, _ = gain(best, mixed[max(mixed)])
+                over["a"].append(points)
+                name = "a: gold labels over the best decoding | +10"
+                lines.append(f"| {name} | {how} | {base} | {max(mixed)} | {shown} |")
+            if common := {*mixed} & {*alone} - {0}:
+                points, shown, _ = gain(alone[max(common)], mixed[max(common)])
+                over["b"].append(points)
+                name = "b: even mix over the Questioner's own | +5"
+                lines.append(f"| {name} | {how} | {base} | {max(common)} | {shown} |")
+        for name, target in (("a", 10), ("b", 5)):
+            if over[name]:
+                mean_over = over_bases(over[name])
+                lines.append(f"| **{name}: mean over bases** | **+{target}** | {how} | | | **{mean_over}** |")
     return "\n".join(lines)
 
 
@@ -653,7 +650,7 @@ def tables() -> dict[str, str]:
             made[f"{world} decay"] = decay(found, world)
             made[f"{world} questioner"] = differences(found, world, QUESTIONER)
             made[f"{world} parts"] = differences(found, world, PARTS)
-        if any(key[0] == world and key[2] == GOLD.format(mix="even") for key in found):
+        if any(key[0] == world and key[2] in (GOLD.format(mix="even"), GOLD_ARM) for key in found):
             made[f"{world} gates"] = gates(found, world)
     return made
 
