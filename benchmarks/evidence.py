@@ -637,8 +637,9 @@ def tables() -> dict[str, str]:
         for split in ("development", "held-out"):
             if any(key[0] == world and key[5] == split for key in found):
                 made[f"{world} decoding {split}"] = decoding(found, world, split)
-        if any(key[0] == world and not key[2].startswith(DECODING) for key in found):
+        if any(key[0] == world and key[2].startswith("gold labels") for key in found):
             made[f"{world} arms"] = arms(found, world)
+        if any(key[0] == world and key[2] in ARMS and key[5] == "development" for key in found):
             made[f"{world} kinds"] = kinds(found, world)
         for split in ("development", "held-out"):
             if _arms(found, world, split):
@@ -646,7 +647,7 @@ def tables() -> dict[str, str]:
         if _arms(found, world, "development"):
             made[f"{world} shares"] = shares(found, world)
             made[f"{world} questions"] = questions(world)
-        if _arms(found, world, "held-out"):
+        if _arms(found, world, "held-out") and _arms(found, world, "development"):
             made[f"{world} decay"] = decay(found, world)
             made[f"{world} questioner"] = differences(found, world, QUESTIONER)
             made[f"{world} parts"] = differences(found, world, PARTS)

@@ -4,7 +4,7 @@ Runs `configs/pocket.yaml` for each arm and seed, each in a process of its own, 
 benchmark from the runs' stored samples. A finished run is not done again, so two invocations with different
 arms can share two cores, and a last one with all arms prints the tables:
 
-    python -m benchmarks.pocket_selfplay --images runs/demo-images --arms method random
+    python -m benchmarks.pocket_selfplay --images runs/pocket-images --arms method random
 """
 
 import argparse

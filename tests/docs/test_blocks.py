@@ -28,7 +28,7 @@ from visplay.loop.asking import Asked
 MAKE = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 ENDINGS = ("py", "yaml", "json", "jsonl", "parquet", "pt")
 FUNCTIONS = (
-    "engine.generate", "rewards.vote", "rewards.skill", "curation.curate", "questioner.train",
+    "engine.generate", "rewards.vote", "curation.curate", "questioner.train",
     "rewards.questioner_rewards", "rewards.reasoner_rewards",
 )  # fmt: skip
 KEY = re.compile(r"`((?:[a-z_]+\.)+[a-z_]+)(?::[^`]*|=[^`]*)?`")
