@@ -426,14 +426,19 @@ def decay(found: dict[Key, Flags], world: str) -> str:
         cells: dict[int, list[str]] = {}
         for run in _runs(found, world, arm, "held-out"):
             seen = {
-                i: _accuracy(found[world, run.base, arm, run.seed, i, "development"])
-                for i in run.by_iteration
+                key[4]: _accuracy(flags)
+                for key, flags in found.items()
+                if (*key[:4], key[5]) == (world, run.base, arm, run.seed, "development")
             }
             best, last = max(seen, key=lambda i: (seen[i], -i)), max(seen)
+            if not {best, last} <= set(run.by_iteration):  # the best one was not asked
+                continue
             points, shown, _ = gain(run.by_iteration[best], run.last) if best < last else (0.0, "+0.0", 0)
             changes.setdefault(run.base, []).append(points)
             cells.setdefault(run.base, []).append(f"{best} to {last}: {shown}")
-        own = [", ".join(cells.get(base, [])) for base in bases]
+        if set(changes) != set(bases):
+            continue
+        own = [", ".join(cells[base]) for base in bases]
         means = over_bases([mean(one) for one in changes.values()])
         lines.append(f"| {arm} | {len(run.last)} | " + " | ".join(own) + f" | **{means}** |")
     return "\n".join(lines)
