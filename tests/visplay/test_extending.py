@@ -101,7 +101,7 @@ def test_a_reward_sees_the_whole_row(examples: Path) -> None:
     round = Round(phase="questioner", roles={"reasoner": BASE}, seed=0)
     groups = through(ctx, groups, round, [parse])
     groups[0].append(Asked(picture="a", question=groups[0][0].question, reject="judged invalid"))
-    _, records = reward(ctx, groups, step=0, seed=0, memory=[])
+    _, records = reward(ctx, groups, step=0, seed=0)
     assert [row["reward_terms"]["brevity"] for row in records] == [0.1, 0.0, 0.0, 0.0]
     assert [row["reward_validity"] for row in records] == [1.0, 1.0, 0.0, 0.0]
 
