@@ -6,7 +6,7 @@ no two with the same first words. Informative and recent ones are likelier.
 
     python -m benchmarks.conditioned runs/wide-0          # what a base asks with such a prompt and without
     python -m benchmarks.gate --world wide --images runs/wide-images --output runs/arms-0 --seeds 0 \
-        --set model.path=runs/wide-0 --arms judge "judge, conditioned"
+        --set model.path=runs/wide-0 --arms steady "steady, conditioned"
 """
 
 import argparse

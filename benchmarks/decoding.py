@@ -39,7 +39,6 @@ WORLDS = {"ladder": ladder, "dusk": dusk, "clean": clean, "wide": wide, "easy-vq
 HINTS = ("Think step by step.", "Go through the things one by one.")
 TEMPERATURES = (0.3, 0.7, 1.0)
 VOTES, TOKENS, BATCH = 10, 200, 50
-FEW = 12  # scenes whose first tokens are looked at where no ways are compared
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,7 @@ def main() -> None:
         "--development",
         type=int,
         default=200,
-        help="scenes on which ways are compared; 0: the last of --ways is taken",
+        help="scenes on which ways are compared; 0: none, --ways names one",
     )
     parser.add_argument("--held-out", type=int, default=1000, help="scenes for the best one; 0: none")
     parser.add_argument("--tokens", type=int, default=6, help="common first tokens to forbid and to force")
@@ -177,6 +176,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="append the figures to this file, one JSON object a line")
     asked = parser.parse_args()
+    if not asked.development and len(asked.ways or ()) != 1:
+        parser.error("--development 0 compares nothing: name the one way with --ways")
     torch.set_num_threads(1)
     base = Base(asked.model, asked.seed)
     for world in asked.worlds:
@@ -185,27 +186,28 @@ def main() -> None:
 
 def _report(base: Base, world: str, make: Callable[..., list[Item]], asked: argparse.Namespace) -> None:
     begun = time.perf_counter()
-    items = make(asked.development or FEW, asked.seed, "development")
-    seen: list[tuple[float, Way]] = []
+    items = make(asked.development, asked.seed, "development")
     by_way: dict[str, list[bool]] = {}
     tried = ways(base, items, asked.tokens, world=world)
     if asked.ways:
+        if unknown := sorted({*asked.ways} - {way.name for way in tried}):
+            raise SystemExit(
+                f"--ways: {', '.join(unknown)} is not tried; tried are {', '.join(w.name for w in tried)}"
+            )
         tried = [way for way in tried if way.name in ("greedy", *asked.ways)]
     best = tried[-1]
-    if asked.development:
+    if items:
         print(
             f"\n## {world}: development scenes, n = {len(items)}\n\n| decoding | right |\n|---|---|",
             flush=True,
         )
-    for way in tried if asked.development else ():
+    for way in tried if items else ():
         by_way[way.name] = base.right(items, way)
-        estimate = accuracy_interval(by_way[way.name])
-        seen.append((estimate.value, way))
-        print(f"| {way.name} | {100 * estimate.value:.1f} |", flush=True)
+        print(f"| {way.name} | {100 * accuracy_interval(by_way[way.name]).value:.1f} |", flush=True)
         _write(asked, world, "development", way.name, by_way[way.name])
-    if seen:
-        best = max(seen, key=lambda pair: pair[0])[1]
-    if seen and world == "wide":
+    if items:
+        best = max(tried, key=lambda way: sum(by_way[way.name]))
+    if items and world == "wide":
         print(
             f"| the best way for each kind, chosen with hindsight | {100 * _hindsight(items, by_way):.1f} |"
         )

@@ -43,7 +43,10 @@ from visplay.runs.results import read_summaries
 DOCS = Path(__file__).parents[1] / "docs"
 STORE = DOCS / "results" / "evidence.parquet"
 QUESTIONS = DOCS / "results" / "questions.parquet"
-PAGES = [DOCS / "wide-world.md", DOCS / "when-self-play-helps.md"]
+PAGES = [
+    DOCS / "wide-world.md", DOCS / "when-self-play-helps.md",
+    DOCS / "decisions" / "019-arms-that-tolerate-noise.md",
+]  # fmt: skip
 MARK = re.compile(r"(<!-- evidence: ([\w -]+) -->)\n.*?\n?(<!-- end -->)", re.DOTALL)
 SCHEMA = pa.schema(
     [
@@ -67,6 +70,7 @@ GREEDY = f"{DECODING}greedy"
 GOLD = "gold labels, {mix}"
 GOLD_ARM, GOLD_OWN = "gold, oracle's mix", "gold, base's mix"
 UNTRAINED = "paper, untrained Questioner"  # for its questions
+TRIED = "tried: "  # begins the names of runs that chose the settings of decision 019
 VIEWED = "steady, views, memory"  # votes on changed pictures, a penalty for repeated skills; both are removed
 CHARTED = (
     GOLD_ARM, "band, oracle's mix", "paper", "steady", "steady, untrained Questioner",
@@ -239,12 +243,16 @@ def gain(before: Flags, after: Flags) -> tuple[float, str, int]:
     return 100 * paired.difference, shown, len(common)
 
 
-def over_bases(values: list[float]) -> str:
-    """The mean with its 95 % interval over bases; of one base the mean alone."""
+def over_bases(values: list[float], *, power: bool = False) -> str:
+    """The mean with its 95 % interval over bases; of one base the mean alone.
+
+    With `power`, an interval that includes 0 comes with the difference that would have been detected.
+    """
     if len(values) < 2:
         return f"{mean(values):+.1f} (one base)"
     half = float(t.ppf(0.975, len(values) - 1)) * stdev(values) / len(values) ** 0.5
-    return f"{mean(values):+.1f} [{mean(values) - half:+.1f}, {mean(values) + half:+.1f}]"
+    shown = f"{mean(values):+.1f} [{mean(values) - half:+.1f}, {mean(values) + half:+.1f}]"
+    return f"{shown}; detectable: {detectable(values):.1f}" if power and abs(mean(values)) < half else shown
 
 
 def decoding(found: dict[Key, Flags], world: str, split: str) -> str:
@@ -326,7 +334,7 @@ def kinds(found: dict[Key, Flags], world: str) -> str:
     kind_of = {row["item"]: row["kind"] for row in table}
     last: dict[str, dict[tuple[int, int], Flags]] = {}
     for key in sorted(key for key in found if key[0] == world and key[5] == "development"):
-        if key[2] != UNTRAINED and (key[2] == GREEDY or not key[2].startswith(DECODING)):
+        if key[2] != UNTRAINED and (key[2] == GREEDY or not key[2].startswith((DECODING, TRIED))):
             last.setdefault(key[2], {})[key[1], key[3]] = found[key]
     names = sorted(set(kind_of.values()))
     lines = ["| % right | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
@@ -378,7 +386,7 @@ def selfplay(found: dict[Key, Flags], world: str, split: str) -> str:
         lines.append(
             f"| {arm} | {' to '.join(map(str, dict.fromkeys((last[0], last[-1]))))} | {n} | "
             + " | ".join(own)
-            + f" | **{_with_power([mean(one) for one in gains.values()])}** |"
+            + f" | **{over_bases([mean(one) for one in gains.values()], power=True)}** |"
         )
     return "\n".join(lines)
 
@@ -416,6 +424,20 @@ def gained(found: dict[Key, Flags], world: str) -> dict[str, dict[int, float]]:
             points = [_accuracy(run.by_iteration[i]) - _accuracy(run.by_iteration[0]) for run in runs]
             curves.setdefault(arm, {})[i] = mean(points)
     return curves
+
+
+def tries(found: dict[Key, Flags], world: str) -> str:
+    """Points over greedy answers of the runs on base 0 that chose the settings, by iteration."""
+    names = sorted({key[2] for key in found if key[0] == world and key[2].startswith(TRIED)})
+    shown = {name: name.removeprefix(TRIED) for name in names}
+    shown |= {arm: f"both signs, 2e-3: {arm}" for arm in ("paper, random rewards", GOLD_ARM)}
+    lines = ["| base 0, development, points over greedy | four iterations | last |", "|---|---|---|"]
+    for arm, said in shown.items():
+        run = _runs(found, world, arm, "development")[0]
+        last = max(run.by_iteration)
+        over = {i: _accuracy(run.by_iteration[i]) - _accuracy(run.by_iteration[0]) for i in (4, last)}
+        lines.append(f"| {said} | {over[4]:+.1f} | {over[last]:+.1f} ({last}) |")
+    return "\n".join(lines)
 
 
 def decay(found: dict[Key, Flags], world: str) -> str:
@@ -556,7 +578,8 @@ def differences(found: dict[Key, Flags], world: str, compared: Sequence[tuple[st
         values, at_equal = ([mean(own) for own in one.values()] for one in (by_base, equal))
         lines.append(
             f"| {name} | " + " | ".join(f"{value:+.1f}" for value in values)
-            + f" | **{_with_power(values)}** | {_with_power(at_equal)} | {mean(apart):.0f} |"
+            + f" | **{over_bases(values, power=True)}** | {over_bases(at_equal, power=True)} "
+            f"| {mean(apart):.0f} |"
         )  # fmt: skip
     return "\n".join(lines)
 
@@ -568,13 +591,6 @@ def _completions(table: list[Row], arm: str, run: tuple[int, int]) -> dict[int, 
         i: sum(row["asked"] + row["votes"] for row in own if row["iteration"] <= i)
         for i in sorted({row["iteration"] for row in own})
     }
-
-
-def _with_power(values: list[float]) -> str:
-    """The mean over bases with its interval; for a null with the difference that would be detected."""
-    shown = over_bases(values)
-    null = len(values) > 1 and "[-" in shown and ", +" in shown
-    return f"{shown}; detectable: {detectable(values):.1f}" if null else shown
 
 
 class Arm(NamedTuple):
@@ -656,6 +672,8 @@ def tables() -> dict[str, str]:
                 made[f"{world} selfplay {split}"] = selfplay(found, world, split)
         if _arms(found, world, "development"):
             made[f"{world} shares"] = shares(found, world)
+            if any(key[0] == world and key[2].startswith(TRIED) for key in found):
+                made[f"{world} tries"] = tries(found, world)
             made[f"{world} questions"] = questions(world)
         if _arms(found, world, "held-out") and _arms(found, world, "development"):
             made[f"{world} decay"] = decay(found, world)

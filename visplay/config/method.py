@@ -16,20 +16,17 @@ ABOUT: dict[MethodName, str] = {
 }
 # What differs from the defaults, which are the paper's.
 METHODS: dict[MethodName, dict[str, Any]] = {
-    "paper": {"adapters": "per_role"},
+    "paper": {"adapters": "per_role"},  # the default, named so that `differences` tells of another value
     "official": {
-        "adapters": "per_role",
         "rewards": {"questioner": "official", "redundancy_scope": "batch", "format_weight": 0.1},
         "curation": {"low": 0.3, "high": 0.8, "samples": 9, "count_unparsed": False},
         "optimizer": {"updates_per_batch": 4},
     },
     "rzero": {
-        "adapters": "per_role",
         "rewards": {"redundancy_scope": "batch"},
         "curation": {"low": 0.3, "high": 0.7},
     },
     "steady": {
-        "adapters": "per_role",
         "judge": {"function": "visplay.loop.judging:ask_base"},
         "rewards": {"target_confidence": 0.8},
         "curation": {"low": 0.5, "high": 0.95},

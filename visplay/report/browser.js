@@ -127,10 +127,6 @@ const MET = { questioner: "asked in training", curation: "asked in curation", re
 const JUDGED = { true: ["tag good", "silver answer is true"], unanswerable: ["tag out", "cannot be answered"] };
 
 // Why the Questioner got nothing for a question: what made the reward 0.
-const PENALTIES = {
-  redundancy: "the penalty for similar questions",
-};
-
 function whyZero(item) {
   const parts = item.parts || {};
   if (item.question === undefined) return "not a well-formed question";
@@ -138,9 +134,7 @@ function whyZero(item) {
   if (item.confidence === 1) return "all votes agree";
   if (item.confidence === undefined || !item.confidence) return "no vote could be read";
   if (parts.uncertainty === 0) return "the votes agree too much or too little";
-  const [name, size] = Object.entries(parts).filter(([name]) => name in PENALTIES)
-    .map(([name, value]) => [name, Math.abs(value)]).sort((a, b) => b[1] - a[1])[0] || ["", 0];
-  return size > 0 ? `${PENALTIES[name]} outweighs the gain` : "the parts add up to nothing";
+  return parts.redundancy ? "the penalty for similar questions outweighs the gain" : "the parts add up to nothing";
 }
 
 function questionOf(item) {

@@ -297,7 +297,7 @@ def test_a_question_without_reward_says_why(tab: Tab, run: Path) -> None:
         "no vote could be read": {"question": "Q", "confidence": 0, "parts": {"validity": 1}},
         "the penalty for similar questions outweighs the gain": {
             "question": "Q", "confidence": 0.5,
-            "parts": {"validity": 1, "uncertainty": 0.5, "redundancy": 0.6, "memory": 0.1}},
+            "parts": {"validity": 1, "uncertainty": 0.5, "redundancy": 0.6}},
     }  # fmt: skip
     for reason, item in reasons.items():
         assert tab.run(f"whyZero({json.dumps(item)})") == reason
