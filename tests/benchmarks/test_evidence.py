@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import rewards
-from benchmarks import decoding, evidence
+from benchmarks import decoding, evidence, evidence_store
 from benchmarks.gate import run_of
 from benchmarks.gate_tables import held_out_folder
 from rewards import Question
@@ -29,12 +29,12 @@ def test_the_pages_have_the_tables_of_the_stored_answers() -> None:
     assert marks >= 4
     with pytest.raises(KeyError, match="wide gate"):
         evidence.filled("<!-- evidence: wide gate -->\nold\n<!-- end -->", made)
-    assert evidence.STORE.stat().st_size < 2_000_000
+    assert evidence_store.STORE.stat().st_size < 2_000_000
 
 
 def test_the_readme_has_the_means_of_the_stored_answers() -> None:
     rows = {}
-    for line in evidence.selfplay(evidence.load(), "wide", "held-out").splitlines()[2:]:
+    for line in evidence.selfplay(evidence_store.load(), "wide", "held-out").splitlines()[2:]:
         arm, _, n, *bases, over = (cell.strip() for cell in line.strip("|").split("|"))
         assert n == "504"
         rows[arm] = (mean(float(re.split("[ :]", base)[0]) for base in bases), over)
@@ -53,7 +53,7 @@ def line(**entry: object) -> str:
 def test_a_gain_is_over_the_best_decoding_of_the_same_base(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evidence, "STORE", tmp_path / "evidence.parquet")
+    monkeypatch.setattr(evidence_store, "STORE", tmp_path / "evidence.parquet")
     for base, lifted in ((0, "111111111110"), (1, "111111111000")):
         ways, control = tmp_path / f"ways-{base}.jsonl", tmp_path / f"even-{base}.jsonl"
         common = {"world": "wide", "split": "development", "seed": 0, "n": 12}
@@ -66,10 +66,10 @@ def test_a_gain_is_over_the_best_decoding_of_the_same_base(
             + line(mix="even", seed=0, iteration=1, right=lifted)
             + line(mix="base", seed=0, iteration=1, right="111111000000")
         )
-        evidence.add([ways, control], base)
-        evidence.add([control], base)  # once more changes nothing
-    found = evidence.load()
-    assert len(pq.read_table(evidence.STORE)) == 2 * 5 * 12
+        evidence_store.add([ways, control], base)
+        evidence_store.add([control], base)  # once more changes nothing
+    found = evidence_store.load()
+    assert len(pq.read_table(evidence_store.STORE)) == 2 * 5 * 12
     assert evidence.best_decoding(found, "wide", 0) == "decoding: majority of 10"
     table = evidence.arms(found, "wide")
     assert "| gold labels, even | 0, 0 | 12 | majority of 10: 50.0 | 25.0, 91.7 | +41.7 [" in table
@@ -87,7 +87,7 @@ def test_a_gain_is_over_the_best_decoding_of_the_same_base(
 def test_what_is_no_evidence_is_refused(tmp_path: Path) -> None:
     (tmp_path / "other.jsonl").write_text(line(loss=1.0))
     with pytest.raises(ValueError, match="neither"):
-        list(evidence.rows_of(tmp_path / "other.jsonl", 0))
+        list(evidence_store.rows_of(tmp_path / "other.jsonl", 0))
 
 
 def stored_run(output: Path, arm: str, right: dict[int, str]) -> Path:
@@ -120,8 +120,8 @@ def stored_run(output: Path, arm: str, right: dict[int, str]) -> Path:
 
 
 def test_runs_of_self_play_give_their_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evidence, "STORE", tmp_path / "evidence.parquet")
-    monkeypatch.setattr(evidence, "QUESTIONS", tmp_path / "questions.parquet")
+    monkeypatch.setattr(evidence_store, "STORE", tmp_path / "evidence.parquet")
+    monkeypatch.setattr(evidence_store, "QUESTIONS", tmp_path / "questions.parquet")
     for base, last in ((0, "111111111110"), (1, "111111111000")):
         output, ways = tmp_path / f"arms-{base}", tmp_path / f"ways-{base}.jsonl"
         ways.write_text(
@@ -136,10 +136,10 @@ def test_runs_of_self_play_give_their_tables(tmp_path: Path, monkeypatch: pytest
             stored_run(output, "gold, oracle's mix", {0: "111000000000", 1: last, 2: last}),
             stored_run(output, evidence.UNTRAINED, {0: "111000000000", 1: "111000000001"}),
         ]
-        evidence.add([ways, *runs], base)
-        evidence.add(runs, base)  # once more changes nothing
-    found = evidence.load()
-    assert len(pq.read_table(evidence.STORE)) == 2 * 2 * 12 * (2 + 2 + 3 + 2)
+        evidence_store.add([ways, *runs], base)
+        evidence_store.add(runs, base)  # once more changes nothing
+    found = evidence_store.load()
+    assert len(pq.read_table(evidence_store.STORE)) == 2 * 2 * 12 * (2 + 2 + 3 + 2)
     for split in ("development", "held-out"):
         table = evidence.selfplay(found, "wide", split)
         # Bases gain 41.7 and 25.0 points: with two bases a t test detects 11.5 standard deviations of 11.8.
