@@ -14,7 +14,7 @@ from hashlib import sha512
 
 from rewards.answers.quantities import WORDS, word_set
 
-_LONGEST, _DEEPEST, _LARGEST_POWER = 200, 16, 9999
+_LONGEST, _DEEPEST, _LARGEST_POWER, _LARGEST_EXPONENT = 200, 16, 9999, 100_000
 _TRAPS = [decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow, decimal.Underflow]
 _EXACT, _SHOWN = decimal.Context(prec=150, traps=_TRAPS), decimal.Context(prec=100)
 _TOKEN = re.compile(r"\s*(\d*\.\d+|\d+\.?(?!\d)|\\?[A-Za-z]+|\*\*|[<>!]=|[-+*/^_=<>()\[\]{}|,])")
@@ -50,7 +50,7 @@ class Expression:
 @lru_cache(maxsize=8192)
 def fraction_of(value: Decimal) -> Fraction | None:
     """The number that it is, where that is a whole one or a fraction of up to twenty digits."""
-    if value and not -40 < value.adjusted() < 60:
+    if not value.is_finite() or (value and not -40 < value.adjusted() < 60):
         return None
     near = Fraction(value).limit_denominator(10**20)
     return near if abs(near - Fraction(value)) <= abs(near) / 10**100 else None
@@ -86,7 +86,8 @@ def _power(base: Decimal, exponent: Decimal) -> Decimal:
     if exact is None:
         return _named_value("power", key_of(base), key_of(exponent))
     over, under = exact.numerator, exact.denominator
-    if under > 99 or abs(over) > _LARGEST_POWER or (number and number < 0 and under % 2 == 0):
+    undefined = over <= 0 if not base else number and number < 0 and under % 2 == 0
+    if under > 99 or abs(over) > _LARGEST_POWER or undefined:
         raise Unread
     if under == 1:
         return _EXACT.power(base, over)
@@ -259,6 +260,7 @@ def read_expression(text: str) -> Expression | None:
         while True:
             reader.names, start, reader.joined, reader.irrational = set(), reader.place, False, False
             found.sides.append(reader.sum())
+            reader.refuse(abs(found.sides[-1].adjusted()) > _LARGEST_EXPONENT)
             found.names.append(reader.names)
             found.written.append("".join(tokens[start : reader.place]))
             lone = found.written[-1].lstrip("\\")

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from rewards.answers.quantities import word_set
+from rewards.answers.quantities import parse_quantity, word_set
 
 _LETTER = re.compile(
     r"(?i)(?:(?:options?|choice|answer)\s+)?[(<\[]?\s*([A-Za-z]{1,2})\s*[)>\]]?[.):]?\s*(?:选?项)?(?:正确)?"
@@ -14,7 +14,7 @@ _LABEL_FIRST = re.compile(
 )
 _LABEL_LAST = re.compile(r"(?is)(?P<text>.*\S)\s*\((?:option\s+)?(?P<label>[A-Za-z]{1,2})\)")
 _LABELLED = re.compile(r"\s*(?:\(([A-Za-z])\)|([A-J])\s?[:)]|([A-Ja-j])\.(?!\d))\s*(\S.*)", re.DOTALL)
-_JOINT = re.compile(r"\s*(?:[,;\u3001\uff0c\uff1b]\s*(?:and\s+|&\s*)?|\s(?:and|&)\s|[和与及])\s*")
+_JOINT = re.compile(r"\s*(?:[,;\n\u3001\uff0c\uff1b]\s*(?:and\s+|&\s*)?|\s(?:and|&)\s|[和与及])\s*")
 _YES = "yes true 是 是的 有 對 对 对的 正确 evet có はい 네 예 نعم بله हाँ हां हैं да sí oui ja sim হ্যাঁ ใช่"
 _NO = (
     "no false 否 不 不是 没有 沒有 不对 错 错误 不正确 hay\u0131r không tidak いいえ 아니요 아니오 "
@@ -30,6 +30,8 @@ _YES_GOES_ON = _NO_GOES_ON | word_set("one two three a an more exactly indeed")
 _FIRST = re.compile(r"([^\W\d_]+(?:[\u0300-\u036f\u0900-\u0dff]+[^\W\d_]*)*)")
 _MARK = re.compile(r"\s*(?:[,;:!(\[\u2026]|\.(?!\s*\d)|\.{2,})|\s+-")
 _BOTH = re.compile(r"\b(?:no|false)\b.*\b(?:yes|true)\b|\b(?:yes|true)\b.*\b(?:no|false)\b")
+_NUMBERED = re.compile(r"no\s*[.:#-]+\s*\d|no\.\s*(?:of\b|[:#]|[a-z\d]{1,4}$)")  # No. 5, no: 5, No. of cars
+_ONLY = re.compile(r"\s*(?:but\s+)?(?:only|if|unless|when|provided)\b")
 _LONGEST = 200
 
 
@@ -73,19 +75,25 @@ def unlabelled(options: Sequence[str]) -> tuple[str, ...]:
     return tuple(label[4] for label in found) if alike else tuple(options)
 
 
-def yes_or_no(folded: str) -> str | None:
-    """Returns `yes`, `no`, or None for what is neither (`no dogs`, `no-one`, `no. 5`) and for both."""
+def yes_or_no(folded: str, *, plain: bool = False) -> str | None:
+    """Returns `yes`, `no`, or None for what is neither (`no dogs`, `no-one`, `no. 5`) and for both.
+
+    A `plain` one has neither a quantity nor a condition behind it: `yes, 3`, `no, unless x = 2`.
+    """
     folded = folded.replace("\\checkmark", "").strip()
     first = _FIRST.match(folded)
     if first is None or len(folded) > _LONGEST or first[1] not in _SAID:
         return None
     said, rest = _SAID[first[1]], folded[first.end() :]
-    if _BOTH.search(folded) or re.match(r"no\s*[.:#-]\s*\d", folded):  # No. 5, no: 5
+    if _BOTH.search(folded) or _NUMBERED.match(folded):
         return None
     if not rest.strip(" .,;:!") or _SAID.get(rest.strip(" .,;:!/")) == said:
         return said
     if mark := _MARK.match(rest):
-        other = _FIRST.match(rest[mark.end() :].strip(" -()[]"))
+        tail = rest[mark.end() :].strip(" -()[]")
+        other = _FIRST.match(tail)
+        if plain and (_ONLY.match(tail) or ("(" not in mark[0] and parse_quantity(tail, counted=True))):
+            return None
         return None if other and _SAID.get(other[1], said) != said else said
     following = rest.split()[0].partition("'")[0].strip(".,;:!") if rest[0].isspace() else ""
     return said if following in (_YES_GOES_ON if said == "yes" else _NO_GOES_ON) else None

@@ -55,7 +55,7 @@ _REWRITES = [
     (re.compile(r"\\[dtc]frac"), r"\\frac"),
     (re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\degree"), "°"),
     (re.compile(r"(?<=\d)\{,\}(?=\d)|(?<=\d)\\,(?=\d{3}(?!\d))"), ","),
-    (re.compile(r"(?<!\\)\\[!,;: ]|(?<=\S)~(?=\w)|\\quad|\\qquad"), " "),
+    (re.compile(r"(?<!\\)\\[!,;: ]|(?<=[A-Za-z.,}]{2})~(?=[\w\\])|(?<=\d)~(?=[A-Za-z])|\\quad|\\qquad"), " "),
     (re.compile(r"\\([%&#])"), r"\1"),
     (re.compile(r"(?<=\w)\s+(?=\^)|^\{\}(?=[\^_])"), ""),
     (re.compile(r"\\(?:long)?rightarrow(?![a-z])|\\to(?![a-z])|[-=]+>"), "\u2192"),
@@ -78,6 +78,7 @@ _BEFORE_A_VALUE = re.compile(
     r"(?:(?:a total of|in total|the(?!\s+\(?[a-j]\)?$))\s+)?"
     rf"(?=[-+$€£¥]?\d|[A-Z]\d|\(?[A-J]\)?$|(?:{'|'.join(sorted(WORDS))})\b)"
 )
+_SELECTOR = re.compile("[\u034f\ufe00-\ufe0f\U000e0100-\U000e01ef]")  # of a variant of the sign before it
 _EXCLAIMED = re.compile(r"([^\W\d_]{2})!{1,9}$")  # after a word; `5!` and `n!` are factorials
 
 
@@ -94,7 +95,11 @@ def unwrapped(text: str) -> str:
     text = _VARIANTS.sub(lambda found: normalize("NFKC", found[0]), text)
     text = normalize("NFC", text).translate(_TRANSLATION)
     if not re.search("[\u0370-\u03ff]{3}", text):  # a word of Greek stays one, and μm and kΩ are units
-        text = re.sub("[\u0391-\u03f5](?!m\\b|[A-Z]\\b)", lambda found: found[0].translate(_LETTERS), text)
+        text = re.sub(
+            "[\u0391-\u03bb\u03bd-\u03f5]|\u03bc(?!m\\b|[A-Z]\\b)",
+            lambda found: found[0].translate(_LETTERS),
+            text,
+        )
     text = "".join(map(_character, text.replace("\\$", _DOLLAR)))
     for _ in range(4):
         text = _STYLE.sub(_upright, text)
@@ -111,7 +116,9 @@ def _character(character: str) -> str:
     kind = unicodedata.category(character)
     if kind == "Nd":
         return str(unicodedata.decimal(character))
-    hidden = kind in ("Cf", "Cc") or (kind == "Mn" and not unicodedata.combining(character))
+    hidden = (kind in ("Cf", "Cc") and not "\U000e0020" <= character <= "\U000e007f") or _SELECTOR.match(
+        character
+    )
     return "" if hidden and character != _DOLLAR else character
 
 

@@ -68,8 +68,9 @@ def _chosen(text: str, options: tuple[str, ...], question: str | None) -> str:
         if (place := _one_of(said, options, question)) is not None:
             return option_label(place)
     parts = pieces(without_lead_in(clean)) if len(clean) <= _LONGEST else []
-    named = [place for part in parts if (place := _one_of(part, options, question)) is not None]
-    return ",".join(map(option_label, sorted(set(named)))) if len(named) == len(parts) else ""
+    found = named = [place for part in parts if (place := _one_of(part, options, question)) is not None]
+    named = named if asked(question).ordered else sorted(set(named))
+    return ",".join(map(option_label, named)) if len(found) == len(parts) else ""
 
 
 def _one_of(said: str, options: tuple[str, ...], question: str | None) -> int | None:
@@ -125,8 +126,9 @@ def _form(text: str, question: Asked, *, alone: bool) -> Form:
         key = " ".join(text.lower().split())
         return Form(f"text:{key}" if key else "")
     whole = unwrapped(text)
-    if alone and whole[:1] not in "([" and re.search(r"\band\b|[,&和与及、]", whole):
+    single = whole[:1] not in "([" or re.match(r"\([A-Z]\)", whole)
+    if alone and single and re.search(r"\band\b|[,;&\n和与及、]", whole):
         letters = [bare_letter(part) for part in pieces(whole)]
         if all(letters) and 1 < len(letters) == len(set(letters)):
-            return Form(f"list:{{}}{sorted(letters)}")
+            return Form(f"list:seq{letters}" if question.ordered else f"list:{{}}{sorted(letters)}")
     return Reader(question).form(without_lead_in(whole), alone=alone)

@@ -32,7 +32,7 @@ _MATHEMATICAL = re.compile(
     r"(?i)[\\+*/^()|]|\d|[^\W\d_]\s*-\s*[^\W_]|^-\s*[a-z]$|\b(?:squared|cubed|pi|sin|cos|tan|log|ln|sqrt|exp)\b"
     r"|\b(?:alpha|beta|gamma|delta|theta|lambda|phi|omega|sigma)\b"
 )
-_ARTICLE = re.compile(r"^(?:the|a|an)\s+(?=\S)", re.IGNORECASE)
+_ARTICLE = re.compile(r"^(?:the\s+(?=[\w$€£¥(\"'-])|an?\s+(?=[^\W\d_](?:[^\W\d_]|-[^\W\d_])))", re.IGNORECASE)
 _PLACE = re.compile(
     r"(?:(?:on|at|to|in)\s+)?(?:the\s+)?(left|right|top|bottom|middle|center|centre|front|back)"
     r"(?:[ -]?hand)?(?:\s+(?:side|part|edge))?"
@@ -40,6 +40,12 @@ _PLACE = re.compile(
 _INFINITE = re.compile(r"([+-]?)\s*\\?(?:infty|inf|infinity)", re.IGNORECASE)
 _RELATION = re.compile(r"[<>]|\\[lg](?:eq?|t)(?![a-z])")
 _CUT, _CUT_OF_NUMBERS = re.compile("[,;]"), re.compile(r";|(?<!\d),|,(?!\d{3}(?!\d))")
+_IN_ORDER = re.compile(r"(?:in (?:that|this) order|respectively)$")
+# Words whose capitals tell what they are: Aa and BbRr, mR and mW, R/2r and M/2m.
+_CASED = re.compile(
+    r"(?:([A-Za-z])(?i:\1))+|[a-z]{1,2}[A-Z][A-Za-z]?|(?=.*(?:\d|(?<![A-Za-z])[A-Za-z](?![A-Za-z])))"
+    r"(?:\d*[A-Za-z]{1,3}|\d+)(?:/(?:\d*[A-Za-z]{1,3}|\d+))+"
+)
 _TURNED = {">": "<", ">=": "<="}
 
 
@@ -72,13 +78,15 @@ class Reader:
 
         A letter may be an answer where it stands `alone`, without options; a `nested` text is one of a list.
         """
-        if nested and len(clean) == 1 and clean.isalpha():
+        if nested and len(clean) == 1 and clean.isalpha() and clean.isascii():
             return Form(f"letter:{clean}")
         if alone and len(letter := bare_letter(clean)) == 1:
             return Form(f"letter:{letter}")
-        if said := yes_or_no(clean.lower()):
+        if said := yes_or_no(clean.lower(), plain=True):
             return Form(f"yes_no:{said}")
         bare = _ARTICLE.sub("", clean)
+        if self.question.paired and re.fullmatch(r"\d{1,3}/\d{1,3}", bare):  # 120/80 is no 3/2
+            return Form(f"ratio:{bare}")
         if when := moment(bare):
             return Form(when)
         if value := self.named_value(clean):
@@ -91,7 +99,7 @@ class Reader:
             return Form(f"ordinal:{place}")
         key = None if "=" in bare else joined(bare, lambda one: self.number(one).key)
         key = key or (self.relation(clean) if _RELATION.search(clean) else None)
-        key = key or (None if nested else self.several(clean))
+        key = key or (None if nested and clean[0] not in "([" else self.several(clean))
         if key := key or formula(clean) or code(bare) or self.relation(clean):
             return Form(key)
         if measured := self.expression(clean):
@@ -175,16 +183,26 @@ class Reader:
         elif re.fullmatch(r"(?s)[(\[].*[)\]]", clean) and min(_depths(clean)[:-1]) > _depths(clean)[-1] == 0:
             inner, bracket = clean[1:-1], clean[0] + clean[-1]
         joint = "or" if not bracket and re.search(r"\bor\b", inner) else "and"
-        inner = re.sub(rf",?\s+(?:{joint}|&)\s+|[和与](?=\S)|\n", ", ", inner)
-        parts = _split_items(inner, thousands=not bracket)
+        if joint == "or" and all(
+            re.match(r"[a-z]\s*=", part) for part in re.split(r",\s*|\s*\bor\b\s*", inner)
+        ):
+            inner, joint = re.sub(r"\bor\b", "and", inner), "and"  # the roots of an equation
+        inner = re.sub(rf",?\s+(?:{joint}|&)\s+|[和与](?=\S)|,\n", ", ", inner).replace(";\n", ";")
+        parts, marks = _split_items(inner.replace("\n", ";"), thousands=not bracket)
+        if len(marks) > 1 or _IN_ORDER.search(clean):  # rows of a table
+            return None
         if not 2 <= len(parts) <= _MAX_ITEMS or not all(parts) or any(part.count(" ") > 3 for part in parts):
             return None
-        if not bracket and re.fullmatch(r"\d+,\d+|[\d,]*,0\d[\w,]*", clean):
+        if not bracket and re.fullmatch(r"\W*\d+(?:[. ]\d{3})*,\d+(?:\s*\D*)|[\d,]*,0\d[\w,]*", clean):
             return None  # 1,5 may be a number
         items = [self.form(unwrapped(part), nested=True) for part in parts]
         keys = [item.key for item in items]
         ordered = self.question.ordered and bracket in ("", "()", "[]")
-        if ordered or all(item.kind in ("range", "ratio", "yes_no") for item in items):
+        numbers = [item.kind == "value" for item in items]
+        paired = len(items) > 3 and all(one != other for one, other in pairwise(numbers))  # red, 3, blue, 5
+        if "\n" in clean and {item.kind for item in items} == {"text"}:
+            return None  # lines of a sign
+        if ordered or paired or all(item.kind in ("range", "ratio", "yes_no") for item in items):
             bracket = "seq"
         keys, bracket = (sorted(keys), "{}") if bracket in ("", "{}") else (keys, bracket)
         return f"list:{'or' if joint == 'or' else ''}{bracket}{keys}"
@@ -210,9 +228,9 @@ def _words(clean: str) -> str:
     if "\\" in text or re.search(r"[\^_=*]|[a-zA-Z]'(?![a-z])", text):
         return "written:" + re.sub(r"\s*([^\w\s])\s*", r"\1", text)
     text = re.sub(r"\s+([-+/<>#&=])\s+|^([-+<>#=]+)\s+|\s+([-+]+)$", r"\1\2\3", text)
-    if re.fullmatch(r"(?i:(?:([a-z])\1){1,4})", text):
-        return f"text:{text}"  # Aa, BbRr
-    text = text.lower()
+    text = " ".join(
+        word if _CASED.fullmatch(word) and not _any_case(word) else word.lower() for word in text.split()
+    )
     if place := _PLACE.fullmatch(text):
         text = place[1].replace("centre", "center")
     text = ordinals_in_words(_ARTICLE.sub("", text))
@@ -225,8 +243,15 @@ def _depths(text: str) -> list[int]:
     return list(accumulate((one in "([{") - (one in ")]}") for one in text))
 
 
-def _split_items(text: str, *, thousands: bool) -> list[str]:
-    """Splits at commas and semicolons outside brackets; a bare `1,234` stays whole."""
+def _any_case(word: str) -> bool:
+    """Whether it says the same in small letters: `pH`, `mL`, `N/A`."""
+    unit = known_unit(word)
+    return word.lower() in ("ph", "n/a") or (unit is not None and unit == known_unit(word.lower()))
+
+
+def _split_items(text: str, *, thousands: bool) -> tuple[list[str], set[str]]:
+    """Splits at commas and semicolons outside brackets, and gives those; a bare `1,234` stays whole."""
     depths, found = _depths(text), (_CUT_OF_NUMBERS if thousands else _CUT).finditer(text)
-    cuts = [-1, *(cut.start() for cut in found if depths[cut.start()] == 0), len(text)]
-    return [text[start + 1 : end].strip() for start, end in pairwise(cuts)]
+    marks = [cut.start() for cut in found if depths[cut.start()] == 0]
+    parts = [text[start + 1 : end].strip() for start, end in pairwise([-1, *marks, len(text)])]
+    return parts, {text[mark] for mark in marks}

@@ -39,7 +39,8 @@ _RATIO = re.compile(r"\d+(?:\.\d+)?(?:\s*:\s*\d+(?:\.\d+)?)+")
 _LEADING_ZERO = re.compile(r"(?<![\d.,])0\d")
 _TOKEN = re.compile(r"[\w./:#-]+", re.ASCII)
 _LETTER_DIGIT = re.compile(r"[^\W\d_]+[-_.]?\d")
-_NO_CODE = re.compile(r"(?:sin|cos|tan|log|ln|exp|sqrt|pi)\d+\b.*|\d+[a-z]-\d+")  # 2n-1 is an expression
+# 2n-1 and x-1 are expressions.
+_NO_CODE = re.compile(r"(?:sin|cos|tan|log|ln|exp|sqrt|pi)\d+\b.*|(?:\d+[a-z]|[nxyz])-\d+(?:\.\d+)?[a-z]?")
 _JOINTS = re.compile(r"(?<=\w)[-./:](?=\w)")
 _SEQUENCE = re.compile(r"[A-Z](?:\s*(?:-|\u2192)\s*[A-Z]){2,}|[A-Z]{1,4}-\d+[A-Z]?")
 _SPECIES = re.compile(
@@ -51,7 +52,7 @@ _ALSO_ELEMENTS = word_set("CO CS HF NB NI OS PB PO SC SI SN")  # CO is not Co
 
 def moment(clean: str) -> str | None:
     """A time of day, a date, or two numbers with a slash that are no fraction."""
-    folded = clean.lower()
+    folded = re.sub(r"(?<=\d)\s*:\s*(?=\d)", ":", clean.lower())
     if _PAIR.fullmatch(folded) and not re.match(r"[01]/", folded):
         return f"ratio:{folded}"
     return _clock(folded) or _date(folded)
@@ -102,7 +103,8 @@ def code(clean: str) -> str | None:
 
 def formula(clean: str) -> str | None:
     """A formula or an equation of chemistry, as it is written: `Al2(SO4)3`, `2H2 + O2 → 2H2O`, `NH4+`."""
-    parts = re.split(r"\s+[+=\u2192]\s+|[=\u2192]", clean)
+    plus = r"|(?<=[\w)}])\+(?=\d*[A-Z(])" if "\u2192" in clean else ""
+    parts = re.split(r"\s+[+=\u2192]\s+|\s*[=\u2192]\s*" + plus, clean)
     if clean in _ALSO_ELEMENTS:
         return f"formula:{clean}"
     few = len(re.findall("[A-Za-z]", clean)) < 2 or not re.search(r"[A-Za-z)]_?\{?\d", clean)
@@ -124,7 +126,7 @@ def joined(clean: str, number: Callable[[Quantity], str]) -> str | None:
     for pair in pairs:
         if found := _together("range", pair, number):
             return found
-    parts = _TIMES.split(clean)
+    parts = [] if re.match(r"0x[\da-fA-F]", clean) else _TIMES.split(clean)
     if 2 <= len(parts) <= 6 and (found := _together("size", parts, number)):
         return found
     return "ratio:" + "".join(clean.split()) if _RATIO.fullmatch(clean) else None

@@ -55,7 +55,7 @@ _ABOUT = re.compile(
 _MINUS = re.compile(r"(?:(?:minus|negative)\s+|负)", re.IGNORECASE)
 _OVER = r"(\d{1,15})\s*/\s*(\d{1,15})(?![\d/])|\\frac\s*\{\s*([+-]?\d{1,15})\s*\}\s*\{\s*(\d{1,15})\s*\}"
 _FRACTION = re.compile(_OVER + r"|\\frac\s*(\d)\s*(\d)")
-_MIXED = re.compile(rf"(\d{{1,15}})(?:\s+|\s*(?=\\))(?:{_OVER})")
+_MIXED = re.compile(rf"(\d{{1,15}})(?:\s+|\s*(?=\\))(?:{_FRACTION.pattern.replace('[+-]?', '')})")
 _REPEATING = re.compile(r"(\d{0,9})\.(\d{0,9})(?:\\(?:overline|bar|dot)\s*\{(\d{1,9})\}|\((\d{1,9})\)(?!\d))")
 _DOTS = re.compile(r"(\d{0,9})\.(\d{0,9}?)((\d{1,6}?)\4{2,})(?:\.{3}|…|\\[cl]?dots)$")
 _DECIMAL = re.compile(
@@ -121,7 +121,9 @@ def parse_quantity(text: str, *, counted: bool = False) -> Quantity | None:
         return Quantity(value=Fraction(1), unit=unit) if unit else None
     value, used = found
     scale, used = _magnitude(rest, used, money=bool(money))
-    tail, unit, thing = rest[used:], known_unit(money) if money else None, ""
+    tail, unit, thing = rest[used:], (known_unit(money) or known_unit(money.lower())) if money else None, ""
+    if money and unit is None:
+        return None
     if tail.strip() and tail not in _MEASURE:
         said = None if "frac" in rest[:used] and tail[0] not in " \u00b0%" else known_unit(tail)
         if said is None or (unit is not None and unit.dimension != said.dimension):
@@ -136,10 +138,11 @@ def parse_quantity(text: str, *, counted: bool = False) -> Quantity | None:
 
 def _thing(tail: str) -> str:
     """What is counted, where it is said in plain words: no operator, no numeral, no name of mathematics."""
-    words = tail.casefold().replace("-", " ").split()
+    said = tail.replace("-", " ").split()
+    words = [word.casefold() if word in (word.lower(), word.upper(), word.title()) else word for word in said]
     plain = not any(word in _NOT_COUNTED or len(word) < 2 for word in words if word.isascii())
-    said = plain and _THING.fullmatch(tail) and not read_han(tail.strip())
-    return " ".join(map(singular, words)) if said else ""
+    read = plain and _THING.fullmatch(tail) and not read_han(tail.strip())
+    return " ".join(map(singular, words)) if read else ""
 
 
 def singular(word: str) -> str:

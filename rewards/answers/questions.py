@@ -24,9 +24,15 @@ _UNIT = re.compile(
     r"(\\?[A-Za-zμΩ°%$€£]+(?:\^?[23])?(?:/[A-Za-z]+(?:\^?\d)?)?)(?![A-Za-z])|([%°$€£])|([A-Za-z]{4,})"
 )
 _NO_UNIT = word_set("in a as at is an am pm mo second bar bars point mean mole moles min max")
+_ASKS = re.compile(r"\b(?:find|what|how|which|determine|calculate|compute|evaluate)\b|[求则]")
+_PERCENT, _DEGREES = (("%", 1),), (("°", 1),)
+_PAIRED = re.compile(r"blood pressure|time signature|acuity|\bdate\b")
+_WH = r"(?:how many|how much|what|which|who|where|when)"
 _ORDER = re.compile(
-    r"\b(?:order|ascending|descending|sequence|coordinates?|ordered|respectively|rank(?:ed|ing)?|sort(?:ed)?|arrange|"
-    r"left to right|top to bottom|point)\b|坐标|顺序|依次|排列"
+    r"\b(?:order|ascending|descending|sequence|coordinates?|ordered|respectively|rank(?:ed|ing)?|sort(?:ed)?|"
+    r"arrange|left to right|right to left|top to bottom|bottom to top|first to last|low to high|high to low|"
+    r"steps|path|\w+(?:est|most) to (?:the )?\w+(?:est|most)|(?:counter-?|anti-?)?clockwise|point)\b"
+    rf"|\b{_WH}\b.*\band {_WH}\b|\bwhat are the [\w ]+? and (?:the )?\w|坐标|顺序|依次|排列"
 )
 
 
@@ -38,6 +44,7 @@ class Asked:
     things: frozenset[str] = frozenset()  # that it counts, in the singular
     units: tuple[tuple[Dimension, Unit], ...] = ()  # of a bare number, by dimension
     names: frozenset[str] = frozenset()  # unknowns that it asks for
+    paired: bool = False  # whether 120/80 is a reading or a date
     ordered: bool = False  # whether for an order or a point, so that a bare list has one
     percent: bool = False
 
@@ -50,6 +57,19 @@ class Asked:
         return words[-1] in self.things and named.issuperset(words)
 
 
+def _counted(text: str) -> frozenset[str]:
+    """The things that a question counts: none where it counts several, each in its own right."""
+    runs = [(run[1].partition(" than ")[0], text[run.end() :]) for run in _HOW_MANY.finditer(text)]
+    several = len({singular(run.split()[-1]) for run, _ in runs}) > 1 or any(
+        re.search(r"\b(?:and|or)\b", run) or re.match(r"(?:,\s*[^\W\d_]+)*,?\s+(?:and|or)\s", rest)
+        for run, rest in runs
+    )
+    if runs:
+        words = [] if several else [word for run, _ in runs for word in re.split("[ -]", run)]
+        return frozenset(map(singular, words))
+    return frozenset(singular(word) for word in re.findall(r"[^\W\d_]{3,}", text) if word != singular(word))
+
+
 @lru_cache(maxsize=4096)
 def asked(question: str | None) -> Asked:
     """Reads a question, untrusted; only its first 4,000 characters."""
@@ -57,26 +77,34 @@ def asked(question: str | None) -> Asked:
         return Asked()
     question = question[:_LONGEST]
     text = question.lower()
-    things = {singular(word) for word in re.findall(r"[^\W\d_]{3,}", text) if word != singular(word)}
-    things |= {singular(word) for run in _HOW_MANY.finditer(text) for word in re.split("[ -]", run[1])}
-    units: dict[Dimension, set[Unit]] = {}
+    asks = text[max((match.end() for match in _ASKS.finditer(text)), default=0) :]  # what is not only given
+    named: dict[Dimension, set[Unit]] = {}
+    given: dict[Dimension, set[Unit]] = {}
     for match in _UNIT.finditer(question):
         name = match[1] or match[2] or match[3]
         unit = None if name.lower() in _NO_UNIT else known_unit(name)
         if unit and unit.dimension and (match[3] is None or name.islower()):
+            units = given if question[match.start()].isdigit() else named
             units.setdefault(unit.dimension, set()).add(unit)
+    percent = named.pop(_PERCENT, None) is not None or "percent" in text or {*given} == {_PERCENT}
+    if re.search(r"\bangle|degrees?\b|∠|\\angle", asks):
+        named.setdefault(_DEGREES, {Unit(_DEGREES, Fraction(1))})
+    elif not named and not percent:
+        given.pop(_DEGREES, None)
+        named = given
+    # Where a question is about several quantities, each answer has to say its unit.
+    sure = len(named) + percent == 1
+    found = {dimension: own.pop() for dimension, own in named.items() if sure and len(own) == 1}
     power = 3 if re.search(r"\bvolume|capacity\b", text) else 2 if re.search(r"\barea\b", text) else 1
-    found = {dimension: named.pop() for dimension, named in units.items() if len(named) == 1}
     if power > 1:
         raised: Dimension = (("m", power),)
         if length := found.pop((("m", 1),), None):
             found.setdefault(raised, Unit(raised, length.factor**power))
         found[(("unit", power),)] = Unit((("unit", power),), Fraction(1))
-    if re.search(r"\bangle|degrees?\b|∠|\\angle", text):
-        found.setdefault((("°", 1),), Unit((("°", 1),), Fraction(1)))
-    percent = found.pop((("%", 1),), None) is not None or "percent" in text
+    names = {match[1].strip("$\\ ") for match in _ASKED.finditer(question)}
+    names = names if sum(len(name) == 1 or not name.islower() for name in names) < 2 else set()
     return Asked(
-        text=text, things=frozenset(things), units=tuple(found.items()),
-        names=frozenset(match[1].strip("$\\ ") for match in _ASKED.finditer(question)),
-        ordered=_ORDER.search(text) is not None, percent=percent,
+        text=text, things=_counted(text), units=tuple(found.items()), names=frozenset(names),
+        paired=_PAIRED.search(text) is not None, ordered=_ORDER.search(text) is not None,
+        percent=percent and sure,
     )  # fmt: skip

@@ -20,10 +20,10 @@ penny pence = 0.01 £; ¥ jpy yen 円; cny rmb yuan 元 人民币; ₹ rs inr ru
 ₿ btc bitcoin; chf franc; ¢ cent = 0.01 $; unit; ppm; dB decibel; rev revolution; rad radian = 1; sec = s
 us = 0.000001 s; B byte = 8 bit p; KB = 8000 bit; kb = 1000 bit; Mb = 1000000 bit; Gb = 1000000000 bit
 min minute 分钟 = 60 s; h hr hrs hour 小时 = 60 min; day 天 = 24 h; wk week = 168 h; mo month
-yr year 年 = 12 mo; decade = 10 yr; century = 100 yr; tonne 吨 = 1000000 g; ton; Å angstrom = 0.0000000001 m
-lb lbs pound = 453.59237 g; oz ounce = 28.349523125 g; in inch inche = 0.0254 m; ft foot feet ' = 12 in
-yd yard = 3 ft; mi mile = 1760 yd; nmi nautical-mile = 1852 m; 厘米 = 0.01 m; 毫米 = 0.001 m
-公里 千米 = 1000 m; 公斤 千克 = 1000 g; 平方米 = m^2; 平方厘米 = 0.0001 m^2; 立方米 = m^3
+yr yrs year 年 = 12 mo; decade = 10 yr; century = 100 yr; tonne 吨 = 1000000 g; ton
+Å angstrom = 0.0000000001 m; lb lbs pound = 453.59237 g; oz ounce = 28.349523125 g; in inch inche = 0.0254 m
+ft foot feet ' = 12 in; yd yard = 3 ft; mi mile = 1760 yd; nmi nautical-mile = 1852 m; 厘米 = 0.01 m
+毫米 = 0.001 m; 公里 千米 = 1000 m; 公斤 千克 = 1000 g; 平方米 = m^2; 平方厘米 = 0.0001 m^2; 立方米 = m^3
 L l liter litre 升 = 0.001 m^3 p; gal gallon = 3.785411784 L; ha hectare = 10000 m^2; ac acre = 43560 ft^2
 Hz hertz = s^-1 p; N newton = 1000 g m s^-2 p; Pa pascal = N m^-2 p; Nm newton-meter newton-metre = N m
 J joule = N m p; W watt = J s^-1 p; Wh watt-hour = 3600 J p; V volt = W A^-1 p; Ω ohm = V A^-1 p
@@ -110,6 +110,7 @@ def _look_up(name: str) -> Unit | None:
     symbols, words = _units()
     lower = name.casefold().replace("degrees-", "degree-")
     forms = (lower, *(lower.removesuffix(end) + more for end, more in _PLURALS if lower.endswith(end)))
+    forms = () if re.fullmatch("[a-z][A-Z]", name) else forms  # mM is not mm
     return symbols.get(name) or next((words[form] for form in forms if form in words), None)
 
 

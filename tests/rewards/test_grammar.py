@@ -39,6 +39,7 @@ SAME = {
     "quantities": [("2 US dollars", "$2"), ("4 sqm", "4 m^2"), ("an hour", "60 min"), ("7 KG", "7 kg")],
     "repeating decimals": [("0.(7)", "7/9"), ("0.444...", "4/9"), (r"0.1\overline{6}", "1/6")],
     "several letters": [("both B and D", "B, D"), ("options A and E", "E, A")],
+    "lines": [("1\n2", "2, 1"), ("4,\n5", "4, 5"), ("STOP\nAHEAD", "STOP AHEAD"), ("B\nC", "B, C")],
     "lead-ins": [("La respuesta correcta es C", "C"), ("本题选D", "D"), ("the answer is 8", "8")],
     "marks of style": [("**6**", "6"), ("_D_", "D"), (r"\mathbf{D}", "D")],
 }  # fmt: skip
@@ -68,6 +69,8 @@ DIFFERENT = {
     "units": [("8 cm", "8"), ("8 cm", "8 m"), ("30%", "30"), ("8 lb", "£8"), ("¥8", "8 yuan")],
     "names of values": [("y = 6", "z = 6"), ("y = 6", "6"), ("AB = 6", "CD = 6")],
     "rounding": [("0.333", "1/3"), ("0.667", "0.6667")],
+    "lines": [("red, 3\nblue, 5", "red, 5\nblue, 3"), ("KEEP\nLEFT", "LEFT\nKEEP"),
+              ("1, 2\n3, 4", "1, 3\n2, 4")],
     "verdicts": [("no-one", "no"), ("no-fly zone", "no"), ("yes and no", "yes")],
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Literal
 
 import rewards
+from rewards.answers.choices import yes_or_no
 from rewards.answers.cleaning import plain
 from rewards.answers.equivalence import answer_form
 from rewards.answers.quantities import Quantity, parse_quantity
@@ -67,9 +68,12 @@ def score_output(
         return Score(status="judge_error", answer=answer, score=None, stage="unjudged")
     if answer is None:
         return Score(status="truncated" if cut else "unparsed", answer=None, score=0.0, stage="empty")
-    if gold.rule == "yes_no" and answer_form(answer).kind != "yes_no":
+    said: str | None = answer
+    if gold.rule == "yes_no":  # whatever follows: `Yes, 4 lines`
+        said = yes_or_no(plain(answer).lower())
+    if said is None:
         return Score(status="unparsed", answer=answer, score=0.0, stage="neither yes nor no")
-    verdicts = [compare(answer, one, gold, question=question) for one in gold.answers]
+    verdicts = [compare(said, one, gold, question=question) for one in gold.answers]
     first = next((verdict for verdict in verdicts if verdict.equal), verdicts[0])
     return Score(status="ok", answer=answer, score=float(first.equal), stage=first.stage)
 
