@@ -21,7 +21,7 @@ ENTRYPOINT ["visplay"]
 CMD ["--help"]
 
 FROM source AS cpu
-RUN pip install --no-cache-dir -c constraints.txt . \
+RUN pip install --no-cache-dir -c constraints.txt '.[benchmarks]' \
     && visplay pocket images /data/pictures --count 1500 --seed 1 \
     && visplay config init pocket /data/pictures --out /data/demo.yaml \
     && chown -R user /data

@@ -7,7 +7,8 @@ question's own kind. The way that is best on development scenes is then run once
 A training run has gained something only as far as it exceeds that figure.
 
     python -m benchmarks.decoding --worlds ladder dusk easy-vqa --development 200 --held-out 1000
-    python -m benchmarks.decoding --worlds dusk --against runs/demo     # and a run over the best of them
+    # and a run over the best of them:
+    python -m benchmarks.decoding --model pocket-wide --worlds wide --against runs/demo
 """
 
 import argparse

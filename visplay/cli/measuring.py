@@ -23,7 +23,7 @@ BATCHES = {"transformers": 64, "vllm": 512}  # items asked at once
 def evaluate(
     context: typer.Context,
     target: str,
-    benchmarks: Annotated[str, typer.Option("--benchmarks", "-b")] = "pocket-dusk,easy-vqa",
+    benchmarks: Annotated[str, typer.Option("--benchmarks", "-b")] = "pocket-dusk",
     source: list[str] | None = None,
     out: Path | None = None,
     limit: Annotated[int | None, typer.Option(min=1)] = None,
@@ -49,8 +49,8 @@ def evaluate(
 
     Args:
         context: Holds the judge's key, which was taken out of the environment.
-        target: What to score: pocket, a hub id, a folder with a checkpoint or an adapter, RUN (its last
-            iteration) or RUN@ITERATION (0 is the base).
+        target: What to score: pocket or pocket-wide, a hub id, a folder with a checkpoint or an adapter, RUN
+            (its last iteration) or RUN@ITERATION (0 is the base).
         benchmarks: Benchmarks to ask: ids (see `visplay benchmarks`) or YAML files, separated by commas.
         source: ID=PATH: read the data of this benchmark from a local copy; may be repeated.
         out: Folder to write to; default: runs/evaluations/NAME-DIGEST.

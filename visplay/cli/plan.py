@@ -16,11 +16,11 @@ from rich.console import Console
 from visplay.cli.printing import plain_table
 from visplay.config.loading import Config, check_config, check_names, enough_kept, load_config
 from visplay.config.method import ABOUT, differences
-from visplay.config.sections import Model
+from visplay.config.sections import POCKET, Model
 from visplay.config.yaml_text import read_yaml
 from visplay.data.images import count_entries
 from visplay.errors import ImageSourceError
-from visplay.models.memory import CARDS, GIB, LEAST_LENGTH, Card
+from visplay.models.memory import CARDS, GIB, LEAST_LENGTH, Card, find_card
 from visplay.models.policy import check_device, device_of
 from visplay.models.processor import load_processor, smaller_pictures
 from visplay.planning.plan import Plan, make_plan
@@ -46,14 +46,14 @@ TRAINER_LINES = {
 
 
 def print_plan(
-    config: Config | str | Path, *, cards: Sequence[Card] = (), pictures: int | None = None,
+    config: Config | str | Path, *, cards: Sequence[Card | str] = (), pictures: int | None = None,
     console: Console | None = None,
 ) -> None:  # fmt: skip
     """Print memory, cards and work of a run.
 
     Args:
         config: of the run, or its YAML file.
-        cards: to plan for; all known ones if there are none.
+        cards: GPUs to plan for, or their names, such as "h100"; all known ones if there are none.
         pictures: number of pictures; None counts those in `images.source`.
         console: prints the plan; None is standard output, 80 columns wide.
 
@@ -65,6 +65,7 @@ def print_plan(
     if torch.cuda.is_available() or not config.model.device.startswith("cuda"):  # else a GPU elsewhere
         check_device(device_of(config.model))
     plan = make_plan(config)
+    evaluation_work(config)  # an unknown benchmark is an error before anything is printed
     size, dtype = plan.size, str(plan.size.dtype).removeprefix("torch.")
     less = " The base is quantized: its weights take less." * ("quantization_config" in config.model.options)
     apart = "".join(f"\n  {line}" for line in differences(config))
@@ -79,7 +80,8 @@ def print_plan(
     )  # fmt: skip
     _print_memory(plan, console)
     if plan.on_gpu:
-        _print_cards(plan, cards or CARDS, console)
+        named = [find_card(card) if isinstance(card, str) else card for card in cards]
+        _print_cards(plan, named or CARDS, console)
     _print_work(plan, console, pictures=pictures)
     console.print(
         "Counted and added up, not measured: one run on one card has confirmed its memory. "
@@ -212,10 +214,10 @@ def draft(model: str, images: str, *, card: Card | None, file: Path | None) -> s
         ConfigError: no `config.json` or no processor of the base VLM can be read, or nothing fits the card.
     """
     name = re.sub(r"[^\w.-]+", "-", (file.stem if file else Path(model).name).lower()).strip(".") or "run"
-    at = f" --card {card.name}" if card in CARDS and model != "pocket" else ""
+    at = f" --card {card.name}" if card in CARDS and model not in POCKET else ""
     settings = {"name": name, "model": model, "images": images, "file": str(file or "FILE"), "at": at}
-    if model == "pocket":
-        about = ["The pocket VLM: minutes on two CPU cores, everything synthetic."]
+    if model in POCKET:
+        about = [f"The VLM {model} of the package: minutes on two CPU cores, everything synthetic."]
     else:
         plan, settings = _roomiest(settings, card)
         about = list(_about(plan, card))

@@ -71,7 +71,7 @@ def config_init(
     """Write a first configuration, with comments, that fits a model and this machine.
 
     Args:
-        model: Base VLM: a hub id, a local folder, or pocket for the VLM in the package.
+        model: Base VLM: a hub id, a local folder, or pocket or pocket-wide, the VLMs in the package.
         images: Pictures, as for images.source; docs/pictures.md lists the forms.
         out: YAML file to write; it must not exist. Default: print it.
         card: Card to write for, e.g. rtx4090. Default: the card of this machine.

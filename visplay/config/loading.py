@@ -129,6 +129,10 @@ def load_config(path: str | Path | Mapping[str, Any] | Config, overrides: Sequen
         return check_config(_located(merged(dict(path), given)))
     if not Path(path).exists():
         raise ConfigError(f"there is no configuration file {path}")
+    if Path(path).is_dir():
+        raise ConfigError(
+            f"{path} is a folder, but not of a run (no config.yaml); give a YAML file or runs/NAME"
+        )
     try:
         data = read_yaml(Path(path).read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
@@ -238,7 +242,7 @@ def complaint(detail: Any, top: type[Section]) -> str:
         got = "" if kind == "missing" or ", got " in message else f", got {detail['input']!r:.200}"
         return f"{key or 'the file'}: {message[0].lower()}{message[1:]}{got}"
     if own := OF_TRL.get(str(detail["loc"][-1])):
-        return f"{key}: a name of TRL; set {own.replace('PHASE', 'reasoner')} instead"
+        return f"{key}: a name of other libraries; set {own.replace('PHASE', 'reasoner')} instead"
     known, name = _known_keys(top, detail["loc"][:-1]), str(detail["loc"][-1])
     sections = {key: field.annotation for key, field in top.model_fields.items()}
     inside = [f"{key}.{name}" for key, kind in sections.items() if name in getattr(kind, "model_fields", ())]

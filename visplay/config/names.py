@@ -15,7 +15,9 @@ OF_TRL = {
     "gradient_accumulation_steps": "optimizer.micro_batch_size", "output_dir": "output",
     "learning_rate": "optimizer.learning_rate", "beta": "optimizer.kl", "use_vllm": "engine.backend",
     "chat_template_kwargs": "model.chat_template_kwargs", "bf16": "model.dtype", "fp16": "model.dtype",
-    "use_cpu": "model.device", "seed": "seed", "data_seed": "seed", "report_to": "report_to",
+    "lr": "optimizer.learning_rate", "r": "lora.rank", "lora_r": "lora.rank", "lora_alpha": "lora.alpha",
+    "batch_size": "PHASE.prompts_per_step", "use_cpu": "model.device",
+    "seed": "seed", "data_seed": "seed", "report_to": "report_to",
 }  # fmt: skip
 
 

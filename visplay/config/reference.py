@@ -14,7 +14,8 @@ HEADER = """# Configuration
 A YAML file contains only the keys that differ from the defaults. On the command line any key can be set as
 `key.sub=value`. An unknown key is an error that names the nearest one. The folder of a run contains the whole
 configuration as `config.yaml`. `visplay config keys` prints this page, and with `--schema` a JSON schema for
-editors; `visplay config show FILE` shows its values. `method` sets those in [methods.md](methods.md).
+editors; `visplay config show FILE` prints every key with its value in FILE. The key `method` sets the keys
+that [methods.md](methods.md) lists.
 """
 
 

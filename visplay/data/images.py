@@ -232,6 +232,8 @@ def _nothing_usable(shown: str, skipped: Sequence[Skipped]) -> str:
     fix = "name a source with pictures"
     if any(entry.source.endswith(".parquet") for entry in skipped):
         fix = "to use a parquet file, name the file itself"
+    if any("No such file" in entry.reason for entry in skipped):
+        fix = "correct the paths, or set images.column to the column with pictures"
     return f"images.source {shown!r} has no usable picture among {len(skipped)} entries ({examples}); {fix}"
 
 

@@ -136,7 +136,7 @@ def hub_table(address: str, *, split: str, only: str | None = None) -> Table:
     # The hub's client raises many errors: no network, no such dataset, no such split, gated.
     except Exception as error:
         raise ValueError(
-            f"{name} cannot be had from the hub ({type(error).__name__}: {error!s:.200})"
+            f"{name} cannot be downloaded from the hub ({type(error).__name__}: {error!s:.200})"
         ) from error
     return dataset_table(found, only=only)
 

@@ -210,9 +210,8 @@ def find_side(text: str, *, fetch: bool = True) -> Side:
             Path(str(target.folder)) / f"iteration-{target.iteration}" / "evaluation",
             name=target.name, fetch=fetch,
         )  # fmt: skip
-    raise EvaluationError(
-        f"{text} holds no stored samples; name two folders of visplay evaluate, a run or RUN@ITERATION"
-    )
+    missing = "holds no stored samples" if path.exists() else "does not exist"
+    raise EvaluationError(f"{text} {missing}; name two folders of visplay evaluate, a run or RUN@ITERATION")
 
 
 def _of_evaluation(folder: Path, *, name: str = "", fetch: bool) -> Side:

@@ -308,7 +308,8 @@ def open_rows(source: Source, *, shown: str) -> Rows:
         table = hub_table(source.hub, split="test")
     except ValueError as error:
         raise BenchmarkError(
-            f"{shown}: {error}; copy its files here and pass --source {shown}=FOLDER_OR_PARQUET"
+            f"{shown}: {error}; copy its files here and name them: in a configuration evaluation.sources: "
+            f"{{{shown}: FOLDER_OR_PARQUET}}, on the command line --source {shown}=FOLDER_OR_PARQUET"
         ) from error
     return Rows(table=table)
 
@@ -326,7 +327,7 @@ def check_data(spec: Spec, rows: Rows) -> list[str]:
 
 def _local(path: Path, *, shown: str) -> Rows:
     kinds = "a parquet, .jsonl, .csv or .tsv file, a folder of parquet, or a saved dataset"
-    fix = f"pass --source {shown}=... {kinds}"
+    fix = f"name {kinds}, with evaluation.sources in a configuration or --source {shown}=PATH"
     if not path.exists():
         raise BenchmarkError(f"{shown}: {path} does not exist; {fix}")
     if path.is_file() and not is_table(path):

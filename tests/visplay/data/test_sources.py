@@ -84,7 +84,7 @@ def test_a_dataset_by_its_id_and_split(tmp_path: Path, monkeypatch: pytest.Monke
         assert len(rows) == count and rows.pictures(rows[0]["photo"])[0].size == (4, 3)
     config = check_config({"images": {"source": f"{source}:test", "column": "photo"}})
     assert len(read_images(config.images.source, column="photo")) == 1  # a Path keeps the id
-    with pytest.raises(ImageSourceError, match=r"cannot be had from the hub .*copy its files here"):
+    with pytest.raises(ImageSourceError, match=r"cannot be downloaded from the hub .*copy its files here"):
         read_images(f"{HUB}owner/none")
     with pytest.raises(ImageSourceError, match=r"names no dataset; say OWNER/NAME"):
         read_images(f"{HUB}owner/set:")
