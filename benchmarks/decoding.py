@@ -193,7 +193,8 @@ def _report(base: Base, world: str, make: Callable[..., list[Item]], asked: argp
     if asked.ways:
         if unknown := sorted({*asked.ways} - {way.name for way in tried}):
             raise SystemExit(
-                f"--ways: {', '.join(unknown)} is not tried; tried are {', '.join(w.name for w in tried)}"
+                f"--ways: there is no way {unknown[0]!r}; choose from:\n"
+                + "\n".join(repr(w.name) for w in tried)
             )
         tried = [way for way in tried if way.name in ("greedy", *asked.ways)]
     best = tried[-1]

@@ -7,8 +7,8 @@
     print(run.candidates().to_pandas())
     print(run.reasoner().answer("runs/demo-images/000000.png", "How many circles are there?"))
 
-What is named here is imported when it is used, so that `import visplay` costs no second and loads no torch.
-Other packages are then kept as quiet as the command line keeps them; the environment may say otherwise.
+Each name is imported when it is first used, so `import visplay` is fast and does not load torch. Other
+packages are then as quiet as on the command line, unless an environment variable says otherwise.
 """
 
 import sys

@@ -27,9 +27,9 @@ def test_no_file_is_a_drawer_for_everything() -> None:
 
 # Lines of Python at most; a budget is raised by a decision that says what for (docs/decisions/).
 BUDGETS = {
-    "visplay": 1060, "visplay/config": 1046, "visplay/data": 779, "visplay/models": 1430, "visplay/runs": 775,
+    "visplay": 1061, "visplay/config": 1046, "visplay/data": 779, "visplay/models": 1430, "visplay/runs": 775,
     "visplay/training": 1495, "visplay/loop": 2081, "visplay/planning": 350, "visplay/evaluation": 3343,
-    "visplay/report": 1320, "visplay/cli": 1525, "visplay/pocket": 672, "rollouts": 1850, "rewards": 2324,
+    "visplay/report": 1320, "visplay/cli": 1527, "visplay/pocket": 672, "rollouts": 1850, "rewards": 2324,
     "rewards/answers": 1577,
 }  # fmt: skip
 MOST_LINES, MOST_FILES = 20_050, 130

@@ -35,6 +35,7 @@ from visplay.planning.work import (
     pictures_asked,
     too_few_pictures,
 )
+from visplay.training.arguments import check_fields
 
 ASSUMED_PICTURES = 1000  # where the source is not there yet
 TRAINER_LINES = {
@@ -62,6 +63,7 @@ def print_plan(
     """
     config, console = load_config(config), console or Console(width=80)
     check_names(config)
+    check_fields(config.optimizer)
     if torch.cuda.is_available() or not config.model.device.startswith("cuda"):  # else a GPU elsewhere
         check_device(device_of(config.model))
     plan = make_plan(config)

@@ -139,13 +139,13 @@ def pocket_images(
     seed: Annotated[int, typer.Option(min=0)] = 1,
     style: Literal["dusk", "clean", "ladder", "wide"] = "dusk",
 ) -> None:
-    """Write synthetic pictures as PNG files, and beside them, for telemetry only, what they show.
+    """Write synthetic pictures (PNG) and, for measurement only, a description of each scene.
 
     Args:
         folder: Folder to write to; made if absent.
         count: Number of pictures.
         seed: Seed of the scenes.
-        style: Drawing style: dusk is harder to see, the ladder's scenes are crowded.
+        style: Scenes: clean, dusk (harder to see), ladder (crowded) or wide (for pocket-wide).
 
     Examples:
         visplay pocket images runs/demo-images --style wide
