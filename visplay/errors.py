@@ -84,7 +84,7 @@ class PreflightError(VisplayError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of an error message: `; did you mean 'NAME'?`, or the known names (at most 40) if none is similar."""
+    """The end of an error message: `; did you mean 'NAME'?`, or at most 40 known names if none is similar."""
     names = sorted(known)
     match = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     shown = ", ".join(names[:40]) + ", ..." * (len(names) > 40)
