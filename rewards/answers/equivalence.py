@@ -69,7 +69,7 @@ def _chosen(text: str, options: tuple[str, ...], question: str | None) -> str:
             return option_label(place)
     parts = pieces(without_lead_in(clean)) if len(clean) <= _LONGEST else []
     found = named = [place for part in parts if (place := _one_of(part, options, question)) is not None]
-    named = named if asked(question).ordered else sorted(set(named))
+    named = named if asked(question).ordered or asked(question).several else sorted(set(named))
     return ",".join(map(option_label, named)) if len(found) == len(parts) else ""
 
 
@@ -130,5 +130,6 @@ def _form(text: str, question: Asked, *, alone: bool) -> Form:
     if alone and single and re.search(r"\band\b|[,;&\n和与及、]", whole):
         letters = [bare_letter(part) for part in pieces(whole)]
         if all(letters) and 1 < len(letters) == len(set(letters)):
-            return Form(f"list:seq{letters}" if question.ordered else f"list:{{}}{sorted(letters)}")
+            ordered = question.ordered or question.several
+            return Form(f"list:seq{letters}" if ordered else f"list:{{}}{sorted(letters)}")
     return Reader(question).form(without_lead_in(whole), alone=alone)

@@ -19,7 +19,7 @@ from rewards.answers.units import Unit, known_unit
 
 _MAX_ITEMS = 32
 _ASSIGNED = re.compile(
-    r"((?:m?\s*\\angle\s*)?\\?[A-Za-z]+(?:_\{?\w+\}?)?'?(?:\([A-Za-z\d]{1,4}\))?"
+    r"(m?\s*\\angle\s*\d|(?:m?\s*\\angle\s*)?\\?[A-Za-z]+(?:_\{?\w+\}?)?'?(?:\([A-Za-z\d]{1,4}\))?"
     r"|[A-Za-z]+(?: [A-Za-z]+){1,4})\s*=\s*([^=\s].*)"
 )
 _UNIT_START = re.compile(r"(?<=[\d)}\]\s])(?=[^\W\d_]|[°%])|(?<=\\pi)\s+(?=[^\W\d_])")
@@ -73,7 +73,7 @@ class Reader:
 
     question: Asked
 
-    def form(self, clean: str, *, alone: bool = True, nested: bool = False) -> Form:
+    def form(self, clean: str, *, alone: bool = True, nested: int = 0) -> Form:
         """Finds the form of a cleaned text; the order of the forms is the order of precedence.
 
         A letter may be an answer where it stands `alone`, without options; a `nested` text is one of a list.
@@ -82,7 +82,8 @@ class Reader:
             return Form(f"letter:{clean}")
         if alone and len(letter := bare_letter(clean)) == 1:
             return Form(f"letter:{letter}")
-        if said := yes_or_no(clean.lower(), plain=True):
+        said = yes_or_no(clean.lower(), plain=not self.question.verdict)
+        if said and not (self.question.further and re.search(r"[,;.(-]\s*\w", clean)):
             return Form(f"yes_no:{said}")
         bare = _ARTICLE.sub("", clean)
         if self.question.paired and re.fullmatch(r"\d{1,3}/\d{1,3}", bare):  # 120/80 is no 3/2
@@ -99,7 +100,8 @@ class Reader:
             return Form(f"ordinal:{place}")
         key = None if "=" in bare else joined(bare, lambda one: self.number(one).key)
         key = key or (self.relation(clean) if _RELATION.search(clean) else None)
-        key = key or (None if nested and clean[0] not in "([" else self.several(clean))
+        if not nested or (nested == 1 and clean.startswith(("(", "["))):
+            key = key or self.several(clean, nested + 1)
         if key := key or formula(clean) or code(bare) or self.relation(clean):
             return Form(key)
         if measured := self.expression(clean):
@@ -117,7 +119,10 @@ class Reader:
         said, dimension = key_of(value), unit.dimension if unit else ()
         factor = unit.factor if unit else Fraction(1)
         if dimension == (("%", 1),):
-            factor, dimension = (factor if self.question.percent else factor / 100), ()
+            if self.question.percent:
+                dimension = ()
+            elif not self.question.says_percent:
+                factor, dimension = factor / 100, ()
         elif dimension and (wanted := dict(self.question.units).get(dimension)):
             factor, dimension = factor / wanted.factor, ()
         key = key_of(value * factor if isinstance(value, Fraction) else times(value, factor))
@@ -133,7 +138,9 @@ class Reader:
         if match is None or "=" in match[2]:
             return None
         name = " ".join(re.sub(r"[_{}\\]", "", match[1]).split())
+        angle = re.fullmatch(r"m?\s*angle\s*(\w+)", name)
         name = name.lower() if " " in name else name
+        name = angle[1] if angle and angle[1] in self.question.names else name
         if found := parse_quantity(match[2]):
             return self.number(found, name)
         return self.expression(match[2], name=name) if name.isascii() else None
@@ -173,7 +180,7 @@ class Reader:
                 return self.value(sides[other], unit=None).key
         return f"equation:{sorted(map(key_of, sides))}" if any(names) else f"relation:{'='.join(written)}"
 
-    def several(self, clean: str) -> str | None:
+    def several(self, clean: str, depth: int = 1) -> str | None:
         """Reads `1, 2 and 3`, `{a, b}`, `(1, 2]`, `x = 1, y = 2`; None for fewer than two items."""
         if "\\begin" in clean:
             return None
@@ -183,9 +190,8 @@ class Reader:
         elif re.fullmatch(r"(?s)[(\[].*[)\]]", clean) and min(_depths(clean)[:-1]) > _depths(clean)[-1] == 0:
             inner, bracket = clean[1:-1], clean[0] + clean[-1]
         joint = "or" if not bracket and re.search(r"\bor\b", inner) else "and"
-        if joint == "or" and all(
-            re.match(r"[a-z]\s*=", part) for part in re.split(r",\s*|\s*\bor\b\s*", inner)
-        ):
+        roots = [re.match(r"([a-z])\s*=", part) for part in re.split(r",\s*|\s*\bor\b\s*", inner)]
+        if joint == "or" and all(roots) and len({root[1] for root in roots if root}) == 1:
             inner, joint = re.sub(r"\bor\b", "and", inner), "and"  # the roots of an equation
         inner = re.sub(rf",?\s+(?:{joint}|&)\s+|[和与](?=\S)|,\n", ", ", inner).replace(";\n", ";")
         parts, marks = _split_items(inner.replace("\n", ";"), thousands=not bracket)
@@ -195,10 +201,12 @@ class Reader:
             return None
         if not bracket and re.fullmatch(r"\W*\d+(?:[. ]\d{3})*,\d+(?:\s*\D*)|[\d,]*,0\d[\w,]*", clean):
             return None  # 1,5 may be a number
-        items = [self.form(unwrapped(part), nested=True) for part in parts]
+        items = [self.form(unwrapped(part), nested=depth) for part in parts]
         keys = [item.key for item in items]
-        ordered = self.question.ordered and bracket in ("", "()", "[]")
         numbers = [item.kind == "value" for item in items]
+        asked = self.question
+        valued = (asked.several or (asked.point and all(numbers))) and not _told_apart(keys)
+        ordered = (asked.ordered or valued) and bracket in ("", "()", "[]")
         paired = len(items) > 3 and all(one != other for one, other in pairwise(numbers))  # red, 3, blue, 5
         if "\n" in clean and {item.kind for item in items} == {"text"}:
             return None  # lines of a sign
@@ -236,6 +244,12 @@ def _words(clean: str) -> str:
     text = ordinals_in_words(_ARTICLE.sub("", text))
     text = re.sub(r"(?<=[^\W\d_]{2})-(?=[^\W\d_])|(?<=[^\W\d_])-(?=[^\W\d_]{2})", " ", text)
     return f"text:{text}" if text else ""
+
+
+def _told_apart(keys: list[str]) -> bool:
+    """Whether each item says of what it is: `x = 3, y = 4`, `3 dogs, 2 cats`, `width 3, height 4`."""
+    said = [re.sub(r"[-~]?\d[\d/.]*", "", key, count=1) for key in keys]
+    return all(re.search(r"\d", key) for key in keys) and len({*said}) == len(said)
 
 
 def _depths(text: str) -> list[int]:

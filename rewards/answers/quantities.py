@@ -74,6 +74,7 @@ _LETTERS = {"K": 10**3, "M": 10**6, "B": 10**9, "MM": 10**6}
 _OF_MONEY = {"m": 10**6, "b": 10**9, "t": 10**12, "T": 10**12}
 _MAGNITUDES |= {"百": 10**2, "千": 10**3, "万": 10**4, "萬": 10**4, "亿": 10**8, "億": 10**8}
 _MAGNITUDE = re.compile(r"(\s*)([A-Za-z]+(?![A-Za-z/^\\Ωμ])|[百千万萬亿億])")
+_PLAIN = re.compile(r"[A-Z]{2,}s|\w*[a-z]{3}\w*")  # TVs and iPhones, but neither MBq nor AaBb
 _DECADE = re.compile(r"(?:the\s+)?(?:1\d|20)\d0'?s")
 _MEASURE = frozenset("个個箇개つ")  # a Chinese, Japanese or Korean number has one, whatever is counted
 
@@ -139,7 +140,12 @@ def parse_quantity(text: str, *, counted: bool = False) -> Quantity | None:
 def _thing(tail: str) -> str:
     """What is counted, where it is said in plain words: no operator, no numeral, no name of mathematics."""
     said = tail.replace("-", " ").split()
-    words = [word.casefold() if word in (word.lower(), word.upper(), word.title()) else word for word in said]
+    words = [
+        word.casefold()
+        if word in (word.lower(), word.upper(), word.title()) or _PLAIN.fullmatch(word)
+        else word
+        for word in said
+    ]
     plain = not any(word in _NOT_COUNTED or len(word) < 2 for word in words if word.isascii())
     read = plain and _THING.fullmatch(tail) and not read_han(tail.strip())
     return " ".join(map(singular, words)) if read else ""

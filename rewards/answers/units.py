@@ -110,7 +110,7 @@ def _look_up(name: str) -> Unit | None:
     symbols, words = _units()
     lower = name.casefold().replace("degrees-", "degree-")
     forms = (lower, *(lower.removesuffix(end) + more for end, more in _PLURALS if lower.endswith(end)))
-    forms = () if re.fullmatch("[a-z][A-Z]", name) else forms  # mM is not mm
+    forms = () if name == "bars" or re.fullmatch("[a-z][A-Z]", name) else forms  # mM is not mm
     return symbols.get(name) or next((words[form] for form in forms if form in words), None)
 
 
