@@ -178,7 +178,9 @@ def _units(question: str, text: str) -> tuple[dict[Dimension, Unit], bool]:
             )
         tier.setdefault(unit.dimension, set()).add(unit)
     asks = text[max((match.end() for match in _ASKS.finditer(text)), default=0) :]
-    if not counted and re.search(r"\bangle|degrees?\b(?!\s+[cf])|∠|\\angle", _CONDITION.split(asks, maxsplit=1)[0]):
+    if not counted and re.search(
+        r"\bangle|degrees?\b(?!\s+[cf])|∠|\\angle", _CONDITION.split(asks, maxsplit=1)[0]
+    ):
         stated.setdefault(_DEGREES, {Unit(_DEGREES, Fraction(1))})
     if len(given) > 1:
         given.pop(_DEGREES, None)

@@ -30,7 +30,9 @@ def test_the_pocket_vlm_on_its_own_scenes(tmp_path: Path) -> None:
     pictures, file = tmp_path / "pictures", tmp_path / "mine.yaml"
     write_pictures(pictures, count=3, seed=0, style="dusk")
     said = run("config", "init", "pocket", str(pictures), "--out", str(file))
-    assert f"visplay plan {file}" in said and said.startswith("The VLM pocket of the package: minutes on two CPU cores")
+    assert f"visplay plan {file}" in said and said.startswith(
+        "The VLM pocket of the package: minutes on two CPU cores"
+    )
     config = load_config(file)
     assert config.name == "mine" and config.model.path == "pocket" and config.images.source == pictures
     text = file.read_text()
