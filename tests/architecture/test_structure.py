@@ -29,10 +29,10 @@ def test_no_file_is_a_drawer_for_everything() -> None:
 BUDGETS = {
     "visplay": 1061, "visplay/config": 1046, "visplay/data": 779, "visplay/models": 1430, "visplay/runs": 775,
     "visplay/training": 1495, "visplay/loop": 2081, "visplay/planning": 350, "visplay/evaluation": 3343,
-    "visplay/report": 1320, "visplay/cli": 1527, "visplay/pocket": 672, "rollouts": 1850, "rewards": 2434,
-    "rewards/answers": 1687,
+    "visplay/report": 1320, "visplay/cli": 1527, "visplay/pocket": 672, "rollouts": 1850, "rewards": 2436,
+    "rewards/answers": 1689,
 }  # fmt: skip
-MOST_LINES, MOST_FILES = 20_155, 130
+MOST_LINES, MOST_FILES = 20_160, 130
 
 
 def lines_of(path: Path) -> int:
