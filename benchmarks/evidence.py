@@ -399,13 +399,16 @@ def differences(found: dict[Key, Flags], world: str, compared: Sequence[tuple[st
         shared = {
             run: set(held[0][run].by_iteration) & set(held[1][run].by_iteration) - {0} for run in common
         }
-        if {base for base, _ in common} != set(bases) or not all(shared.values()):
+        iterations = (
+            set.intersection(*shared.values()) if {base for base, _ in common} == set(bases) else set()
+        )
+        if not iterations:
             continue
+        last = max(iterations)  # of all runs alike
         by_base: dict[int, list[float]] = {}
         equal: dict[int, list[float]] = {}
         apart: list[float] = []
         for run in common:
-            last = max(shared[run])
             by_base.setdefault(run[0], []).append(
                 gain(held[1][run].by_iteration[last], held[0][run].by_iteration[last])[0]
             )
