@@ -262,14 +262,34 @@ def shares(found: dict[Key, Flags], world: str) -> str:
 
 
 def gained(found: dict[Key, Flags], world: str) -> dict[str, dict[int, float]]:
-    """Points over greedy answers on development scenes by arm and iteration, mean over bases and seeds."""
+    """Points over greedy answers on development scenes by arm and iteration, mean over bases and their seeds.
+
+    An iteration counts that at least one seed of every base has reached.
+    """
     curves: dict[str, dict[int, float]] = {}
     for arm in _arms(found, world, "development"):
         runs = _runs(found, world, arm, "development")
-        for i in sorted(set.intersection(*(set(run.by_iteration) for run in runs)) - {0}):
-            points = [_accuracy(run.by_iteration[i]) - _accuracy(run.by_iteration[0]) for run in runs]
-            curves.setdefault(arm, {})[i] = mean(points)
+        for i in sorted(_reached(runs) - {0}):
+            over = [(run.base, _accuracy(run.by_iteration[i]) - _accuracy(run.by_iteration[0]))
+                    for run in runs if i in run.by_iteration]  # fmt: skip
+            curves.setdefault(arm, {})[i] = _by_base(over)
     return curves
+
+
+def _reached(runs: "list[Arm]") -> set[int]:
+    """The iterations that at least one seed of every base has."""
+    bases = {run.base for run in runs}
+    return set.intersection(
+        *({i for run in runs if run.base == base for i in run.by_iteration} for base in bases)
+    )
+
+
+def _by_base(values: list[tuple[int, float]]) -> float:
+    """The mean over bases of the mean over a base's seeds."""
+    own: dict[int, list[float]] = {}
+    for base, value in values:
+        own.setdefault(base, []).append(value)
+    return mean(map(mean, own.values()))
 
 
 def tries(found: dict[Key, Flags], world: str) -> str:
@@ -489,9 +509,12 @@ def draw(found: dict[Key, Flags], world: str, path: Path) -> None:
         for run in runs:
             values = [_accuracy(flags) for flags in run.by_iteration.values()]
             axis.plot(list(run.by_iteration), values, color=color, alpha=0.25, linewidth=1)
-        common = sorted(set.intersection(*(set(run.by_iteration) for run in runs)))
-        means = [mean(_accuracy(run.by_iteration[i]) for run in runs) for i in common]
-        axis.plot(common, means, color=color, linewidth=2.2, label=arm)
+        reached = sorted(_reached(runs))
+        means = [
+            _by_base([(run.base, _accuracy(run.by_iteration[i])) for run in runs if i in run.by_iteration])
+            for i in reached
+        ]
+        axis.plot(reached, means, color=color, linewidth=2.2, label=arm)
     bases = _bases(found, world)
     best = [found[world, base, best_decoding(found, world, base), 0, 0, "development"] for base in bases]
     axis.axhline(
