@@ -187,7 +187,7 @@ def main() -> None:
 
 def _report(base: Base, world: str, make: Callable[..., list[Item]], asked: argparse.Namespace) -> None:
     begun = time.perf_counter()
-    items = make(asked.development, asked.seed, "development")
+    items = make(asked.development, asked.seed, "development") if asked.development else []
     by_way: dict[str, list[bool]] = {}
     tried = ways(base, items, asked.tokens, world=world)
     if asked.ways:

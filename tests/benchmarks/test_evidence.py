@@ -1,6 +1,8 @@
 """The tables of the docs are those that the stored answers give, and a gain is one over the best decoding."""
 
+import argparse
 import json
+from collections import Counter
 from pathlib import Path
 from statistics import mean
 
@@ -179,3 +181,20 @@ def test_a_run_is_compared_with_the_best_decoding(tmp_path: Path, capsys: pytest
     assert "iteration 1: 75.0 % right, +75.0 [" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="not asked"):
         decoding._print_against(run, "wide", {"other": True}, decoding.Way("greedy"))
+
+
+def test_without_development_scenes_the_named_way_is_the_best_one(capsys: pytest.CaptureFixture[str]) -> None:
+    class Told:
+        def first_tokens(self, items: list[object]) -> Counter[int]:
+            assert items == []
+            return Counter()
+
+        def right(self, items: list[object], way: decoding.Way) -> list[bool]:
+            return [way.name == "majority of 10"] * len(items)
+
+    asked = argparse.Namespace(
+        development=0, held_out=24, seed=0, tokens=6, ways=["majority of 10"], against=None, out=None
+    )
+    decoding._report(Told(), "wide", decoding.WORLDS["wide"], asked)  # type: ignore[arg-type]
+    said = capsys.readouterr().out
+    assert "development" not in said and "| majority of 10 | 100.0 | +100.0 " in said
