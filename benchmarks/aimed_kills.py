@@ -272,8 +272,8 @@ def aim_at_encoding(aim: Aim) -> None:
             aim.kill(f"encoding {seen}, after {sent} requests of the call")
         return encode(image)
 
-    Replica.generate = sending  # type: ignore[method-assign]
-    server_engine.ServerEngine.generate = generating  # type: ignore[method-assign]
+    Replica.generate = sending
+    server_engine.ServerEngine.generate = generating
     server_engine._data_url = aim.inside(encoding)
 
 

@@ -130,7 +130,7 @@ class Base:
             yield chunk, [rows[i : i + way.votes] for i in range(0, len(rows), way.votes)]
 
     def _opening(self, item: Item) -> int:
-        return int(self.tokenizer(f"{OPENINGS[item.kind]} ")["input_ids"][0])  # type: ignore[index]
+        return int(self.tokenizer(f"{OPENINGS[item.kind]} ")["input_ids"][0])
 
     def _inputs(self, prompts: Sequence[Any]) -> Any:
         texts = [

@@ -30,9 +30,8 @@ _YES_GOES_ON = _NO_GOES_ON | word_set("one two three a an more exactly indeed")
 _FIRST = re.compile(r"([^\W\d_]+(?:[\u0300-\u036f\u0900-\u0dff]+[^\W\d_]*)*)")
 _MARK = re.compile(r"\s*(?:[,;:!(\[\u2026]|\.(?!\s*\d)|\.{2,})|\s+-")
 _BOTH = re.compile(r"\b(?:no|false)\b.*\b(?:yes|true)\b|\b(?:yes|true)\b.*\b(?:no|false)\b")
-_NUMBERED = re.compile(
-    r"no\s*[.:#-]+\s*\d|no\.\s*(?:of\b|[:#]|[a-z]$|[ivxlc]{1,4}$)"
-)  # No. 5, no: 5, No. of cars
+# No. 5, no: 5, No. of cars, No. IV
+_NUMBERED = re.compile(r"no\s*[.:#-]+\s*\d|no\.\s*(?:of\b|[:#]|[a-z]$|[ivxlc]{1,4}$)")
 _ONLY = re.compile(r"\s*(?:but\s+)?(?:only|if|unless|when|provided)\b")
 _LONGEST = 200
 

@@ -78,6 +78,7 @@ _BEFORE_A_VALUE = re.compile(
     r"(?:(?:a total of|in total|the(?!\s+\(?[a-j]\)?$))\s+)?"
     rf"(?=[-+$€£¥]?\d|[A-Z]\d|\(?[A-J]\)?$|(?:{'|'.join(sorted(WORDS))})\b)"
 )
+_GREEK = re.compile(r"[\u0391-\u03bb\u03bd-\u03f5]|\u03bc(?!m\b|[A-Z]\b)")
 _SELECTOR = re.compile("[\u034f\ufe00-\ufe0f\U000e0100-\U000e01ef]")  # of a variant of the sign before it
 _EXCLAIMED = re.compile(r"([^\W\d_]{2})!{1,9}$")  # after a word; `5!` and `n!` are factorials
 
@@ -95,11 +96,7 @@ def unwrapped(text: str) -> str:
     text = _VARIANTS.sub(lambda found: normalize("NFKC", found[0]), text)
     text = normalize("NFC", text).translate(_TRANSLATION)
     if not re.search("[\u0370-\u03ff]{3}", text):  # a word of Greek stays one, and μm and kΩ are units
-        text = re.sub(
-            "[\u0391-\u03bb\u03bd-\u03f5]|\u03bc(?!m\\b|[A-Z]\\b)",
-            lambda found: found[0].translate(_LETTERS),
-            text,
-        )
+        text = _GREEK.sub(lambda found: found[0].translate(_LETTERS), text)
     text = "".join(map(_character, text.replace("\\$", _DOLLAR)))
     for _ in range(4):
         text = _STYLE.sub(_upright, text)
@@ -116,9 +113,8 @@ def _character(character: str) -> str:
     kind = unicodedata.category(character)
     if kind == "Nd":
         return str(unicodedata.decimal(character))
-    hidden = (kind in ("Cf", "Cc") and not "\U000e0020" <= character <= "\U000e007f") or _SELECTOR.match(
-        character
-    )
+    flagged = "\U000e0020" <= character <= "\U000e007f"  # tells the flag of Wales from that of Scotland
+    hidden = _SELECTOR.match(character) or (kind in ("Cf", "Cc") and not flagged)
     return "" if hidden and character != _DOLLAR else character
 
 

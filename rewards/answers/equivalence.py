@@ -68,9 +68,9 @@ def _chosen(text: str, options: tuple[str, ...], question: str | None) -> str:
         if (place := _one_of(said, options, question)) is not None:
             return option_label(place)
     parts = pieces(without_lead_in(clean)) if len(clean) <= _LONGEST else []
-    found = named = [place for part in parts if (place := _one_of(part, options, question)) is not None]
-    named = named if asked(question).ordered or asked(question).several else sorted(set(named))
-    return ",".join(map(option_label, named)) if len(found) == len(parts) else ""
+    named = [place for part in parts if (place := _one_of(part, options, question)) is not None]
+    places = named if asked(question).in_order else sorted(set(named))
+    return ",".join(map(option_label, places)) if len(named) == len(parts) else ""
 
 
 def _one_of(said: str, options: tuple[str, ...], question: str | None) -> int | None:
@@ -130,6 +130,5 @@ def _form(text: str, question: Asked, *, alone: bool) -> Form:
     if alone and single and re.search(r"\band\b|[,;&\n和与及、]", whole):
         letters = [bare_letter(part) for part in pieces(whole)]
         if all(letters) and 1 < len(letters) == len(set(letters)):
-            ordered = question.ordered or question.several
-            return Form(f"list:seq{letters}" if ordered else f"list:{{}}{sorted(letters)}")
+            return Form(f"list:seq{letters}" if question.in_order else f"list:{{}}{sorted(letters)}")
     return Reader(question).form(without_lead_in(whole), alone=alone)

@@ -96,6 +96,11 @@ class Asked:
     verdict: bool = False  # whether for a yes or a no alone
     further: bool = False  # whether for a yes or a no and for more
 
+    @property
+    def in_order(self) -> bool:
+        """Whether the order of names in a list counts."""
+        return self.ordered or self.several
+
     def counts(self, thing: str) -> bool:
         """Whether the question names each word of what is counted, the last as something countable."""
         if not thing.isascii():

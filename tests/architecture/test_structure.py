@@ -28,11 +28,11 @@ def test_no_file_is_a_drawer_for_everything() -> None:
 # Lines of Python at most; a budget is raised by a decision that says what for (docs/decisions/).
 BUDGETS = {
     "visplay": 1061, "visplay/config": 1046, "visplay/data": 779, "visplay/models": 1430, "visplay/runs": 775,
-    "visplay/training": 1495, "visplay/loop": 2081, "visplay/planning": 350, "visplay/evaluation": 3343,
-    "visplay/report": 1320, "visplay/cli": 1527, "visplay/pocket": 672, "rollouts": 1850, "rewards": 2436,
-    "rewards/answers": 1689,
+    "visplay/training": 1495, "visplay/loop": 2077, "visplay/planning": 345, "visplay/evaluation": 3343,
+    "visplay/report": 1320, "visplay/cli": 1527, "visplay/pocket": 672, "rollouts": 1850, "rewards": 2435,
+    "rewards/answers": 1688,
 }  # fmt: skip
-MOST_LINES, MOST_FILES = 20_160, 130
+MOST_LINES, MOST_FILES = 20_151, 130
 
 
 def lines_of(path: Path) -> int:

@@ -125,7 +125,7 @@ def test_a_part_that_breaks_leaves_the_others(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert set(errors) == {"broken", "mendable"} and "in broken" in errors["broken"]
     show({"device": "none"}, rows, told)
-    lines = told.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    lines = told.file.getvalue().splitlines()
     assert any("1,234 tok/s" in line for line in lines) and max(map(len, lines)) <= 80
 
 
@@ -257,7 +257,7 @@ def test_vllm_in_the_check_on_the_cpu(tmp_path: Path) -> None:
 
 
 def test_vllm_may_stay_awake_where_the_plan_has_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    check, beside = stand(tmp_path), Beside(size=None, trainer=None, longest=1)  # type: ignore[arg-type]
+    check, beside = stand(tmp_path), Beside(size=None, trainer=None, longest=1)
     monkeypatch.setattr(parts, "vllm_options", lambda *_, **__: {"gpu_memory_utilization": 0.25})
     asked, why = parts._vllm_settings(check, beside)
     assert asked.sleep and asked.vllm == {"gpu_memory_utilization": 0.25} and why == ""

@@ -212,7 +212,7 @@ def test_a_run_that_keeps_too_little_ends_with_its_best_iteration_named(examples
 
     said: list[str] = []
     ctx = scripted(config, agreeing)
-    ctx.display.say = said.append  # type: ignore[method-assign]
+    ctx.display.say = said.append
     play(ctx)
     assert voted and "iteration-2/curation" in run_steps(ctx.run.folder)
     assert "iteration-2/reasoner" not in run_steps(ctx.run.folder)

@@ -49,12 +49,8 @@ def ask(
     """
     config = run_config(run)
     if not picture.is_file():
-        what = (
-            f"{picture} is a folder; give one picture"
-            if picture.is_dir()
-            else f"there is no picture {picture}"
-        )
-        raise ImageSourceError(f"{what}; the order is RUN PICTURE")
+        what = "is a folder; name one picture in it" if picture.is_dir() else "is not there"
+        raise ImageSourceError(f"the picture {picture} {what}; the order is RUN PICTURE")
     _, roles = roles_after(run, iteration=iteration)
     trusting = trusted(config.model, again=trust_remote_code, shown=str(run))
     model, processor = load_base(trusting.model_copy(update={"date": config.model.date or begun(run)}))

@@ -67,7 +67,7 @@ def test_a_file_that_is_no_target_and_no_picture_is_said_in_its_own_words(tmp_pa
     run.mkdir()
     (run / "config.yaml").write_text(dump_config(load_config(written(tmp_path))))
     error = CliRunner().invoke(app, ["ask", str(run), str(tmp_path / "no.jpg")]).exception
-    assert isinstance(error, ImageSourceError) and "there is no picture" in str(error)
+    assert isinstance(error, ImageSourceError) and "is not there; the order is RUN PICTURE" in str(error)
 
 
 def test_a_runs_folder_resumes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ CONFIGS = Path("configs")
 def printed(config: Config, **options: Any) -> str:
     console = Console(file=io.StringIO(), width=80)
     print_plan(config, console=console, **options)
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    return console.file.getvalue()
 
 
 def row(text: str, name: str) -> list[str]:

@@ -42,7 +42,7 @@ def reads(tmp_path_factory: pytest.TempPathFactory) -> Reads:
 def opened(reads: Reads, source: Path, cache: Path, **options: object) -> tuple[ImageSet, list[str]]:
     """The pictures of a source, and which of its files were opened for it."""
     with reads.counted() as found:
-        images = read_images(source, cache=cache, **options)  # type: ignore[arg-type]
+        images = read_images(source, cache=cache, **options)
     return images, sorted(Path(path).name for path in found if path.endswith((".png", ".jpg")))
 
 

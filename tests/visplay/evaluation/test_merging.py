@@ -33,7 +33,7 @@ def test_an_update_below_a_step_of_16_bits_is_refused_and_kept_in_32(tmp_path: P
     small = adapter(tmp_path, size=3e-4)
     for name in ("bfloat16", "auto"):  # the pocket VLM is stored in bfloat16
         with pytest.raises(RunError, match=r"in bfloat16 .* keep only .*--dtype float32"):
-            _merge(POCKET, small, tmp_path / name, dtype=name)  # type: ignore[arg-type]
+            _merge(POCKET, small, tmp_path / name, dtype=name)
         assert not (tmp_path / name).exists()
     assert _merge(POCKET, small, tmp_path / "out", dtype="float32") == ("float32", pytest.approx(1, abs=0.01))
     stored = load_file(tmp_path / "out" / "model.safetensors")
@@ -44,7 +44,7 @@ def test_an_update_below_a_step_of_16_bits_is_refused_and_kept_in_32(tmp_path: P
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
 def test_merged_weights_have_the_log_probs_of_the_adapter(dtype: str, tmp_path: Path) -> None:
     folder = adapter(tmp_path, size=0.3)
-    _, share = _merge(POCKET, folder, tmp_path / "out", dtype=dtype)  # type: ignore[arg-type]
+    _, share = _merge(POCKET, folder, tmp_path / "out", dtype=dtype)
     load_processor(POCKET).save_pretrained(tmp_path / "out")
 
     def logprobs(path: str, on_top: Path | None) -> torch.Tensor:

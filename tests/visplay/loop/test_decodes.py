@@ -49,11 +49,11 @@ def test_a_picture_is_read_and_decoded_once_a_step(scenes: Path, tmp_path: Path)
         with reads.counted() as asked:  # asking, votes, and what TRL fetches for its own pass
             roles = questioner.train(ctx, 1, roles, ask=[parse, judge, vote])
         assert len(asked) == 3 * 2 and set(asked.values()) == {1}  # three steps of two pictures
-        ctx.picture.cache_clear()  # type: ignore[attr-defined]
+        ctx.picture.cache_clear()
         with reads.counted() as curated:
             examples = curation.curate(ctx, 1, roles, ask=[parse, judge, vote, band])
         assert len(curated) == PICTURES and set(curated.values()) == {1}
-        ctx.picture.cache_clear()  # type: ignore[attr-defined]
+        ctx.picture.cache_clear()
         with reads.counted() as answered:
             reasoner.train(ctx, 1, roles, examples)
         assert 1 <= len(answered) <= 3 * 2 and set(answered.values()) == {1}

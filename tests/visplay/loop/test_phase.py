@@ -28,7 +28,7 @@ def test_a_reward_that_is_no_number_is_named_and_not_learned_from(value: float, 
     write_pictures(tmp_path / "pictures", count=1, seed=0, style="clean")
     config = check_config({"images": {"source": str(tmp_path / "pictures")}, "output": str(tmp_path)})
     phase = Learning(ctx=context(config), role="questioner", settings=Phase(), seed=0, roles={})
-    phase.learner = Untouched()  # type: ignore[assignment]
+    phase.learner = Untouched()
     broken = Reward(total=value, parts={"uncertainty": 0.5, "mine": value})
     with pytest.raises(TrainingDiverged, match=r"step 3: a reward is .*'mine': .*; the steps before"):
         phase.learn([], [], [[broken]], [])

@@ -70,7 +70,7 @@ def test_the_table_is_near_the_one_by_formulas(size: str) -> None:
     for (name, sharding, ranks), row in BY_FORMULA.items():
         for micro, wanted in zip((1, 2, 4, 8), row, strict=False):
             if name == size:
-                way: Sharding = sharding  # type: ignore[assignment]
+                way: Sharding = sharding
                 found = trainer_memory(vlm, held, batch, micro=micro, kl=True, sharding=way, ranks=ranks)
                 # The table holds pixel values of every completion, twice, as TRL does.
                 total = found.total + 1.08 * (2 * batch.rows * batch.pixel_bytes / ranks - found.pictures)

@@ -118,7 +118,7 @@ def ask(folder: Path, *, ahead: int = 1, killed_at: int | None = None) -> list[s
             asked.append(str(adapter))
         return sample(prompts, adapter=adapter, sampling=sampling)
 
-    engine.generate = generate  # type: ignore[method-assign]
+    engine.generate = generate
     ctx = context(config, engine, policy=policy)
     with ctx.run.opened(config):
         questioner.train(ctx, 1, first_roles(ctx), ask=[parse, vote])

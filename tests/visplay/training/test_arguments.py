@@ -57,7 +57,7 @@ def test_every_phase_is_checked_at_the_start() -> None:
 def test_every_field_that_we_set_is_either_refused_or_a_users(tmp_path: Path) -> None:
     """So that no field can be given twice: what a user's fields do not replace is refused."""
     model = torch.nn.Linear(2, 2)
-    model.dtype = torch.float32  # type: ignore[assignment]
+    model.dtype = torch.float32
     open_to_users = {
         "loss_type": "dapo",
         "scale_rewards": "none",
@@ -88,7 +88,7 @@ def test_every_field_that_we_set_is_either_refused_or_a_users(tmp_path: Path) ->
 
 def test_a_phase_may_have_a_learning_rate_of_its_own(tmp_path: Path) -> None:
     model = torch.nn.Linear(2, 2)
-    model.dtype = torch.float32  # type: ignore[assignment]
+    model.dtype = torch.float32
     rates = [
         grpo_arguments(
             Phase(steps=3, prompts_per_step=2, group_size=4, learning_rate=own),
